@@ -1,0 +1,48 @@
+"""Makes the pictures of the real screen that the documentation shows: `python docs/make_pictures.py`.
+
+The console runs as it is, with the demo model answering, and Textual draws what it shows as SVG.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from phitui.config import load_config
+from phitui.tui.app import PhituiApp
+
+PICTURES = Path(__file__).resolve().parent / "pictures"
+PROMPTS = (
+    "In two sentences: what is a KV cache?",
+    "Write a Python function that adds two numbers.",
+)
+SIZES = {"console-120x40": (120, 40), "console-80x24": (80, 24)}
+
+
+async def picture(name: str, size: tuple[int, int], theme: str) -> None:
+    """Ask the prompts at one terminal size and save the screen."""
+    overrides = {"generation": {"temperature": 0.0, "max_tokens": 120}, "theme": {"name": theme}}
+    app = PhituiApp(load_config(overrides=overrides))
+    async with app.run_test(size=size) as pilot:
+        while app.engine.loaded is None:
+            await pilot.pause(0.1)
+        for prompt in PROMPTS:
+            app.screen.query_one("#prompt").insert(prompt)
+            await pilot.press("enter")
+            while app.console_screen.chat.busy:
+                await pilot.pause(0.1)
+        await pilot.pause(1.5)  # the last Markdown, and a gauge reading after it
+        svg = app.export_screenshot(title="phitui")
+    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+def main() -> None:
+    theme = sys.argv[1] if len(sys.argv) > 1 else "phitui-dark"
+    for name, size in SIZES.items():
+        asyncio.run(picture(name, size, theme))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Commands: one file each. stdout is data, stderr is narration."""

@@ -1,0 +1,143 @@
+"""`phitui ask`: one prompt, its answer on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from typing import Any
+
+from phitui.cli.output import Narrator, write
+from phitui.config import Config
+from phitui.engine.api import Delta, Died, Event, Finished, Loaded, Rejected, Turn
+from phitui.engine.client import EngineClient
+from phitui.errors import ExitCode, UnavailableError, UsageError
+from phitui.ipc.messages import Failure, Progress
+from phitui.jobs.chat import check_prompt
+from phitui.jobs.start import engine_log, sampling, start_engine
+from phitui.text import StreamSanitizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", metavar="PROMPT|-", help="the prompt; - reads it from standard input")
+    parser.add_argument("-s", "--system", metavar="SYSTEM", help="a system prompt")
+    parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer, in tokens")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with text, usage and timings")
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Answer and return the exit code. Raises PhituiError."""
+    prompt = read_prompt(args.prompt)
+    system = config.generation.system if args.system is None else args.system
+    turns = [Turn("system", system)] if system else []
+    draw = sampling(config)
+    if args.max_tokens is not None:
+        if args.max_tokens < 1:
+            raise UsageError(f"--max-tokens: expected a number above 0, got {args.max_tokens}")
+        draw = type(draw)(args.max_tokens, draw.temperature, draw.top_k, draw.top_p, draw.repetition_penalty)
+    asker = Asker(config, stream=not args.json)
+    finished = asyncio.run(asker.answer([*turns, Turn("user", prompt)], draw))
+    if args.json:
+        write(json.dumps(_report(asker.text, finished), ensure_ascii=False) + "\n")
+    return int(ExitCode.INTERRUPTED if finished.reason == "cancelled" else ExitCode.DONE)
+
+
+def read_prompt(argument: str) -> str:
+    """The prompt as text. Raises UsageError where it is empty or no UTF-8."""
+    if argument == "-":
+        data = sys.stdin.buffer.read()
+        try:
+            prompt = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"standard input is not valid UTF-8 (byte 0x{data[error.start]:02x} at {error.start})",
+                "Convert it to UTF-8 first",
+            ) from error
+    else:
+        prompt = argument
+    check_prompt(prompt)
+    return prompt
+
+
+class Asker:
+    """One question to an engine that is started for it."""
+
+    def __init__(self, config: Config, stream: bool) -> None:
+        self._config = config
+        self._stream = stream
+        self._clean = StreamSanitizer()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._client = EngineClient(engine_log(), self._events.put_nowait, restart_limit=0)
+        self._narrator = Narrator()
+        self.text = ""
+
+    async def answer(self, turns: list[Turn], draw: Any) -> Finished:
+        """The whole answer; its text goes to stdout as it comes where that was asked for. Raises PhituiError."""
+        this = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, this.cancel if this else loop.stop)
+        try:
+            return await self._answer(turns, draw)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            await self._client.stop()
+
+    async def _answer(self, turns: list[Turn], draw: Any) -> Finished:
+        await start_engine(self._client, self._config, self._narrate)
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Loaded):
+                await self._client.generate(turns, draw)
+            elif isinstance(event, Progress):
+                self._narrate(event)
+            elif isinstance(event, Delta):
+                self._take(event.text)
+            elif isinstance(event, Finished):
+                self._end()
+                return event
+            else:
+                self._raise(event)
+
+    def _raise(self, event: Event) -> None:
+        if isinstance(event, Failure):
+            raise event.error()
+        if isinstance(event, Rejected):
+            raise event.failure.error()
+        if isinstance(event, Died):
+            raise UnavailableError(f"the engine died ({event.reason})", "Run phitui doctor")
+
+    def _take(self, text: str) -> None:
+        self.text += text
+        if self._stream:
+            write(self._clean.feed(text))
+
+    def _end(self) -> None:
+        if self._stream:
+            write(self._clean.flush() + "\n")
+
+    def _narrate(self, progress: Progress) -> None:
+        if progress.stage != "load":  # a second's work that happens at every start
+            self._narrator.show(progress)
+
+
+def _report(text: str, finished: Finished) -> dict[str, Any]:
+    usage, times = finished.usage, finished.timings
+    return {
+        "text": text,
+        "finish_reason": finished.reason,
+        "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens},
+        "timings": {
+            "ttft_ms": _rounded(times.ttft_ms),
+            "tpot_ms": _rounded(times.tpot_ms),
+            "total_ms": _rounded(times.total_ms),
+            "tokens_per_s": _rounded(times.tokens_per_s),
+        },
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,131 @@
+"""Reads the command line, loads the configuration, and runs one command, or the console without one."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from phitui import __version__
+from phitui.cli.output import OutputError, narrate
+from phitui.config import Config, load_config, logs_dir
+from phitui.errors import ExitCode, PhituiError, UsageError
+from phitui.store.defects import describe_defect
+
+# Name: the module in phitui.cli that has it, and the line in the help. A module is imported when its command runs.
+COMMANDS = {
+    "ask": "answer one prompt on stdout",
+    "model": "list, pull and convert models",
+    "doctor": "check this installation and machine, and say how to mend it",
+}
+_EXAMPLES = """examples:
+  phitui                                  open the console
+  phitui ask "What is a KV cache?"        one answer on stdout
+  git diff | phitui ask -s "Review this." -
+  phitui doctor                           what is missing on this machine
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is one line and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", f"See {self.prog} --help")
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code. Nothing escapes as a traceback but a defect of phitui's own."""
+    try:
+        args = _parse(arguments)
+        return _dispatch(args)
+    except PhituiError as error:
+        narrate(f"phitui: {error}")
+        return int(error.exit_code)
+    except OutputError as error:
+        _abandon_stdout()
+        narrate(f"phitui: cannot write the answer: {error}")
+        return int(ExitCode.FAILED)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has gone, and knows it
+        _abandon_stdout()
+        return int(ExitCode.FAILED)
+    except Exception as error:  # noqa: BLE001 - a defect of ours: the line says so, the log has the rest
+        narrate(f"phitui: {describe_defect(error, logs_dir())}")
+        return int(ExitCode.FAILED)
+
+
+def _abandon_stdout() -> None:
+    """What is still buffered goes nowhere: Python would complain once more when it flushes at the end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    common = _common_options()
+    parser = Parser(
+        prog="phitui",
+        parents=[common],
+        description="A terminal console for running Phi-3 Mini on a GPU: prompt it and see what the hardware does.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"phitui {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    # Only the command that is called has to know its options: the others are not imported.
+    called = next((word for word in arguments if word in COMMANDS), None)
+    for name, help_line in COMMANDS.items():
+        sub = commands.add_parser(name, parents=[common], help=help_line, description=help_line.capitalize() + ".")
+        if name == called:
+            _module(name).add_arguments(sub)
+    return parser.parse_args(arguments)
+
+
+def _common_options() -> Parser:
+    """Options that may stand before or after the command: what is not given leaves no trace."""
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--model", metavar="NAME|DIR", help="a model of the store, or a converted folder")
+    common.add_argument("--device", choices=("auto", "cuda", "cpu"), help="where to run it")
+    common.add_argument("--compute-type", metavar="TYPE", help="auto, int8, int8_float16, float16, …")
+    common.add_argument("--theme", metavar="NAME", help="the console's colours")
+    common.add_argument("--config", metavar="FILE", type=Path, help="a configuration file over the user's own")
+    return common
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"phitui.cli.{command}")
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    if args.command == "doctor":  # it reports a bad configuration among the rest
+        return int(_module("doctor").run(args))
+    config = configuration(args)
+    if args.command is None:
+        return console(config)
+    return int(_module(args.command).run(config, args))
+
+
+def configuration(args: argparse.Namespace) -> Config:
+    """The configuration with the options of the command line over it. Raises UsageError."""
+    given = vars(args)
+    overrides = {
+        "model": {"name": given.get("model")},
+        "engine": {"device": given.get("device"), "compute_type": given.get("compute_type")},
+        "theme": {"name": given.get("theme")},
+    }
+    return load_config(given.get("config"), overrides)
+
+
+def console(config: Config) -> int:
+    """Open the console. Raises UsageError where there is no terminal that can show it."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the console needs a terminal on stdin and stdout", "Use phitui ask in scripts")
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        raise UsageError(f"TERM={os.environ.get('TERM', '')!r} cannot show the console", "Set TERM, or use phitui ask")
+    from phitui.tui.app import run as run_app
+
+    return run_app(config)

@@ -1,0 +1,180 @@
+"""The settings by type and range, and the check of one layer of them against these types.
+
+Defaults are not here: config.toml, which ships with phitui, is the one source of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+
+from phitui.errors import UsageError
+from phitui.text import one_line
+
+
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[model]: `name` is a name in the store, a folder, or "auto"."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[engine]: `threads` 0 means measured; `restart_limit` counts restarts in a row."""
+
+    device: Literal["auto", "cuda", "cpu"]
+    compute_type: Literal[
+        "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32"
+    ]
+    threads: Annotated[int, msgspec.Meta(ge=0, le=1024)]
+    restart_limit: Annotated[int, msgspec.Meta(ge=0, le=100)]
+
+
+class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[generation]: how an answer is sampled. On CUDA, top_p needs a top_k from 1 to 8192."""
+
+    system: str
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)]
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=5)]
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=8192)]
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)]
+    repetition_penalty: Annotated[float, msgspec.Meta(gt=0, le=10)]
+
+
+class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[console]: `repaint_hz` in repaints per second, `history_size` in prompts."""
+
+    repaint_hz: Annotated[int, msgspec.Meta(ge=1, le=15)]
+    history_size: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+    paste_limit_chars: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
+    mouse: Literal["auto", "on", "off"]
+    markdown: bool
+
+
+class HardwareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[hardware]: `interval_s` in seconds."""
+
+    interval_s: Annotated[float, msgspec.Meta(ge=0.2, le=3600)]
+
+
+class ThemeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[theme]: `name` of a shipped theme or of one in the user's themes folder."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings. `sources` are the files that they were read from, lowest layer first."""
+
+    model: ModelSettings
+    engine: EngineSettings
+    generation: GenerationSettings
+    console: ConsoleSettings
+    hardware: HardwareSettings
+    theme: ThemeSettings
+    sources: tuple[Path, ...] = ()
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    field.name: field.type for field in msgspec.structs.fields(Config) if field.name != "sources"
+}
+_KINDS = {
+    section: {field.name: field.type for field in msgspec.structs.fields(struct)}
+    for section, struct in SECTIONS.items()
+}
+
+
+def check_layer(data: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    """One layer's settings as `{section: {key: value}}`, each checked against its type and range.
+
+    `where` names the layer in the error (a file, "command line"). Raises UsageError for the first thing that
+    is wrong: the section or key, what was expected, what was found, and the nearest known name.
+    """
+    return {section: _check_section(section, values, where) for section, values in data.items()}
+
+
+def _check_section(section: str, values: Any, where: str) -> dict[str, Any]:
+    kinds = _KINDS.get(section)
+    if kinds is None:
+        raise UsageError(_unknown(where, section, isinstance(values, Mapping)))
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{where}: {section}: expected a section [{section}], got {_shown(values)}")
+    checked = {}
+    for key, value in values.items():
+        if key not in kinds:
+            raise UsageError(_unknown(where, f"{section}.{key}", is_section=False))
+        checked[key] = _check_value(kinds[key], value, f"{where}: {section}.{key}")
+    return checked
+
+
+def _check_value(kind: Any, value: Any, where: str) -> Any:
+    try:
+        converted = msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        converted = None
+    # NaN passes every range check of msgspec's, because each comparison with it is false.
+    if converted is None or (isinstance(converted, float) and not math.isfinite(converted)):
+        raise UsageError(f"{where}: expected {expected(kind)}, got {_shown(value)}")
+    return converted
+
+
+def expected(kind: Any) -> str:
+    """A setting's type in words: `int from 1 to 15`, `float over 0, at most 1`, `one of "on", "off"`."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(f'"{value}"' for value in get_args(kind))
+    if get_origin(kind) is not Annotated:
+        return {str: "a string", bool: "true or false"}.get(kind, str(kind))
+    base, meta = get_args(kind)
+    if meta.min_length is not None:
+        return "a string that is not empty"
+    if meta.gt is not None:
+        return f"{base.__name__} over {meta.gt}, at most {meta.le}"
+    return f"{base.__name__} from {meta.ge} to {meta.le}"
+
+
+def _shown(value: Any) -> str:
+    """A value as the file has it, short and on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a section"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str):
+        return f'"{one_line(value, 40)}"'
+    if isinstance(value, int) and abs(value) > 10**18:  # int("0x…") knows no limit, str() does
+        return "a number that is far too large"
+    return one_line(str(value), 40)
+
+
+def _unknown(where: str, name: str, is_section: bool) -> str:
+    shown = f"[{one_line(name, 60)}]" if is_section else one_line(name, 60)
+    what = "section" if is_section else "setting"
+    near = _nearest_section(name) if is_section else _nearest_setting(name)
+    return f"{where}: {shown}: no such {what}" + (f"; did you mean {near}?" if near else "")
+
+
+def _nearest_section(name: str) -> str:
+    near = nearest(name, SECTIONS)
+    return f"[{near}]" if near else ""
+
+
+def _nearest_setting(dotted: str) -> str:
+    """The setting that was meant: in its section, else in any, for a section is easily wrong or left out."""
+    section, _, key = dotted.rpartition(".")
+    near = nearest(key, _KINDS.get(section, ()))
+    if near:
+        return f"{section}.{near}"
+    owners = {key: section for section, kinds in _KINDS.items() for key in kinds}
+    near = nearest(key, owners)
+    return f"{owners[near]}.{near}" if near else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` looks most like; None where nothing comes near."""
+    import difflib  # only on the way to an error
+
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)

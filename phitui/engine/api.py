@@ -1,0 +1,138 @@
+"""The engine's messages: what it is asked and what it answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from phitui.ipc.messages import Failure, Progress
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(msgspec.Struct, frozen=True):
+    """How the next token is drawn. A temperature of 0 is greedy; a top_k of 0 is all tokens."""
+
+    max_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    repetition_penalty: float
+
+
+class Load(msgspec.Struct, tag=True, frozen=True):
+    """Load a model folder. `threads` of 0: the count that is fastest for one prompt, measured once and kept in
+    `profiles` (a file)."""
+
+    folder: str
+    device: str
+    compute_type: str
+    threads: int
+    profiles: str
+
+
+class Generate(msgspec.Struct, tag=True, frozen=True):
+    """Answer a chat. Requests are answered in the order in which they come."""
+
+    id: int
+    turns: list[Turn]
+    sampling: Sampling
+
+
+class Cancel(msgspec.Struct, tag=True, frozen=True):
+    """Stop an answer within one decode step, or take it out of the queue."""
+
+    id: int
+
+
+class Loaded(msgspec.Struct, tag=True, frozen=True):
+    """The model is ready. `why` says how device, compute type and threads were chosen."""
+
+    name: str
+    title: str
+    device: str
+    compute_type: str
+    threads: int
+    context_window: int
+    weight_bytes: int
+    load_s: float
+    why: str
+
+
+class Started(msgspec.Struct, tag=True, frozen=True):
+    """The engine has taken a request off its queue; prefill begins."""
+
+    id: int
+    prompt_tokens: int
+
+
+class Delta(msgspec.Struct, tag=True, frozen=True):
+    """More text of an answer. `tokens` counts all of the answer so far; text may be empty where a character is
+    still incomplete."""
+
+    id: int
+    text: str
+    tokens: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Real counts, in tokens. The end token is counted where the model made one."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Measured in the engine from the moment it took the request (tokenizing included).
+
+    `ttft_ms` to the first token; `tpot_ms` the mean gap between tokens after it, None where there was only one;
+    `total_ms` to the last token; `tokens_per_s` all tokens over the whole time, prefill included. A None has no
+    value: no token came.
+    """
+
+    ttft_ms: float | None
+    tpot_ms: float | None
+    total_ms: float | None
+    tokens_per_s: float | None
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        """Tokens per second after the first: 1000 / tpot_ms."""
+        return 1000.0 / self.tpot_ms if self.tpot_ms else None
+
+
+class Finished(msgspec.Struct, tag=True, frozen=True):
+    """An answer is complete."""
+
+    id: int
+    reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+class Rejected(msgspec.Struct, tag=True, frozen=True):
+    """A request could not be answered; the engine goes on."""
+
+    id: int
+    failure: Failure
+
+
+class Died(msgspec.Struct, tag=True, frozen=True):
+    """Made by the client: the worker ended unasked. `lost` are the requests it took along, oldest first."""
+
+    reason: str
+    lost: list[int]
+    restarting: bool
+
+
+Request = Load | Generate | Cancel
+WorkerEvent = Progress | Failure | Loaded | Started | Delta | Finished | Rejected
+Event = WorkerEvent | Died

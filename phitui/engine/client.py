@@ -1,0 +1,147 @@
+"""Starts the worker, watches it, and starts it again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+from phitui.engine.api import (
+    Cancel,
+    Died,
+    Event,
+    Finished,
+    Generate,
+    Load,
+    Loaded,
+    Rejected,
+    Sampling,
+    Turn,
+    WorkerEvent,
+)
+from phitui.errors import PhituiError
+from phitui.ipc.frames import FrameError
+from phitui.ipc.messages import Failure
+from phitui.ipc.parent import Child
+
+WORKER = "phitui.engine.worker"
+
+
+class EngineClient:
+    """One engine process and the events it sends, handed to `on_event` on the event loop."""
+
+    def __init__(self, log: Path, on_event: Callable[[Event], None], restart_limit: int = 3) -> None:
+        self._log = log
+        self._on_event = on_event
+        self._restart_limit = restart_limit
+        self._restarts = 0
+        self._ids = itertools.count(1)
+        self._pending: dict[int, Generate] = {}
+        self._child: Child | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._load: Load | None = None
+        self._stopping = False
+        self.loaded: Loaded | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process, None while there is none."""
+        return self._child.pid if self._child else None
+
+    async def warm(self) -> None:
+        """Start the process before it is known what to load: its imports run meanwhile."""
+        if self._child is None:
+            self._child = await Child.start(WORKER, WorkerEvent, self._log)
+
+    async def load(self, load: Load) -> None:
+        """Load a model, in a fresh process if one had been loaded before. `Loaded` or `Failure` comes as an event.
+
+        Raises PhituiError when no process can be started.
+        """
+        if self._load is not None:
+            await self.stop()
+        self._stopping = False
+        self._load = load
+        await self._launch()
+
+    async def _launch(self) -> None:
+        await self.warm()
+        if self._child is None or self._load is None:
+            return
+        await self._child.send(self._load)
+        self._watch = asyncio.create_task(self._follow(self._child), name="phitui-engine")
+
+    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
+        """Ask for an answer; returns the id that its events carry. Raises PhituiError without a loaded engine."""
+        if self._child is None or self.loaded is None:
+            raise PhituiError("the engine is not loaded")
+        request = Generate(next(self._ids), turns, sampling)
+        self._pending[request.id] = request
+        await self._child.send(request)
+        return request.id
+
+    async def cancel(self, request_id: int) -> None:
+        """Stop an answer. `Finished` with reason "cancelled" follows."""
+        if self._child is not None and request_id in self._pending:
+            await self._child.send(Cancel(request_id))
+
+    async def stop(self) -> None:
+        """End the worker. No event follows."""
+        self._stopping = True
+        self.loaded = None
+        self._pending.clear()
+        child, self._child = self._child, None
+        if child is not None:
+            await child.stop()
+        if self._watch is not None and self._watch is not asyncio.current_task():
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+            self._watch = None
+
+    async def _follow(self, child: Child) -> None:
+        reason = ""
+        try:
+            async for event in child.messages():
+                if self._stopping:
+                    return
+                self._note(event)
+                self._on_event(event)
+        except FrameError as error:
+            reason = f"it sent what is no message: {error}"
+        if not self._stopping:
+            await self._bury(child, reason)
+
+    def _note(self, event: WorkerEvent) -> None:
+        """Keep the book of what is loaded and what is owed."""
+        if isinstance(event, Loaded):
+            self.loaded = event
+        elif isinstance(event, Finished):
+            self._restarts = 0
+            self._pending.pop(event.id, None)
+        elif isinstance(event, Rejected):
+            self._pending.pop(event.id, None)
+        elif isinstance(event, Failure):
+            self._stopping = True  # it said why it ends: starting it again would end the same way
+
+    async def _bury(self, child: Child, reason: str) -> None:
+        """Tell of a death nobody asked for, and start again unless it keeps dying."""
+        if reason:
+            await child.stop(grace_s=0.5)
+        reason = reason or await child.epitaph()
+        await child.stop(grace_s=0.0)
+        if self._stopping:
+            return
+        lost, self._pending = sorted(self._pending), {}
+        self._child, self.loaded = None, None
+        self._restarts += 1
+        again = self._restarts <= self._restart_limit
+        self._on_event(Died(reason, lost, again))
+        if not again:
+            return
+        try:
+            await self._launch()
+        except PhituiError as error:
+            self._on_event(Failure.of(error))

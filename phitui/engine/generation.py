@@ -1,0 +1,154 @@
+"""Answers one request: prompt to tokens, decode with a callback, tokens to text as they come."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from phitui.engine.api import Delta, Finished, FinishReason, Generate, Sampling, Started, Timings, Usage
+from phitui.engine.loading import Model
+from phitui.engine.prompt import Detokenizer
+from phitui.errors import PhituiError, UsageError
+
+# Tokens that come closer together than this share a message, so that a fast card does not spend its host's time on
+# messages. The first token never waits.
+_GATHER_S = 0.02
+_IDLE_POLL_S = 0.05
+
+Token = tuple[int, float]  # id, time.perf_counter() when it was made
+
+
+class Answer:
+    """The answer to one request while it is being made. `cancelled` may be set from another thread."""
+
+    def __init__(self, model: Model, request: Generate, send: Callable[[Any], None]) -> None:
+        self._model = model
+        self._request = request
+        self._send = send
+        self._made: queue.SimpleQueue[Token] = queue.SimpleQueue()
+        self._ids: list[int] = []
+        self._last_s = 0.0
+        self._first_s: float | None = None
+        self.cancelled = threading.Event()
+
+    def run(self) -> None:
+        """Make the whole answer and send its events. Raises PhituiError where it cannot be made."""
+        begun = time.perf_counter()
+        self._last_s = begun
+        prompt = self._model.prompt.tokens(self._request.turns)
+        room = fit(len(prompt), self._request.sampling, self._model.manifest.context_window)
+        self._send(Started(self._request.id, len(prompt)))
+        if not self.cancelled.is_set():
+            self._decode(prompt, room)
+        self._send(
+            Finished(
+                self._request.id,
+                self._reason(),
+                Usage(len(prompt), len(self._ids)),
+                timings(begun, self._first_s, self._last_s, len(self._ids)),
+            )
+        )
+
+    def _decode(self, prompt: list[str], room: int) -> None:
+        result = self._model.generator.generate_batch(
+            [prompt],
+            max_length=room,
+            include_prompt_in_result=False,
+            end_token=self._model.manifest.end_tokens,
+            callback=self._on_token,
+            asynchronous=True,
+            **sampling_options(self._request.sampling, self._model.loaded.device),
+        )[0]
+        detokenizer = self._model.prompt.detokenizer()
+        while not result.done():
+            self._forward(detokenizer)
+        try:
+            result.result()
+        except RuntimeError as error:
+            raise PhituiError(f"the engine failed: {error}") from error
+        finally:
+            while self._model.generator.num_active_batches:  # leaving earlier can abort the process
+                time.sleep(0.001)
+            self._forward(detokenizer, last=True)
+
+    def _on_token(self, step: Any) -> bool:
+        """Runs on CTranslate2's thread, once per token. Returning True ends the answer. Must never raise: that
+        aborts the process."""
+        try:
+            self._made.put((step.token_id, time.perf_counter()))
+            return self.cancelled.is_set()
+        except BaseException:  # noqa: BLE001
+            return True
+
+    def _forward(self, detokenizer: Detokenizer, last: bool = False) -> None:
+        """Wait a little for tokens and send the text they make."""
+        tokens = self._drain(wait=not last)
+        text = "".join(detokenizer.feed(number) for number, _ in tokens)
+        if last:
+            text += detokenizer.flush()
+        self._ids.extend(number for number, _ in tokens)
+        if tokens:
+            self._first_s = self._first_s or tokens[0][1]
+            self._last_s = tokens[-1][1]
+        if text or tokens:
+            self._send(Delta(self._request.id, text, len(self._ids)))
+            if not last:
+                time.sleep(_GATHER_S)
+
+    def _drain(self, wait: bool) -> list[Token]:
+        tokens: list[Token] = []
+        try:
+            if wait:
+                tokens.append(self._made.get(timeout=_IDLE_POLL_S))
+            while True:
+                tokens.append(self._made.get_nowait())
+        except queue.Empty:
+            return tokens
+
+    def _reason(self) -> FinishReason:
+        if self._ids and self._ids[-1] in self._model.prompt.end_ids:
+            return "stop"
+        return "cancelled" if self.cancelled.is_set() else "length"
+
+
+def fit(prompt_tokens: int, sampling: Sampling, window: int) -> int:
+    """How many tokens the answer may have. CTranslate2 knows no limit of position, so this one holds.
+
+    Raises UsageError with the figures where the prompt leaves no room at all.
+    """
+    room = window - prompt_tokens
+    if room < 1:
+        raise UsageError(
+            f"the prompt does not fit: {prompt_tokens} tokens with the chat so far, the context window has {window}",
+            f"Shorten it by at least {1 - room} tokens or start a new chat",
+        )
+    return min(sampling.max_tokens, room)
+
+
+def sampling_options(sampling: Sampling, device: str) -> dict[str, Any]:
+    """CTranslate2's options for `sampling`."""
+    if sampling.temperature == 0:
+        return {"sampling_topk": 1, "repetition_penalty": sampling.repetition_penalty}
+    top_k = sampling.top_k
+    if device == "cuda" and sampling.top_p < 1:
+        top_k = min(top_k or 8192, 8192)  # CUDA's top-p kernel sorts at most this many
+    return {
+        "sampling_topk": top_k,
+        "sampling_topp": sampling.top_p,
+        "sampling_temperature": sampling.temperature,
+        "repetition_penalty": sampling.repetition_penalty,
+    }
+
+
+def timings(begun: float, first: float | None, last: float, tokens: int) -> Timings:
+    """Times in ms from clock readings in s: TPOT = (last - first) / (tokens - 1)."""
+    total = last - begun
+    return Timings(
+        ttft_ms=None if first is None else (first - begun) * 1000,
+        tpot_ms=None if first is None or tokens < 2 else (last - first) * 1000 / (tokens - 1),
+        total_ms=None if first is None else total * 1000,
+        tokens_per_s=tokens / total if tokens and total > 0 else None,
+    )

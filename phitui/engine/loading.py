@@ -1,0 +1,104 @@
+"""Loads a model folder into a CTranslate2 Generator, on the device and with the threads that suit it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import ctranslate2
+
+from phitui.engine import choice, cuda, threads
+from phitui.engine.api import Load, Loaded
+from phitui.engine.prompt import ChatPrompt
+from phitui.errors import UnavailableError
+from phitui.ipc.messages import Progress
+from phitui.models.manifest import Manifest, read_manifest
+
+
+class Model(NamedTuple):
+    """A model that can answer."""
+
+    generator: ctranslate2.Generator
+    prompt: ChatPrompt
+    manifest: Manifest
+    loaded: Loaded
+
+
+def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
+    """Load what `load` names. Raises PhituiError or UnavailableError with the reason in one line."""
+    started = time.perf_counter()
+    folder = Path(load.folder)
+    manifest = read_manifest(folder)
+    tell(Progress("load", f"loading {manifest.title}", 0, manifest.weight_bytes, "bytes"))
+    chosen = _choose(load)
+    with ThreadPoolExecutor(1) as pool:  # the tokenizer's file is read while the weights are
+        prompt = pool.submit(ChatPrompt, folder, manifest)
+        generator, count, thread_why = _generator(load, folder, manifest, chosen, tell)
+        loaded = Loaded(
+            name=manifest.name,
+            title=manifest.title,
+            device=chosen.device,
+            compute_type=generator.compute_type,
+            threads=count,
+            context_window=manifest.context_window,
+            weight_bytes=manifest.weight_bytes,
+            load_s=time.perf_counter() - started,
+            why=f"{chosen.why}; {thread_why}",
+        )
+        return Model(generator, prompt.result(), manifest, loaded)
+
+
+def _choose(load: Load) -> choice.Choice:
+    count, problem = 0, ""
+    if load.device != "cpu":
+        count = ctranslate2.get_cuda_device_count()
+        problem = cuda.preload_cublas() if count else ""
+    devices = ["cpu", *(["cuda"] if count and not problem else [])]
+    supported = {device: set(ctranslate2.get_supported_compute_types(device)) for device in devices}
+    return choice.choose(load.device, load.compute_type, count, problem, supported)
+
+
+def _generator(
+    load: Load, folder: Path, manifest: Manifest, chosen: choice.Choice, tell: Callable[[Progress], None]
+) -> tuple[ctranslate2.Generator, int, str]:
+    """The generator, its thread count, and why that count."""
+
+    def make(count: int) -> ctranslate2.Generator:
+        try:
+            return ctranslate2.Generator(
+                load.folder, device=chosen.device, compute_type=chosen.compute_type, intra_threads=count
+            )
+        except MemoryError as error:
+            raise UnavailableError(f"not enough memory to load {manifest.title}") from error
+        except (RuntimeError, ValueError) as error:
+            raise UnavailableError(
+                f"cannot load {folder}: {_first_line(error)}",
+                "Pull or convert the model again, or run phitui doctor",
+            ) from error
+
+    if chosen.device == "cuda":
+        return make(0), 0, "host threads by CTranslate2"
+    if load.threads:
+        return make(load.threads), load.threads, f"{load.threads} threads as asked"
+    return threads.fastest(make, manifest, chosen.compute_type, Path(load.profiles), tell)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def check_answers(model: Model) -> None:
+    """Make one token: CUDA problems (no kernel for the card, no cuBLAS) show only at the first product.
+
+    Raises UnavailableError.
+    """
+    try:
+        model.generator.generate_batch([[model.manifest.end_tokens[0]]], max_length=1, sampling_topk=1)
+    except RuntimeError as error:
+        raise UnavailableError(
+            f"{model.loaded.device} does not work: {_first_line(error)}",
+            "Run phitui doctor, or use --device cpu",
+        ) from error

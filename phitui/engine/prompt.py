@@ -1,0 +1,95 @@
+"""From a chat to the tokens of a prompt, and from tokens back to text as they come."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from phitui.engine.api import Turn
+from phitui.errors import PhituiError, UsageError
+from phitui.models.manifest import Manifest
+
+
+class ChatPrompt:
+    """A model's own chat template and tokenizer."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Read both from a model folder. Raises PhituiError where one is damaged."""
+        try:
+            self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise PhituiError(f"cannot read {folder / 'tokenizer.json'}: {error}") from error
+        self._special = dict(manifest.special_tokens)
+        try:
+            self._template = _environment().from_string(manifest.chat_template)
+        except TemplateError as error:
+            raise PhituiError(f"the chat template of {manifest.name} is damaged: {error}") from error
+        ids = (self._tokenizer.token_to_id(token) for token in manifest.end_tokens)
+        self.end_ids = frozenset(number for number in ids if number is not None)
+
+    def render(self, turns: list[Turn]) -> str:
+        """The text that the model sees, up to where its answer begins. Raises UsageError where the template
+        refuses the turns."""
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        try:
+            return self._template.render(messages=messages, add_generation_prompt=True, **self._special)
+        except (TemplateError, TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"the model's chat template refuses this chat: {error}") from error
+
+    def tokens(self, turns: list[Turn]) -> list[str]:
+        """The prompt as the token strings that CTranslate2 takes."""
+        encoding = self._tokenizer.encode(self.render(turns), add_special_tokens=False)
+        tokens: list[str] = encoding.tokens
+        return tokens
+
+    def detokenizer(self) -> Detokenizer:
+        """A fresh one for a new answer."""
+        return Detokenizer(self._tokenizer)
+
+
+class Detokenizer:
+    """Text from token ids as they come; a character that is spread over tokens waits until it is whole."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._ids: list[int] = []
+        self._sent = ""
+
+    def feed(self, token_id: int) -> str:
+        """The text that this token completes, often one word, sometimes nothing."""
+        self._ids.append(token_id)
+        text: str = self._stream.step(self._tokenizer, token_id) or ""
+        self._sent += text
+        return text
+
+    def flush(self) -> str:
+        """What is left at the end of the answer, with U+FFFD for bytes that never became a character."""
+        whole: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        return whole[len(self._sent) :] if whole.startswith(self._sent) else ""
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """What chat templates of the Hub expect (trimmed blocks, raise_exception, strftime_now, tojson), in a sandbox:
+    a template is a program out of somebody's model folder."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    def tojson(value: Any, indent: int | None = None) -> str:
+        return json.dumps(value, ensure_ascii=False, indent=indent)
+
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    environment.filters["tojson"] = tojson
+    return environment

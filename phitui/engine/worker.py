@@ -1,0 +1,105 @@
+"""The engine's process: owns the Generator, answers requests in order, and ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+
+from phitui.engine.api import Cancel, Finished, Generate, Load, Rejected, Request, Timings, Usage
+from phitui.engine.generation import Answer
+from phitui.engine.loading import Model, check_answers, load_model
+from phitui.errors import ExitCode, PhituiError
+from phitui.ipc.child import Channel
+from phitui.ipc.messages import Failure
+
+# How long a leaving worker waits for the decode step that runs.
+_LEAVE_S = 1.0
+
+
+class Worker:
+    """Requests in order of arrival on the main thread; cancelling and the end come in on another."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._requests: queue.SimpleQueue[Load | Generate] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._cancelled: set[int] = set()
+        self._answer: Answer | None = None
+        self._latest = 0  # the request that was begun last
+        self._model: Model | None = None
+
+    def run(self) -> None:
+        """Work until the parent is gone. The first message must be `Load`."""
+        self._channel.listen(self._receive, self._leave)
+        while True:
+            request = self._requests.get()
+            if isinstance(request, Load):
+                self._load(request)
+            else:
+                self._generate(request)
+
+    def _load(self, load: Load) -> None:
+        try:
+            model = load_model(load, self._channel.send)
+            if model.loaded.device == "cuda":
+                check_answers(model)
+        except PhituiError as error:
+            self._fail(Failure.of(error))
+        except Exception as error:  # noqa: BLE001 - the parent must hear of it, whatever it is
+            self._fail(Failure(f"cannot load the model: {type(error).__name__}: {error}", "", ExitCode.UNAVAILABLE))
+        else:
+            self._model = model
+            self._channel.send(model.loaded)
+
+    def _fail(self, failure: Failure) -> None:
+        self._channel.send(failure)
+        os._exit(int(ExitCode.FAILED))  # not through destructors: see _leave
+
+    def _generate(self, request: Generate) -> None:
+        if self._model is None:
+            self._channel.send(Rejected(request.id, Failure("no model is loaded")))
+            return
+        answer = Answer(self._model, request, self._channel.send)
+        with self._lock:
+            self._latest = request.id
+            if request.id in self._cancelled:
+                self._cancelled.discard(request.id)
+                self._channel.send(Finished(request.id, "cancelled", Usage(0, 0), Timings(None, None, None, None)))
+                return
+            self._answer = answer
+        try:
+            answer.run()
+        except PhituiError as error:
+            self._channel.send(Rejected(request.id, Failure.of(error)))
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
+            self._channel.send(Rejected(request.id, Failure(f"{type(error).__name__}: {error}")))
+        finally:
+            with self._lock:
+                self._answer = None
+
+    def _receive(self, message: Request) -> None:
+        if not isinstance(message, Cancel):
+            self._requests.put(message)
+            return
+        with self._lock:
+            if self._answer is not None and self._latest == message.id:
+                self._answer.cancelled.set()
+            elif message.id > self._latest:  # still in the queue
+                self._cancelled.add(message.id)
+
+    def _leave(self) -> None:
+        """The parent is gone or wants us gone. Running destructors while a batch is on its way, or shortly after,
+        aborts the process: so stop the answer, wait for its step, and leave without them."""
+        with self._lock:
+            if self._answer is not None:
+                self._answer.cancelled.set()
+        deadline = time.monotonic() + _LEAVE_S
+        while self._answer is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os._exit(0)
+
+
+def main() -> None:
+    Worker(Channel(Request)).run()

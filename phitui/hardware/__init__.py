@@ -1,0 +1,1 @@
+"""What the machine does, as figures with a source."""

@@ -1,0 +1,195 @@
+"""Takes a snapshot at every interval, in threads of its own: whoever shows it never waits for a driver."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from phitui.hardware.figures import clean
+from phitui.hardware.snapshot import HOST_FIGURES, Device, Host, Reading, Snapshot
+
+# cpu and nvml come with their libraries, only when the threads run: the console's start has no time for them.
+if TYPE_CHECKING:
+    from phitui.hardware.cpu import HostReader
+    from phitui.hardware.nvml import Gpus
+
+# A start of NVML takes some milliseconds, and seconds where no program keeps the driver awake.
+_FIRST_PATIENCE_S = 0.5
+_LONGEST_PATIENCE_S = 1.0
+# Figures of a driver that has fallen silent are shown for so long, and then no more.
+_STALE_S = 2.0
+_STOP_PATIENCE_S = 0.15
+
+
+class Sampler:
+    """Calls `on_snapshot` with a fresh Snapshot every `interval_s` seconds, from a thread of its own.
+
+    A receiver that belongs to a user interface must hand the snapshot on without waiting for it. What it
+    raises is noted in the next snapshot's `unavailable["receiver"]`. `processes` gives the names and ids of
+    own processes whose memory is to be read, in the sampler's thread. A stopped sampler stays stopped.
+    """
+
+    def __init__(
+        self,
+        interval_s: float,
+        on_snapshot: Callable[[Snapshot], None],
+        processes: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        if not 0 < interval_s < float("inf"):
+            raise ValueError(f"the interval must be a positive number of seconds, not {interval_s}")
+        self._interval_s = interval_s
+        self._on_snapshot = on_snapshot
+        self._processes = processes
+        self._stopping = threading.Event()
+        self._gpus = _GpuDesk()
+        self._receiver_error = ""
+        self._thread = threading.Thread(target=self._run, name="phitui-sampler", daemon=True)
+
+    @property
+    def gpu_present(self) -> bool | None:
+        """Whether the driver has shown a GPU; None while it has not answered yet."""
+        return self._gpus.present
+
+    def start(self) -> None:
+        """Begin. Raises RuntimeError the second time."""
+        self._thread.start()
+        self._gpus.start()
+
+    def stop(self) -> None:
+        """End, within 0.2 s: a thread that hangs in the driver is left behind and ends with the process."""
+        self._stopping.set()
+        self._gpus.stop()
+        deadline = time.monotonic() + _STOP_PATIENCE_S
+        for thread in (self._thread, self._gpus.thread):
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        host = _HostDesk(self._processes)
+        due = time.monotonic()
+        patience = _FIRST_PATIENCE_S
+        while not self._stopping.is_set():
+            self._gpus.ask()
+            self._tick(host, patience)
+            patience = min(self._interval_s / 4, _LONGEST_PATIENCE_S)
+            now = time.monotonic()
+            due += self._interval_s
+            if due < now:  # late: go on from here, without a burst to catch up
+                due = now + self._interval_s
+            self._stopping.wait(due - now)
+
+    def _tick(self, host: _HostDesk, patience: float) -> None:
+        reading = self._gpus.answer(patience)
+        figures = host.read(self._stopping)
+        if self._stopping.is_set():
+            return
+        unavailable = {"gpu": reading.reason} if reading.reason else {}
+        if self._receiver_error:
+            unavailable["receiver"] = self._receiver_error
+        devices = reading.devices or host.devices(figures)
+        try:
+            self._on_snapshot(Snapshot(time.time(), figures, devices, unavailable))
+            self._receiver_error = ""
+        except Exception as error:  # noqa: BLE001 - the receiver's fault must not stop the gauges
+            self._receiver_error = _said(error)
+
+
+class _HostDesk:
+    """The machine's figures; a failure of the reader becomes a reason. Belongs to one thread."""
+
+    def __init__(self, processes: Callable[[], Mapping[str, int]]) -> None:
+        self._processes = processes
+        self._reader: HostReader | None = None
+
+    def read(self, stopping: threading.Event) -> Host:
+        try:
+            from phitui.hardware.cpu import SHORTEST_CPU_WINDOW_S, HostReader
+
+            if self._reader is None:
+                self._reader = HostReader(self._processes)
+                self._reader.prime(time.monotonic())
+                stopping.wait(SHORTEST_CPU_WINDOW_S)
+            return self._reader.read(time.monotonic())
+        except Exception as error:  # noqa: BLE001 - it becomes the reason
+            return Host(unavailable=dict.fromkeys(HOST_FIGURES, _said(error)))
+
+    def devices(self, host: Host) -> list[Device]:
+        try:
+            from phitui.hardware.cpu import cpu_device
+
+            return [cpu_device(host)]
+        except Exception as error:  # noqa: BLE001 - it becomes the reason
+            return [Device("cpu", 0, "CPU").without_figures(_said(error))]
+
+
+class _GpuDesk:
+    """Reads the driver in a thread of its own, and tells whoever asks the newest answer or its absence."""
+
+    def __init__(self) -> None:
+        self.present: bool | None = None
+        self.thread = threading.Thread(target=self._run, name="phitui-nvml", daemon=True)
+        self._changed = threading.Condition()
+        self._asked_at: float | None = None
+        self._reading: Reading | None = None
+        self._read_at = 0.0
+        self._stopping = False
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def ask(self) -> None:
+        """Want a reading. One that is still under way is not asked for twice."""
+        with self._changed:
+            if self._asked_at is None:
+                self._asked_at = time.monotonic()
+                self._changed.notify_all()
+
+    def answer(self, patience_s: float) -> Reading:
+        """The reading that was asked for; after `patience_s` the one before, unless it is stale by now."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._asked_at is None or self._stopping, patience_s)
+            now = time.monotonic()
+            if self._reading and (self._asked_at is None or now - self._read_at < _STALE_S):
+                return self._reading
+            known = self._reading.devices if self._reading else []
+            silent_s = now - (self._asked_at or now)
+        reason = f"the driver has not answered for {silent_s:.{0 if silent_s >= 10 else 1}f} s"
+        return Reading([device.without_figures(reason) for device in known], reason)
+
+    def _run(self) -> None:
+        gpus: Gpus | None = None
+        while self._wait_for_question():
+            try:
+                from phitui.hardware.nvml import Gpus
+
+                gpus = gpus or Gpus()
+                reading = gpus.read(time.monotonic())
+            except Exception as error:  # noqa: BLE001 - it becomes the reason
+                reading = self._failed(_said(error))
+            with self._changed:
+                self._reading, self._read_at = reading, time.monotonic()
+                self._asked_at = None
+                self.present = bool(reading.devices)
+                self._changed.notify_all()
+        if gpus is not None:
+            gpus.close()
+
+    def _wait_for_question(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._asked_at is not None or self._stopping)
+            return not self._stopping
+
+    def _failed(self, reason: str) -> Reading:
+        known = self._reading.devices if self._reading else []
+        return Reading([device.without_figures(reason) for device in known], reason)
+
+
+def _said(error: Exception) -> str:
+    return clean(f"{type(error).__name__}: {error}", 200)

@@ -1,0 +1,119 @@
+"""What the machine did at one moment: the shape that the gauges, `monitor --json` and the recordings share.
+
+Every figure is a number, or None with its reason in `unavailable`, keyed by the figure's name; those of the
+memory are keyed "vram.total_bytes" and so on. A figure that is not known is never 0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+MEMORY_FIGURES = ("total_bytes", "used_bytes", "reserved_bytes", "free_bytes")
+DEVICE_FIGURES = (
+    "util_pct",
+    "memory_busy_pct",
+    *(f"vram.{name}" for name in MEMORY_FIGURES),
+    "power_w",
+    "power_limit_w",
+    "temperature_c",
+    "sm_clock_mhz",
+    "mem_clock_mhz",
+    "fan_pct",
+    "throttle_reasons",
+)
+HOST_FIGURES = (
+    "cpu_pct",
+    "cpus",
+    "load1",
+    "ram_total_bytes",
+    "ram_used_bytes",
+    "ram_available_bytes",
+    "temperature_c",
+)
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """A device's own memory in bytes; on a device of kind "cpu", the machine's RAM.
+
+    `reserved_bytes` is what the driver keeps for itself. Where it is None, `used_bytes` may count it.
+    """
+
+    total_bytes: int | None = None
+    used_bytes: int | None = None
+    reserved_bytes: int | None = None
+    free_bytes: int | None = None
+
+
+class Device(msgspec.Struct, frozen=True):
+    """One device that computes: kind "gpu", or "cpu" where there is no GPU.
+
+    - `util_pct`: share of the time in which at least one kernel ran (GPU), of all cores' time not idle (CPU).
+    - `memory_busy_pct`: share of the *time* in which device memory was read or written. Not bandwidth.
+    - `power_w`: what the board draws (a 1 s average on Ampere and later); `power_limit_w`: the enforced cap.
+    - `throttle_reasons`: why the clocks are what they are, in the driver's names ("SW_POWER_CAP", …).
+    """
+
+    kind: str
+    index: int
+    name: str
+    uuid: str | None = None
+    util_pct: float | None = None
+    memory_busy_pct: float | None = None
+    vram: Memory = Memory()
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    temperature_c: float | None = None
+    sm_clock_mhz: int | None = None
+    mem_clock_mhz: int | None = None
+    fan_pct: float | None = None
+    throttle_reasons: list[str] | None = None
+    unavailable: dict[str, str] = {}
+
+    def without_figures(self, reason: str) -> Device:
+        """The same device, known by name, with no figure and `reason` for every one of them."""
+        unavailable = dict.fromkeys(DEVICE_FIGURES, reason)
+        if self.uuid is None:
+            unavailable["uuid"] = reason
+        unavailable.update({key: self.unavailable[key] for key in ("name", "uuid") if key in self.unavailable})
+        return Device(self.kind, self.index, self.name, self.uuid, unavailable=unavailable)
+
+
+class Reading(NamedTuple):
+    """All GPUs at one moment; with none, the reason why."""
+
+    devices: list[Device]
+    reason: str = ""
+
+
+class Host(msgspec.Struct, frozen=True):
+    """The machine that phitui runs on.
+
+    - `cpu_pct`: share of all cores' time that was not idle since the snapshot before.
+    - `cpus`: logical CPUs that this process may use. `load1`: load average of one minute.
+    - RAM: the machine's, within the cgroup limits around this process. Used is total less available.
+    - `rss_bytes`: resident memory of phitui's own processes, by the names they were given.
+    """
+
+    cpu_pct: float | None = None
+    cpus: int | None = None
+    load1: float | None = None
+    ram_total_bytes: int | None = None
+    ram_used_bytes: int | None = None
+    ram_available_bytes: int | None = None
+    temperature_c: float | None = None
+    rss_bytes: dict[str, int | None] = {}
+    unavailable: dict[str, str] = {}
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The machine at `time` (Unix, seconds): the GPUs, or one device of kind "cpu" where there are none.
+
+    `unavailable["gpu"]` then says why there is no GPU.
+    """
+
+    time: float
+    host: Host
+    devices: list[Device]
+    unavailable: dict[str, str] = {}

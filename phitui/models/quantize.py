@@ -1,0 +1,209 @@
+"""Weights in the form that CTranslate2 stores, made while model.bin is written.
+
+These are `Variable`s of ctranslate2.specs.model_spec that know their shape and type at once but read and
+convert their tensor only when it is written, a block of rows at a time: whatever the size of a model, one
+tensor of it is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ctranslate2.specs.model_spec import Variable
+from numpy.typing import NDArray
+
+from phitui.errors import PhituiError
+from phitui.models.checkpoint import Checkpoint
+
+# How the names of CTranslate2's quantizations split: type of matrices, type of the rest.
+STORAGE = {
+    "int8": ("int8", "float32"),
+    "int8_float32": ("int8", "float32"),
+    "int8_float16": ("int8", "float16"),
+    "int8_bfloat16": ("int8", "bfloat16"),
+    "float32": ("float32", "float32"),
+    "float16": ("float16", "float16"),
+    "bfloat16": ("bfloat16", "bfloat16"),
+}
+_ITEM_BYTES = {"int8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
+# A block in float32 with its temporaries stays in a core's cache: twice as fast as blocks of a million.
+_BLOCK_ELEMENTS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows `first` to `first + count` of the tensor `name`, `columns` wide."""
+
+    name: str
+    first: int
+    count: int
+    columns: int
+
+
+class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
+    """A weight matrix of CTranslate2: the given rows of a checkpoint's tensors, one below the other."""
+
+    def __init__(self, source: Checkpoint, parts: list[Rows], dtype: str, done: Callable[[], None]) -> None:
+        """`dtype` is how it is stored ("int8": with `scale`). `done` is called when it has been written."""
+        self._source = source
+        self._parts = parts
+        self._dtype = dtype
+        self._done = done
+        self.scale = Scale(sum(part.count for part in parts))
+
+    @property
+    def shape(self) -> list[int]:
+        return [sum(part.count for part in self._parts), self._parts[0].columns]
+
+    @property
+    def dtype(self) -> str:
+        return self._dtype
+
+    def num_bytes(self) -> int:
+        return self.shape[0] * self.shape[1] * _ITEM_BYTES[self._dtype]
+
+    def to_bytes(self) -> memoryview:
+        """The whole matrix as it is stored. Raises PhituiError for weights that are not finite."""
+        item = {"int8": np.int8, "float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}[self._dtype]
+        stored: NDArray[np.generic] = np.empty(self.shape, item)
+
+        with np.errstate(all="ignore"):  # what is not finite is found and told
+            for row, part in self._blocks():
+                values = self._source.rows(part.name, part.first, part.first + part.count)
+                stop = row + part.count
+                if self._dtype == "int8":
+                    stored[row:stop], self.scale.values[row:stop] = self._quantized(values, part)
+                else:
+                    stored[row:stop] = store(values, self._dtype, self._source, part.name)
+        self._done()
+        return stored.reshape(-1).view(np.uint8).data
+
+    def _blocks(self) -> Iterator[tuple[int, Rows]]:
+        """The parts in blocks of a few rows, each with its row in the matrix."""
+        row = 0
+        step = max(1, _BLOCK_ELEMENTS // self._parts[0].columns)
+        for part in self._parts:
+            for first in range(part.first, part.first + part.count, step):
+                count = min(step, part.first + part.count - first)
+                yield row, Rows(part.name, first, count, part.columns)
+                row += count
+
+    def _quantized(self, values: NDArray[np.float32], part: Rows) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Symmetric int8, one scale for each row, by the arithmetic of ctranslate2's `LayerSpec._quantize`."""
+        largest = np.amax(np.absolute(values), axis=1)
+        if not np.isfinite(largest).all():
+            raise not_finite(self._source, part.name)
+        largest[largest == 0] = 127.0
+        # Keeps the scale of a row of tiny numbers within float32.
+        np.maximum(largest, np.float32(127) / np.finfo(np.float32).max, out=largest)
+        scale = np.float32(127.0) / largest
+        values *= scale[:, np.newaxis]
+        np.rint(values, out=values)
+        return values.astype(np.int8), scale
+
+    def numpy(self) -> NDArray[np.generic]:
+        raise NotImplementedError("a Matrix is only written")
+
+    def _to(self, dtype: str) -> Matrix:
+        raise NotImplementedError("a Matrix has its type from the start")
+
+    def _equal(self, other: object) -> bool:
+        return self is other
+
+
+class Scale(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
+    """The scales of an int8 matrix, one for each row. They are known when the matrix has been written.
+
+    model.bin is written in the order of the variables' names, and "…/weight_scale" follows "…/weight".
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.values = np.full(rows, np.nan, np.float32)
+
+    @property
+    def shape(self) -> list[int]:
+        return [len(self.values)]
+
+    @property
+    def dtype(self) -> str:
+        return "float32"
+
+    def num_bytes(self) -> int:
+        return self.values.nbytes
+
+    def to_bytes(self) -> bytes:
+        if np.isnan(self.values).any():
+            raise RuntimeError("the scales of a matrix were asked for before the matrix")
+        return self.values.tobytes()
+
+    def numpy(self) -> NDArray[np.float32]:
+        return self.values
+
+    def _to(self, dtype: str) -> Scale:
+        raise NotImplementedError("scales are float32")
+
+    def _equal(self, other: object) -> bool:
+        return self is other
+
+
+class Vector(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
+    """A small tensor, converted at once: a norm's weights."""
+
+    def __init__(self, values: NDArray[np.generic], dtype: str) -> None:
+        self._values = values
+        self._dtype = dtype
+
+    @property
+    def shape(self) -> list[int]:
+        return list(self._values.shape)
+
+    @property
+    def dtype(self) -> str:
+        return self._dtype
+
+    def num_bytes(self) -> int:
+        return self._values.nbytes
+
+    def to_bytes(self) -> bytes:
+        return self._values.tobytes()
+
+    def numpy(self) -> NDArray[np.generic]:
+        return self._values
+
+    def _to(self, dtype: str) -> Vector:
+        raise NotImplementedError("a Vector has its type from the start")
+
+    def _equal(self, other: object) -> bool:
+        return self is other
+
+
+def store(values: NDArray[np.float32], dtype: str, source: Checkpoint, name: str) -> NDArray[np.generic]:
+    """Values as "float32", "float16" or "bfloat16" (in the upper half of a float32, as uint16).
+
+    Raises PhituiError where they are not finite, or not in the target type.
+    """
+    if not np.isfinite(values).all():
+        raise not_finite(source, name)
+    if dtype == "bfloat16":
+        bits = values.view(np.uint32)
+        # Round to the nearest, ties to even, as torch does.
+        rounded: NDArray[np.uint32] = (
+            bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
+        ) >> np.uint32(16)
+        return rounded.astype(np.uint16)
+    if dtype == "float16":
+        with np.errstate(over="ignore"):
+            halves = values.astype(np.float16)
+        if not np.isfinite(halves).all():
+            raise PhituiError(
+                f"{source.where}: {name!r} has weights beyond float16's range",
+                "Convert it to bfloat16 or float32.",
+            )
+        return halves
+    return values
+
+
+def not_finite(source: Checkpoint, name: str) -> PhituiError:
+    return PhituiError(f"{source.where}: {name!r} has weights that are NaN or infinite", "Fetch the model again.")

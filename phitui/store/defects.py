@@ -1,0 +1,22 @@
+"""defects.log: what a person who reports a defect of phitui can send along."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+
+FILE_NAME = "defects.log"
+
+
+def describe_defect(error: BaseException, logs: Path) -> str:
+    """Append the traceback of `error` to the log in `logs` (0600); returns the one line that a person sees."""
+    what = f"a defect: {type(error).__name__}: {error}"
+    path = logs / FILE_NAME
+    try:
+        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as log:
+            traceback.print_exception(error, file=log)
+    except OSError:
+        return f"{what}. Please report it"
+    return f"{what}. Please report it with {path}"

@@ -1,0 +1,39 @@
+"""profiles.json: what was measured on this machine, kept so that it is measured once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "profiles.json"
+
+
+def read_profile(path: Path, key: str) -> Any:
+    """What was stored under `key`; None where there is nothing, or nothing readable: it can be measured again."""
+    return _read(path).get(key)
+
+
+def write_profile(path: Path, key: str, value: Any) -> None:
+    """Store `value` (JSON) under `key`. A place that cannot be written to is no error: only time is lost."""
+    content = {**_read(path), key: value}
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".profiles-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=2, sort_keys=True)
+            Path(name).replace(path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

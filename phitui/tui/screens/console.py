@@ -1,0 +1,176 @@
+"""The console screen: transcript, prompt and gauges."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from phitui.config import Config
+from phitui.engine.api import Died, Event, Loaded
+from phitui.engine.client import EngineClient
+from phitui.errors import PhituiError
+from phitui.hardware.snapshot import Snapshot
+from phitui.ipc.messages import Failure, Progress
+from phitui.jobs.chat import Chat, Exchange, State
+from phitui.jobs.start import sampling
+from phitui.models.catalog import DEMO
+from phitui.text import sanitize
+from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
+from phitui.tui.widgets.progress import ProgressLine
+from phitui.tui.widgets.prompt import Prompt
+from phitui.tui.widgets.status import StatusLine
+from phitui.tui.widgets.transcript import Transcript
+
+HOW_TO_GET_PHI3 = (
+    "This is the small embedded model ({title}). For Phi-3 Mini quit and run: phitui model pull phi-3-mini"
+)
+
+
+class ConsoleScreen(Screen[None]):
+    """Where a person prompts the model and sees the machine work."""
+
+    AUTO_FOCUS = "#prompt"
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (40, "-narrow"), (100, "-wide")]  # noqa: RUF012 - Textual reads it so
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (12, "-low"), (34, "-tall")]  # noqa: RUF012
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop", id="console.stop", priority=True),
+        Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="console.page_down", priority=True),
+    ]
+
+    DEFAULT_CSS = """
+    ConsoleScreen {
+        #too-small { display: none; }
+        #main { min-width: 20; }  /* Textual lays out once before it knows how narrow the terminal is */
+        #side { width: 34; max-width: 50%; }
+        GaugeLine { display: none; }
+        &.-narrow, &.-tiny { #side { display: none; } GaugeLine { display: block; } }
+        &.-low { Transcript { padding: 0; } Prompt { max-height: 6; } GaugeColumn Gauge { margin: 0; } }
+        &.-tiny, &.-flat {
+            #body, Prompt, Footer, StatusLine, GaugeLine, ProgressLine { display: none; }
+            #too-small { display: block; padding: 0 1; color: $text-warning; }
+        }
+    }
+    """
+
+    def __init__(self, config: Config, engine: EngineClient) -> None:
+        super().__init__()
+        self._config = config
+        self._engine = engine
+        self.chat = Chat(engine, sampling(config), config.generation.system, self._on_exchange)
+
+    def compose(self) -> ComposeResult:
+        console = self._config.console
+        yield Static("", id="too-small", markup=False)
+        yield StatusLine()
+        yield GaugeLine()
+        with Horizontal(id="body"):
+            with Vertical(id="main"):
+                yield Transcript(console.repaint_hz, console.markdown)
+                yield ProgressLine()
+                yield Prompt(console.history_size, console.paste_limit_chars)
+            yield GaugeColumn(id="side")
+        yield Footer(show_command_palette=True)
+
+    def on_resize(self) -> None:
+        size = self.app.size
+        self.query_one("#too-small", Static).update(
+            f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. Ctrl-Q quits."
+        )
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """New readings of the hardware."""
+        self.query_one(GaugeColumn).show(snapshot)
+        self.query_one(GaugeLine).show(snapshot)
+
+    def show_event(self, event: Event) -> None:
+        """An event of the engine."""
+        if isinstance(event, Progress):
+            self.query_one(ProgressLine).show(event)
+            self.query_one(StatusLine).show_state(event.text)
+        elif isinstance(event, Loaded):
+            self._on_loaded(event)
+        elif isinstance(event, Failure):
+            self.show_failure(event.error())
+        elif isinstance(event, Died):
+            self._on_died(event)
+        self.chat.handle(event)
+        if isinstance(event, Loaded):
+            self.chat.pump()
+
+    def show_failure(self, error: PhituiError) -> None:
+        """The engine cannot be had: say why and what to do; the screen stays."""
+        self.query_one(ProgressLine).done()
+        self.query_one(StatusLine).show_state("no engine")
+        self._note(str(error), "bad")
+
+    def _on_loaded(self, loaded: Loaded) -> None:
+        self.query_one(ProgressLine).done()
+        status = self.query_one(StatusLine)
+        status.show_loaded(loaded)
+        status.show_context(self.chat.context_tokens, loaded.context_window)
+        self._note(f"{loaded.title} is ready on the {loaded.device.upper()} after {loaded.load_s:.1f} s: {loaded.why}.")
+        if loaded.name == DEMO.name:
+            self._note(HOW_TO_GET_PHI3.format(title=loaded.title))
+
+    def _on_died(self, died: Died) -> None:
+        what = (
+            "it is being restarted"
+            if died.restarting
+            else "it keeps dying and is not restarted; quit and see phitui doctor"
+        )
+        self.query_one(StatusLine).show_state("restarting the engine…" if died.restarting else "no engine")
+        self._note(f"The engine died ({died.reason}): {what}.", "bad")
+
+    def _on_exchange(self, exchange: Exchange) -> None:
+        self.query_one(Transcript).show(exchange)
+        if exchange.state is State.LOST and not self.query_one(Prompt).put_back(exchange.prompt):
+            self._note("The lost prompt is in the history (arrow up).", "warn")
+        if exchange.timings is not None and exchange.state is State.DONE:
+            self.query_one(GaugeColumn).show_answer(exchange)
+            self.query_one(GaugeLine).show_answer(exchange)
+        loaded = self._engine.loaded
+        if loaded is not None:
+            self.query_one(StatusLine).show_context(self.chat.context_tokens, loaded.context_window)
+
+    @on(Prompt.Sent)
+    def _send(self, message: Prompt.Sent) -> None:
+        try:
+            self.chat.submit(message.text)
+        except PhituiError as error:
+            self.notify(str(error), severity="warning", markup=False)
+            self.query_one(Prompt).put_back(message.text)
+
+    @on(Prompt.PasteRefused)
+    def _refuse_paste(self, message: Prompt.PasteRefused) -> None:
+        limit = self._config.console.paste_limit_chars
+        self.notify(
+            f"Not pasted: {message.characters:,} characters, the limit is {limit:,} (console.paste_limit_chars).",
+            severity="warning",
+            markup=False,
+        )
+
+    def action_stop(self) -> None:
+        """Stop the answer, or take back the prompt queued last."""
+        self.chat.cancel()
+
+    async def action_new_chat(self) -> None:
+        """Forget the chat: the model starts from nothing."""
+        self.chat.clear()
+        await self.query_one(Transcript).clear()
+        loaded = self._engine.loaded
+        self.query_one(StatusLine).show_context(None, loaded.context_window if loaded else None)
+
+    def action_page(self, direction: int) -> None:
+        self.query_one(Transcript).page(direction)
+
+    def _note(self, text: str, kind: str = "") -> None:
+        self.query_one(Transcript).note(sanitize(text), kind)

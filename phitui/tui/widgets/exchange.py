@@ -1,0 +1,100 @@
+"""One prompt and its answer in the transcript."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from phitui.jobs.chat import Exchange, State
+from phitui.text import sanitize
+
+NOTHING = "–"
+
+
+class ExchangeView(Vertical):
+    """Streams as plain text, which is cheap to repaint, and turns into Markdown once it is complete."""
+
+    DEFAULT_CSS = """
+    ExchangeView {
+        height: auto;
+        margin: 0 1 1 1;
+        .asked { padding: 0 1; border-left: outer $primary; background: $surface; height: auto; }
+        .answer { padding: 0 1 0 2; margin: 1 0 0 0; height: auto; }
+        .facts { padding: 0 1 0 2; color: $text-muted; height: auto; }
+        .facts.bad { color: $text-error; }
+        Markdown { padding: 0; margin: 1 0 0 2; background: transparent; }
+    }
+    """
+
+    def __init__(self, exchange: Exchange, markdown: bool) -> None:
+        super().__init__()
+        self.exchange = exchange
+        self._markdown = markdown
+        self._shown_text = ""
+        self._shown_facts = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(sanitize(self.exchange.prompt)), classes="asked", markup=False)
+        answer = Static("", classes="answer", markup=False)
+        answer.display = False
+        yield answer
+        yield Static(facts(self.exchange), classes="facts", markup=False)
+
+    async def refresh_exchange(self) -> None:
+        """Show what has changed; parts that are the same are not painted again."""
+        text = sanitize(self.exchange.text)
+        if text != self._shown_text:
+            self._shown_text = text
+            answer = self.query_one(".answer", Static)
+            answer.display = bool(text)
+            answer.update(Content(text))
+        line = facts(self.exchange)
+        if line != self._shown_facts:
+            self._shown_facts = line
+            label = self.query_one(".facts", Static)
+            label.set_class(self.exchange.state in (State.REFUSED, State.LOST), "bad")
+            label.update(Content(line))
+        if self.exchange.state is State.DONE and self._markdown and text:
+            self._markdown = False
+            await self._to_markdown(text)
+
+    async def _to_markdown(self, text: str) -> None:
+        from textual.widgets import Markdown  # its parser costs tens of ms: not before the first frame
+
+        plain: Widget = self.query_one(".answer")
+        rich = Markdown(text, open_links=False)
+        await self.mount(rich, after=plain)
+        await plain.remove()
+
+
+def facts(exchange: Exchange) -> str:
+    """The line below an answer: what it took, in real counts and times (docs/METRICS.md)."""
+    if exchange.state is State.QUEUED:
+        return "queued"
+    if exchange.state is State.PREFILL:
+        return f"reading the prompt · {exchange.prompt_tokens} tokens"
+    if exchange.state is State.ANSWERING:
+        return f"answering · {exchange.tokens} tokens · Esc stops"
+    if exchange.state is State.REFUSED:
+        return f"not answered: {sanitize(exchange.error)}"
+    if exchange.state is State.LOST:
+        return f"the engine died during this answer ({sanitize(exchange.error)}) · {exchange.tokens} tokens kept"
+    return _done(exchange)
+
+
+def _done(exchange: Exchange) -> str:
+    ends = {"stop": "", "length": " · cut at max_tokens", "cancelled": " · stopped"}
+    end = ends[exchange.reason or "stop"]
+    if exchange.usage is None or exchange.timings is None or not exchange.usage.completion_tokens:
+        return f"no answer{end}"
+    rate = exchange.timings.decode_tokens_per_s
+    ttft = exchange.timings.ttft_ms
+    return (
+        f"{exchange.usage.completion_tokens} tokens"
+        f" · {NOTHING if rate is None else format(rate, '.1f')} tok/s"
+        f" · TTFT {NOTHING if ttft is None else format(ttft, '.0f')} ms"
+        f" · prompt {exchange.usage.prompt_tokens} tokens{end}"
+    )

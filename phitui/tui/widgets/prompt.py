@@ -1,0 +1,117 @@
+"""Where a person types: several lines, history, and a limit on what is pasted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType, NoBinding
+from textual.message import Message
+from textual.widgets import TextArea
+
+from phitui.tui.widgets.history import History
+
+
+class Prompt(TextArea):
+    """A text area that sends with Enter."""
+
+    DEFAULT_CSS = """
+    Prompt {
+        height: auto;
+        min-height: 3;
+        max-height: 10;
+        border: round $panel-lighten-2;
+        background: $surface;
+        padding: 0 1;
+        &:focus { border: round $primary; }
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Send", id="prompt.send"),
+        Binding("ctrl+j,shift+enter", "newline", "New line", key_display="^j", id="prompt.newline"),
+        Binding("up", "up", "Older prompt", show=False, id="prompt.older"),
+        Binding("down", "down", "Newer prompt", show=False, id="prompt.newer"),
+    ]
+
+    @dataclass
+    class Sent(Message):
+        """The person sends `text`."""
+
+        text: str
+
+    @dataclass
+    class PasteRefused(Message):
+        """A paste of `characters` was over the limit and was not taken."""
+
+        characters: int
+
+    def __init__(self, history_size: int, paste_limit: int) -> None:
+        super().__init__(
+            id="prompt",
+            soft_wrap=True,
+            show_line_numbers=False,
+            placeholder="Ask something…",
+            highlight_cursor_line=False,
+        )
+        self._history = History(history_size)
+        self._paste_limit = paste_limit
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Run this widget's own bindings here, in the order in which the keys came.
+
+        Textual runs a binding only after the key has bubbled through other queues; the letters of a fast typist, or
+        of a slow link that delivers in bursts, would overtake it: "a⏎b" became "ab⏎".
+        """
+        try:
+            bindings = self._bindings.get_bindings_for_key(event.key)
+        except NoBinding:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        await self.run_action(bindings[0].action)
+
+    def action_send(self) -> None:
+        """Hand the text over and make room at once: what is typed next is the next prompt."""
+        text = self.text
+        if text.strip():
+            self._history.add(text)
+            self.clear()
+        self.post_message(self.Sent(text))
+
+    def action_newline(self) -> None:
+        self.insert("\n")
+
+    def action_up(self) -> None:
+        """Up a line; from the first line to the older prompt."""
+        if self.cursor_location[0] > 0:
+            self.action_cursor_up()
+        else:
+            self._show(self._history.older(self.text))
+
+    def action_down(self) -> None:
+        """Down a line; from the last line to the newer prompt."""
+        if self.cursor_location[0] < self.document.line_count - 1:
+            self.action_cursor_down()
+        else:
+            self._show(self._history.newer())
+
+    def put_back(self, text: str) -> bool:
+        """Give a prompt back to the person; False when a draft stands there: the prompt is then in the history."""
+        if self.text.strip():
+            return False
+        self._show(text)
+        return True
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        if len(event.text) > self._paste_limit:
+            event.prevent_default()
+            event.stop()
+            self.post_message(self.PasteRefused(len(event.text)))
+
+    def _show(self, text: str | None) -> None:
+        if text is not None:
+            self.text = text
+            self.move_cursor(self.document.end)

@@ -1,0 +1,160 @@
+"""`phitui ask` as scripts use it: the real command, the real model."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from terminal import command, environment
+
+
+def ask(home, *arguments, stdin=b"", **extra):
+    return subprocess.run(
+        command("ask", *arguments),
+        env=environment(home, **extra),
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_stdout_is_the_reply_alone(home):
+    done = ask(home, "What is the capital of France?")
+    assert done.returncode == 0
+    assert b"Paris" in done.stdout
+    assert done.stdout.endswith(b"\n")
+    assert b"Paris" not in done.stderr
+
+
+def test_json_is_one_object_with_real_counts_and_times(home):
+    done = ask(home, "--json", "What is the capital of France?")
+    report = json.loads(done.stdout)
+    assert set(report) == {"text", "finish_reason", "usage", "timings"}
+    assert "Paris" in report["text"]
+    assert report["finish_reason"] == "stop"
+    usage, times = report["usage"], report["timings"]
+    assert usage["prompt_tokens"] > 20
+    expected = usage["completion_tokens"] / times["total_ms"] * 1000
+    assert times["tokens_per_s"] == pytest.approx(expected, rel=0.01)
+    decode_ms = times["total_ms"] - times["ttft_ms"]
+    assert times["tpot_ms"] * (usage["completion_tokens"] - 1) == pytest.approx(decode_ms, rel=0.01)
+
+
+def test_the_prompt_comes_from_standard_input(home):
+    done = ask(home, "-", stdin="What is the capital of France?".encode())
+    assert b"Paris" in done.stdout
+
+
+def test_a_system_prompt_and_a_limit(home):
+    plain = json.loads(ask(home, "--json", "Hi").stdout)["usage"]["prompt_tokens"]
+    report = json.loads(ask(home, "--json", "-s", "Be a pirate. " * 20, "--max-tokens", "3", "Hi").stdout)
+    assert report["usage"]["prompt_tokens"] > plain + 20
+    assert (report["finish_reason"], report["usage"]["completion_tokens"]) == ("length", 3)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_global_options_stand_before_or_after_the_command(home, place):
+    options = ["--model", "tiny-phi3", "--device", "cpu"]
+    words = (
+        [*options, "ask", "--max-tokens", "4", "x"]
+        if place == "before"
+        else ["ask", "--max-tokens", "4", "x", *options]
+    )
+    done = subprocess.run(command(*words), env=environment(home), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def fails(done, code, *words):
+    assert done.returncode == code, done
+    assert done.stdout == b""
+    lines = done.stderr.decode().strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("phitui: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "words"),
+    [
+        ([""], b"", ["the prompt is empty"]),
+        (["-"], b" \n", ["the prompt is empty"]),
+        (["-"], b"abc\xff\xfe", ["not valid UTF-8", "0xff", "at 3"]),
+        (["-"], b"lorem ipsum " * 90_000, ["does not fit", "8192"]),
+        ([b"caf\xe9"], b"", ["not valid UTF-8"]),
+        (["--max-tokens", "0", "x"], b"", ["--max-tokens"]),
+        (["--device", "gpu", "x"], b"", ["--device", "invalid choice"]),
+        ([], b"", ["PROMPT"]),
+        (["--model", "no-such-model", "x"], b"", ["no-such-model", "smollm2-135m"]),
+        (["--compute-type", "int7", "x"], b"", ["int7"]),
+        (["--config", "/no/such.toml", "x"], b"", ["/no/such.toml"]),
+    ],
+    ids=["empty", "blank", "bytes", "megabyte", "latin", "limit", "device", "none", "model", "type", "config"],
+)
+def test_bad_input_is_one_line_and_exit_2(home, arguments, stdin, words):
+    fails(ask(home, *arguments, stdin=stdin), 2, *words)
+
+
+def test_what_is_not_to_be_had_is_exit_3(home):
+    fails(ask(home, "--device", "cuda", "x"), 3, "no CUDA device")
+    fails(ask(home, "--model", "phi-3-mini", "x"), 3, "phitui model pull phi-3-mini")
+
+
+def test_a_damaged_model_is_one_line(home, demo_folder):
+    broken = home / "models" / "broken"
+    broken.mkdir()
+    (broken / "phitui.json").write_text("{}")
+    done = ask(home, "--model", "broken", "x")
+    fails(done, 1, "phitui.json is damaged")
+
+
+def test_ctrl_c_ends_it_with_130_and_no_process(home):
+    process = subprocess.Popen(
+        command("ask", "Tell me a very long story."),
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.read(1)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
+    ).stdout.split()
+    assert len(children) == 1
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+    assert not os.path.exists(f"/proc/{children[0]}")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(home):
+    process = subprocess.Popen(
+        command("ask", "Tell me a very long story."),
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.read(1)
+    process.stdout.close()
+    begun = time.monotonic()
+    errors = process.stderr.read()
+    assert process.wait(10) == 1
+    assert time.monotonic() - begun < 10
+    assert errors == b""
+
+
+def test_a_full_disk_under_stdout_is_one_line(home):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command("ask", "Hi"),
+            env=environment(home),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("phitui: cannot write the answer")

@@ -1,0 +1,45 @@
+"""What many tests need: the real demo model and a tiny Phi-3, each made once and kept, and a home to run in."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tiny_phi3 import demo_model, tiny_phi3_model
+
+# Kept between runs of the tests: the demo model's wheel is 93 MB.
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "models"
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(tmp_path, monkeypatch):
+    """No test reads or writes the real user's files, or sees their configuration."""
+    for name in [name for name in os.environ if name.startswith(("PHITUI", "XDG_", "SSH_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PHITUI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture(scope="session")
+def demo_folder():
+    """SmolLM2-135M-Instruct as phitui itself fetches and converts it."""
+    return demo_model(CACHE)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A tiny Phi-3 with random weights, converted by phitui from a Hub folder."""
+    return tiny_phi3_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def home(tmp_path, demo_folder, tiny_folder):
+    """PHITUI_HOME with both models in its store."""
+    store = tmp_path / "home" / "models"
+    store.mkdir(parents=True)
+    (store / "smollm2-135m").symlink_to(demo_folder)
+    (store / "tiny-phi3").symlink_to(tiny_folder)
+    # One thread, so that not every start of a test measures which count is fastest: test_engine.py does.
+    settings = tmp_path / "home" / "config" / "phitui" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[engine]\nthreads = 1\n")
+    return tmp_path / "home"

@@ -1,0 +1,266 @@
+"""The real engine in its real process, on the demo model and on a tiny Phi-3."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import asynccontextmanager
+
+import psutil
+import pytest
+
+from phitui.engine.api import Delta, Died, Finished, Load, Loaded, Rejected, Sampling, Started, Turn
+from phitui.engine.client import EngineClient
+from phitui.ipc.messages import Failure, Progress
+
+GREEDY = Sampling(max_tokens=32, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
+LONG = Sampling(max_tokens=2000, temperature=0.7, top_k=50, top_p=0.9, repetition_penalty=1.1)
+PARIS = [Turn("user", "What is the capital of France? Answer with one word.")]
+STORY = [Turn("user", "Tell me a very long story about a lighthouse.")]
+
+
+class Engine:
+    """A client with its events in a list."""
+
+    def __init__(self, tmp_path, restart_limit=3):
+        self.events = []
+        self.client = EngineClient(tmp_path / "engine.log", self.events.append, restart_limit)
+        self.profiles = tmp_path / "profiles.json"
+
+    async def load(self, folder, threads=1, device="cpu", compute_type="auto"):
+        await self.client.load(Load(str(folder), device, compute_type, threads, str(self.profiles)))
+        return await self.wait(lambda e: isinstance(e, Loaded | Failure))
+
+    async def wait(self, matches, timeout_s=60):
+        """The first event from now or before that matches; it and those before it are taken."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for index, event in enumerate(self.events):
+                if matches(event):
+                    del self.events[: index + 1]
+                    return event
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"did not come; there were {self.events}")
+
+    async def ask(self, turns, sampling=GREEDY):
+        """The text and the last event."""
+        number = await self.client.generate(turns, sampling)
+        text = ""
+        while True:
+            event = await self.wait(lambda e: getattr(e, "id", None) == number)
+            if isinstance(event, Delta):
+                text += event.text
+            elif not isinstance(event, Started):
+                return text, event
+
+
+@asynccontextmanager
+async def running(tmp_path, folder, **options):
+    engine = Engine(tmp_path)
+    try:
+        assert isinstance(await engine.load(folder, **options), Loaded)
+        yield engine
+    finally:
+        await engine.client.stop()
+
+
+async def test_the_demo_model_answers_and_counts(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        text, finished = await engine.ask(PARIS)
+        assert "Paris" in text
+        assert finished.reason == "stop"
+        assert finished.usage.completion_tokens >= 2  # a word and the end token
+        assert finished.timings.ttft_ms > 0
+        assert finished.timings.total_ms >= finished.timings.ttft_ms
+
+
+async def test_what_is_loaded_is_what_was_asked_for(tmp_path, tiny_folder):
+    engine = Engine(tmp_path)
+    loaded = await engine.load(tiny_folder, compute_type="float32")
+    await engine.client.stop()
+    assert (loaded.device, loaded.compute_type, loaded.threads) == ("cpu", "float32", 1)
+    assert loaded.weight_bytes == (tiny_folder / "model.bin").stat().st_size
+
+
+async def test_token_counts_are_those_of_the_tokenizer(tmp_path, demo_folder):
+    from tokenizers import Tokenizer
+
+    prompt = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\n"
+    tokenizer = Tokenizer.from_file(str(demo_folder / "tokenizer.json"))
+    async with running(tmp_path, demo_folder) as engine:
+        text, finished = await engine.ask([Turn("system", "Be brief."), Turn("user", "Hi there")])
+        assert finished.usage.prompt_tokens == len(tokenizer.encode(prompt, add_special_tokens=False).ids)
+        ended = finished.reason == "stop"  # the end token is counted and has no text
+        assert finished.usage.completion_tokens == len(tokenizer.encode(text).ids) + ended
+
+
+async def test_a_limit_of_tokens_cuts_the_answer(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        _, finished = await engine.ask(STORY, Sampling(7, 0.0, 0, 1.0, 1.0))
+        assert (finished.reason, finished.usage.completion_tokens) == ("length", 7)
+
+
+async def test_prompts_are_answered_in_order(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        ids = [await engine.client.generate(STORY, Sampling(5, 0.0, 0, 1.0, 1.0)) for _ in range(4)]
+        done = [(await engine.wait(lambda e: isinstance(e, Finished))).id for _ in ids]
+        assert done == ids
+
+
+async def test_cancel_stops_within_one_decode_step(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        number = await engine.client.generate(STORY, LONG)
+        await engine.wait(lambda e: isinstance(e, Delta) and e.tokens >= 5)
+        before = max((e.tokens for e in engine.events if isinstance(e, Delta)), default=5)
+        await engine.client.cancel(number)
+        finished = await engine.wait(lambda e: isinstance(e, Finished))
+        assert finished.reason == "cancelled"
+        # The step that ran when the cancel came, one more, and what was on its way to us.
+        assert finished.usage.completion_tokens <= before + 4
+        text, _ = await engine.ask(PARIS)
+        assert "Paris" in text
+
+
+async def test_a_queued_prompt_can_be_taken_back(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        first = await engine.client.generate(STORY, Sampling(20, 0.0, 0, 1.0, 1.0))
+        second = await engine.client.generate(STORY, LONG)
+        await engine.client.cancel(second)
+        assert (await engine.wait(lambda e: isinstance(e, Finished))).id == first
+        taken_back = await engine.wait(lambda e: isinstance(e, Finished))
+        assert (taken_back.id, taken_back.reason, taken_back.usage.completion_tokens) == (
+            second,
+            "cancelled",
+            0,
+        )
+
+
+async def test_a_prompt_that_does_not_fit_is_refused_with_figures_and_the_engine_goes_on(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder) as engine:
+        window = engine.client.loaded.context_window
+        _, rejected = await engine.ask([Turn("user", "word " * (window + 10))])
+        assert isinstance(rejected, Rejected)
+        assert f"the context window has {window}" in rejected.failure.message
+        assert rejected.failure.exit_code == 2
+        _, finished = await engine.ask([Turn("user", "hi")])
+        assert isinstance(finished, Finished)
+
+
+async def test_a_megabyte_of_prompt_is_refused_in_time(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        begun = time.monotonic()
+        _, rejected = await engine.ask([Turn("user", "lorem ipsum " * 90_000)])
+        assert "does not fit" in rejected.failure.message
+        assert time.monotonic() - begun < 20
+
+
+async def test_a_worker_that_is_killed_is_replaced(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        number = await engine.client.generate(STORY, LONG)
+        await engine.wait(lambda e: isinstance(e, Delta))
+        killed = engine.client.pid
+        os.kill(killed, signal.SIGKILL)
+        died = await engine.wait(lambda e: isinstance(e, Died))
+        assert died.lost == [number]
+        assert died.restarting
+        assert "SIGKILL" in died.reason
+        await engine.wait(lambda e: isinstance(e, Loaded))
+        assert engine.client.pid != killed
+        text, _ = await engine.ask(PARIS)
+        assert "Paris" in text
+
+
+async def test_an_engine_that_keeps_dying_is_given_up(tmp_path, tiny_folder):
+    engine = Engine(tmp_path, restart_limit=1)
+    await engine.load(tiny_folder)
+    restarting = []
+    for _ in range(2):
+        os.kill(engine.client.pid, signal.SIGKILL)
+        restarting.append((await engine.wait(lambda e: isinstance(e, Died))).restarting)
+        if restarting[-1]:
+            await engine.wait(lambda e: isinstance(e, Loaded))
+    assert restarting == [True, False]
+    assert engine.client.pid is None
+    await engine.client.stop()
+
+
+async def test_stop_leaves_no_process_even_in_mid_answer(tmp_path, demo_folder):
+    engine = Engine(tmp_path)
+    await engine.load(demo_folder)
+    await engine.client.generate(STORY, LONG)
+    await engine.wait(lambda e: isinstance(e, Delta))
+    worker = psutil.Process(engine.client.pid)
+    begun = time.monotonic()
+    await engine.client.stop()
+    assert time.monotonic() - begun < 2
+    assert not worker.is_running()
+    log = (tmp_path / "engine.log").read_text()
+    assert "terminate" not in log and "Traceback" not in log
+
+
+async def test_stop_while_it_loads(tmp_path, demo_folder):
+    engine = Engine(tmp_path)
+    await engine.client.load(Load(str(demo_folder), "cpu", "auto", 1, str(engine.profiles)))
+    await engine.wait(lambda e: isinstance(e, Progress))
+    worker = psutil.Process(engine.client.pid)
+    await engine.client.stop()
+    assert not worker.is_running()
+
+
+async def test_the_thread_count_is_measured_once(tmp_path, demo_folder):
+    engine = Engine(tmp_path)
+    loaded = await engine.load(demo_folder, threads=0)
+    assert "measured fastest per token" in loaded.why
+    written = engine.profiles.read_text()
+    engine.events.clear()
+    # A second start reads it (a machine that was busy then and is idle now measures again: not here).
+    engine.profiles.write_text(written.replace('"load": ', '"load": 0.0, "was": '))
+    again = await engine.load(demo_folder, threads=0)
+    assert again.threads == loaded.threads
+    assert not [e for e in engine.events if isinstance(e, Progress) and e.stage == "measure"]
+    await engine.client.stop()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda"}, "no CUDA device"),
+        ({"compute_type": "int8_float16"}, "does not run on this cpu"),
+    ],
+)
+async def test_what_this_machine_cannot_do_is_unavailable(tmp_path, tiny_folder, options, message):
+    engine = Engine(tmp_path)
+    failure = await engine.load(tiny_folder, **options)
+    await engine.client.stop()
+    assert isinstance(failure, Failure)
+    assert message in failure.message
+    assert failure.exit_code == 3
+    assert failure.fix
+
+
+async def test_damaged_weights_are_one_clear_line(tmp_path, tiny_folder):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_folder, copy)
+    weights = bytearray((copy / "model.bin").read_bytes())
+    weights[:64] = bytes(range(64))
+    (copy / "model.bin").write_bytes(weights)
+    engine = Engine(tmp_path)
+    failure = await engine.load(copy)
+    await engine.client.stop()
+    assert isinstance(failure, Failure), failure
+    assert str(copy) in failure.message
+    assert "\n" not in failure.message
+
+
+async def test_truncated_weights_are_found_before_they_are_loaded(tmp_path, tiny_folder):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_folder, copy)
+    os.truncate(copy / "model.bin", 1000)
+    engine = Engine(tmp_path)
+    failure = await engine.load(copy)
+    await engine.client.stop()
+    assert "has 1000 bytes" in failure.message

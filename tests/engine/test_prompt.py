@@ -1,0 +1,88 @@
+"""From chat to tokens and back, with the demo model's own tokenizer and template."""
+
+import pytest
+from tokenizers import Tokenizer
+
+from phitui.engine.api import Turn
+from phitui.engine.prompt import ChatPrompt
+from phitui.errors import PhituiError, UsageError
+from phitui.models.manifest import read_manifest
+
+TEXTS = [
+    "plain words, and\na second line",
+    "Grüße – λόγος – привет – 你好，世界 – こんにちは – नमस्ते – שלום",
+    "👩‍🚀🇩🇪 emoji 🤷🏽‍♂️ sequences",
+    "def f(x):\n\treturn x**2  # 3.14159\n\n\n",
+    "\ufffd already replaced, and 1234567890",
+]
+
+
+@pytest.fixture(scope="module")
+def prompt(demo_folder):
+    return ChatPrompt(demo_folder, read_manifest(demo_folder))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(demo_folder):
+    return Tokenizer.from_file(str(demo_folder / "tokenizer.json"))
+
+
+def test_several_turns_through_the_template(prompt):
+    turns = [Turn("system", "S"), Turn("user", "A"), Turn("assistant", "B"), Turn("user", "C")]
+    assert prompt.render(turns) == (
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nA<|im_end|>\n<|im_start|>assistant\nB<|im_end|>\n"
+        "<|im_start|>user\nC<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_the_end_token_is_known(prompt, tokenizer):
+    assert tokenizer.token_to_id("<|im_end|>") in prompt.end_ids
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_comes_back_whole_token_by_token(prompt, tokenizer, text):
+    detokenizer = prompt.detokenizer()
+    parts = [detokenizer.feed(number) for number in tokenizer.encode(text, add_special_tokens=False).ids]
+    assert "".join(parts) + detokenizer.flush() == text
+
+
+def test_no_half_character_is_sent(prompt, tokenizer):
+    ids = tokenizer.encode("👩‍🚀 你好 🇩🇪", add_special_tokens=False).ids
+    detokenizer = prompt.detokenizer()
+    assert all("\ufffd" not in detokenizer.feed(number) for number in ids)
+
+
+def test_a_character_that_never_ends_shows_as_replacement(prompt, tokenizer):
+    ids = tokenizer.encode("ok 👩", add_special_tokens=False).ids[:-1]
+    detokenizer = prompt.detokenizer()
+    text = "".join(detokenizer.feed(number) for number in ids) + detokenizer.flush()
+    assert text.startswith("ok ")
+    assert text.endswith("\ufffd")
+
+
+def with_template(folder, template):
+    import msgspec
+
+    return ChatPrompt(folder, msgspec.structs.replace(read_manifest(folder), chat_template=template))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.append('x') }}",
+        "{{ raise_exception('no system turn') }}",
+        "{% for i in range(10**9) %}x{% endfor %}",
+    ],
+)
+def test_a_template_cannot_leave_its_sandbox(demo_folder, template):
+    with pytest.raises(UsageError, match="chat template refuses"):
+        with_template(demo_folder, template).render([Turn("user", "hi")])
+
+
+def test_a_damaged_template_or_tokenizer_is_named(demo_folder, tmp_path):
+    with pytest.raises(PhituiError, match="chat template of smollm2-135m is damaged"):
+        with_template(demo_folder, "{% for %}")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(PhituiError, match="cannot read .*tokenizer.json"):
+        ChatPrompt(tmp_path, read_manifest(demo_folder))

@@ -1,0 +1,210 @@
+"""End to end, as a person sees it: keys in, screen out, and nothing left behind."""
+
+import os
+import re
+import signal
+import time
+
+import psutil
+import pytest
+from terminal import command, environment, wait_until
+
+pytestmark = pytest.mark.terminal
+
+CTRL_C, CTRL_N, CTRL_Q, CTRL_T, ESC, ENTER, CTRL_J, UP = (
+    "\x03",
+    "\x0e",
+    "\x11",
+    "\x14",
+    "\x1b",
+    "\r",
+    "\n",
+    "\x1b[A",
+)
+STORY = "Tell me a very long story about a lighthouse."
+
+
+def gone(processes):
+    return wait_until(lambda: all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes), 10)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(120, 40), (80, 24)])
+def test_prompt_answer_and_figures(open_console, columns, rows):
+    console = open_console(columns=columns, rows=rows)
+    console.wait_for("SmolLM2 135M Instruct .* CPU, ")
+    console.send("What is the capital of France?" + ENTER)
+    console.wait_for("Paris")
+    facts = console.wait_for(r"(\d+) tokens · ([\d.]+) tok/s\s+· TTFT (\d+) ms\s+· prompt (\d+)")
+    assert int(facts[1]) > 1
+    assert float(facts[2]) > 0
+    console.wait_for(r"context \d+ \(\d+ %\) of 8,192")
+    console.wait_for(r"CPU\s+\d+ %")
+    console.wait_for(r"RAM\s+[\d.]+ / [\d.]+ GiB")
+    console.send(CTRL_Q)
+    assert console.wait_ended() == 0
+    assert console.terminal_restored()
+
+
+def test_keys_typed_at_once_arrive_whole_and_in_order(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    console.send("first words of the first prompt" + ENTER + "second prompt" + ENTER + "and a draft")
+    console.wait_for("▌ first words of the first prompt")
+    console.wait_for("▌ second prompt")
+    console.wait_for("│ and a draft")
+
+
+def test_several_lines_and_history(open_console):
+    console = open_console()
+    console.send("line one" + CTRL_J + "line two")
+    console.wait_for(r"│ line one.*\n.*│ line two")
+    console.send(ENTER)
+    console.wait_for(r"▌ line one.*\n.*▌ line two")
+    console.wait_for(r"│ Ask something")
+    console.send(UP)
+    console.wait_for(r"│ line one.*\n.*│ line two")
+
+
+def test_escape_stops_an_answer_and_the_chat_goes_on(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    console.send(STORY + ENTER)
+    console.wait_for(r"answering · \d+ tokens")
+    console.send(ESC)
+    console.wait_for(r"tokens\s+· stopped")
+    console.send(CTRL_N)
+    console.send("What is the capital of France?" + ENTER)
+    console.wait_for("Paris")
+
+
+def test_a_killed_worker_is_told_and_replaced_and_the_prompt_comes_back(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    console.send(STORY + ENTER)
+    console.wait_for(r"answering · \d{2,} tokens")
+    console.worker().kill()
+    console.wait_for(r"the engine died during this answer[^·]*SIGKILL[^·]*·\s+\d+\s+tokens\s+kept")
+    console.wait_for(r"│ Tell me a very long story about a lighthouse\.")
+    console.wait_for(r"φ phitui  SmolLM2 135M Instruct")
+    console.send(ENTER)
+    console.wait_for(r"answering · \d+ tokens")
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("way", ["ctrl-c", "ctrl-q", "SIGTERM", "SIGHUP", "hang up"])
+def test_every_way_out_leaves_nothing_behind(open_console, way, busy):
+    console = open_console()
+    console.wait_for("is ready on")
+    if busy:
+        console.send(STORY + ENTER)
+        console.wait_for(r"answering · \d+ tokens")
+    family = console.family()
+    assert len(family) == 2
+    if way.startswith("ctrl"):
+        console.send({"ctrl-c": CTRL_C, "ctrl-q": CTRL_Q}[way])
+        assert console.wait_ended() == 0
+    elif way == "hang up":
+        console.hang_up()
+        console.wait_ended()
+    else:
+        number = getattr(signal, way)
+        os.kill(console.process.pid, number)
+        assert console.wait_ended() == 128 + number
+    assert gone(family)
+    if way != "hang up":
+        assert console.terminal_restored()
+
+
+def test_a_console_that_is_killed_takes_its_worker_along(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    family = console.family()
+    console.process.kill()
+    console.process.wait()
+    assert gone(family)
+
+
+def test_leaving_while_the_engine_loads(open_console):
+    console = open_console()
+    console.wait_for("phitui")
+    family = console.family()
+    console.send(CTRL_Q)
+    assert console.wait_ended() == 0
+    assert gone(family)
+    assert console.terminal_restored()
+
+
+def test_a_large_paste_is_refused_and_the_console_goes_on(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    console.paste("lorem ipsum " * 90_000)
+    console.wait_for(r"Not pasted: 1,080,000 characters", 60)
+    console.send("What is the capital of France?" + ENTER)
+    console.wait_for("Paris")
+
+
+def test_a_prompt_over_the_context_window_is_refused_with_figures(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    console.paste("lorem ipsum " * 9_000)
+    console.send(ENTER)
+    match = console.wait_for(r"not answered: the prompt does not fit: (\d+) tokens", 60)
+    assert int(match[1]) > 8192
+
+
+def test_an_empty_prompt_is_told(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    console.send("  " + ENTER)
+    console.wait_for("the prompt is empty")
+
+
+def test_a_terminal_that_is_too_small_says_so_and_recovers(open_console):
+    console = open_console(columns=20, rows=5)
+    console.wait_for("too")
+    assert "20×5" in console.text()
+    console.resize(100, 30)
+    console.wait_for("Ask something")
+    console.resize(20, 5)
+    wait_until(lambda: "too" in console.text() and "Ask" not in console.text(), 5)
+    console.send(CTRL_Q)
+    assert console.wait_ended() == 0
+
+
+def test_the_theme_changes_while_running_and_is_kept(open_console, home):
+    console = open_console()
+    console.wait_for("is ready on")
+    before = set(re.findall(rb"48;2;\d+;\d+;\d+", console.output))
+    console.send(CTRL_T)
+    console.wait_for("Theme ")
+    assert wait_until(lambda: set(re.findall(rb"48;2;\d+;\d+;\d+", console.output)) - before, 5)
+    assert "name = " in (home / "config" / "phitui" / "config.toml").read_text()
+
+
+def test_escapes_in_a_prompt_do_not_reach_the_terminal(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    console.paste("evil \x9d0;owned\x9c \x9b2J title \u202egnirts [bold]markup[/bold]")
+    console.send(ENTER)
+    console.wait_for(r"▌ evil +title gnirts \[bold\]markup\[/bold\]")
+    for raw in ("\x9d", "\x9b", "\u202e"):
+        assert raw.encode() not in console.output
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_a_terminal_that_cannot_draw_is_one_line_and_exit_2(open_console, term):
+    console = open_console(TERM=term)
+    assert console.wait_ended() == 2
+    time.sleep(0.2)
+    assert "cannot show the console" in console.text()
+    assert b"\x1b" not in console.output
+
+
+def test_without_a_terminal_it_is_one_line_and_exit_2(home):
+    import subprocess
+
+    done = subprocess.run(command(), env=environment(home), capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert b"needs a terminal" in done.stderr
+    assert done.stderr.count(b"\n") == 1

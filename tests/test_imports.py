@@ -1,0 +1,52 @@
+"""What each process may have imported. The import contract holds for the source, this for what really runs."""
+
+import subprocess
+import sys
+
+import pytest
+from terminal import environment
+
+HEAVY = {"ctranslate2", "transformers", "tokenizers", "numpy", "gguf", "jinja2", "torch", "huggingface_hub"}
+
+PRINT_MODULES = "import sys; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
+
+CONSOLE = """
+import asyncio
+from phitui.cli.main import _parse, configuration
+from phitui.tui.app import PhituiApp
+async def main():
+    app = PhituiApp(configuration(_parse([])))
+    async with app.run_test(size=(120, 40)) as pilot:
+        while app.engine.loaded is None:
+            await pilot.pause(0.05)
+        await pilot.press(*"hi", "enter")
+        while not any(e.state.over for e in app.screen.chat.exchanges):
+            await pilot.pause(0.05)
+        await pilot.pause(0.3)
+asyncio.run(main())
+"""
+
+
+def modules(code, home):
+    done = subprocess.run(
+        [sys.executable, "-c", code + PRINT_MODULES],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_the_console_answers_without_a_heavy_library_in_its_process(home):
+    loaded = modules(CONSOLE, home)
+    assert "textual" in loaded
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "package", ["phitui.cli.ask", "phitui.cli.model", "phitui.jobs.chat", "phitui.hardware.sampler"]
+)
+def test_the_core_does_without_a_screen(package, home):
+    loaded = modules(f"import {package}\n", home)
+    assert loaded & (HEAVY | {"textual", "rich", "tomlkit", "pynvml"}) == set()

@@ -1,0 +1,96 @@
+"""The console with a fixed chat and fixed readings: nothing runs behind it, so a picture of it is always the same."""
+
+from phitui.config import load_config
+from phitui.engine.api import Delta, Died, Finished, Loaded, Started, Timings, Usage
+from phitui.hardware.snapshot import Device, Host, Memory, Snapshot
+from phitui.jobs.chat import Exchange
+from phitui.tui.app import PhituiApp
+
+GIB = 1024**3
+
+HOST = Host(
+    cpu_pct=42.0, cpus=16, load1=3.25, ram_total_bytes=64 * GIB, ram_used_bytes=20 * GIB, ram_available_bytes=44 * GIB,
+    unavailable={"temperature_c": "this machine shows no CPU sensor"},
+)  # fmt: skip
+CARD = Device(
+    kind="gpu", index=0, name="NVIDIA GeForce RTX 4090", util_pct=97.0, power_w=312.0, power_limit_w=450.0,
+    temperature_c=84.0, vram=Memory(24 * GIB, 23 * GIB, GIB // 4, GIB // 2),
+)  # fmt: skip
+WITH_CARD = Snapshot(0.0, HOST, [CARD])
+WITHOUT_CARD = Snapshot(
+    0.0, HOST, [Device("cpu", 0, "AMD EPYC")], {"gpu": "no NVIDIA driver library here (libnvidia-ml.so.1)"}
+)
+
+LOADED = Loaded(
+    name="phi-3-mini", title="Phi-3 Mini 4K Instruct", device="cuda", compute_type="int8_float16", threads=0,
+    context_window=4096, weight_bytes=3_825_598_976, load_s=2.5, why="CUDA device found; int8_float16 is the fastest",
+)  # fmt: skip
+
+ANSWER = """A **KV cache** keeps what attention needs again:
+
+- the *keys* of all tokens so far
+- and their values
+
+```python
+def bytes_per_token(layers, heads, dim):
+    return 2 * layers * heads * dim * 2
+```
+
+| model | KiB per token |
+|---|---|
+| Phi-3 Mini | 384 |
+"""
+
+
+class QuietEngine:
+    """Stands where the engine's client does, answers nothing."""
+
+    loaded = None
+    pid = None
+
+    async def generate(self, turns, sampling):
+        return 1
+
+    async def cancel(self, request_id):
+        pass
+
+    async def stop(self):
+        pass
+
+
+class FrozenConsole(PhituiApp):
+    """Takes its events from the test instead of an engine, and its readings from `snapshot`."""
+
+    def __init__(self, theme="phitui-dark", snapshot=WITH_CARD):
+        super().__init__(load_config(overrides={"theme": {"name": theme}}))
+        self.snapshot = snapshot
+        self.engine = QuietEngine()
+        self.console_screen._engine = self.console_screen.chat.engine = self.engine
+
+    async def _start(self):
+        self._early = None
+        self._show_snapshot(self.snapshot)
+
+    def load(self):
+        self.engine.loaded = LOADED
+        self._on_event(LOADED)
+
+    def answer(self, prompt, text, reason="stop", tokens=96):
+        """An exchange that went well."""
+        exchange = self.begin(prompt, text, tokens)
+        self._on_event(Finished(1, reason, Usage(24, tokens), Timings(38.2, 11.1, 1090.0, 88.0)))
+        return exchange
+
+    def begin(self, prompt, text, tokens=40) -> Exchange:
+        """An exchange whose answer is on its way."""
+        chat = self.console_screen.chat
+        exchange = chat.submit(prompt)
+        chat._request_id = 1
+        self._on_event(Started(1, 24))
+        if text:
+            self._on_event(Delta(1, text, tokens))
+        return exchange
+
+    def die(self):
+        self.engine.loaded = None
+        self._on_event(Died("killed by SIGKILL", [1], True))

