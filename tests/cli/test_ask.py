@@ -44,7 +44,7 @@ def test_json_is_one_object_with_real_counts_and_times(home):
 
 
 def test_the_prompt_comes_from_standard_input(home):
-    done = ask(home, "-", stdin="What is the capital of France?".encode())
+    done = ask(home, "-", stdin=b"What is the capital of France?")
     assert b"Paris" in done.stdout
 
 

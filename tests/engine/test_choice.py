@@ -2,10 +2,10 @@
 
 import pytest
 
+from phitui.engine.api import Sampling
 from phitui.engine.choice import choose
 from phitui.engine.generation import fit, sampling_options, timings
 from phitui.engine.threads import candidates, pick
-from phitui.engine.api import Sampling
 from phitui.errors import UnavailableError, UsageError
 
 CPU = {"cpu": {"int8", "int8_float32", "float32"}}
@@ -48,7 +48,7 @@ def test_cuda_without_a_card_is_unavailable():
 
 
 def test_an_impossible_compute_type_says_what_would_work():
-    with pytest.raises(UnavailableError, match="int8_float16 does not run on this cpu.*float32, int8, int8_float32"):
+    with pytest.raises(UnavailableError, match=r"int8_float16 does not run on this cpu.*float32, int8, int8_float32"):
         choose("cpu", "int8_float16", 0, "", CPU)
 
 
@@ -72,7 +72,7 @@ def test_the_answer_is_cut_to_the_room_that_is_left():
 
 
 def test_a_prompt_that_does_not_fit_is_refused_with_the_figures():
-    with pytest.raises(UsageError, match="4096 tokens with the chat so far, the context window has 4096.*at least 1 "):
+    with pytest.raises(UsageError, match=r"4096 tokens with the chat so far, the context window has 4096.*at least 1 "):
         fit(4096, DRAW, 4096)
     with pytest.raises(UsageError, match="Shorten it by at least 905 tokens"):
         fit(5000, DRAW, 4096)

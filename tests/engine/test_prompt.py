@@ -84,5 +84,5 @@ def test_a_damaged_template_or_tokenizer_is_named(demo_folder, tmp_path):
     with pytest.raises(PhituiError, match="chat template of smollm2-135m is damaged"):
         with_template(demo_folder, "{% for %}")
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(PhituiError, match="cannot read .*tokenizer.json"):
+    with pytest.raises(PhituiError, match=r"cannot read .*tokenizer.json"):
         ChatPrompt(tmp_path, read_manifest(demo_folder))

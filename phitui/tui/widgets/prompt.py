@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType, NoBinding
 from textual.message import Message
 from textual.widgets import TextArea
 
+from phitui.text import sanitize
 from phitui.tui.widgets.history import History
 
 
@@ -106,10 +107,13 @@ class Prompt(TextArea):
         return True
 
     async def _on_paste(self, event: events.Paste) -> None:
+        """Insert what is pasted, without controls: the text area would write them to the terminal as they are."""
+        event.prevent_default()
+        event.stop()
         if len(event.text) > self._paste_limit:
-            event.prevent_default()
-            event.stop()
             self.post_message(self.PasteRefused(len(event.text)))
+        else:
+            self.replace(sanitize(event.text), *self.selection, maintain_selection_offset=False)
 
     def _show(self, text: str | None) -> None:
         if text is not None:
