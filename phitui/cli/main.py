@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -106,6 +107,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     config = configuration(args)
     if args.command is None:
         return console(config)
+    gc.enable()
     return int(_module(args.command).run(config, args))
 
 

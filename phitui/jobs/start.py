@@ -11,9 +11,6 @@ from phitui.engine.api import Load, Sampling
 from phitui.engine.client import EngineClient
 from phitui.errors import UnavailableError
 from phitui.ipc.messages import Progress
-from phitui.jobs.models import prepare
-from phitui.models.messages import PrepareDemo
-from phitui.models.store import resolve
 from phitui.store.profiles import FILE_NAME
 
 
@@ -42,6 +39,10 @@ async def start_engine(
 
 
 async def _folder(name: str, tell: Callable[[Progress], None], environ: Mapping[str, str]) -> Path:
+    from phitui.jobs.models import prepare  # these are not needed before the first frame
+    from phitui.models.messages import PrepareDemo
+    from phitui.models.store import resolve
+
     found = resolve(models_dir(environ), name)
     if found.folder is not None:
         return found.folder

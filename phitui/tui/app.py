@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -74,6 +75,8 @@ class PhituiApp(App[None]):
             await super().on_event(event)
 
     async def _start(self) -> None:
+        gc.enable()  # off since the start: see phitui.__main__
+        gc.freeze()  # what the imports made stays: no collection need look at it again
         early, self._early = self._early or [], None
         for event in early:
             await super().on_event(event)

@@ -7,19 +7,24 @@ from frozen_console import WITHOUT_CARD, FrozenConsole
 from textual.widgets import Markdown, Static
 
 from phitui.config import load_config
-from phitui.engine.api import Delta
+from phitui.engine.api import Delta, Finished, Timings, Usage
 from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.chat import State
 from phitui.tui.app import PhituiApp
 from phitui.tui.screens.console import ConsoleScreen
-from phitui.tui.widgets.exchange import ExchangeView
 from phitui.tui.widgets.gauges import Gauge, GaugeLine
 from phitui.tui.widgets.prompt import Prompt
+from phitui.tui.widgets.stream_text import StreamText
 from phitui.tui.widgets.transcript import Transcript
 
 
 def texts(app, selector):
     return [str(widget.content) for widget in app.screen.query(selector).results(Static)]
+
+
+def answers(app):
+    """The answers that are still plain text."""
+    return [widget.text for widget in app.screen.query(StreamText)]
 
 
 async def ready(pilot):
@@ -67,9 +72,11 @@ async def test_the_answer_streams_as_plain_text_and_ends_as_markdown():
         app.begin("q", "a **bold** word")
         await pilot.pause(0.2)
         assert not app.screen.query(Markdown)
-        assert texts(app, ".answer") == ["a **bold** word"]
-        app.answer("second", "[red]not markup[/red] *it*")
-        app.console_screen.chat.exchanges[0].state = State.DONE
+        assert answers(app) == ["a **bold** word"]
+        app._on_event(Finished(1, "stop", Usage(24, 5), Timings(38.2, 11.1, 1090.0, 88.0)))
+        await pilot.pause(0.5)
+        assert answers(app) == []
+        assert app.screen.query_one(Markdown).source == "a **bold** word"
 
 
 async def test_repaints_are_gathered():
@@ -79,10 +86,10 @@ async def test_repaints_are_gathered():
         app.load()
         app.begin("q", "")
         await pilot.pause(0.2)
-        answer = app.screen.query_one(ExchangeView).query_one(".answer", Static)
+        answer = app.screen.query_one(StreamText)
         painted = []
-        update = answer.update
-        answer.update = lambda content: (painted.append(str(content)), update(content))
+        show = answer.show
+        answer.show = lambda text: (painted.append(text), show(text))
         loop = asyncio.get_running_loop()
         begun = loop.time()
         tokens = 0
@@ -104,7 +111,7 @@ async def test_escapes_and_markup_in_an_answer_are_shown_as_they_stand():
         app.load()
         app.begin("p\x1b[31m [b]x[/b]", "ok \x1b]0;title\x07[bold]no[/bold] \x1b[2J\u202eend [@click=app.quit]x[/]")
         await pilot.pause(0.2)
-        assert texts(app, ".answer") == ["ok [bold]no[/bold] end [@click=app.quit]x[/]"]
+        assert answers(app) == ["ok [bold]no[/bold] end [@click=app.quit]x[/]"]
         assert texts(app, ".asked") == ["p [b]x[/b]"]
 
 
@@ -141,7 +148,7 @@ async def test_a_lost_prompt_comes_back_but_never_over_a_draft():
         await pilot.pause(0.2)
         prompt = app.screen.query_one(Prompt)
         assert prompt.text == "first"
-        assert texts(app, ".answer") == ["text so far"]
+        assert answers(app) == ["text so far"]
         prompt.text = ""
         app.load()
         app.begin("second", "more")

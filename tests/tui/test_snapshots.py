@@ -9,8 +9,11 @@ THEMES = ["phitui-dark", "phitui-light"]
 
 async def ready(pilot):
     """The first frame has been painted."""
-    while pilot.app._early is not None:
+    for _ in range(200):
+        if pilot.app._early is None:
+            return
         await pilot.pause(0.05)
+    raise AssertionError("no first frame within 10 s")
 
 
 async def settle(pilot):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widget import Widget
 from textual.widgets import Static
 
 from phitui.jobs.chat import Exchange, State
 from phitui.text import sanitize
+from phitui.tui.widgets.stream_text import StreamText
 
 NOTHING = "–"
 
@@ -38,7 +38,7 @@ class ExchangeView(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(Content(sanitize(self.exchange.prompt)), classes="asked", markup=False)
-        answer = Static("", classes="answer", markup=False)
+        answer = StreamText(classes="answer")
         answer.display = False
         yield answer
         yield Static(facts(self.exchange), classes="facts", markup=False)
@@ -48,15 +48,17 @@ class ExchangeView(Vertical):
         text = sanitize(self.exchange.text)
         if text != self._shown_text:
             self._shown_text = text
-            answer = self.query_one(".answer", Static)
+            answer = self.query_one(StreamText)
             answer.display = bool(text)
-            answer.update(Content(text))
+            answer.show(text)
         line = facts(self.exchange)
         if line != self._shown_facts:
+            # Laying out the screen again costs more than all the rest: not for a number that counts up.
+            resize = len(line) != len(self._shown_facts)
             self._shown_facts = line
             label = self.query_one(".facts", Static)
             label.set_class(self.exchange.state in (State.REFUSED, State.LOST), "bad")
-            label.update(Content(line))
+            label.update(Content(line), layout=resize)
         if self.exchange.state is State.DONE and self._markdown and text:
             self._markdown = False
             await self._to_markdown(text)
@@ -64,7 +66,7 @@ class ExchangeView(Vertical):
     async def _to_markdown(self, text: str) -> None:
         from textual.widgets import Markdown  # its parser costs tens of ms: not before the first frame
 
-        plain: Widget = self.query_one(".answer")
+        plain = self.query_one(StreamText)
         rich = Markdown(text, open_links=False)
         await self.mount(rich, after=plain)
         await plain.remove()

@@ -177,4 +177,4 @@ class GaugeLine(Static):
             Content.assemble((f"{reading.label} ", "$text-muted"), (reading.value, "bold"))
             for reading in [*self._answer, *self._readings]
         ]
-        self.update(Content("  ").join(parts))
+        self.update(Content("  ").join(parts), layout=False)  # one line, whatever it says

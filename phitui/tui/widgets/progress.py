@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import ProgressBar, Static
+from textual.widgets import Static
 
 from phitui.ipc.messages import Progress
 from phitui.text import one_line
+
+if TYPE_CHECKING:
+    from textual.widgets import ProgressBar
 
 
 class ProgressLine(Horizontal):
@@ -24,16 +29,23 @@ class ProgressLine(Horizontal):
     }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: ProgressBar | None = None
+
     def compose(self) -> ComposeResult:
         yield Static("", markup=False)
-        yield ProgressBar(show_eta=False, show_percentage=True)
 
     def show(self, progress: Progress) -> None:
         """Show a step of the work; a total that is not known moves the bar to and fro."""
+        from textual.widgets import ProgressBar  # not before the first frame: most starts have no long work
+
         self.display = True
         self.query_one(Static).update(Content(amount(progress)))
-        bar = self.query_one(ProgressBar)
-        bar.update(total=progress.total or None, progress=progress.done)
+        if self._bar is None:
+            self._bar = ProgressBar(show_eta=False, show_percentage=True)
+            self.mount(self._bar)
+        self._bar.update(total=progress.total or None, progress=progress.done)
 
     def done(self) -> None:
         """The work is over."""

@@ -52,4 +52,4 @@ class StatusLine(Horizontal):
     def _put(self, selector: str, text: str) -> None:
         label = self.query_one(selector, Static)
         if str(label.content) != text:
-            label.update(Content(text))
+            label.update(Content(text), layout=len(str(label.content)) != len(text))

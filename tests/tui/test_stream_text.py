@@ -1,0 +1,55 @@
+"""Text that grows: the same lines as if it had been wrapped at once, and only what changes is painted."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textual.app import App
+
+from phitui.tui.widgets.stream_text import StreamText
+
+CHUNKS = st.lists(st.text(alphabet="ab \n\tλ漢👩\u200d🚀-.", max_size=12), max_size=25)
+
+
+class One(App):
+    """A screen with one growing text."""
+
+    def compose(self):
+        yield StreamText(classes="")
+
+
+@settings(max_examples=80, deadline=None)
+@given(chunks=CHUNKS, width=st.integers(1, 30))
+def test_grown_text_has_the_lines_of_the_whole(chunks, width):
+    grown = StreamText("")
+    for chunk in chunks:
+        grown._text += chunk
+        grown.get_content_height(None, None, width)
+    whole = StreamText("")
+    whole._text = "".join(chunks)
+    assert grown.get_content_height(None, None, width) == whole.get_content_height(None, None, width)
+    assert grown._lines == whole._lines
+
+
+async def test_a_word_at_the_end_paints_one_line():
+    app = One()
+    async with app.run_test(size=(40, 20)) as pilot:
+        text = app.query_one(StreamText)
+        text.show("first line\nsecond line\nthird")
+        await pilot.pause()
+        assert text.size.height == 3
+        painted = []
+        text.refresh = lambda *regions, layout=False, **_: painted.append((regions, layout))
+        text.show("first line\nsecond line\nthird line")
+        assert [(region.y, region.height) for region in painted[0][0]] == [(2, 1)]
+        assert not painted[0][1]
+
+
+async def test_what_is_shown_is_what_was_given():
+    app = One()
+    async with app.run_test(size=(12, 10)) as pilot:
+        text = app.query_one(StreamText)
+        for end in range(1, 60):
+            text.show("The quick brown fox [b]jumps[/b]\nover it, 漢字 too, and on"[:end])
+            await pilot.pause()
+        rows = [text.render_line(y).text.rstrip() for y in range(text.size.height)]
+        assert rows == ["The quick", "brown fox", "[b]jumps[/b]", "over it,", "漢字 too,", "and on"]
+        assert all(text.render_line(y).cell_length == 12 for y in range(text.size.height))
