@@ -20,7 +20,7 @@ from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.chat import Chat, Exchange, State
 from phitui.jobs.start import sampling
 from phitui.models.catalog import DEMO
-from phitui.text import sanitize
+from phitui.tui.display import displayable
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
@@ -173,4 +173,4 @@ class ConsoleScreen(Screen[None]):
         self.query_one(Transcript).page(direction)
 
     def _note(self, text: str, kind: str = "") -> None:
-        self.query_one(Transcript).note(sanitize(text), kind)
+        self.query_one(Transcript).note(displayable(text), kind)

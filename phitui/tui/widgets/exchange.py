@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from phitui.jobs.chat import Exchange, State
-from phitui.text import sanitize
+from phitui.tui.display import displayable
 from phitui.tui.widgets.stream_text import StreamText
 
 NOTHING = "–"
@@ -37,7 +37,7 @@ class ExchangeView(Vertical):
         self._shown_facts = ""
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(sanitize(self.exchange.prompt)), classes="asked", markup=False)
+        yield Static(Content(displayable(self.exchange.prompt)), classes="asked", markup=False)
         answer = StreamText(classes="answer")
         answer.display = False
         yield answer
@@ -45,7 +45,7 @@ class ExchangeView(Vertical):
 
     async def refresh_exchange(self) -> None:
         """Show what has changed; parts that are the same are not painted again."""
-        text = sanitize(self.exchange.text)
+        text = displayable(self.exchange.text)
         if text != self._shown_text:
             self._shown_text = text
             answer = self.query_one(StreamText)
@@ -81,9 +81,9 @@ def facts(exchange: Exchange) -> str:
     if exchange.state is State.ANSWERING:
         return f"answering · {exchange.tokens} tokens · Esc stops"
     if exchange.state is State.REFUSED:
-        return f"not answered: {sanitize(exchange.error)}"
+        return f"not answered: {displayable(exchange.error)}"
     if exchange.state is State.LOST:
-        return f"the engine died during this answer ({sanitize(exchange.error)}) · {exchange.tokens} tokens kept"
+        return f"the engine died during this answer ({displayable(exchange.error)}) · {exchange.tokens} tokens kept"
     return _done(exchange)
 
 

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from phitui.ipc.messages import Progress
 from phitui.text import one_line
+from phitui.tui.display import displayable
 
 if TYPE_CHECKING:
     from textual.widgets import ProgressBar
@@ -54,7 +55,7 @@ class ProgressLine(Horizontal):
 
 def amount(progress: Progress) -> str:
     """The work and how much of it is done, e.g. "fetching … · 12.0 of 92.9 MB"."""
-    text = one_line(progress.text, 200)
+    text = displayable(one_line(progress.text, 200))
     if not progress.total:
         return text
     if progress.unit == "bytes":

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType, NoBinding
 from textual.message import Message
 from textual.widgets import TextArea
 
-from phitui.text import sanitize
+from phitui.tui.display import displayable
 from phitui.tui.widgets.history import History
 
 
@@ -113,7 +113,7 @@ class Prompt(TextArea):
         if len(event.text) > self._paste_limit:
             self.post_message(self.PasteRefused(len(event.text)))
         else:
-            self.replace(sanitize(event.text), *self.selection, maintain_selection_offset=False)
+            self.replace(displayable(event.text), *self.selection, maintain_selection_offset=False)
 
     def _show(self, text: str | None) -> None:
         if text is not None:

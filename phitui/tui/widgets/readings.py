@@ -8,6 +8,7 @@ from typing import Literal
 from phitui.engine.api import Timings
 from phitui.hardware.snapshot import Device, Host, Snapshot
 from phitui.text import one_line
+from phitui.tui.display import displayable
 
 NOTHING = "–"
 GIB = 1024**3
@@ -42,7 +43,7 @@ def groups(snapshot: Snapshot) -> list[Group]:
 
 def _device(device: Device) -> Group:
     why = device.unavailable
-    title = f"GPU {device.index} · {one_line(device.name, 40)}"
+    title = f"GPU {device.index} · {displayable(one_line(device.name, 40))}"
     return Group(
         title,
         [
@@ -64,7 +65,7 @@ def _host(snapshot: Snapshot) -> Group:
     why = host.unavailable
     name = next((device.name for device in snapshot.devices if device.kind == "cpu"), "")
     return Group(
-        f"CPU · {one_line(name, 40)}" if name else "Host",
+        f"CPU · {displayable(one_line(name, 40))}" if name else "Host",
         [
             _percent("CPU", host.cpu_pct, why.get("cpu_pct", "")),
             _memory(

@@ -1,0 +1,39 @@
+"""Outside text for the screen: what `sanitize` does, and what the libraries that draw it cannot stand."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from phitui.text import sanitize
+
+_JOINER = "\u200d"
+_joiners = re.compile(f"{_JOINER}+")
+
+
+def displayable(text: str) -> str:
+    """`text` safe to draw: sanitized, with joiners only where they join.
+
+    A zero width joiner makes one emoji of several, or shapes Indic letters. Rich (15.0, cells.py) counts cells in two
+    ways that differ where a piece of text begins with one, and then reads past its end: an answer with a stray
+    joiner would end the console.
+    """
+    text = sanitize(text)
+    if _JOINER not in text:
+        return text
+    return _joiners.sub(_kept, text)
+
+
+def _kept(match: re.Match[str]) -> str:
+    text, start, end = match.string, match.start(), match.end()
+    joins = start > 0 and end < len(text) and _before(text[start - 1]) and _after(text[end])
+    return _JOINER if joins else ""
+
+
+def _before(character: str) -> bool:
+    """Whether a joiner may follow: a letter or its mark, an emoji, its skin tone or its variation selector."""
+    return unicodedata.category(character)[0] in "LM" or unicodedata.category(character) in ("So", "Sk")
+
+
+def _after(character: str) -> bool:
+    return unicodedata.category(character)[0] == "L" or unicodedata.category(character) == "So"
