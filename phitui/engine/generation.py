@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -9,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from phitui.engine.api import Delta, Finished, FinishReason, Generate, Sampling, Started, Timings, Usage
-from phitui.engine.loading import Model
+from phitui.engine.loading import Model, check_answers, is_out_of_memory
 from phitui.engine.prompt import Detokenizer
-from phitui.errors import PhituiError, UsageError
+from phitui.errors import PhituiError, UnavailableError, UsageError
 
 # Tokens that come closer together than this share a message, so that a fast card does not spend its host's time on
 # messages. The first token never waits.
@@ -68,11 +69,20 @@ class Answer:
         try:
             result.result()
         except RuntimeError as error:
-            raise PhituiError(f"the engine failed: {error}") from error
+            raise self._failure(error) from error
         finally:
             while self._model.generator.num_active_batches:  # leaving earlier can abort the process
                 time.sleep(0.001)
             self._forward(detokenizer, last=True)
+
+    def _failure(self, error: RuntimeError) -> PhituiError:
+        """The error for a person. After running out of memory the next call may fail once more for no reason of its
+        own (CUDA keeps the old error): so one token is made here and its failure let pass."""
+        if not is_out_of_memory(error):
+            return PhituiError(f"the engine failed: {error}", "Try again; phitui doctor checks the machine")
+        with contextlib.suppress(UnavailableError):
+            check_answers(self._model)
+        return PhituiError("memory ran out during this answer", "Start a new chat, or lower generation.max_tokens")
 
     def _on_token(self, step: Any) -> bool:
         """Runs on CTranslate2's thread, once per token. Returning True ends the answer. Must never raise: that

@@ -71,19 +71,34 @@ def _generator(
             return ctranslate2.Generator(
                 load.folder, device=chosen.device, compute_type=chosen.compute_type, intra_threads=count
             )
-        except MemoryError as error:
-            raise UnavailableError(f"not enough memory to load {manifest.title}") from error
-        except (RuntimeError, ValueError) as error:
-            raise UnavailableError(
-                f"cannot load {folder}: {_first_line(error)}",
-                "Pull or convert the model again, or run phitui doctor",
-            ) from error
+        except (MemoryError, RuntimeError, ValueError) as error:
+            raise load_error(error, folder, manifest, chosen.device) from error
 
     if chosen.device == "cuda":
         return make(0), 0, "host threads by CTranslate2"
     if load.threads:
-        return make(load.threads), load.threads, f"{load.threads} threads as asked"
+        return make(load.threads), load.threads, f"{load.threads} thread{'s' * (load.threads != 1)} as asked"
     return threads.fastest(make, manifest, chosen.compute_type, Path(load.profiles), tell)
+
+
+def load_error(error: Exception, folder: Path, manifest: Manifest, device: str) -> UnavailableError:
+    """Why CTranslate2 could not load a model, with what to do."""
+    if is_out_of_memory(error):
+        needed = f"{manifest.title} has {manifest.weight_bytes / 1e9:.1f} GB of weights"
+        if device == "cuda":
+            return UnavailableError(
+                f"not enough free VRAM: {needed}", "End what else uses the card, or use --device cpu"
+            )
+        return UnavailableError(f"not enough free memory: {needed}", "End what else uses it, or take a smaller model")
+    message = f"cannot load {folder}: {_first_line(error)}"
+    return UnavailableError(message, "Pull or convert the model again, or run phitui doctor")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, by the messages of CTranslate2, CUDA, cuBLAS and Thrust."""
+    text = str(error).lower()
+    signs = ("out of memory", "alloc_failed", "cublas_status_not_initialized", "parallel_for failed", "bad_alloc")
+    return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
 def _first_line(error: Exception) -> str:

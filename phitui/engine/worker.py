@@ -12,7 +12,7 @@ from phitui.engine.generation import Answer
 from phitui.engine.loading import Model, check_answers, load_model
 from phitui.errors import ExitCode, PhituiError
 from phitui.ipc.child import Channel
-from phitui.ipc.messages import Failure
+from phitui.ipc.messages import Failure, Progress
 
 # How long a leaving worker waits for the decode step that runs.
 _LEAVE_S = 1.0
@@ -44,6 +44,7 @@ class Worker:
         try:
             model = load_model(load, self._channel.send)
             if model.loaded.device == "cuda":
+                self._channel.send(Progress("load", "trying the card; its first time can take minutes"))
                 check_answers(model)
         except PhituiError as error:
             self._fail(Failure.of(error))
