@@ -23,7 +23,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[engine]: `threads` 0 means measured; `restart_limit` counts restarts in a row."""
+    """[engine]: `threads` 0 means measured; `restart_limit` counts restarts in a row; `park_after_s`
+    0 means never."""
 
     device: Literal["auto", "cuda", "cpu"]
     compute_type: Literal[
@@ -31,6 +32,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)]
     restart_limit: Annotated[int, msgspec.Meta(ge=0, le=100)]
+    park_after_s: Annotated[int, msgspec.Meta(ge=0, le=86400)]
 
 
 class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,13 +30,14 @@ class Sampling(msgspec.Struct, frozen=True):
 
 class Load(msgspec.Struct, tag=True, frozen=True):
     """Load a model folder. `threads` of 0: the count that is fastest for one prompt, measured once and kept in
-    `profiles` (a file)."""
+    `profiles` (a file). `park_after_s` of 0: park only when asked to."""
 
     folder: str
     device: str
     compute_type: str
     threads: int
     profiles: str
+    park_after_s: float = 0.0
 
 
 class Generate(msgspec.Struct, tag=True, frozen=True):
@@ -51,6 +52,22 @@ class Cancel(msgspec.Struct, tag=True, frozen=True):
     """Stop an answer within one decode step, or take it out of the queue."""
 
     id: int
+
+
+class Park(msgspec.Struct, tag=True, frozen=True):
+    """Give the model's memory back until the next prompt, once what is queued has been answered."""
+
+
+class Parked(msgspec.Struct, tag=True, frozen=True):
+    """The model is parked. `place` is where its weights are: "host memory" or "disk"."""
+
+    place: str
+
+
+class Woken(msgspec.Struct, tag=True, frozen=True):
+    """The model is back, for a prompt that came; `seconds` is how long that took."""
+
+    seconds: float
 
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
@@ -133,6 +150,6 @@ class Died(msgspec.Struct, tag=True, frozen=True):
     restarting: bool
 
 
-Request = Load | Generate | Cancel
-WorkerEvent = Progress | Failure | Loaded | Started | Delta | Finished | Rejected
+Request = Load | Generate | Cancel | Park
+WorkerEvent = Progress | Failure | Loaded | Parked | Woken | Started | Delta | Finished | Rejected
 Event = WorkerEvent | Died

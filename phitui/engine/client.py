@@ -16,6 +16,7 @@ from phitui.engine.api import (
     Generate,
     Load,
     Loaded,
+    Park,
     Rejected,
     Sampling,
     Turn,
@@ -86,6 +87,11 @@ class EngineClient:
         """Stop an answer. `Finished` with reason "cancelled" follows."""
         if self._child is not None and request_id in self._pending:
             await self._child.send(Cancel(request_id))
+
+    async def park(self) -> None:
+        """Have the model parked once it is idle. `Parked` follows where it was not."""
+        if self._child is not None and self.loaded is not None:
+            await self._child.send(Park())
 
     async def stop(self) -> None:
         """End the worker. No event follows."""

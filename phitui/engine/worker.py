@@ -7,9 +7,22 @@ import queue
 import threading
 import time
 
-from phitui.engine.api import Cancel, Finished, Generate, Load, Rejected, Request, Timings, Usage
+from phitui.engine.api import (
+    Cancel,
+    Finished,
+    Generate,
+    Load,
+    Park,
+    Parked,
+    Rejected,
+    Request,
+    Timings,
+    Usage,
+    Woken,
+)
 from phitui.engine.generation import Answer
 from phitui.engine.loading import Model, check_answers, load_model
+from phitui.engine.parking import Parking
 from phitui.errors import ExitCode, PhituiError
 from phitui.ipc.child import Channel
 from phitui.ipc.messages import Failure, Progress
@@ -23,22 +36,38 @@ class Worker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._requests: queue.SimpleQueue[Load | Generate] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Load | Generate | Park] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._cancelled: set[int] = set()
         self._answer: Answer | None = None
         self._latest = 0  # the request that was begun last
         self._model: Model | None = None
+        self._parking: Parking | None = None
+        self._park_after_s = 0.0
 
     def run(self) -> None:
         """Work until the parent is gone. The first message must be `Load`."""
         self._channel.listen(self._receive, self._leave)
         while True:
-            request = self._requests.get()
+            request = self._next()
             if isinstance(request, Load):
                 self._load(request)
-            else:
+            elif isinstance(request, Generate):
                 self._generate(request)
+            else:
+                self._park()
+
+    def _next(self) -> Load | Generate | Park:
+        """The next request; `Park` when none has come for as long as was agreed."""
+        idle = self._parking is not None and not self._parking.parked and self._park_after_s
+        try:
+            return self._requests.get(timeout=idle or None)
+        except queue.Empty:
+            return Park()
+
+    def _park(self) -> None:
+        if self._parking is not None and not self._parking.parked:
+            self._channel.send(Parked(self._parking.park()))
 
     def _load(self, load: Load) -> None:
         try:
@@ -52,6 +81,8 @@ class Worker:
             self._fail(Failure(f"cannot load the model: {type(error).__name__}: {error}", "", ExitCode.UNAVAILABLE))
         else:
             self._model = model
+            self._parking = Parking(model.generator, model.loaded.device)
+            self._park_after_s = load.park_after_s
             self._channel.send(model.loaded)
 
     def _fail(self, failure: Failure) -> None:
@@ -71,6 +102,8 @@ class Worker:
                 return
             self._answer = answer
         try:
+            if self._parking is not None and self._parking.parked:
+                self._channel.send(Woken(self._parking.wake()))
             answer.run()
         except PhituiError as error:
             self._channel.send(Rejected(request.id, Failure.of(error)))

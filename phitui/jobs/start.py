@@ -34,6 +34,7 @@ async def start_engine(
             compute_type=config.engine.compute_type,
             threads=config.engine.threads,
             profiles=str(home(environ) / FILE_NAME),
+            park_after_s=config.engine.park_after_s,
         )
     )
 

@@ -152,6 +152,9 @@ class PhituiApp(App[None]):
         del screen  # the commands are the same on all of them
         yield SystemCommand("Quit", "Leave phitui", self.action_quit)
         yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
+        yield SystemCommand(
+            "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park
+        )
         yield SystemCommand("Stop", "Stop the answer", self.console_screen.action_stop)
         for name in self._register_themes():
             yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self._use_theme, name))

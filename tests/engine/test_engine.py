@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import psutil
 import pytest
 
-from phitui.engine.api import Delta, Died, Finished, Load, Loaded, Rejected, Sampling, Started, Turn
+from phitui.engine.api import Delta, Died, Finished, Load, Loaded, Parked, Rejected, Sampling, Started, Turn, Woken
 from phitui.engine.client import EngineClient
 from phitui.ipc.messages import Failure, Progress
 
@@ -27,8 +27,8 @@ class Engine:
         self.client = EngineClient(tmp_path / "engine.log", self.events.append, restart_limit)
         self.profiles = tmp_path / "profiles.json"
 
-    async def load(self, folder, threads=1, device="cpu", compute_type="auto"):
-        await self.client.load(Load(str(folder), device, compute_type, threads, str(self.profiles)))
+    async def load(self, folder, threads=1, device="cpu", compute_type="auto", park_after_s=0.0):
+        await self.client.load(Load(str(folder), device, compute_type, threads, str(self.profiles), park_after_s))
         return await self.wait(lambda e: isinstance(e, Loaded | Failure))
 
     async def wait(self, matches, timeout_s=60):
@@ -205,6 +205,33 @@ async def test_stop_while_it_loads(tmp_path, demo_folder):
     worker = psutil.Process(engine.client.pid)
     await engine.client.stop()
     assert not worker.is_running()
+
+
+async def test_a_parked_model_gives_its_memory_back_and_wakes_for_a_prompt(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        await engine.ask(PARIS)
+        worker = psutil.Process(engine.client.pid)
+        before = worker.memory_info().rss
+        await engine.client.park()
+        assert (await engine.wait(lambda e: isinstance(e, Parked))).place == "disk"
+        weights = (demo_folder / "model.bin").stat().st_size
+        assert worker.memory_info().rss < before - 0.6 * weights
+        number = await engine.client.generate(PARIS, GREEDY)
+        assert (await engine.wait(lambda e: isinstance(e, Woken))).seconds > 0
+        finished = await engine.wait(lambda e: isinstance(e, Finished))
+        assert finished.id == number
+        assert finished.usage.completion_tokens >= 2
+
+
+async def test_an_idle_model_parks_by_itself_but_never_in_an_answer(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder, park_after_s=0.3) as engine:
+        await engine.client.generate(STORY, Sampling(40, 0.0, 0, 1.0, 1.0))  # takes longer than 0.3 s
+        await engine.wait(lambda e: isinstance(e, Delta))
+        kinds = []
+        while not kinds or kinds[-1] is not Parked:
+            event = await engine.wait(lambda e: isinstance(e, Finished | Parked))
+            kinds.append(type(event))
+        assert kinds == [Finished, Parked]
 
 
 async def test_the_thread_count_is_measured_once(tmp_path, demo_folder):

@@ -152,6 +152,16 @@ def test_a_prompt_over_the_context_window_is_refused_with_figures(open_console):
     assert int(match[1]) > 8192
 
 
+def test_a_key_parks_the_model_and_the_next_prompt_brings_it_back(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    console.send("\x1b[19~")  # F8
+    console.wait_for(r"SmolLM2 135M Instruct · parked \(disk\)")
+    console.send("What is the capital of France?" + ENTER)
+    console.wait_for(r"The model was brought back in [\d.]+ s")
+    console.wait_for("Paris")
+
+
 def test_an_empty_prompt_is_told(open_console):
     console = open_console()
     console.wait_for("is ready on")

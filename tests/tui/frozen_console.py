@@ -54,6 +54,9 @@ class QuietEngine:
     async def cancel(self, request_id):
         pass
 
+    async def park(self):
+        pass
+
     async def stop(self):
         pass
 

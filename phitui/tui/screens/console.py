@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from phitui.config import Config
-from phitui.engine.api import Died, Event, Loaded
+from phitui.engine.api import Died, Event, Loaded, Parked, Woken
 from phitui.engine.client import EngineClient
 from phitui.errors import PhituiError
 from phitui.hardware.snapshot import Snapshot
@@ -41,6 +41,7 @@ class ConsoleScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="console.stop", priority=True),
+        Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
         Binding("pagedown", "page(1)", "Page down", show=False, id="console.page_down", priority=True),
@@ -102,6 +103,8 @@ class ConsoleScreen(Screen[None]):
             self.show_failure(event.error())
         elif isinstance(event, Died):
             self._on_died(event)
+        elif isinstance(event, Parked | Woken):
+            self._on_parking(event)
         self.chat.handle(event)
         if isinstance(event, Loaded):
             self.chat.pump()
@@ -120,6 +123,16 @@ class ConsoleScreen(Screen[None]):
         self._note(f"{loaded.title} is ready on the {loaded.device.upper()} after {loaded.load_s:.1f} s: {loaded.why}.")
         if loaded.name == DEMO.name:
             self._note(HOW_TO_GET_PHI3.format(title=loaded.title))
+
+    def _on_parking(self, event: Parked | Woken) -> None:
+        """The model went to rest, or was brought back for a prompt."""
+        loaded = self._engine.loaded
+        if isinstance(event, Woken):
+            if loaded is not None:
+                self.query_one(StatusLine).show_loaded(loaded)
+            self._note(f"The model was brought back in {event.seconds:.1f} s.")
+        elif loaded is not None:
+            self.query_one(StatusLine).show_state(f"{loaded.title} · parked ({event.place})")
 
     def _on_died(self, died: Died) -> None:
         what = (
@@ -161,6 +174,10 @@ class ConsoleScreen(Screen[None]):
     def action_stop(self) -> None:
         """Stop the answer, or take back the prompt queued last."""
         self.chat.cancel()
+
+    async def action_park(self) -> None:
+        """Give the model's memory back until the next prompt."""
+        await self._engine.park()
 
     async def action_new_chat(self) -> None:
         """Forget the chat: the model starts from nothing."""

@@ -1,0 +1,48 @@
+"""Parking: the memory of an idle model is given back, and taken again for the next prompt."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import time
+from typing import Any
+
+from phitui.engine.loading import is_out_of_memory
+from phitui.errors import UnavailableError
+
+
+class Parking:
+    """One generator's place. `device` is "cuda" or "cpu"."""
+
+    def __init__(self, generator: Any, device: str) -> None:
+        self._generator = generator
+        self._device = device
+        self.parked = False
+
+    def park(self) -> str:
+        """Give the memory back; returns where the weights are now.
+
+        On CUDA they move to host memory, from where they are back in the time that PCIe takes. On the CPU that is
+        where they are: they are dropped, and read from disk again. CTranslate2 does nothing while a job is active,
+        so this is for an idle engine.
+        """
+        on_card = self._device == "cuda"
+        self._generator.unload_model(to_cpu=on_card)
+        self.parked = True
+        with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was freed unless it is told
+            ctypes.CDLL(None).malloc_trim(0)
+        return "host memory" if on_card else "disk"
+
+    def wake(self) -> float:
+        """Take the memory again; returns the seconds it took.
+
+        Raises UnavailableError where there is not enough by now: the model stays parked.
+        """
+        started = time.perf_counter()
+        try:
+            self._generator.load_model()
+        except RuntimeError as error:
+            what = "there is not enough free memory" if is_out_of_memory(error) else str(error)
+            raise UnavailableError(f"the parked model cannot be brought back: {what}", "Try again later") from error
+        self.parked = False
+        return time.perf_counter() - started
