@@ -9,9 +9,11 @@ import signal
 import sys
 from typing import Any
 
+import msgspec
+
 from phitui.cli.output import Narrator, write
 from phitui.config import Config
-from phitui.engine.api import Delta, Died, Event, Finished, Loaded, Rejected, Turn
+from phitui.engine.api import Delta, Died, Event, Finished, Loaded, Rejected, Sampling, Turn
 from phitui.engine.client import EngineClient
 from phitui.errors import ExitCode, UnavailableError, UsageError
 from phitui.ipc.messages import Failure, Progress
@@ -36,11 +38,11 @@ def run(config: Config, args: argparse.Namespace) -> int:
     if args.max_tokens is not None:
         if args.max_tokens < 1:
             raise UsageError(f"--max-tokens: expected a number above 0, got {args.max_tokens}")
-        draw = type(draw)(args.max_tokens, draw.temperature, draw.top_k, draw.top_p, draw.repetition_penalty)
+        draw = msgspec.structs.replace(draw, max_tokens=args.max_tokens)
     asker = Asker(config, stream=not args.json)
     finished = asyncio.run(asker.answer([*turns, Turn("user", prompt)], draw))
     if args.json:
-        write(json.dumps(_report(asker.text, finished), ensure_ascii=False) + "\n")
+        write(json.dumps(_report(asker.text, finished), ensure_ascii=sys.stdout.isatty()) + "\n")
     return int(ExitCode.INTERRUPTED if finished.reason == "cancelled" else ExitCode.DONE)
 
 
@@ -73,7 +75,7 @@ class Asker:
         self._narrator = Narrator()
         self.text = ""
 
-    async def answer(self, turns: list[Turn], draw: Any) -> Finished:
+    async def answer(self, turns: list[Turn], draw: Sampling) -> Finished:
         """The whole answer; its text goes to stdout as it comes where that was asked for. Raises PhituiError."""
         this = asyncio.current_task()
         loop = asyncio.get_running_loop()
@@ -86,7 +88,7 @@ class Asker:
         finally:
             await self._client.stop()
 
-    async def _answer(self, turns: list[Turn], draw: Any) -> Finished:
+    async def _answer(self, turns: list[Turn], draw: Sampling) -> Finished:
         await start_engine(self._client, self._config, self._narrate)
         while True:
             event = await self._events.get()

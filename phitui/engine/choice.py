@@ -34,8 +34,12 @@ def choose(
     chosen, why = _device(device, cuda_devices, cublas_problem)
     able = supported.get(chosen, set())
     if compute_type == "auto":
-        best = next((kind for kind in _PREFERRED[chosen] if kind in able), "float32")
-        return Choice(chosen, best, f"{why}; {best} is the fastest kind it runs")
+        best = next((kind for kind in _PREFERRED[chosen] if kind in able), None)
+        if best is None:
+            raise UnavailableError(
+                f"none of {', '.join(_PREFERRED[chosen])} runs on this {chosen}", "Run phitui doctor"
+            )
+        return Choice(chosen, best, f"{why}; {best} is preferred there")
     if compute_type not in able:
         raise UnavailableError(
             f"compute type {compute_type} does not run on this {chosen}",

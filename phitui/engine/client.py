@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +38,7 @@ class EngineClient:
         self._restart_limit = restart_limit
         self._restarts = 0
         self._ids = itertools.count(1)
-        self._pending: dict[int, Generate] = {}
+        self._pending: set[int] = set()
         self._child: Child | None = None
         self._watch: asyncio.Task[None] | None = None
         self._load: Load | None = None
@@ -73,14 +72,22 @@ class EngineClient:
             return
         await self._child.send(self._load)
         self._watch = asyncio.create_task(self._follow(self._child), name="phitui-engine")
+        self._watch.add_done_callback(raise_in_loop)
 
     async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
-        """Ask for an answer; returns the id that its events carry. Raises PhituiError without a loaded engine."""
+        """Ask for an answer; returns the id that its events carry.
+
+        Raises PhituiError without a loaded engine, and UsageError for text that cannot be sent.
+        """
         if self._child is None or self.loaded is None:
             raise PhituiError("the engine is not loaded")
         request = Generate(next(self._ids), turns, sampling)
-        self._pending[request.id] = request
-        await self._child.send(request)
+        self._pending.add(request.id)
+        try:
+            await self._child.send(request)
+        except PhituiError:
+            self._pending.discard(request.id)
+            raise
         return request.id
 
     async def cancel(self, request_id: int) -> None:
@@ -103,8 +110,7 @@ class EngineClient:
             await child.stop()
         if self._watch is not None and self._watch is not asyncio.current_task():
             self._watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
+            await asyncio.gather(self._watch, return_exceptions=True)
             self._watch = None
 
     async def _follow(self, child: Child) -> None:
@@ -126,9 +132,9 @@ class EngineClient:
             self.loaded = event
         elif isinstance(event, Finished):
             self._restarts = 0
-            self._pending.pop(event.id, None)
+            self._pending.discard(event.id)
         elif isinstance(event, Rejected):
-            self._pending.pop(event.id, None)
+            self._pending.discard(event.id)
         elif isinstance(event, Failure):
             self._stopping = True  # it said why it ends: starting it again would end the same way
 
@@ -140,7 +146,7 @@ class EngineClient:
         await child.stop(grace_s=0.0)
         if self._stopping:
             return
-        lost, self._pending = sorted(self._pending), {}
+        lost, self._pending = sorted(self._pending), set()
         self._child, self.loaded = None, None
         self._restarts += 1
         again = self._restarts <= self._restart_limit
@@ -151,3 +157,10 @@ class EngineClient:
             await self._launch()
         except PhituiError as error:
             self._on_event(Failure.of(error))
+
+
+def raise_in_loop(task: asyncio.Task[None]) -> None:
+    """A done-callback that hands a task's error to the event loop's exception handler, at once and not when the task
+    is collected: whoever waits for that task's work would else wait for ever."""
+    if not task.cancelled():
+        task.result()

@@ -64,12 +64,15 @@ class Answer:
             **sampling_options(self._request.sampling, self._model.loaded.device),
         )[0]
         detokenizer = self._model.prompt.detokenizer()
-        while not result.done():
-            self._forward(detokenizer)
         try:
+            while not result.done():
+                self._forward(detokenizer)
             result.result()
         except RuntimeError as error:
             raise self._failure(error) from error
+        except BaseException:
+            self.cancelled.set()  # nothing may leave here while the batch runs
+            raise
         finally:
             while self._model.generator.num_active_batches:  # leaving earlier can abort the process
                 time.sleep(0.001)

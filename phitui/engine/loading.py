@@ -97,7 +97,7 @@ def load_error(error: Exception, folder: Path, manifest: Manifest, device: str) 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, by the messages of CTranslate2, CUDA, cuBLAS and Thrust."""
     text = str(error).lower()
-    signs = ("out of memory", "alloc_failed", "cublas_status_not_initialized", "parallel_for failed", "bad_alloc")
+    signs = ("out of memory", "alloc_failed", "bad_alloc")
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 

@@ -66,7 +66,13 @@ class Detokenizer:
     def feed(self, token_id: int) -> str:
         """The text that this token completes, often one word, sometimes nothing."""
         self._ids.append(token_id)
-        text: str = self._stream.step(self._tokenizer, token_id) or ""
+        try:
+            text: str = self._stream.step(self._tokenizer, token_id) or ""
+        except Exception:  # noqa: BLE001 - tokenizers raises nothing narrower
+            # Vocabularies with single bytes, as Phi-3's: bytes that turn out to be no character change what had
+            # been sent already. It stands; the stream begins anew with this token.
+            self._stream = DecodeStream(skip_special_tokens=True)
+            text = self._stream.step(self._tokenizer, token_id) or ""
         self._sent += text
         return text
 

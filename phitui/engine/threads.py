@@ -15,6 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from phitui.ipc.messages import Progress
 from phitui.models.manifest import Manifest
 from phitui.store.profiles import read_profile, write_profile
@@ -41,26 +43,35 @@ def fastest(
     """
     cores = usable_cores()
     key = profile_key(manifest, compute_type, cores)
-    known = read_profile(profiles, key)
-    if _holds(known, cores):
-        return make(known["threads"]), known["threads"], _why(known)
+    known = _known(read_profile(profiles, key))
+    if known is not None and _holds(known, cores):
+        return make(known.threads), known.threads, _why(known)
     load = os.getloadavg()[0]
     steps = measure(make, manifest, cores, tell)
-    profile = {
-        "threads": pick(steps),
-        "step_ms": {str(count): round(ms, 2) for count, ms in steps.items()},
-        "load": round(load, 2),
-    }
-    write_profile(profiles, key, profile)
+    profile = Profile(pick(steps), {str(count): round(ms, 2) for count, ms in steps.items()}, round(load, 2))
+    write_profile(profiles, key, msgspec.to_builtins(profile))
     return make(pick(steps)), pick(steps), _why(profile)
 
 
-def _holds(known: Any, cores: int) -> bool:
+class Profile(msgspec.Struct):
+    """What was measured: ms per decode step by thread count, on a machine with that load average."""
+
+    threads: int
+    step_ms: dict[str, float]
+    load: float
+
+
+def _known(stored: Any) -> Profile | None:
+    try:
+        return msgspec.convert(stored, Profile)
+    except msgspec.ValidationError:  # nothing there, or somebody edited it: it can be measured again
+        return None
+
+
+def _holds(known: Profile, cores: int) -> bool:
     """Whether a stored measurement is good. One made on a busy machine is made again once the machine is idle."""
-    if not isinstance(known, dict) or known.get("threads") not in candidates(cores):
-        return False
     busy = cores * _BUSY
-    return not float(known.get("load", 0.0)) > busy or os.getloadavg()[0] > busy
+    return known.threads in candidates(cores) and (known.load <= busy or os.getloadavg()[0] > busy)
 
 
 def measure(
@@ -132,6 +143,6 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def _why(profile: dict[str, Any]) -> str:
-    times = ", ".join(f"{count}: {ms:g} ms" for count, ms in profile.get("step_ms", {}).items())
-    return f"{profile['threads']} thread{'s' * (profile['threads'] != 1)} measured fastest per token ({times})"
+def _why(profile: Profile) -> str:
+    times = ", ".join(f"{count}: {ms:g} ms" for count, ms in profile.step_ms.items())
+    return f"{profile.threads} thread{'s' * (profile.threads != 1)} measured fastest per token ({times})"

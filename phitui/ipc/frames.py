@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from phitui.errors import UsageError
+
 LENGTH = struct.Struct("<I")
 # A chat of a whole context window is far below this; more means that the stream is out of step.
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -21,10 +23,13 @@ class FrameError(Exception):
 
 
 def pack(message: msgspec.Struct) -> bytes:
-    """One frame, ready to be written."""
-    body = _encoder.encode(message)
+    """One frame, ready to be written. Raises UsageError for text in it that is no UTF-8, or too much of it."""
+    try:
+        body = _encoder.encode(message)
+    except UnicodeEncodeError as error:
+        raise UsageError("text that is not valid UTF-8 cannot be sent to the engine", "Convert it first") from error
     if len(body) > MAX_FRAME_BYTES:
-        raise FrameError(f"a message of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
+        raise UsageError(f"the text is too long: {len(body)} bytes, the limit is {MAX_FRAME_BYTES}", "Shorten it")
     return LENGTH.pack(len(body)) + body
 
 

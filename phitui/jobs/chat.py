@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import itertools
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -13,6 +14,7 @@ from phitui.engine.api import (
     Event,
     Finished,
     FinishReason,
+    Loaded,
     Rejected,
     Sampling,
     Started,
@@ -20,8 +22,8 @@ from phitui.engine.api import (
     Turn,
     Usage,
 )
-from phitui.engine.client import EngineClient
-from phitui.errors import PhituiError, UsageError
+from phitui.engine.client import EngineClient, raise_in_loop
+from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.ipc.messages import Failure
 
 
@@ -69,6 +71,8 @@ class Chat:
     system: str
     on_change: Callable[[Exchange], None]
     exchanges: list[Exchange] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _gone: str = ""  # why there is no engine any more
     _waiting: list[Exchange] = field(default_factory=list)
     _current: Exchange | None = None
     _request_id: int | None = None
@@ -76,12 +80,18 @@ class Chat:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def submit(self, prompt: str) -> Exchange:
-        """Queue a prompt. Raises UsageError for an empty one, or one that cannot be text."""
+        """Queue a prompt.
+
+        Raises UsageError for an empty one or one that cannot be text, and UnavailableError where there is no engine
+        and none will come.
+        """
         check_prompt(prompt)
-        exchange = Exchange(len(self.exchanges) + 1, prompt)
+        if self._gone:
+            raise UnavailableError(f"there is no engine ({self._gone})", "Quit and run phitui doctor")
+        exchange = Exchange(next(self._numbers), prompt)
         self.exchanges.append(exchange)
         self._waiting.append(exchange)
-        self.on_change(exchange)
+        self._tell(exchange)
         self.pump()
         return exchange
 
@@ -94,10 +104,13 @@ class Chat:
         self._spawn(self._send(self._current))
 
     async def _send(self, exchange: Exchange) -> None:
+        if self._current is not exchange:  # the engine died before this task could begin
+            return
         try:
             self._request_id = await self.engine.generate(self.turns(exchange.prompt), self.sampling)
         except PhituiError as error:
-            self._close(exchange, State.REFUSED, str(error))
+            if self._current is exchange:
+                self._close(exchange, State.REFUSED, str(error))
             return
         if self._cancel_asked:
             await self.engine.cancel(self._request_id)
@@ -107,7 +120,7 @@ class Chat:
         were refused or lost are not part of the chat."""
         turns = [Turn("system", self.system)] if self.system else []
         for exchange in self.exchanges:
-            if exchange.state is State.DONE and exchange.text:
+            if _counts(exchange):
                 turns += [Turn("user", exchange.prompt), Turn("assistant", exchange.text)]
         return [*turns, Turn("user", prompt)]
 
@@ -122,7 +135,7 @@ class Chat:
             exchange = self._waiting.pop()
             exchange.reason = "cancelled"
             exchange.state = State.DONE
-            self.on_change(exchange)
+            self._tell(exchange)
             return True
         return False
 
@@ -134,17 +147,21 @@ class Chat:
         if isinstance(event, Failure):
             self._lose(event.message, all_of_them=True)
             return
+        if isinstance(event, Loaded):
+            self._gone = ""
+            self.pump()
+            return
         exchange = self._current
         if exchange is None or getattr(event, "id", None) != self._request_id:
             return
         if isinstance(event, Started):
             exchange.state, exchange.prompt_tokens = State.PREFILL, event.prompt_tokens
-            self.on_change(exchange)
+            self._tell(exchange)
         elif isinstance(event, Delta):
             exchange.state = State.ANSWERING
             exchange.text += event.text
             exchange.tokens = event.tokens
-            self.on_change(exchange)
+            self._tell(exchange)
         elif isinstance(event, Finished):
             exchange.reason, exchange.usage, exchange.timings = event.reason, event.usage, event.timings
             self._close(exchange, State.DONE)
@@ -164,9 +181,12 @@ class Chat:
 
     @property
     def context_tokens(self) -> int | None:
-        """Tokens of the context window that the chat takes so far; None before the first answer."""
+        """Tokens of the context window that the chat takes so far; None before the first answer.
+
+        As with `turns`, what was refused, lost or stopped before its first word takes none.
+        """
         for exchange in reversed(self.exchanges):
-            if exchange.prompt_tokens is not None and exchange.state is not State.REFUSED:
+            if exchange.prompt_tokens is not None and (_counts(exchange) or not exchange.state.over):
                 return exchange.prompt_tokens + exchange.tokens
         return None
 
@@ -175,20 +195,30 @@ class Chat:
         the prompts queued behind it go the same way."""
         waiting = self._waiting if all_of_them else []
         if all_of_them:
-            self._waiting = []
+            self._waiting, self._gone = [], reason
         for exchange in [*([self._current] if self._current else []), *waiting]:
             self._close(exchange, State.LOST, reason)
 
     def _close(self, exchange: Exchange, state: State, error: str = "") -> None:
         exchange.state, exchange.error = state, error
         self._current, self._request_id = None, None
-        self.on_change(exchange)
+        self._tell(exchange)
         self.pump()
+
+    def _tell(self, exchange: Exchange) -> None:
+        if any(known is exchange for known in self.exchanges):  # not of a chat that was cleared
+            self.on_change(exchange)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(raise_in_loop)
+
+
+def _counts(exchange: Exchange) -> bool:
+    """Whether an exchange that is over is part of the chat."""
+    return exchange.state is State.DONE and bool(exchange.text)
 
 
 def check_prompt(prompt: str) -> None:

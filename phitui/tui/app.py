@@ -7,7 +7,6 @@ import gc
 import importlib
 import os
 import signal
-import sys
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
@@ -19,10 +18,11 @@ from textual.screen import Screen
 
 from phitui.config import Config, config_dir, logs_dir, save_setting
 from phitui.engine.api import Event
-from phitui.engine.client import EngineClient
+from phitui.engine.client import EngineClient, raise_in_loop
 from phitui.errors import ExitCode, PhituiError
 from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Snapshot
+from phitui.ipc.messages import Failure
 from phitui.jobs.start import engine_log, start_engine
 from phitui.store.defects import describe_defect
 from phitui.text import sanitize
@@ -63,6 +63,7 @@ class PhituiApp(App[None]):
 
     def on_mount(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_loop_error)
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._loop.add_signal_handler(number, partial(self._on_signal, number))
         self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
@@ -82,12 +83,13 @@ class PhituiApp(App[None]):
             await super().on_event(event)
         self._sampler.start()
         self._starting = asyncio.create_task(self._start_engine())
+        self._starting.add_done_callback(raise_in_loop)
 
     async def _start_engine(self) -> None:
         try:
             await start_engine(self.engine, self._config, self._on_event)
         except PhituiError as error:
-            self.console_screen.show_failure(error)
+            self._on_event(Failure.of(error))
         await asyncio.to_thread(importlib.import_module, _LATER)
 
     def exit(self, *args: Any, **options: Any) -> None:
@@ -108,10 +110,18 @@ class PhituiApp(App[None]):
         if self.console_screen.is_mounted and not self._leaving:
             self.console_screen.show_snapshot(snapshot)
 
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A task or callback of ours failed: better an end that says so than a screen that waits for ever."""
+        error = context.get("exception")
+        if isinstance(error, Exception) and not self._leaving:
+            self._handle_exception(error)
+        else:
+            loop.default_exception_handler(context)
+
     def _fatal_error(self) -> None:
         """A defect ends the console with one line, its traceback in the log; Textual would print pages of it."""
-        error = sys.exc_info()[1]
-        self.panic(f"phitui: {sanitize(describe_defect(error, logs_dir()))}" if error else "phitui: a defect")
+        error = self._exception or RuntimeError("unknown")
+        self.panic(f"phitui: {sanitize(describe_defect(error, logs_dir()))}")
 
     def _on_signal(self, number: signal.Signals) -> None:
         """The terminal was closed or somebody wants us gone: end as by the key, with the status a shell expects."""

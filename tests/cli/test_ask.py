@@ -85,6 +85,7 @@ def fails(done, code, *words):
         (["-"], b"abc\xff\xfe", ["not valid UTF-8", "0xff", "at 3"]),
         (["-"], b"lorem ipsum " * 90_000, ["does not fit", "8192"]),
         ([b"caf\xe9"], b"", ["not valid UTF-8"]),
+        (["-s", b"caf\xe9", "x"], b"", ["not valid UTF-8"]),
         (["--max-tokens", "0", "x"], b"", ["--max-tokens"]),
         (["--device", "gpu", "x"], b"", ["--device", "invalid choice"]),
         ([], b"", ["PROMPT"]),
@@ -92,7 +93,20 @@ def fails(done, code, *words):
         (["--compute-type", "int7", "x"], b"", ["int7"]),
         (["--config", "/no/such.toml", "x"], b"", ["/no/such.toml"]),
     ],
-    ids=["empty", "blank", "bytes", "megabyte", "latin", "limit", "device", "none", "model", "type", "config"],
+    ids=[
+        "empty",
+        "blank",
+        "bytes",
+        "megabyte",
+        "latin",
+        "system",
+        "limit",
+        "device",
+        "none",
+        "model",
+        "type",
+        "config",
+    ],
 )
 def test_bad_input_is_one_line_and_exit_2(home, arguments, stdin, words):
     fails(ask(home, *arguments, stdin=stdin), 2, *words)

@@ -1,6 +1,7 @@
 """The real engine in its real process, on the demo model and on a tiny Phi-3."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from phitui.engine.api import Delta, Died, Finished, Load, Loaded, Parked, Rejected, Sampling, Started, Turn, Woken
 from phitui.engine.client import EngineClient
+from phitui.errors import UsageError
 from phitui.ipc.messages import Failure, Progress
 
 GREEDY = Sampling(max_tokens=32, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
@@ -115,8 +117,9 @@ async def test_cancel_stops_within_one_decode_step(tmp_path, demo_folder):
         await engine.client.cancel(number)
         finished = await engine.wait(lambda e: isinstance(e, Finished))
         assert finished.reason == "cancelled"
-        # The step that ran when the cancel came, one more, and what was on its way to us.
-        assert finished.usage.completion_tokens <= before + 4
+        # The step that ran when the cancel came and one more; and what was made in the 100 ms that messages may take.
+        on_the_way = 100 / finished.timings.tpot_ms
+        assert finished.usage.completion_tokens <= before + 3 + on_the_way
         text, _ = await engine.ask(PARIS)
         assert "Paris" in text
 
@@ -192,7 +195,7 @@ async def test_stop_leaves_no_process_even_in_mid_answer(tmp_path, demo_folder):
     worker = psutil.Process(engine.client.pid)
     begun = time.monotonic()
     await engine.client.stop()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 3  # by itself, before it would be killed
     assert not worker.is_running()
     log = (tmp_path / "engine.log").read_text()
     assert "terminate" not in log and "Traceback" not in log
@@ -232,6 +235,31 @@ async def test_an_idle_model_parks_by_itself_but_never_in_an_answer(tmp_path, de
             event = await engine.wait(lambda e: isinstance(e, Finished | Parked))
             kinds.append(type(event))
         assert kinds == [Finished, Parked]
+
+
+@pytest.mark.parametrize(
+    "profile", ['{"threads": 1, "load": "x"}', '{"threads": 1, "step_ms": [1]}', '{"threads": true}', "[]"]
+)
+async def test_a_damaged_profile_is_measured_again(tmp_path, tiny_folder, profile):
+    engine = Engine(tmp_path)
+    await engine.load(tiny_folder, threads=0)
+    await engine.client.stop()
+    stored = json.loads(engine.profiles.read_text())
+    engine.profiles.write_text(json.dumps({key: json.loads(profile) for key in stored}))
+    engine.events.clear()
+    loaded = await engine.load(tiny_folder, threads=0)
+    await engine.client.stop()
+    assert "measured fastest" in loaded.why
+    assert json.loads(engine.profiles.read_text()).keys() == stored.keys()
+    assert all(value["step_ms"] for value in json.loads(engine.profiles.read_text()).values())
+
+
+async def test_text_that_is_no_unicode_is_refused_and_the_engine_goes_on(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder) as engine:
+        with pytest.raises(UsageError, match="not valid UTF-8"):
+            await engine.client.generate([Turn("user", "caf\udce9")], GREEDY)
+        _, finished = await engine.ask([Turn("user", "hi")])
+        assert isinstance(finished, Finished)
 
 
 async def test_the_thread_count_is_measured_once(tmp_path, demo_folder):

@@ -24,6 +24,11 @@ def test_running_out_of_memory_is_known_and_names_the_size(tiny_folder, error):
     assert "--device cpu" in said.fix
 
 
+def test_a_card_that_does_not_fit_is_not_a_lack_of_memory():
+    assert not is_out_of_memory(RuntimeError("parallel_for failed: cudaErrorNoKernelImageForDevice"))
+    assert not is_out_of_memory(RuntimeError("cuBLAS failed with status CUBLAS_STATUS_NOT_INITIALIZED"))
+
+
 def test_other_errors_keep_their_first_line(tiny_folder):
     error = RuntimeError("Unsupported model binary version.\nand more")
     assert not is_out_of_memory(error)

@@ -1,7 +1,7 @@
 """From chat to tokens and back, with the demo model's own tokenizer and template."""
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models
 
 from phitui.engine.api import Turn
 from phitui.engine.prompt import ChatPrompt
@@ -58,6 +58,22 @@ def test_a_character_that_never_ends_shows_as_replacement(prompt, tokenizer):
     text = "".join(detokenizer.feed(number) for number in ids) + detokenizer.flush()
     assert text.startswith("ok ")
     assert text.endswith("\ufffd")
+
+
+def test_a_vocabulary_of_single_bytes_survives_bytes_that_are_no_character():
+    from phitui.engine.prompt import Detokenizer
+
+    # As Phi-3's: SentencePiece pieces, and a token for each byte that no piece covers.
+    bytes_ = {f"<0x{byte:02X}>": byte for byte in range(256)}
+    tokenizer = Tokenizer(models.BPE({**bytes_, "▁the": 256, "a": 257}, [], byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    ids = [*"😊".encode(), 0xF0, 0x9F, 256, 257]
+    detokenizer = Detokenizer(tokenizer)
+    text = "".join(detokenizer.feed(number) for number in ids) + detokenizer.flush()
+    assert text.startswith("😊")
+    assert text.endswith("the" + "a")
 
 
 def with_template(folder, template):

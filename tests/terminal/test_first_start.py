@@ -39,7 +39,7 @@ def test_leaving_in_the_middle_leaves_nothing_behind(tmp_path, index):
         begun = time.monotonic()
         console.send("\x11")
         assert console.wait_ended() == 0
-        assert time.monotonic() - begun < 6
+        assert time.monotonic() - begun < 12
         assert console.terminal_restored()
     assert wait_until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 10)
     left = [path.name for path in (tmp_path / "models").iterdir()]

@@ -1,5 +1,7 @@
 """The console with a fixed chat and fixed readings: nothing runs behind it, so a picture of it is always the same."""
 
+import msgspec
+
 from phitui.config import load_config
 from phitui.engine.api import Delta, Died, Finished, Loaded, Started, Timings, Usage
 from phitui.hardware.snapshot import Device, Host, Memory, Snapshot
@@ -74,9 +76,9 @@ class FrozenConsole(PhituiApp):
         self._early = None
         self._show_snapshot(self.snapshot)
 
-    def load(self):
-        self.engine.loaded = LOADED
-        self._on_event(LOADED)
+    def load(self, title=LOADED.title):
+        self.engine.loaded = msgspec.structs.replace(LOADED, title=title)
+        self._on_event(self.engine.loaded)
 
     def answer(self, prompt, text, reason="stop", tokens=96):
         """An exchange that went well."""

@@ -1,6 +1,7 @@
 """The console driven by keys, with the real engine on the tiny model where something has to answer."""
 
 import asyncio
+import time
 
 import pytest
 from frozen_console import WITHOUT_CARD, FrozenConsole
@@ -33,19 +34,10 @@ async def ready(pilot):
 
 
 async def until(pilot, condition, timeout_s=30):
-    async with asyncio.timeout(timeout_s) if hasattr(asyncio, "timeout") else _NoLimit():
-        while not condition():
-            await pilot.pause(0.02)
-
-
-class _NoLimit:
-    """asyncio.timeout is new in Python 3.11."""
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        return None
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        await pilot.pause(0.02)
 
 
 async def test_typed_answered_and_counted(home):
@@ -157,6 +149,63 @@ async def test_a_lost_prompt_comes_back_but_never_over_a_draft():
         await pilot.pause(0.2)
         assert prompt.text == "a draft"
         assert any("history" in note for note in texts(app, ".note"))
+
+
+async def test_a_new_chat_in_mid_answer_forgets_the_old_one_and_shows_the_next():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load()
+        app.begin("old prompt", "old text")
+        await pilot.pause(0.2)
+        await pilot.press("ctrl+n")
+        app._on_event(Delta(1, " more of it", 50))
+        app._on_event(Finished(1, "cancelled", Usage(24, 50), Timings(38.2, 11.1, 1090.0, 88.0)))
+        await pilot.pause(0.2)
+        assert texts(app, ".asked") == []
+        app.begin("new prompt", "new text")
+        await pilot.pause(0.2)
+        assert texts(app, ".asked") == ["new prompt"]
+        assert answers(app) == ["new text"]
+
+
+async def test_a_prompt_without_an_engine_is_not_queued_for_ever():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.console_screen.chat.submit("given while it was loading")
+        app._on_event(Failure("no CUDA device", "Use --device cpu", 3))
+        await pilot.pause(0.3)
+        prompt = app.screen.query_one(Prompt)
+        assert prompt.text == "given while it was loading"
+        await pilot.press("enter")
+        await pilot.pause(0.3)
+        assert prompt.text == "given while it was loading"
+        assert not app.console_screen.chat.busy
+
+
+async def test_a_title_with_escapes_is_shown_without_them():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load("X\x1b]0;owned\x1b\\Y \x9b5n \u202e")
+        await pilot.pause(0.1)
+        assert texts(app, "#model")[0].startswith("XY · int8")
+
+
+async def test_a_failing_task_ends_the_console_with_its_error():
+    app = FrozenConsole()
+    with pytest.raises(ZeroDivisionError):
+        async with app.run_test() as pilot:
+            await ready(pilot)
+            app.load()
+
+            async def broken(turns, sampling):
+                return 1 // 0
+
+            app.engine.generate = broken
+            app.console_screen.chat.submit("hello")
+            await pilot.pause(1.0)
 
 
 async def test_progress_is_shown_until_the_model_is_there():

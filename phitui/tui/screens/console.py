@@ -106,8 +106,6 @@ class ConsoleScreen(Screen[None]):
         elif isinstance(event, Parked | Woken):
             self._on_parking(event)
         self.chat.handle(event)
-        if isinstance(event, Loaded):
-            self.chat.pump()
 
     def show_failure(self, error: PhituiError) -> None:
         """The engine cannot be had: say why and what to do; the screen stays."""

@@ -64,10 +64,15 @@ class ExchangeView(Vertical):
             await self._to_markdown(text)
 
     async def _to_markdown(self, text: str) -> None:
-        from textual.widgets import Markdown  # its parser costs tens of ms: not before the first frame
+        from markdown_it import MarkdownIt  # these cost tens of ms: not before the first frame
+        from textual.widgets import Markdown
+
+        # Character references stay as they are written: decoded, they would bring back what was taken out.
+        def parser() -> MarkdownIt:
+            return MarkdownIt("gfm-like").disable("entity")
 
         plain = self.query_one(StreamText)
-        rich = Markdown(text, open_links=False)
+        rich = Markdown(text, open_links=False, parser_factory=parser)
         await self.mount(rich, after=plain)
         await plain.remove()
 

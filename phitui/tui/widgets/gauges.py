@@ -15,6 +15,7 @@ from phitui.engine.api import Timings
 from phitui.hardware.snapshot import Snapshot
 from phitui.jobs.chat import Exchange
 from phitui.text import one_line
+from phitui.tui.display import displayable
 from phitui.tui.widgets.readings import NOTHING, Group, Reading, answer_readings, groups, missing_gpu
 
 
@@ -55,7 +56,7 @@ class Gauge(Widget):
         return bar(reading.fraction, width, f"$gauge-{reading.level}")
 
     def _reason_lines(self, width: int) -> list[str]:
-        return textwrap.wrap(one_line(self._reading.reason, 200), max(width, 8))
+        return textwrap.wrap(displayable(one_line(self._reading.reason, 200)), max(width, 8))
 
 
 def bar(fraction: float, width: int, style: str) -> Content:
@@ -79,14 +80,14 @@ class GaugeGroup(Widget):
     def __init__(self, group: Group) -> None:
         super().__init__()
         self.group = group
+        self._gauges = [Gauge(reading) for reading in group.readings]
 
     def compose(self) -> ComposeResult:
         yield Static(Content(self.group.title), classes="title", markup=False)
-        for reading in self.group.readings:
-            yield Gauge(reading)
+        yield from self._gauges
 
     def show(self, group: Group) -> None:
-        for gauge, reading in zip(self.query(Gauge), group.readings, strict=True):
+        for gauge, reading in zip(self._gauges, group.readings, strict=True):
             gauge.show(reading)
 
 
@@ -135,7 +136,7 @@ class GaugeColumn(VerticalScroll):
 
     def _show_missing(self, reason: str) -> None:
         note = self.query_one("#no-gpu", Static)
-        text = f"No GPU: {reason}" if reason else ""
+        text = f"No GPU: {displayable(one_line(reason, 300))}" if reason else ""
         if str(note.content) != text:
             note.display = bool(text)
             note.update(Content(text))

@@ -8,6 +8,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from phitui.engine.api import Loaded
+from phitui.text import one_line
+from phitui.tui.display import displayable
 
 
 class StatusLine(Horizontal):
@@ -50,6 +52,7 @@ class StatusLine(Horizontal):
         self.query_one("#context").set_class(used is not None and used > 0.9 * window, "full")
 
     def _put(self, selector: str, text: str) -> None:
+        text = displayable(one_line(text, 300))
         label = self.query_one(selector, Static)
         if str(label.content) != text:
             label.update(Content(text), layout=len(str(label.content)) != len(text))

@@ -59,8 +59,6 @@ class Transcript(VerticalScroll):
             self._views[exchange.number] = view
             self.mount(view)
             self.anchor()
-        elif self._views[exchange.number].exchange is not exchange:
-            return  # of a chat that was cleared
         self._changed.add(exchange.number)
         if self._timer is not None:
             self._timer.resume()
