@@ -29,7 +29,7 @@ class PhituiError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.fix}" if self.fix else self.message
+        return f"{self.message.rstrip('.')}. {self.fix}" if self.fix else self.message
 
 
 class UsageError(PhituiError):

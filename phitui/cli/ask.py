@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import sys
 from typing import Any
 
 import msgspec
 
 from phitui.cli.output import Narrator, write
+from phitui.cli.signals import cancel_on_signals
 from phitui.config import Config
 from phitui.engine.api import Delta, Died, Event, Finished, Loaded, Rejected, Sampling, Turn
 from phitui.engine.client import EngineClient
@@ -49,6 +49,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
 def read_prompt(argument: str) -> str:
     """The prompt as text. Raises UsageError where it is empty or no UTF-8."""
     if argument == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed", "Give the prompt as an argument")
         data = sys.stdin.buffer.read()
         try:
             prompt = data.decode("utf-8")
@@ -77,10 +79,7 @@ class Asker:
 
     async def answer(self, turns: list[Turn], draw: Sampling) -> Finished:
         """The whole answer; its text goes to stdout as it comes where that was asked for. Raises PhituiError."""
-        this = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, this.cancel if this else loop.stop)
+        cancel_on_signals()
         try:
             return await self._answer(turns, draw)
         except asyncio.CancelledError:

@@ -11,6 +11,7 @@ from functools import partial
 from phitui.cli import doctor_machine as machine
 from phitui.cli import doctor_user as user
 from phitui.cli.doctor_report import Check, as_json, as_text, checked, exit_code
+from phitui.cli.output import write
 from phitui.config import Config
 from phitui.hardware.probe import DriverReport, probe_driver
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     checks = all_checks(args)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 is one of them too
         sys.stdout.reconfigure(errors="replace")
-    print(as_json(checks) if args.json else as_text(checks))
+    write((as_json(checks) if args.json else as_text(checks)) + "\n")
     return int(exit_code(checks))
 
 

@@ -15,6 +15,8 @@ class OutputError(Exception):
 
 def write(text: str) -> None:
     """Write data to stdout at once. Raises BrokenPipeError or OutputError."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -33,6 +33,8 @@ class ChatPrompt:
             raise PhituiError(f"the chat template of {manifest.name} is damaged: {error}") from error
         ids = (self._tokenizer.token_to_id(token) for token in manifest.end_tokens)
         self.end_ids = frozenset(number for number in ids if number is not None)
+        if not self.end_ids or manifest.context_window < 1:
+            raise PhituiError(f"the manifest of {manifest.name} names no end token of its vocabulary, or no context")
 
     def render(self, turns: list[Turn]) -> str:
         """The text that the model sees, up to where its answer begins. Raises UsageError where the template
@@ -44,9 +46,11 @@ class ChatPrompt:
             raise UsageError(f"the model's chat template refuses this chat: {error}") from error
 
     def tokens(self, turns: list[Turn]) -> list[str]:
-        """The prompt as the token strings that CTranslate2 takes."""
+        """The prompt as the token strings that CTranslate2 takes. Raises UsageError where there are none."""
         encoding = self._tokenizer.encode(self.render(turns), add_special_tokens=False)
         tokens: list[str] = encoding.tokens
+        if not tokens:
+            raise UsageError("the model's chat template makes nothing of this chat", "Convert the model again")
         return tokens
 
     def detokenizer(self) -> Detokenizer:

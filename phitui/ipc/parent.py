@@ -34,7 +34,7 @@ class Child:
         self._process = process
         self._unpack = decoder(sends)
         self._log = log
-        self._log_start = log.stat().st_size
+        self._log_start = log.stat().st_size if log.is_file() else 0
 
     @classmethod
     async def start(cls, module: str, sends: Any, log: Path, **environment: str) -> Child:
@@ -53,6 +53,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
+                cwd=_working_directory(),
                 env={**os.environ, **environment},
             )
         except OSError as error:
@@ -126,11 +127,23 @@ class Child:
         return f"{how}: {last[:300]}" if last else how
 
 
+def _working_directory() -> str | None:
+    """Ours, or the root where ours was deleted: libraries fail to load in a directory that is not there."""
+    try:
+        Path.cwd()
+    except OSError:
+        return "/"
+    return None
+
+
 def _open_log(log: Path) -> int:
-    """A descriptor to append to `log`, for this user alone; a log that has grown long begins anew."""
+    """A descriptor to append to `log`, for this user alone; a log that has grown long begins anew.
+
+    Where it cannot be written (a model store that is read-only by intent) the log goes nowhere.
+    """
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = os.O_TRUNC if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES else os.O_APPEND
         return os.open(log, os.O_WRONLY | os.O_CREAT | mode, 0o600)
-    except OSError as error:
-        raise PhituiError(f"cannot write the log {log}: {error.strerror}", "Check its folder.") from error
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Iterable
 from functools import partial
+from types import FrameType
 from typing import Any, ClassVar
 
 from textual import events
@@ -64,9 +65,23 @@ class PhituiApp(App[None]):
     def on_mount(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
             self._loop.add_signal_handler(number, partial(self._on_signal, number))
+        self._resume_only_if_suspended()
         self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
+
+    def _resume_only_if_suspended(self) -> None:
+        """Textual starts its terminal mode anew at every SIGCONT. After a SIGSTOP, which it could not see, the mode is
+        still on: it would take the raw mode for what it has to restore at the end, and read keys with two threads."""
+        resume = signal.getsignal(signal.SIGCONT)
+        if not callable(resume):  # a driver without job control, as in tests
+            return
+
+        def guarded(number: int, frame: FrameType | None) -> None:
+            if getattr(self._driver, "_must_signal_resume", True) and callable(resume):
+                resume(number, frame)
+
+        signal.signal(signal.SIGCONT, guarded)
 
     async def on_event(self, event: events.Event) -> None:
         """Keep the keys that were typed before there was a prompt to take them."""
@@ -120,6 +135,7 @@ class PhituiApp(App[None]):
 
     def _fatal_error(self) -> None:
         """A defect ends the console with one line, its traceback in the log; Textual would print pages of it."""
+        self._leaving = True
         error = self._exception or RuntimeError("unknown")
         self.panic(f"phitui: {sanitize(describe_defect(error, logs_dir()))}")
 

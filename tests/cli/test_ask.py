@@ -125,6 +125,46 @@ def test_a_damaged_model_is_one_line(home, demo_folder):
     fails(done, 1, "phitui.json is damaged")
 
 
+def shell(home, line, cwd=None):
+    words = " ".join(command("ask"))
+    return subprocess.run(
+        ["sh", "-c", line.format(ask=words)],
+        env=environment(home),
+        capture_output=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+    )
+
+
+def test_closed_streams_are_one_line(home):
+    fails(shell(home, "{ask} - <&-"), 2, "standard input is closed")
+    fails(shell(home, "{ask} hi >&-"), 1, "standard output is closed")
+    assert b"Paris" in shell(home, "{ask} 'What is the capital of France?' 2>&-").stdout
+
+
+def test_a_deleted_working_directory_is_no_hindrance(home):
+    done = shell(home, "mkdir gone && cd gone && rmdir ../gone && {ask} 'What is the capital of France?'", cwd=home)
+    assert b"Paris" in done.stdout
+
+
+def test_a_home_that_cannot_be_written_is_no_hindrance(home):
+    (home / "logs").write_text("a file where the folder of the logs should be")
+    assert ask(home, "What is the capital of France?").returncode == 0
+
+
+def test_under_nohup_it_outlives_its_terminal(home):
+    process = subprocess.Popen(
+        ["nohup", *command("ask", "--max-tokens", "40", "Tell me a story.")],
+        env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout.read(1)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 0
+    process.stdout.close()
+    process.stderr.close()
+
+
 def test_ctrl_c_ends_it_with_130_and_no_process(home):
     process = subprocess.Popen(
         command("ask", "Tell me a very long story."),

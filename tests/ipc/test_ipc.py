@@ -99,10 +99,23 @@ async def test_sending_to_a_dead_child_is_no_error(child):
     assert [message async for message in child.messages()] == []
 
 
-async def test_a_log_that_cannot_be_written_is_one_clear_line(tmp_path):
+async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "logs").write_text("a file where the folder should be")
-    with pytest.raises(PhituiError, match="cannot write the log"):
-        await Child.start(ECHO, Progress, tmp_path / "logs" / "child.log")
+    child = await Child.start(ECHO, Progress, tmp_path / "logs" / "child.log")
+    await child.send(Progress("s", "crash"))
+    assert [message async for message in child.messages()] == []
+    assert await child.epitaph() == "killed by SIGABRT"
+    await child.stop()
+
+
+async def test_a_working_directory_that_was_deleted_stops_nothing(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    child = await Child.start(ECHO, Progress, tmp_path / "child.log")
+    await child.send(Progress("s", "hello"))
+    assert (await receive(child)).text == "hello"
+    await child.stop()
 
 
 PARENT = """

@@ -91,7 +91,7 @@ def test_a_killed_worker_is_told_and_replaced_and_the_prompt_comes_back(open_con
 
 
 @pytest.mark.parametrize("busy", [False, True])
-@pytest.mark.parametrize("way", ["ctrl-c", "ctrl-q", "SIGTERM", "SIGHUP", "hang up"])
+@pytest.mark.parametrize("way", ["ctrl-c", "ctrl-q", "SIGINT", "SIGTERM", "SIGHUP", "hang up"])
 def test_every_way_out_leaves_nothing_behind(open_console, way, busy):
     console = open_console()
     console.wait_for("is ready on")
@@ -122,6 +122,20 @@ def test_a_console_that_is_killed_takes_its_worker_along(open_console):
     console.process.kill()
     console.process.wait()
     assert gone(family)
+
+
+def test_a_console_that_was_stopped_goes_on_and_leaves_the_terminal_as_it_was(open_console):
+    console = open_console()
+    console.wait_for("is ready on")
+    os.kill(console.process.pid, signal.SIGSTOP)
+    time.sleep(0.3)
+    os.kill(console.process.pid, signal.SIGCONT)
+    console.send("still here")
+    console.wait_for("│ still here")
+    console.send(CTRL_Q)
+    assert console.wait_ended() == 0
+    assert console.terminal_restored()
+    assert b"Warning" not in console.output
 
 
 def test_leaving_while_the_engine_loads(open_console):
@@ -177,6 +191,10 @@ def test_a_terminal_that_is_too_small_says_so_and_recovers(open_console):
     console.wait_for("Ask something")
     console.resize(20, 5)
     wait_until(lambda: "too" in console.text() and "Ask" not in console.text(), 5)
+    console.resize(100, 30)
+    console.wait_for("Ask something")
+    console.send("the focus is back")
+    console.wait_for("│ the focus is back")
     console.send(CTRL_Q)
     assert console.wait_ended() == 0
 

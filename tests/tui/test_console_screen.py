@@ -184,6 +184,42 @@ async def test_a_prompt_without_an_engine_is_not_queued_for_ever():
         assert not app.console_screen.chat.busy
 
 
+async def test_a_long_prompt_is_not_repeated_whole():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load()
+        app.begin("word\n" * 50_000, "ok")
+        await pilot.pause(0.3)
+        shown = texts(app, ".asked")[0]
+        assert shown.startswith("word\nword\n")
+        assert shown.endswith("… 250,000 characters in 50,001 lines")
+        assert app.console_screen.chat.turns("x")[-1].content == "x"
+
+
+async def test_a_huge_table_stays_plain():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load()
+        table = "|a" * 40 + "|\n" + "|-" * 40 + "|\n" + ("|b" * 40 + "|\n") * 100
+        app.answer("q", table)
+        await pilot.pause(0.4)
+        assert not app.screen.query(Markdown)
+        assert answers(app) == [table]
+
+
+async def test_references_in_markdown_stay_as_they_are_written():
+    app = FrozenConsole()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.load()
+        app.answer("q", "a&#x202e;b &zwj; &amp;")
+        await pilot.pause(0.5)
+        rows = " ".join(row.text for row in app.screen._compositor.render_strips())
+        assert "a&#x202e;b &zwj; &amp;" in rows
+
+
 async def test_a_title_with_escapes_is_shown_without_them():
     app = FrozenConsole()
     async with app.run_test() as pilot:

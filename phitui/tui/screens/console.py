@@ -82,10 +82,17 @@ class ConsoleScreen(Screen[None]):
         yield Footer(show_command_palette=True)
 
     def on_resize(self) -> None:
+        self.call_after_refresh(self._focus_again)
         size = self.app.size
         self.query_one("#too-small", Static).update(
             f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. Ctrl-Q quits."
         )
+
+    def _focus_again(self) -> None:
+        """What is hidden in a terminal that is too small loses the focus."""
+        prompt = self.query_one(Prompt)
+        if self.focused is None and prompt.display:
+            prompt.focus()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """New readings of the hardware."""

@@ -12,6 +12,10 @@ from phitui.tui.display import displayable
 from phitui.tui.widgets.stream_text import StreamText
 
 NOTHING = "–"
+# More of a prompt than this is not repeated in the transcript.
+PROMPT_LINES, PROMPT_CHARS = 40, 4000
+# More than this stays plain text: a table of thousands of cells takes many seconds to lay out.
+MARKDOWN_CHARS, MARKDOWN_BARS = 50_000, 600
 
 
 class ExchangeView(Vertical):
@@ -37,7 +41,7 @@ class ExchangeView(Vertical):
         self._shown_facts = ""
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(displayable(self.exchange.prompt)), classes="asked", markup=False)
+        yield Static(Content(_clipped(displayable(self.exchange.prompt))), classes="asked", markup=False)
         answer = StreamText(classes="answer")
         answer.display = False
         yield answer
@@ -61,7 +65,8 @@ class ExchangeView(Vertical):
             label.update(Content(line), layout=resize)
         if self.exchange.state is State.DONE and self._markdown and text:
             self._markdown = False
-            await self._to_markdown(text)
+            if len(text) <= MARKDOWN_CHARS and text.count("|") <= MARKDOWN_BARS:
+                await self._to_markdown(text)
 
     async def _to_markdown(self, text: str) -> None:
         from markdown_it import MarkdownIt  # these cost tens of ms: not before the first frame
@@ -75,6 +80,13 @@ class ExchangeView(Vertical):
         rich = Markdown(text, open_links=False, parser_factory=parser)
         await self.mount(rich, after=plain)
         await plain.remove()
+
+
+def _clipped(prompt: str) -> str:
+    """A long prompt's beginning: laying out a hundred thousand lines would stop the screen for seconds."""
+    lines = prompt.split("\n")
+    head = "\n".join(lines[:PROMPT_LINES])[:PROMPT_CHARS]
+    return head if len(head) == len(prompt) else f"{head}\n… {len(prompt):,} characters in {len(lines):,} lines"
 
 
 def facts(exchange: Exchange) -> str:
@@ -93,7 +105,7 @@ def facts(exchange: Exchange) -> str:
 
 
 def _done(exchange: Exchange) -> str:
-    ends = {"stop": "", "length": " · cut at max_tokens", "cancelled": " · stopped"}
+    ends = {"stop": "", "length": " · token limit reached", "cancelled": " · stopped"}
     end = ends[exchange.reason or "stop"]
     if exchange.usage is None or exchange.timings is None or not exchange.usage.completion_tokens:
         return f"no answer{end}"

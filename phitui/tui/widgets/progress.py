@@ -25,7 +25,7 @@ class ProgressLine(Horizontal):
         height: 1;
         margin: 0 2;
         display: none;
-        Static { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; color: $text-muted; }
+        & > Static { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; color: $text-muted; }
         ProgressBar { width: auto; Bar { width: 24; } }
     }
     """

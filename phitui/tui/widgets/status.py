@@ -46,9 +46,11 @@ class StatusLine(Horizontal):
         if window is None:
             self._put("#context", "")
             return
-        taken = "–" if used is None else f"{used:,} ({used * 100 / window:.0f} %)"
+        percent = "–" if used is None else f"{used * 100 / window:.0f} %"
+        taken = "–" if used is None else f"{used:,} ({percent})"
         unit = " tokens" if self.size.width >= 100 else ""
-        self._put("#context", f"context {taken} of {window:,}{unit}")
+        # Where it is narrow less is said: a figure that is cut would be a false one.
+        self._put("#context", f"context {taken} of {window:,}{unit}" if self.size.width >= 60 else f"context {percent}")
         self.query_one("#context").set_class(used is not None and used > 0.9 * window, "full")
 
     def _put(self, selector: str, text: str) -> None:
