@@ -17,10 +17,12 @@ from msgspec.structs import replace
 import phitui
 from phitui.errors import PhituiError, UsageError
 from phitui.ipc.messages import Progress
-from phitui.models import tokenizer
-from phitui.models.architectures import Architecture, from_gguf_metadata, from_hub_config
+from phitui.models import gguf_tokenizer, tokenizer
+from phitui.models.architectures import Architecture
 from phitui.models.checkpoint import Checkpoint, SafetensorsCheckpoint
+from phitui.models.gguf_config import from_gguf_metadata
 from phitui.models.gguf_source import GgufFile
+from phitui.models.hub_config import from_hub_config
 from phitui.models.manifest import FORMAT, Label, Manifest, describe_files, write_manifest
 from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, store
 from phitui.models.tokenizer import Vocabulary
@@ -53,8 +55,8 @@ def open_source(path: Path, label: Label) -> Source:
 
 def _open_gguf(path: Path, label: Label) -> Source:
     file = GgufFile(path)
-    vocabulary = tokenizer.from_gguf(file.metadata, path)
-    architecture = from_gguf_metadata(file.metadata, path, set(file.names()), len(vocabulary.tokens))
+    vocabulary = gguf_tokenizer.from_gguf(file.metadata, path)
+    architecture = from_gguf_metadata(file.metadata, file, len(vocabulary.tokens))
     said = {key: file.metadata.get(f"general.{key}") for key in ("name", "license")}
     texts = {key: value for key, value in said.items() if isinstance(value, str)}
     label = replace(
@@ -128,7 +130,7 @@ class _Filler:
 
     def _empty_spec(self) -> Any:
         architecture, sizes = self._architecture, self._architecture.sizes
-        most, original = architecture.rope_stretch
+        rope = architecture.rope
         return transformer_spec.TransformerDecoderModelSpec.from_config(
             sizes.layers,
             sizes.heads,
@@ -136,12 +138,12 @@ class _Filler:
             activation=common_spec.Activation.SWISH,
             ffn_glu=True,
             rms_norm=True,
-            rotary_dim=0,
-            rotary_interleave=architecture.rope_interleaved,
-            rotary_base=architecture.rope_base,
-            rotary_scaling_type=attention_spec.RotaryScalingType.Su if architecture.rope_factors else None,
-            max_position_embeddings=most,
-            original_max_position_embeddings=original,
+            rotary_dim=0 if rope.dim == sizes.head_dim else rope.dim,  # 0 is the whole head
+            rotary_interleave=rope.interleaved,
+            rotary_base=rope.base,
+            rotary_scaling_type=attention_spec.RotaryScalingType.Su if rope.factors else None,
+            max_position_embeddings=rope.stretch[0],
+            original_max_position_embeddings=rope.stretch[1],
             num_heads_kv=None if sizes.kv_heads == sizes.heads else sizes.kv_heads,
             head_dim=None if sizes.head_dim * sizes.heads == sizes.model_dim else sizes.head_dim,
         )
@@ -164,8 +166,9 @@ class _Filler:
         self._matrix(ffn.linear_0, gate_up, sizes.model_dim, 0, sizes.ff_dim)
         self._matrix(ffn.linear_0_noact, gate_up, sizes.model_dim, sizes.ff_dim, sizes.ff_dim)
         self._matrix(ffn.linear_1, {names.down.format(i=index): sizes.model_dim}, sizes.ff_dim)
-        if self._architecture.rope_factors:
-            factors = np.array(self._architecture.rope_factors, np.float32)
+        if self._architecture.rope.factors:
+            # The long ones are the same: the engine would switch to them for good.
+            factors = np.array(self._architecture.rope.factors, np.float32)
             attention.rotary_scaling_short_factor = Vector(factors, "float32")
             attention.rotary_scaling_long_factor = Vector(factors, "float32")
 
