@@ -175,6 +175,28 @@ def place(folder: Path, final: Path) -> Path:
     return final
 
 
+def remove(models_dir: Path, name: str) -> None:
+    """Take a model out of the store: its name goes in one step, its files after that.
+
+    Raises PhituiError where another process is making it, or where it cannot be removed.
+    """
+    # The name of a partial folder: where this process is killed, the next `clean` removes the rest.
+    doomed = models_dir / f"{PARTIAL}{name}-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        with locked(models_dir, name) as mine:
+            if not mine:
+                raise PhituiError(f"another phitui is preparing {name}", "Wait for it, or stop it, then try again.")
+            (models_dir / name).rename(doomed)
+            _sync(models_dir)
+            _remove(doomed)
+    except OSError as error:
+        raise PhituiError(
+            f"cannot remove {models_dir / name}: {error.strerror or error}", "Check who may write there."
+        ) from error
+    if os.path.lexists(doomed):
+        raise PhituiError(f"not all files of {name} could be removed", f"Remove the rest by hand: {doomed}")
+
+
 def _remove(path: Path) -> None:
     if path.is_symlink():
         path.unlink()
