@@ -15,7 +15,7 @@ from phitui.jobs.models import prepare
 from phitui.models.catalog import CATALOG, lookup
 from phitui.models.manifest import MANIFEST_NAME, verify
 from phitui.models.messages import Convert, PrepareDemo, Pull, Request
-from phitui.models.placement import remove
+from phitui.models.placement import download_folder, is_name, remove
 from phitui.models.store import find, list_models, resolve
 from phitui.text import one_line
 
@@ -79,10 +79,12 @@ def _verify(name: str) -> int:
 
 
 def _remove(name: str) -> int:
-    folder = find(models_dir(), name)
-    if folder is None:
+    folder, entry = find(models_dir(), name), lookup(name)
+    stored = folder.name if folder else entry.name if entry else name
+    # A download that was never finished can be removed, too.
+    if folder is None and not (is_name(stored) and download_folder(models_dir(), stored).is_dir()):
         raise _not_there(name)
-    remove(models_dir(), folder.name)
+    remove(models_dir(), stored)
     return int(ExitCode.DONE)
 
 

@@ -24,7 +24,7 @@ from phitui.models.gguf_config import from_gguf_metadata
 from phitui.models.gguf_source import GgufFile
 from phitui.models.hub_config import from_hub_config
 from phitui.models.manifest import FORMAT, Label, Manifest, describe_files, write_manifest
-from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, store
+from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, check_quantization, store
 from phitui.models.tokenizer import Vocabulary
 
 Report = Callable[[Progress], None]
@@ -83,8 +83,7 @@ def convert(source: Source, folder: Path, quantization: str, report: Report) -> 
     `report` gets a Progress for every matrix. Raises PhituiError for weights that are missing, of the wrong
     shape or not finite, and OSError where the folder cannot be written: what is there then is incomplete.
     """
-    if quantization not in STORAGE:
-        raise UsageError(f"no quantization is called {quantization[:40]!r}", f"Known are: {', '.join(STORAGE)}.")
+    check_quantization(quantization)
     folder.mkdir()
     spec = _Filler(source, quantization, report).spec()
     spec.save(os.fspath(folder))

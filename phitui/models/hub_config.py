@@ -15,6 +15,7 @@ from phitui.models.architectures import (
 )
 from phitui.models.manifest import Sizes
 from phitui.models.settings import Settings, check_sizes
+from phitui.models.tokenizer import read_json
 
 
 def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str]) -> Architecture:
@@ -23,11 +24,7 @@ def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str]) -> A
     Raises PhituiError for an architecture that is not supported, and for settings that are missing or wrong.
     """
     settings = Settings(config, where)
-    kind = config.get("model_type")
-    if kind not in ("phi3", "llama"):
-        names = ", ".join(map(str, config.get("architectures") or [])) or "no name"
-        raise settings.unsupported(f"the architecture is {str(kind)[:60]!r} ({names[:60]})")
-    _refuse_quantized(settings)
+    kind = _kind(settings)
     sizes = _sizes(settings)
     most = settings.integer("max_position_embeddings")
     rotary = rope.from_config(settings, sizes.head_dim, most)
@@ -47,11 +44,23 @@ def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str]) -> A
     return architecture
 
 
-def _refuse_quantized(settings: Settings) -> None:
+def check_config(path: Path) -> None:
+    """Raise PhituiError for a config.json of a model that phitui cannot convert, as far as that alone tells."""
+    _kind(Settings(read_json(path, required=True), path))
+
+
+def _kind(settings: Settings) -> str:
+    """The architecture, "phi3" or "llama"."""
+    kind = settings.values.get("model_type")
+    if kind not in ("phi3", "llama"):
+        names = settings.values.get("architectures")
+        said = ", ".join(map(str, names)) if isinstance(names, list) else "no name"
+        raise settings.unsupported(f"the architecture is {str(kind)[:60]!r} ({said[:60]})")
     quantized = settings.values.get("quantization_config")
     if quantized:
         method = quantized.get("quant_method") if isinstance(quantized, dict) else None
         raise settings.unsupported(f"the weights are quantized already ({str(method)[:20]})")
+    return str(kind)
 
 
 def _sizes(settings: Settings) -> Sizes:

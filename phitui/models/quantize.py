@@ -14,7 +14,7 @@ import numpy as np
 from ctranslate2.specs.model_spec import Variable
 from numpy.typing import NDArray
 
-from phitui.errors import PhituiError
+from phitui.errors import PhituiError, UsageError
 from phitui.models.checkpoint import Checkpoint
 
 # How the names of CTranslate2's quantizations split: type of matrices, type of the rest.
@@ -30,6 +30,12 @@ STORAGE = {
 _ITEM_BYTES = {"int8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 # A block in float32 with its temporaries stays in a core's cache: twice as fast as blocks of a million.
 _BLOCK_ELEMENTS = 1 << 17
+
+
+def check_quantization(name: str) -> None:
+    """Raise UsageError for a name that `STORAGE` has not."""
+    if name not in STORAGE:
+        raise UsageError(f"no quantization is called {name[:40]!r}", f"Known are: {', '.join(STORAGE)}.")
 
 
 @dataclass(frozen=True)
