@@ -22,9 +22,10 @@ from phitui.models.architectures import Architecture
 from phitui.models.checkpoint import Checkpoint, SafetensorsCheckpoint
 from phitui.models.gguf_config import from_gguf_metadata
 from phitui.models.gguf_source import GgufFile
+from phitui.models.growing_hash import GrowingHash
 from phitui.models.hub_config import from_hub_config
-from phitui.models.manifest import FORMAT, Label, Manifest, describe_files, write_manifest
-from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, check_quantization, store
+from phitui.models.manifest import FORMAT, FileEntry, Label, Manifest, describe_files, write_manifest
+from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, check_quantization, in_order, store
 from phitui.models.tokenizer import Vocabulary
 
 Report = Callable[[Progress], None]
@@ -86,10 +87,15 @@ def convert(source: Source, folder: Path, quantization: str, report: Report) -> 
     check_quantization(quantization)
     folder.mkdir()
     spec = _Filler(source, quantization, report).spec()
-    spec.save(os.fspath(folder))
-    tokenizer.save(source.vocabulary, folder / "tokenizer.json")
-    report(Progress("verify", f"Checking {source.label.title}"))
-    manifest = _manifest(source, quantization, folder)
+    in_order([variable for _, variable in spec.variables(ordered=True) if isinstance(variable, Matrix)])
+    hashing = GrowingHash(folder / "model.bin")
+    try:
+        spec.save(os.fspath(folder))
+        tokenizer.save(source.vocabulary, folder / "tokenizer.json")
+        report(Progress("verify", f"Checking {source.label.title}"))
+        manifest = _manifest(source, quantization, describe_files(folder, {"model.bin": hashing.entry()}))
+    finally:
+        hashing.stop()
     write_manifest(folder, manifest)
     return manifest
 
@@ -216,7 +222,7 @@ class _Filler:
         config.unk_token = special.get("unk_token", end if end in tokens else tokens[0])
 
 
-def _manifest(source: Source, quantization: str, folder: Path) -> Manifest:
+def _manifest(source: Source, quantization: str, files: dict[str, FileEntry]) -> Manifest:
     architecture, vocabulary, label = source.architecture, source.vocabulary, source.label
     return Manifest(
         format=FORMAT,
@@ -233,7 +239,7 @@ def _manifest(source: Source, quantization: str, folder: Path) -> Manifest:
         special_tokens=vocabulary.special_tokens,
         chat_template=vocabulary.chat_template,
         converter=f"phitui {phitui.__version__}, ctranslate2 {ctranslate2.__version__}",
-        files=describe_files(folder),
+        files=files,
         context_note=architecture.context_why,
     )
 

@@ -147,13 +147,16 @@ def sha256(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
     return digest.hexdigest()
 
 
-def describe_files(folder: Path) -> dict[str, FileEntry]:
-    """Sizes and hashes of all files of a new model folder, for its manifest. Raises OSError."""
-    return {
-        path.name: FileEntry(path.stat().st_size, sha256(path))
-        for path in sorted(folder.iterdir())
-        if path.name != MANIFEST_NAME
-    }
+def describe_files(folder: Path, known: dict[str, FileEntry] | None = None) -> dict[str, FileEntry]:
+    """Sizes and hashes of all files of a new model folder, for its manifest; those `known` are not read.
+
+    Raises OSError.
+    """
+    entries = dict(known or {})
+    for path in sorted(folder.iterdir()):
+        if path.name not in entries and path.name != MANIFEST_NAME:
+            entries[path.name] = FileEntry(path.stat().st_size, sha256(path))
+    return dict(sorted(entries.items()))
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry) -> None:
