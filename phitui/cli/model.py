@@ -1,19 +1,24 @@
-"""`phitui model`: what is in the store, and how a model gets there."""
+"""`phitui model`: what is in the store, and how a model gets there and out again."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
+import os
 from pathlib import Path
 
-from phitui.cli.output import Narrator
+from phitui.cli.output import Narrator, write
+from phitui.cli.signals import cancel_on_signals
 from phitui.config import Config, logs_dir, models_dir
 from phitui.errors import ExitCode, UsageError
+from phitui.ipc.messages import Progress
 from phitui.jobs.models import prepare
 from phitui.models.catalog import CATALOG, lookup
+from phitui.models.manifest import MANIFEST_NAME, verify
 from phitui.models.messages import Convert, PrepareDemo, Pull, Request
-from phitui.models.store import list_models
+from phitui.models.placement import download_folder, is_name, remove
+from phitui.models.store import find, list_models, resolve
+from phitui.text import one_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pull.add_argument("name", metavar="NAME", help="a name of the catalog (phi-3-mini, …) or organisation/model")
     convert = actions.add_parser("convert", help="convert a model that is on disk")
     convert.add_argument("source", metavar="SRC", type=Path, help="a folder as the Hub has them, or a .gguf file")
-    convert.add_argument("-n", "--name", metavar="NAME", help="its name in the store")
+    place = convert.add_mutually_exclusive_group()
+    place.add_argument("-n", "--name", metavar="NAME", help="its name in the store")
+    place.add_argument("-o", "--output", metavar="DIR", type=Path, help="the folder to make, instead of the store's")
     for action in (pull, convert):
         action.add_argument("--quantization", metavar="Q", default="int8", help="int8, float16, float32, …")
+    verify = actions.add_parser("verify", help="read all of a model's files and compare them with its manifest")
+    verify.add_argument("name", metavar="NAME", help="a model of the store, or a converted folder")
+    remove = actions.add_parser("rm", help="remove a model from the store")
+    remove.add_argument("name", metavar="NAME", help="a model of the store")
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
@@ -33,8 +44,12 @@ def run(config: Config, args: argparse.Namespace) -> int:
     del config
     if args.action == "list":
         return _list()
+    if args.action == "verify":
+        return _verify(args.name)
+    if args.action == "rm":
+        return _remove(args.name)
     folder = asyncio.run(_prepare(_request(args)))
-    print(folder)
+    write(f"{folder}\n")
     return int(ExitCode.DONE)
 
 
@@ -42,24 +57,72 @@ def _list() -> int:
     for model in list_models(models_dir()):
         manifest = model.manifest
         if manifest is None:
-            print(f"{model.name}\tdamaged\t{model.error}")
+            fields = [model.name, "damaged", model.error]
         else:
-            size = f"{manifest.weight_bytes / 1e9:.2f} GB"
-            print(f"{model.name}\t{manifest.title}\t{manifest.quantization}\t{size}\t{manifest.context_window} tokens")
+            size = f"{manifest.total_bytes / 1e9:.2f} GB"
+            window = f"{manifest.context_window} tokens"
+            fields = [model.name, manifest.title, manifest.quantization, size, window]
+        # Titles and errors are other people's text: a tab in one must not look like a column.
+        write("\t".join(one_line(field, 300) for field in fields) + "\n")
     return int(ExitCode.DONE)
 
 
+def _verify(name: str) -> int:
+    folder = _stored(name)
+    narrator = Narrator()
+
+    def tell(done: int, total: int) -> None:
+        narrator.show(Progress("verify", f"Checking {folder.name}", done, total, "bytes"))
+
+    manifest = verify(folder, tell)
+    write(f"{folder.name}\tok\t{len(manifest.files)} files\t{manifest.total_bytes} bytes\n")
+    return int(ExitCode.DONE)
+
+
+def _remove(name: str) -> int:
+    folder, entry = find(models_dir(), name), lookup(name)
+    stored = folder.name if folder else entry.name if entry else name
+    # A download that was never finished can be removed, too.
+    if folder is None and not (is_name(stored) and download_folder(models_dir(), stored).is_dir()):
+        raise _not_there(name)
+    remove(models_dir(), stored)
+    return int(ExitCode.DONE)
+
+
+def _stored(name: str) -> Path:
+    """The folder of a model that is on this disk. Raises UsageError for one that is not."""
+    folder = resolve(models_dir(), name).folder
+    if folder is None:
+        raise _not_there(name)
+    return folder
+
+
+def _not_there(name: str) -> UsageError:
+    return UsageError(f"no model of the store is called {name[:200]!r}", "phitui model list shows what is there.")
+
+
 def _request(args: argparse.Namespace) -> Request:
-    store = str(models_dir())
+    store = models_dir()
     if args.action == "convert":
         source: Path = args.source
-        if not source.exists():
-            raise UsageError(f"{source}: there is no such file or folder")
-        return Convert(store, args.name or _store_name(source.resolve()), str(source.resolve()), args.quantization)
+        if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for a name that is too long
+            raise UsageError(f"{source}: there is no such file or folder", "Give a .gguf file or a model folder.")
+        if args.output is not None:
+            place = _free_place(args.output)
+            return Convert(str(place.parent), place.name, str(source.resolve()), args.quantization)
+        return Convert(str(store), args.name or _store_name(source.resolve()), str(source.resolve()), args.quantization)
     entry = lookup(args.name)
     if entry is not None and entry.wheel is not None:
-        return PrepareDemo(store)
-    return Pull(store, args.name, args.quantization)
+        return PrepareDemo(str(store))
+    return Pull(str(store), args.name, args.quantization)
+
+
+def _free_place(output: Path) -> Path:
+    """Where a model folder may go: nothing but another converted model is replaced."""
+    place = output.expanduser().resolve()
+    if place.exists() and not (place / MANIFEST_NAME).is_file():
+        raise UsageError(f"{place} is there already and is no converted model", "Name a folder that is not there yet.")
+    return place
 
 
 def _store_name(source: Path) -> str:
@@ -70,10 +133,7 @@ def _store_name(source: Path) -> str:
 
 
 async def _prepare(request: Request) -> Path:
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel if task else loop.stop)
+    cancel_on_signals()
     try:
         return await prepare(request, logs_dir() / "prepare.log", Narrator().show)
     except asyncio.CancelledError:

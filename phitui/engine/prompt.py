@@ -48,10 +48,12 @@ class ChatPrompt:
     def tokens(self, turns: list[Turn]) -> list[str]:
         """The prompt as the token strings that CTranslate2 takes. Raises UsageError where there are none."""
         encoding = self._tokenizer.encode(self.render(turns), add_special_tokens=False)
-        tokens: list[str] = encoding.tokens
+        # Not its `tokens`: in Phi-3 special tokens take the line break after them, and there they are "<|user|>\n",
+        # which no vocabulary has.
+        tokens = [self._tokenizer.id_to_token(number) for number in encoding.ids]
         if not tokens:
             raise UsageError("the model's chat template makes nothing of this chat", "Convert the model again")
-        return tokens
+        return [token for token in tokens if token is not None]
 
     def detokenizer(self) -> Detokenizer:
         """A fresh one for a new answer."""

@@ -77,6 +77,13 @@ PHI3 = (
         license="MIT",
         context=131_072,
     ),
+    CatalogEntry(
+        name="phi-4-mini",
+        title="Phi-4 Mini Instruct",
+        hub="microsoft/Phi-4-mini-instruct",
+        license="MIT",
+        context=131_072,
+    ),
 )
 
 CATALOG = (*PHI3, DEMO)

@@ -17,12 +17,15 @@ from msgspec.structs import replace
 import phitui
 from phitui.errors import PhituiError, UsageError
 from phitui.ipc.messages import Progress
-from phitui.models import tokenizer
-from phitui.models.architectures import Architecture, from_gguf_metadata, from_hub_config
+from phitui.models import gguf_tokenizer, tokenizer
+from phitui.models.architectures import Architecture
 from phitui.models.checkpoint import Checkpoint, SafetensorsCheckpoint
+from phitui.models.gguf_config import from_gguf_metadata
 from phitui.models.gguf_source import GgufFile
-from phitui.models.manifest import FORMAT, Label, Manifest, describe_files, write_manifest
-from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, store
+from phitui.models.growing_hash import GrowingHash
+from phitui.models.hub_config import from_hub_config
+from phitui.models.manifest import FORMAT, FileEntry, Label, Manifest, describe_files, write_manifest
+from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, check_quantization, in_order, store
 from phitui.models.tokenizer import Vocabulary
 
 Report = Callable[[Progress], None]
@@ -53,8 +56,8 @@ def open_source(path: Path, label: Label) -> Source:
 
 def _open_gguf(path: Path, label: Label) -> Source:
     file = GgufFile(path)
-    vocabulary = tokenizer.from_gguf(file.metadata, path)
-    architecture = from_gguf_metadata(file.metadata, path, set(file.names()), len(vocabulary.tokens))
+    vocabulary = gguf_tokenizer.from_gguf(file.metadata, path)
+    architecture = from_gguf_metadata(file.metadata, file, len(vocabulary.tokens))
     said = {key: file.metadata.get(f"general.{key}") for key in ("name", "license")}
     texts = {key: value for key, value in said.items() if isinstance(value, str)}
     label = replace(
@@ -81,14 +84,18 @@ def convert(source: Source, folder: Path, quantization: str, report: Report) -> 
     `report` gets a Progress for every matrix. Raises PhituiError for weights that are missing, of the wrong
     shape or not finite, and OSError where the folder cannot be written: what is there then is incomplete.
     """
-    if quantization not in STORAGE:
-        raise UsageError(f"no quantization is called {quantization[:40]!r}", f"Known are: {', '.join(STORAGE)}.")
+    check_quantization(quantization)
     folder.mkdir()
     spec = _Filler(source, quantization, report).spec()
-    spec.save(os.fspath(folder))
-    tokenizer.save(source.vocabulary, folder / "tokenizer.json")
-    report(Progress("verify", f"Checking {source.label.title}"))
-    manifest = _manifest(source, quantization, folder)
+    in_order([variable for _, variable in spec.variables(ordered=True) if isinstance(variable, Matrix)])
+    hashing = GrowingHash(folder / "model.bin")
+    try:
+        spec.save(os.fspath(folder))
+        tokenizer.save(source.vocabulary, folder / "tokenizer.json")
+        report(Progress("verify", f"Checking {source.label.title}"))
+        manifest = _manifest(source, quantization, describe_files(folder, {"model.bin": hashing.entry()}))
+    finally:
+        hashing.stop()
     write_manifest(folder, manifest)
     return manifest
 
@@ -128,7 +135,7 @@ class _Filler:
 
     def _empty_spec(self) -> Any:
         architecture, sizes = self._architecture, self._architecture.sizes
-        most, original = architecture.rope_stretch
+        rope = architecture.rope
         return transformer_spec.TransformerDecoderModelSpec.from_config(
             sizes.layers,
             sizes.heads,
@@ -136,12 +143,12 @@ class _Filler:
             activation=common_spec.Activation.SWISH,
             ffn_glu=True,
             rms_norm=True,
-            rotary_dim=0,
-            rotary_interleave=architecture.rope_interleaved,
-            rotary_base=architecture.rope_base,
-            rotary_scaling_type=attention_spec.RotaryScalingType.Su if architecture.rope_factors else None,
-            max_position_embeddings=most,
-            original_max_position_embeddings=original,
+            rotary_dim=0 if rope.dim == sizes.head_dim else rope.dim,  # 0 is the whole head
+            rotary_interleave=rope.interleaved,
+            rotary_base=rope.base,
+            rotary_scaling_type=attention_spec.RotaryScalingType.Su if rope.factors else None,
+            max_position_embeddings=rope.stretch[0],
+            original_max_position_embeddings=rope.stretch[1],
             num_heads_kv=None if sizes.kv_heads == sizes.heads else sizes.kv_heads,
             head_dim=None if sizes.head_dim * sizes.heads == sizes.model_dim else sizes.head_dim,
         )
@@ -164,8 +171,9 @@ class _Filler:
         self._matrix(ffn.linear_0, gate_up, sizes.model_dim, 0, sizes.ff_dim)
         self._matrix(ffn.linear_0_noact, gate_up, sizes.model_dim, sizes.ff_dim, sizes.ff_dim)
         self._matrix(ffn.linear_1, {names.down.format(i=index): sizes.model_dim}, sizes.ff_dim)
-        if self._architecture.rope_factors:
-            factors = np.array(self._architecture.rope_factors, np.float32)
+        if self._architecture.rope.factors:
+            # The long ones are the same: the engine would switch to them for good.
+            factors = np.array(self._architecture.rope.factors, np.float32)
             attention.rotary_scaling_short_factor = Vector(factors, "float32")
             attention.rotary_scaling_long_factor = Vector(factors, "float32")
 
@@ -214,7 +222,7 @@ class _Filler:
         config.unk_token = special.get("unk_token", end if end in tokens else tokens[0])
 
 
-def _manifest(source: Source, quantization: str, folder: Path) -> Manifest:
+def _manifest(source: Source, quantization: str, files: dict[str, FileEntry]) -> Manifest:
     architecture, vocabulary, label = source.architecture, source.vocabulary, source.label
     return Manifest(
         format=FORMAT,
@@ -231,7 +239,7 @@ def _manifest(source: Source, quantization: str, folder: Path) -> Manifest:
         special_tokens=vocabulary.special_tokens,
         chat_template=vocabulary.chat_template,
         converter=f"phitui {phitui.__version__}, ctranslate2 {ctranslate2.__version__}",
-        files=describe_files(folder),
+        files=files,
         context_note=architecture.context_why,
     )
 

@@ -22,7 +22,7 @@ from gguf.quants import dequantize
 from numpy.typing import NDArray
 
 from phitui.errors import PhituiError
-from phitui.models.checkpoint import FETCH_AGAIN, missing, open_for_reading, read_exactly
+from phitui.models.checkpoint import FETCH_AGAIN, advise, missing, open_for_reading, read_exactly
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -200,6 +200,12 @@ class GgufFile:
                 "Use a file in F16, Q8_0, Q4_0, Q4_1, Q4_K or Q6_K.",
             ) from error
         return values[0, start:stop] if vector else values
+
+    def will_read(self, name: str, start: int, stop: int) -> None:
+        tensor = self._tensors.get(name)
+        if tensor is not None:
+            begin = self._data_start + tensor.offset + start * tensor.row_bytes
+            advise(self._descriptor, begin, (stop - start) * tensor.row_bytes)
 
     def _tensor(self, name: str) -> _Tensor:
         if name not in self._tensors:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from phitui.errors import PhituiError, UsageError
 from phitui.ipc.messages import Progress
+from phitui.models.manifest import sha256
 
 Report = Callable[[Progress], None]
 
@@ -26,16 +30,33 @@ PATTERNS = (
     "model*.safetensors",
     "model.safetensors.index.json",
 )
+_PART = ".part"
+# What a cut connection costs at most. huggingface_hub's own chunks are 10 MB.
+_CHUNK_BYTES = 1 << 18
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A repository's files on disk, and which revision of it they are."""
+class RemoteFile:
+    """One file of a repository. `sha256` is known of large files only, and "" for the others."""
 
-    folder: Path
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be fetched: the needed files of one revision, small ones first."""
+
+    repository: str
     revision: str
     license: str
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
 
 
 def check_repository(name: str) -> None:
@@ -44,44 +65,117 @@ def check_repository(name: str) -> None:
         raise UsageError(f"{name[:100]!r} is no model of the Hub", "Give it as organisation/model.")
 
 
-def needed_bytes(repository: str) -> int:
-    """The size of the files that `fetch` brings, in bytes. Raises PhituiError as `fetch` does."""
-    from fnmatch import fnmatch
+def plan(repository: str) -> Plan:
+    """Ask the Hub for the needed files of a repository's main revision.
 
-    info = _asked(repository, lambda hub: hub.HfApi().model_info(repository, files_metadata=True))
-    files = [file for file in info.siblings or [] if any(fnmatch(file.rfilename, pattern) for pattern in PATTERNS)]
-    return sum(file.size or 0 for file in files)
-
-
-def fetch(repository: str, into: Path, report: Report) -> Snapshot:
-    """Download the needed files of a repository's main revision into `into`.
-
-    Raises PhituiError for a repository that is not there or not open to the user, and where there is no
-    network; OSError where the disk is full.
+    Raises PhituiError for a repository that is not there or not open to the user, and where there is no network.
     """
-    progress = _progress_bar(f"Fetching {repository}", report)
+    info = _asked(repository, lambda hub: hub.HfApi().model_info(repository, files_metadata=True))
+    found = [RemoteFile(f.rfilename, f.size or 0, f.lfs.sha256 if f.lfs else "") for f in info.siblings or []]
+    files = [file for file in found if any(fnmatch(file.name, pattern) for pattern in PATTERNS)]
+    for file in files:
+        if Path(file.name).name != file.name:
+            raise PhituiError(f"{repository} names a file outside its folder: {file.name[:100]!r}", "Choose another.")
+    terms = str(getattr(getattr(info, "card_data", None), "license", None) or "")
+    return Plan(repository, str(info.sha or "main"), terms, tuple(sorted(files, key=lambda f: (f.bytes, f.name))))
 
-    def download(hub: Any) -> tuple[str, Any]:
-        info = hub.HfApi().model_info(repository)
-        folder = hub.snapshot_download(
-            repository,
-            revision=info.sha,
-            allow_patterns=list(PATTERNS),
-            local_dir=into,
-            tqdm_class=progress,
+
+def present_bytes(wanted: Plan, kept: Path) -> int:
+    """How much of `wanted` an earlier, interrupted `fetch` has left in `kept`."""
+    return sum(_size(path) for file in wanted.files for path in _places(wanted, kept, file))
+
+
+def fetch(wanted: Plan, kept: Path, report: Report, check_config: Callable[[Path], None]) -> Path:
+    """Download the files into a folder in `kept`; what is there of this revision already is not fetched again.
+
+    An interrupted download goes on where it stopped, in the middle of a file too. (huggingface_hub, whose own downloads
+    begin a file anew, is asked for addresses, credentials and errors.) `check_config` gets the path of config.json
+    before the large files are fetched, and may raise. Raises PhituiError as `plan` does, and OSError where the disk is
+    full.
+    """
+    folder = kept / _folder_name(wanted)
+    if kept.is_dir():
+        for stale in kept.iterdir():
+            if stale != folder:
+                shutil.rmtree(stale, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = 0
+    for file in wanted.files:
+        if not (folder / file.name).exists():
+            _fetch_file(wanted, file, folder, _progress_bar(wanted, done, report))
+        if file.name == "config.json":
+            check_config(folder / file.name)
+        done += file.bytes
+        report(Progress("fetch", f"Fetching {wanted.repository}", done, wanted.bytes, "bytes"))
+    return folder
+
+
+def _folder_name(wanted: Plan) -> str:
+    """A folder for each revision: a revision's files never change."""
+    return re.sub(r"[^A-Za-z0-9]", "", wanted.revision)[:64] or "main"
+
+
+def _places(wanted: Plan, kept: Path, file: RemoteFile) -> tuple[Path, Path]:
+    whole = kept / _folder_name(wanted) / file.name
+    return whole, whole.with_name(file.name + _PART)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _fetch_file(wanted: Plan, file: RemoteFile, folder: Path, bar: type) -> None:
+    """Bring one file, from where its part ends."""
+    whole, part = folder / file.name, folder / (file.name + _PART)
+    if _size(part) > file.bytes:
+        part.unlink()
+
+    def download(hub: Any) -> None:
+        known = hub.try_to_load_from_cache(wanted.repository, file.name, revision=wanted.revision)
+        if isinstance(known, str):  # another program has fetched it
+            whole.symlink_to(Path(known).resolve())
+            return
+        address, headers = _address(hub, wanted, file)
+        with part.open("ab") as out:
+            hub.file_download.http_get(
+                address, out, resume_size=out.tell(), headers=headers, expected_size=file.bytes, tqdm_class=bar
+            )
+
+    _asked(wanted.repository, download)
+    if not whole.exists():
+        _check(wanted, file, part)
+        part.rename(whole)
+
+
+def _address(hub: Any, wanted: Plan, file: RemoteFile) -> tuple[str, dict[str, str]]:
+    """Where the file's bytes are and the headers to ask with; the user's token stays with the Hub itself."""
+    url = hub.hf_hub_url(wanted.repository, file.name, revision=wanted.revision)
+    headers = hub.utils.build_hf_headers()
+    address = str(hub.get_hf_file_metadata(url).location)
+    if urlsplit(address).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)
+    return address, headers
+
+
+def _check(wanted: Plan, file: RemoteFile, part: Path) -> None:
+    if file.sha256 and sha256(part) != file.sha256:
+        part.unlink()
+        raise PhituiError(
+            f"{file.name} of {wanted.repository} is not the file that the Hub has: its hash differs",
+            "It was damaged on its way and has been removed: pull again.",
         )
-        return folder, info
-
-    folder, info = _asked(repository, download)
-    card = getattr(info, "card_data", None)
-    return Snapshot(Path(folder), str(info.sha or ""), str(getattr(card, "license", None) or ""))
 
 
 def _asked(repository: str, question: Callable[[Any], Any]) -> Any:
     """What the Hub answers; its many errors as one clear line."""
     import huggingface_hub as hub
+    import huggingface_hub.file_download
     from huggingface_hub import errors
 
+    hub.constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
     try:
         return question(hub)
     except errors.GatedRepoError as error:
@@ -115,7 +209,7 @@ def _unreachable(hub: Any, repository: str, error: Exception) -> PhituiError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return PhituiError(
         f"cannot fetch {repository} from {_endpoint(hub)}: {lines[0][:200]}",
-        "Check the network, HF_ENDPOINT and HF_HUB_OFFLINE.",
+        "Check the network, HF_ENDPOINT and HF_HUB_OFFLINE; pull again to go on.",
     )
 
 
@@ -123,20 +217,18 @@ def _endpoint(hub: Any) -> str:
     return str(hub.constants.ENDPOINT)
 
 
-def _progress_bar(text: str, report: Report) -> type:
-    """A tqdm that draws nothing and reports the bytes of all files together."""
+def _progress_bar(wanted: Plan, before: int, report: Report) -> type:
+    """A tqdm that draws nothing and reports the bytes of all files together; `before` are those of earlier files."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
     class Reporter(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._counts_bytes = kwargs.get("unit") == "B"
             kwargs.pop("name", None)
             super().__init__(*args, **{**kwargs, "disable": False, "file": _Nowhere()})
 
         def update(self, n: float | None = 1) -> Any:
             result = super().update(n)
-            if self._counts_bytes:
-                report(Progress("fetch", text, int(self.n), int(self.total or 0), "bytes"))
+            report(Progress("fetch", f"Fetching {wanted.repository}", before + int(self.n), wanted.bytes, "bytes"))
             return result
 
     return Reporter

@@ -79,6 +79,11 @@ class Manifest(msgspec.Struct, frozen=True):
         """Size of the weights on disk, in bytes."""
         return self.files["model.bin"].bytes if "model.bin" in self.files else 0
 
+    @property
+    def total_bytes(self) -> int:
+        """Size of all files that the manifest lists, in bytes."""
+        return sum(entry.bytes for entry in self.files.values())
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and check the manifest of `folder`, and that each file it lists is there at its size.
@@ -111,10 +116,9 @@ def verify(folder: Path, on_bytes: Callable[[int, int], None] | None = None) -> 
     differs.
     """
     manifest = read_manifest(folder)
-    total = sum(entry.bytes for entry in manifest.files.values())
     before = 0
     for name, entry in manifest.files.items():
-        tell = partial(_tell, on_bytes, before, total)
+        tell = partial(_tell, on_bytes, before, manifest.total_bytes)
         try:
             digest = sha256(folder / name, tell)
         except OSError as error:
@@ -143,13 +147,16 @@ def sha256(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
     return digest.hexdigest()
 
 
-def describe_files(folder: Path) -> dict[str, FileEntry]:
-    """Sizes and hashes of all files of a new model folder, for its manifest. Raises OSError."""
-    return {
-        path.name: FileEntry(path.stat().st_size, sha256(path))
-        for path in sorted(folder.iterdir())
-        if path.name != MANIFEST_NAME
-    }
+def describe_files(folder: Path, known: dict[str, FileEntry] | None = None) -> dict[str, FileEntry]:
+    """Sizes and hashes of all files of a new model folder, for its manifest; those `known` are not read.
+
+    Raises OSError.
+    """
+    entries = dict(known or {})
+    for path in sorted(folder.iterdir()):
+        if path.name not in entries and path.name != MANIFEST_NAME:
+            entries[path.name] = FileEntry(path.stat().st_size, sha256(path))
+    return dict(sorted(entries.items()))
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry) -> None:

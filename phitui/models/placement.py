@@ -26,10 +26,20 @@ from phitui.errors import PhituiError, UsageError
 PARTIAL = ".partial-"
 OLD = ".old-"
 LOCK = ".lock-"
+DOWNLOAD = ".download-"
 _PARTIAL_NAME = re.compile(re.escape(PARTIAL) + r"([A-Za-z0-9][A-Za-z0-9._-]*)-[0-9]+-[0-9a-f]+")
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class NoRoomError(PhituiError):
+    """The disk is full, or would be."""
+
+
+def download_folder(models_dir: Path, name: str) -> Path:
+    """Where files on their way from the Hub are kept until the model `name` is made from them."""
+    return models_dir / (DOWNLOAD + name)
 
 
 def is_name(name: str) -> bool:
@@ -143,12 +153,12 @@ def _as_clear_errors(shop: Workshop) -> Iterator[None]:
         ) from error
 
 
-def _no_room(models_dir: Path, needed_bytes: int) -> PhituiError:
+def _no_room(models_dir: Path, needed_bytes: int) -> NoRoomError:
     try:
         free = f"{shutil.disk_usage(models_dir).free / 1e6:.0f} MB is free"
     except OSError:
         free = "its free space is not known"
-    return PhituiError(
+    return NoRoomError(
         f"no space left in {models_dir}: about {needed_bytes / 1e6:.0f} MB is needed, {free}",
         "Free some space, or set PHITUI_HOME to a folder on another disk.",
     )
@@ -173,6 +183,30 @@ def place(folder: Path, final: Path) -> Path:
         _remove(old)
     _sync(final.parent)
     return final
+
+
+def remove(models_dir: Path, name: str) -> None:
+    """Take a model out of the store: its name goes in one step, its files and what was fetched for it after that.
+
+    Raises PhituiError where another process is making it, or where it cannot be removed.
+    """
+    # The name of a partial folder: where this process is killed, the next `clean` removes the rest.
+    doomed = models_dir / f"{PARTIAL}{name}-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        with locked(models_dir, name) as mine:
+            if not mine:
+                raise PhituiError(f"another phitui is preparing {name}", "Wait for it, or stop it, then try again.")
+            shutil.rmtree(download_folder(models_dir, name), ignore_errors=True)
+            if os.path.lexists(models_dir / name):
+                (models_dir / name).rename(doomed)
+                _sync(models_dir)
+                _remove(doomed)
+    except OSError as error:
+        raise PhituiError(
+            f"cannot remove {models_dir / name}: {error.strerror or error}", "Check who may write there."
+        ) from error
+    if os.path.lexists(doomed):
+        raise PhituiError(f"not all files of {name} could be removed", f"Remove the rest by hand: {doomed}")
 
 
 def _remove(path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import time
@@ -23,7 +24,7 @@ from phitui.ipc.messages import Failure, Progress
 from phitui.models.catalog import DEMO, DEMO_WHEEL, lookup
 from phitui.models.manifest import Label, read_manifest
 from phitui.models.messages import Convert, Prepared, PrepareDemo, Pull, Request
-from phitui.models.placement import Workshop, workshop
+from phitui.models.placement import NoRoomError, Workshop, download_folder, workshop
 
 Report = Callable[[Progress], None]
 _REPORTS_PER_S = 10
@@ -142,9 +143,15 @@ def _convert_file(models_dir: Path, request: Convert, report: Report) -> Path:
 
 
 def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
-    """A model from the Hub, converted. What another process made while this one waited is taken."""
-    from phitui.models import hub
+    """A model from the Hub, converted. What another process made while this one waited is taken.
 
+    What has been fetched stays where this is interrupted, and the next pull goes on with it.
+    """
+    from phitui.models import hub
+    from phitui.models.hub_config import check_config
+    from phitui.models.quantize import check_quantization
+
+    check_quantization(request.quantization)
     entry = lookup(request.name)
     if entry is not None and entry.wheel is not None:
         return _prepare_demo(models_dir, report)
@@ -155,12 +162,22 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
         if shop.waited and _is_ready(shop):
             return shop.final
         report(Progress("fetch", f"Asking the Hub for {repository}"))
+        wanted = hub.plan(repository)
+        kept = download_folder(models_dir, name)
         # The converted model is no larger than the checkpoint.
-        shop.reserve(2 * hub.needed_bytes(repository))
-        snapshot = hub.fetch(repository, shop.folder / "hub", report)
-        title, terms = (entry.title, entry.license) if entry else ("", snapshot.license)
-        label = Label(name, title, repository, snapshot.revision, terms)
-        return _convert_into(shop, snapshot.folder, label, request.quantization, report)
+        shop.reserve(2 * wanted.bytes - hub.present_bytes(wanted, kept))
+        title, terms = (entry.title, entry.license) if entry else ("", wanted.license)
+        label = Label(name, title, repository, wanted.revision, terms)
+        folder = hub.fetch(wanted, kept, report, check_config)
+        try:
+            made = _convert_into(shop, folder, label, request.quantization, report)
+        except NoRoomError:  # there may be some the next time
+            raise
+        except PhituiError:  # these files will never do
+            shutil.rmtree(kept, ignore_errors=True)
+            raise
+        shutil.rmtree(kept, ignore_errors=True)
+        return made
 
 
 def _convert_into(shop: Workshop, source: Path, label: Label, quantization: str, report: Report) -> Path:

@@ -1,20 +1,22 @@
 """Weights in the form that CTranslate2 stores, made while model.bin is written.
 
 These are `Variable`s of ctranslate2.specs.model_spec that know their shape and type at once but read and
-convert their tensor only when it is written, a block of rows at a time: whatever the size of a model, one
-tensor of it is in memory.
+convert their tensor only when it is written, a block of rows at a time: whatever the size of a model, two
+tensors of it are in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from ctranslate2.specs.model_spec import Variable
 from numpy.typing import NDArray
 
-from phitui.errors import PhituiError
+from phitui.errors import PhituiError, UsageError
 from phitui.models.checkpoint import Checkpoint
 
 # How the names of CTranslate2's quantizations split: type of matrices, type of the rest.
@@ -30,6 +32,15 @@ STORAGE = {
 _ITEM_BYTES = {"int8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 # A block in float32 with its temporaries stays in a core's cache: twice as fast as blocks of a million.
 _BLOCK_ELEMENTS = 1 << 17
+# While one matrix goes to the disk, two threads make the next: more cores find the disk too slow.
+_AHEAD = ThreadPoolExecutor(1, thread_name_prefix="quantize")
+_HELPER = ThreadPoolExecutor(1, thread_name_prefix="quantize")
+
+
+def check_quantization(name: str) -> None:
+    """Raise UsageError for a name that `STORAGE` has not."""
+    if name not in STORAGE:
+        raise UsageError(f"no quantization is called {name[:40]!r}", f"Known are: {', '.join(STORAGE)}.")
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,8 @@ class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
         self._dtype = dtype
         self._done = done
         self.scale = Scale(sum(part.count for part in parts))
+        self._next: Matrix | None = None
+        self._made: Future[memoryview] | None = None
 
     @property
     def shape(self) -> list[int]:
@@ -66,19 +79,43 @@ class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
 
     def to_bytes(self) -> memoryview:
         """The whole matrix as it is stored. Raises PhituiError for weights that are not finite."""
+        stored = self._made.result() if self._made else self._make()
+        self._made = None
+        if self._next is not None:
+            self._next._made = _AHEAD.submit(self._next._make)
+            self._next._announce()
+        self._done()
+        return stored
+
+    def _make(self) -> memoryview:
         item = {"int8": np.int8, "float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}[self._dtype]
         stored: NDArray[np.generic] = np.empty(self.shape, item)
 
-        with np.errstate(all="ignore"):  # what is not finite is found and told
-            for row, part in self._blocks():
-                values = self._source.rows(part.name, part.first, part.first + part.count)
-                stop = row + part.count
-                if self._dtype == "int8":
-                    stored[row:stop], self.scale.values[row:stop] = self._quantized(values, part)
-                else:
-                    stored[row:stop] = store(values, self._dtype, self._source, part.name)
-        self._done()
+        def fill(blocks: list[tuple[int, Rows]]) -> None:
+            with np.errstate(all="ignore"):  # what is not finite is found and told
+                for row, part in blocks:
+                    self._fill(stored[row : row + part.count], row, part)
+
+        blocks = list(self._blocks())
+        half = len(blocks) // 2
+        other = _HELPER.submit(fill, blocks[half:])
+        fill(blocks[:half])
+        other.result()
         return stored.reshape(-1).view(np.uint8).data
+
+    def _fill(self, stored: NDArray[np.generic], row: int, part: Rows) -> None:
+        """Read and convert one block, the matrix's rows from `row` on."""
+        values = self._source.rows(part.name, part.first, part.first + part.count)
+        if self._dtype == "int8":
+            self.scale.values[row : row + part.count] = self._quantize(values, part, stored)
+        else:
+            stored[:] = store(values, self._dtype, self._source, part.name)
+
+    def _announce(self) -> None:
+        """Have the tensors of the matrix after this one on their way."""
+        if self._next is not None:
+            for part in self._next._parts:
+                self._source.will_read(part.name, part.first, part.first + part.count)
 
     def _blocks(self) -> Iterator[tuple[int, Rows]]:
         """The parts in blocks of a few rows, each with its row in the matrix."""
@@ -90,18 +127,22 @@ class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
                 yield row, Rows(part.name, first, count, part.columns)
                 row += count
 
-    def _quantized(self, values: NDArray[np.float32], part: Rows) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Symmetric int8, one scale for each row, by the arithmetic of ctranslate2's `LayerSpec._quantize`."""
-        largest = np.amax(np.absolute(values), axis=1)
+    def _quantize(self, values: NDArray[np.float32], part: Rows, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Symmetric int8 into `stored`, by the arithmetic of ctranslate2's `LayerSpec._quantize`.
+
+        Returns the scales, one for each row.
+        """
+        largest: NDArray[np.float32] = np.maximum(values.max(axis=1), -values.min(axis=1))
         if not np.isfinite(largest).all():
             raise not_finite(self._source, part.name)
         largest[largest == 0] = 127.0
         # Keeps the scale of a row of tiny numbers within float32.
         np.maximum(largest, np.float32(127) / np.finfo(np.float32).max, out=largest)
-        scale = np.float32(127.0) / largest
+        scale: NDArray[np.float32] = np.float32(127.0) / largest
         values *= scale[:, np.newaxis]
         np.rint(values, out=values)
-        return values.astype(np.int8), scale
+        np.copyto(stored, values, casting="unsafe")
+        return scale
 
     def numpy(self) -> NDArray[np.generic]:
         raise NotImplementedError("a Matrix is only written")
@@ -111,6 +152,12 @@ class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
 
     def _equal(self, other: object) -> bool:
         return self is other
+
+
+def in_order(matrices: list[Matrix]) -> None:
+    """Say in which order the matrices will be written: while one goes to the disk, the next is made."""
+    for matrix, following in pairwise(matrices):
+        matrix._next = following
 
 
 class Scale(Variable):  # type: ignore[misc]  # ctranslate2 ships no types

@@ -110,8 +110,9 @@ def resolve(models_dir: Path, wanted: str) -> Resolved:
     entry = lookup(wanted)
     if folder is not None:
         return Resolved(folder.name, folder, entry)
-    path = Path(wanted).expanduser()
-    if (path / MANIFEST_NAME).is_file():
+    # os.path and not Path: its methods raise for a user whom nobody knows, and for a name that is too long.
+    path = Path(os.path.expanduser(wanted))  # noqa: PTH111
+    if os.path.isfile(path / MANIFEST_NAME):  # noqa: PTH113
         return Resolved(path.resolve().name, path.resolve(), None)
     if entry is not None:
         return Resolved(entry.name, None, entry)
@@ -127,7 +128,7 @@ def _automatic(models_dir: Path) -> Resolved:
 
 
 def _unknown(models_dir: Path, wanted: str, path: Path) -> UsageError:
-    if os.sep in wanted and path.exists():
+    if os.sep in wanted and os.path.exists(path):  # noqa: PTH110
         return UsageError(
             f"{wanted} is no model that phitui has converted: it has no {MANIFEST_NAME}",
             f"Convert it first: phitui model convert {wanted}",

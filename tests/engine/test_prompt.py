@@ -1,7 +1,9 @@
 """From chat to tokens and back, with the demo model's own tokenizer and template."""
 
+import msgspec
 import pytest
-from tokenizers import Tokenizer, decoders, models
+from tiny_phi3 import make_tokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, models
 
 from phitui.engine.api import Turn
 from phitui.engine.prompt import ChatPrompt
@@ -77,8 +79,6 @@ def test_a_vocabulary_of_single_bytes_survives_bytes_that_are_no_character():
 
 
 def with_template(folder, template):
-    import msgspec
-
     return ChatPrompt(folder, msgspec.structs.replace(read_manifest(folder), chat_template=template))
 
 
@@ -102,3 +102,15 @@ def test_a_damaged_template_or_tokenizer_is_named(demo_folder, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(PhituiError, match=r"cannot read .*tokenizer.json"):
         ChatPrompt(tmp_path, read_manifest(demo_folder))
+
+
+def test_special_tokens_that_take_the_line_break_stay_in_the_vocabulary(tmp_path, demo_folder):
+    """As Phi-3's do: their `rstrip` is true."""
+    made = make_tokenizer()
+    made.add_special_tokens([AddedToken("<|turn|>", special=True, normalized=False, rstrip=True)])
+    made.save(str(tmp_path / "tokenizer.json"))
+    template = "<|turn|>\n{{ messages[0].content }}<|turn|>\n"
+    prompt = ChatPrompt(tmp_path, msgspec.structs.replace(read_manifest(demo_folder), chat_template=template))
+    tokens = prompt.tokens([Turn("user", "What")])
+    assert tokens[0] == tokens[-1] == "<|turn|>"
+    assert all(made.token_to_id(token) is not None for token in tokens)

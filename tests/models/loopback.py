@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -57,40 +59,85 @@ def stalling_index(wheel: str) -> type[_Quiet]:
     return Handler
 
 
-def hub(repository: str, folder: Path, status: int = 200, code: str = "") -> type[_Quiet]:
-    """A Hub with one repository, the files of `folder`; or one that answers `status` with the error `code`."""
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    asked: list[str] = []
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
-    class Handler(_Quiet):
-        paths = asked
 
-        def do_HEAD(self):
-            self.do_GET()
+class HubHandler(_Quiet):
+    """What `hub` makes its servers from."""
 
-        def do_GET(self):
-            asked.append(self.path)
-            path = self.path.split("?")[0]
-            if status != 200:
-                self.answer(status, b'{"error": "no"}', X_Error_Code=code, X_Error_Message="no")
-            elif path.startswith(f"/api/models/{repository}/tree/"):
-                self.json([{"type": "file", "oid": "0", "path": p.name, "size": p.stat().st_size} for p in files()])
-            elif path.startswith(f"/api/models/{repository}"):
-                siblings = [{"rfilename": p.name, "size": p.stat().st_size} for p in files()]
-                self.json({"id": repository, "sha": commit, "siblings": siblings, "cardData": {"license": "mit"}})
-            elif path.startswith(f"/{repository}/resolve/{commit}/"):
-                self.file(folder / path.rsplit("/", 1)[-1])
-            else:
-                self.answer(404, b"", X_Error_Code="RepoNotFound")
+    repository: str
+    folder: Path
+    status: int
+    code: str
+    cut_at: int | None
+    elsewhere: str
+    paths: list[str]
+    asked: list[tuple[str, str, str]]
 
-        def json(self, value):
-            self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
+    def do_HEAD(self):
+        self.do_GET()
 
-        def file(self, path):
-            etag = f'"{path.name}-{path.stat().st_size}"'
-            self.answer(200, path.read_bytes(), ETag=etag, X_Repo_Commit=commit)
+    def do_GET(self):
+        self.paths.append(self.path)
+        path = self.path.split("?")[0]
+        if self.status != 200:
+            self.answer(self.status, b'{"error": "no"}', X_Error_Code=self.code, X_Error_Message="no")
+        elif path.startswith(f"/api/models/{self.repository}"):
+            siblings = [describe(path) for path in sorted(self.folder.iterdir()) if path.is_file()]
+            self.json({"id": self.repository, "sha": COMMIT, "siblings": siblings, "cardData": {"license": "mit"}})
+        elif path.startswith(f"/{self.repository}/resolve/{COMMIT}/"):
+            self.file(self.folder / path.rsplit("/", 1)[-1])
+        else:
+            self.answer(404, b"", X_Error_Code="RepoNotFound")
 
-    def files():
-        return sorted(path for path in folder.iterdir() if path.is_file())
+    def json(self, value):
+        self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
 
-    return Handler
+    def file(self, path):
+        if self.command == "GET":
+            self.asked.append((path.name, self.headers.get("Range", ""), self.headers.get("Authorization", "")))
+        data = path.read_bytes()
+        about = {"ETag": f'"{path.name}-{len(data)}"', "X_Repo_Commit": COMMIT}
+        if self.elsewhere and large(path):
+            about |= {"Location": self.elsewhere + self.path, "X_Linked_Size": str(len(data)), "X_Linked_Etag": '"x"'}
+            self.answer(302, b"", **about)
+            return
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        if self.command == "HEAD" or self.cut_at is None or len(data) <= self.cut_at:
+            self.answer(206 if start else 200, data[start:], **about)
+        else:
+            self.cut(data[start:], self.cut_at - start, 206 if start else 200)
+
+    def cut(self, body, length, status):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:length])
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+
+def hub(
+    repository: str, folder: Path, status: int = 200, code: str = "", cut_at: int | None = None, elsewhere: str = ""
+) -> type[HubHandler]:
+    """A Hub with one repository, the files of `folder`; or one that answers `status` with the error `code`.
+
+    `cut_at`: no connection lives beyond this byte of a file. `elsewhere`: large files are on the server of this
+    address. The `paths` are the requests; the `asked` are (file, range, token) of the files' own.
+    """
+    given = {"repository": repository, "folder": folder, "status": status, "code": code}
+    return type("Hub", (HubHandler,), {**given, "cut_at": cut_at, "elsewhere": elsewhere, "paths": [], "asked": []})
+
+
+def large(path):
+    return path.suffix == ".safetensors"
+
+
+def describe(path):
+    """A file in the Hub's list of a repository's files."""
+    found = {"rfilename": path.name, "size": path.stat().st_size, "blobId": "0"}
+    if large(path):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        found["lfs"] = {"sha256": digest, "size": found["size"], "pointerSize": 134}
+    return found

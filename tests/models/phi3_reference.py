@@ -15,10 +15,12 @@ def log_probabilities(
     theta: float = 10000.0,
     factors: list[float] | None = None,
     stretch: float = 1.0,
+    rotary_dim: int = HEAD_DIM,
 ) -> np.ndarray:
     """log p of every next token, shaped (positions, vocabulary), in float64.
 
-    `factors` divide the rotary frequencies and `stretch` multiplies sine and cosine (LongRoPE).
+    `factors` divide the rotary frequencies and `stretch` multiplies sine and cosine (LongRoPE). The first
+    `rotary_dim` elements of each head turn.
     """
     tensors = {name: values.astype(np.float64) for name, values in tensors.items()}
     x = tensors["model.embed_tokens.weight"][ids]
@@ -26,7 +28,7 @@ def log_probabilities(
         layer = f"model.layers.{i}."
         h = _norm(x, tensors[layer + "input_layernorm.weight"], epsilon)
         qkv = h @ tensors[layer + "self_attn.qkv_proj.weight"].T
-        attended = _attention(qkv, kv_heads, _angles(len(ids), theta, factors), stretch)
+        attended = _attention(qkv, kv_heads, _angles(len(ids), theta, factors, rotary_dim), stretch)
         x = x + attended @ tensors[layer + "self_attn.o_proj.weight"].T
         h = _norm(x, tensors[layer + "post_attention_layernorm.weight"], epsilon)
         gate, up = np.split(h @ tensors[layer + "mlp.gate_up_proj.weight"].T, 2, axis=-1)
@@ -41,19 +43,20 @@ def _norm(x: np.ndarray, weight: np.ndarray, epsilon: float) -> np.ndarray:
     return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + epsilon) * weight
 
 
-def _angles(positions: int, theta: float, factors: list[float] | None) -> np.ndarray:
-    """(positions, head_dim / 2)"""
-    frequencies = theta ** (-np.arange(0, HEAD_DIM, 2) / HEAD_DIM)
+def _angles(positions: int, theta: float, factors: list[float] | None, rotary_dim: int) -> np.ndarray:
+    """(positions, rotary_dim / 2)"""
+    frequencies = theta ** (-np.arange(0, rotary_dim, 2) / rotary_dim)
     if factors is not None:
         frequencies = frequencies / np.array(factors)
     return np.outer(np.arange(positions), frequencies)
 
 
 def _rotate(x: np.ndarray, angles: np.ndarray, stretch: float) -> np.ndarray:
-    """x is (heads, positions, head_dim); the halves of a head are the pairs."""
-    first, second = np.split(x, 2, axis=-1)
+    """x is (heads, positions, head_dim); the halves of what turns are the pairs."""
+    half = angles.shape[-1]
+    first, second, rest = np.split(x, [half, 2 * half], axis=-1)
     sine, cosine = np.sin(angles) * stretch, np.cos(angles) * stretch
-    return np.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+    return np.concatenate([first * cosine - second * sine, second * cosine + first * sine, rest], axis=-1)
 
 
 def _attention(qkv: np.ndarray, kv_heads: int, angles: np.ndarray, stretch: float) -> np.ndarray:

@@ -26,6 +26,15 @@ async def run(request, log: Path, **environment: str) -> list[Progress | Prepare
     return messages
 
 
+async def failure(request, log, **environment):
+    """The Failure of a request that cannot be done; nothing may be left in the store."""
+    messages = await run(request, log, **environment)
+    assert isinstance(messages[-1], Failure), messages[-1]
+    text = str(messages[-1].error())
+    assert "\n" not in text and "Traceback" not in text
+    return messages[-1], text
+
+
 async def until(child: Child, matches) -> list[Progress]:
     """The messages up to one that `matches`."""
     seen = []

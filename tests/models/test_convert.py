@@ -13,6 +13,7 @@ import pytest
 from ctranslate2.specs import model_spec
 from phi3_reference import log_probabilities
 from tiny_phi3 import (
+    FF_DIM,
     HEAD_DIM,
     HEADS,
     LAYERS,
@@ -29,6 +30,8 @@ from tokenizers import Tokenizer
 
 from phitui.models.convert import Label, _Filler, convert, open_source
 from phitui.models.manifest import read_manifest, verify
+from phitui.models.rope import llama3_factors
+from phitui.models.settings import Settings
 
 IDS = [1, 17, 300, 42, 42, 7, 399, 260, 5, 404, 33, 128, 64, 301, 2, 90]
 TOLERANCE = 1e-3
@@ -112,6 +115,80 @@ def test_longrope_with_its_short_factors(tmp_path):
     assert_same(engine_log_probabilities(tmp_path / "out"), reference)
 
 
+@pytest.mark.parametrize("place", ["top", "rope"])
+def test_phi_4_mini_turns_three_quarters_of_each_head(tmp_path, place):
+    """Settings in the shape of Phi-4-mini's config.json: partial rotary, LongRoPE, tied, GQA, a wide window."""
+    short = [1.0 + 0.2 * i for i in range(6)]
+    rope = {"type": "longrope", "short_factor": short, "long_factor": [9.0] * 6}
+    share = {"partial_rotary_factor": 0.75}
+    folder = make_tiny_phi3(
+        tmp_path / "hub",
+        tied=True,
+        rope_scaling=rope if place == "top" else rope | share,
+        max_position_embeddings=131072,
+        original_max_position_embeddings=4096,
+        sliding_window=262144,
+        attention_bias=False,
+        lm_head_bias=False,
+        **(share if place == "top" else {}),
+    )
+    assert converted(folder, tmp_path / "out").context_window == 4096
+    reference = log_probabilities(
+        random_tensors(0, 2, True),
+        IDS,
+        2,
+        factors=short,
+        stretch=math.sqrt(1 + math.log(32) / math.log(4096)),
+        rotary_dim=12,
+    )
+    assert_same(engine_log_probabilities(tmp_path / "out"), reference)
+
+
+# What transformers computes from these settings, of a rotary dimension of 16 and a base of 500000.
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 128,
+}
+
+
+def test_llama_3_divides_long_wave_lengths(tmp_path):
+    """The factors are compared with transformers' own; short, middle and long waves all occur."""
+    torch_free = llama3_by_transformers_formula(LLAMA3, 500000.0, HEAD_DIM)
+    settings = Settings({**LLAMA3}, tmp_path)
+    ours = llama3_factors(settings, 500000.0, HEAD_DIM)
+    assert np.allclose(ours, torch_free, rtol=1e-12)
+    assert ours[0] == 1 and ours[-1] == 8 and any(1 < factor < 8 for factor in ours)
+    folder = make_llama(tmp_path / "hub", 2, False, rope_scaling=LLAMA3, rope_theta=500000.0)
+    assert converted(folder, tmp_path / "out").context_window == 4096
+    reference = log_probabilities(random_tensors(0, 2, False), IDS, 2, theta=500000.0, factors=torch_free)
+    assert_same(engine_log_probabilities(tmp_path / "out"), reference)
+    plain = log_probabilities(random_tensors(0, 2, False), IDS, 2, theta=500000.0)
+    assert np.abs(plain - reference).max() > 10 * TOLERANCE
+
+
+def llama3_by_transformers_formula(rope, base, dim):
+    """transformers' `_compute_llama3_parameters`, with numpy in torch's place."""
+    inv_freq = 1.0 / (base ** (np.arange(0, dim, 2) / dim))
+    old, factor = rope["original_max_position_embeddings"], rope["factor"]
+    low_wave, high_wave = old / rope["low_freq_factor"], old / rope["high_freq_factor"]
+    wave = 2 * np.pi / inv_freq
+    scaled = np.where(wave > low_wave, inv_freq / factor, inv_freq)
+    smooth = (old / wave - rope["low_freq_factor"]) / (rope["high_freq_factor"] - rope["low_freq_factor"])
+    smoothed = (1 - smooth) * scaled / factor + smooth * scaled
+    medium = ~(wave < high_wave) * ~(wave > low_wave)
+    return inv_freq / np.where(medium, smoothed, scaled)
+
+
+def test_linear_scaling_divides_all_positions(tmp_path):
+    folder = make_llama(tmp_path / "hub", 2, False, rope_scaling={"type": "linear", "factor": 4.0})
+    converted(folder, tmp_path / "out")
+    reference = log_probabilities(random_tensors(0, 2, False), IDS, 2, factors=[4.0] * (HEAD_DIM // 2))
+    assert_same(engine_log_probabilities(tmp_path / "out"), reference)
+
+
 def test_a_sliding_window_limits_the_context(tmp_path):
     folder = make_tiny_phi3(tmp_path / "hub", sliding_window=2047)
     assert converted(folder, tmp_path / "out").context_window == 2047
@@ -132,10 +209,10 @@ def llama_tensors(tensors, kv_heads):
     return found
 
 
-def make_llama(folder, kv_heads, tied):
+def make_llama(folder, kv_heads, tied, **settings):
     make_tiny_phi3(folder, kv_heads=kv_heads, tied=tied)
     save_tensors(folder, llama_tensors(random_tensors(0, kv_heads, tied), kv_heads))
-    config = phi3_config(kv_heads, tied) | {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    config = phi3_config(kv_heads, tied) | {"model_type": "llama", "architectures": ["LlamaForCausalLM"]} | settings
     del config["sliding_window"], config["original_max_position_embeddings"]
     (folder / "config.json").write_text(json.dumps(config))
     return folder
@@ -148,22 +225,31 @@ def test_llama_from_a_hub_folder(tmp_path, tied):
     assert_same(engine_log_probabilities(tmp_path / "out"), reference)
 
 
-def write_gguf(path, tensors, kv_heads, kind=gguf.GGMLQuantizationType.F32):
-    """The same weights as llama.cpp's converter writes them: other names, and q and k permuted."""
-    writer = gguf.GGUFWriter(path, "llama")
+def write_gguf(path, tensors, kv_heads, kind=gguf.GGMLQuantizationType.F32, architecture="llama", extra=None, **more):
+    """The same weights as llama.cpp's converter writes them: other names, and llama's q and k permuted.
+
+    `extra` are further tensors, as they are; `more` are calls of GGUFWriter's `add_…` with one argument.
+    """
+    writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(LAYERS)
     writer.add_context_length(4096)
     writer.add_embedding_length(MODEL_DIM)
-    writer.add_feed_forward_length(96)
+    writer.add_feed_forward_length(FF_DIM)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
+    for call, value in more.items():
+        getattr(writer, f"add_{call}")(value)
     add_gguf_tokenizer(writer)
-    for name, values in llama_tensors(tensors, kv_heads).items():
+    is_llama = architecture == "llama"
+    for name, values in (llama_tensors(tensors, kv_heads) if is_llama else tensors).items():
         matrix = values.ndim == 2
-        stored = gguf.quantize(permuted(name, values, kv_heads), kind) if matrix else values
+        stored = permuted(name, values, kv_heads) if is_llama else values
+        stored = gguf.quantize(stored, kind) if matrix else values
         writer.add_tensor(gguf_name(name), stored, raw_dtype=kind if matrix else None)
+    for name, values in (extra or {}).items():
+        writer.add_tensor(name, np.array(values, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -210,6 +296,8 @@ def gguf_name(name):
         "gate_proj": "ffn_gate",
         "up_proj": "ffn_up",
         "down_proj": "ffn_down",
+        "qkv_proj": "attn_qkv",
+        "gate_up_proj": "ffn_up",
     }[parts[-2]]
     return f"blk.{parts[2]}.{short}.weight"
 
@@ -221,7 +309,45 @@ def test_llama_from_gguf(tmp_path, tied):
     assert_same(engine_log_probabilities(tmp_path / "out"), log_probabilities(tensors, IDS, 2))
 
 
-@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_phi3_from_gguf(tmp_path, tied):
+    tensors = random_tensors(0, 2, tied)
+    path = write_gguf(tmp_path / "tiny.gguf", tensors, 2, architecture="phi3", sliding_window=2047)
+    manifest = converted(path, tmp_path / "out")
+    assert (manifest.architecture, manifest.context_window) == ("phi3", 2047)
+    assert "sliding window" in manifest.context_note
+    assert_same(engine_log_probabilities(tmp_path / "out"), log_probabilities(tensors, IDS, 2))
+
+
+def test_phi3_from_gguf_with_longrope_and_partial_rotary(tmp_path):
+    tensors = random_tensors(0, 2, True)
+    short = [1.0 + 0.2 * i for i in range(6)]
+    stretch = math.sqrt(1 + math.log(4096 / 64) / math.log(64))
+    path = write_gguf(
+        tmp_path / "tiny.gguf",
+        tensors,
+        2,
+        architecture="phi3",
+        extra={"rope_factors_short.weight": short, "rope_factors_long.weight": [9.0] * 6},
+        rope_dimension_count=12,
+        rope_scaling_orig_ctx_len=64,
+        rope_scaling_attn_factors=stretch,
+        sliding_window=262144,
+    )
+    assert converted(path, tmp_path / "out").context_window == 64
+    reference = log_probabilities(tensors, IDS, 2, factors=short, stretch=stretch, rotary_dim=12)
+    assert_same(engine_log_probabilities(tmp_path / "out"), reference)
+
+
+def test_llama_3_from_gguf_has_its_factors_in_a_tensor(tmp_path):
+    tensors = random_tensors(0, 2, False)
+    factors = [1.0 + 0.5 * i for i in range(HEAD_DIM // 2)]
+    path = write_gguf(tmp_path / "tiny.gguf", tensors, 2, extra={"rope_freqs.weight": factors})
+    converted(path, tmp_path / "out")
+    assert_same(engine_log_probabilities(tmp_path / "out"), log_probabilities(tensors, IDS, 2, factors=factors))
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q5_0", "Q5_1", "Q4_0", "Q4_1"])
 def test_gguf_blocks(tmp_path, kind):
     """Compared with weights that went through the gguf package's own quantizing and dequantizing, undivided."""
     kind = gguf.GGMLQuantizationType[kind]

@@ -14,14 +14,14 @@ import zipfile
 
 import psutil
 import pytest
-from loopback import hub, serving, stalling_index
-from prepare_child import descendants, gone, hidden, run, start, until
+from loopback import serving, stalling_index
+from prepare_child import descendants, failure, gone, hidden, run, start, until
 from tiny_phi3 import demo_wheel, make_tiny_phi3
 
 from phitui.ipc.messages import Failure, Progress
 from phitui.models.catalog import DEMO, DEMO_WHEEL
 from phitui.models.manifest import verify
-from phitui.models.messages import Convert, Prepared, PrepareDemo, Pull
+from phitui.models.messages import Convert, Prepared, PrepareDemo
 from phitui.models.store import find, list_models, resolve
 
 WHEEL = DEMO_WHEEL.wheel
@@ -94,15 +94,6 @@ async def test_two_at_once_make_it_once(models, tmp_path, wheels):
     stages = [{message.stage for message in messages[:-1]} for messages in (first, second)]
     assert {"wait"} in stages  # and nothing else: the other one did the work
     assert hidden(models) == []
-
-
-async def failure(request, log, **environment):
-    """The Failure of a request that cannot be done; nothing may be left in the store."""
-    messages = await run(request, log, **environment)
-    assert isinstance(messages[-1], Failure), messages[-1]
-    text = str(messages[-1].error())
-    assert "\n" not in text and "Traceback" not in text
-    return messages[-1], text
 
 
 def damaged(wheels, folder, at_byte=None, length=None):
@@ -283,55 +274,3 @@ async def test_a_store_that_cannot_be_made(tmp_path, wheels):
     (tmp_path / "models").write_text("a file, not a folder")
     _, text = await failure(PrepareDemo(str(tmp_path / "models")), tmp_path / "log", **only(wheels))
     assert str(tmp_path / "models") in text and "PHITUI_HOME" in text
-
-
-async def test_a_model_from_the_hub(models, tmp_path):
-    make_tiny_phi3(tmp_path / "hub", shards=2)
-    (tmp_path / "hub" / "pytorch_model.bin").write_bytes(b"not needed")
-    handler = hub("someone/tiny-Phi", tmp_path / "hub")
-    with serving(handler) as url:
-        messages = await run(Pull(str(models), "someone/tiny-Phi"), tmp_path / "log", **hub_settings(url, tmp_path))
-    assert messages[-1] == Prepared(str(models / "tiny-phi"))
-    manifest = verify(models / "tiny-phi")
-    assert manifest.source == "someone/tiny-Phi"
-    assert manifest.revision == "0123456789abcdef0123456789abcdef01234567"
-    assert manifest.license == "mit"
-    fetched = [message for message in messages[:-1] if message.stage == "fetch" and message.unit == "bytes"]
-    assert fetched and fetched[-1].done == fetched[-1].total > 500_000
-    assert not any("pytorch_model" in path for path in handler.paths)
-    assert hidden(models) == []
-
-
-def hub_settings(url, tmp_path):
-    return {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "0"}
-
-
-@pytest.mark.parametrize(
-    "status, code, says",
-    [
-        (404, "RepoNotFound", "has no model"),
-        (401, "RepoNotFound", "HF_TOKEN"),
-        (401, "GatedRepo", "terms"),
-        (403, "GatedRepo", "terms"),
-        (403, "", "HF_TOKEN"),
-        (400, "", "HTTP 400"),
-    ],
-)
-async def test_what_the_hub_refuses(models, tmp_path, status, code, says):
-    with serving(hub("someone/tiny", tmp_path, status, code)) as url:
-        request = Pull(str(models), "someone/tiny")
-        _, text = await failure(request, tmp_path / "log", **hub_settings(url, tmp_path))
-    assert "someone/tiny" in text and says in text
-    assert hidden(models) == [] and list_models(models) == []
-
-
-async def test_no_hub_to_be_reached(models, tmp_path):
-    request = Pull(str(models), "phi-3-mini")
-    _, text = await failure(request, tmp_path / "log", **hub_settings("http://127.0.0.1:9", tmp_path))
-    assert "microsoft/Phi-3-mini-4k-instruct" in text and "127.0.0.1:9" in text
-    assert hidden(models) == []
-
-
-async def test_a_name_that_no_hub_can_have(models, tmp_path):
-    reply, text = await failure(Pull(str(models), "../../etc"), tmp_path / "log")
-    assert reply.exit_code == 2 and "organisation/model" in text

@@ -6,10 +6,10 @@ import json
 
 import pytest
 from tiny_phi3 import make_tiny_phi3, make_tokenizer
-from tokenizers import Tokenizer, models
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, trainers
 
 from phitui.errors import PhituiError
-from phitui.models import tokenizer
+from phitui.models import gguf_tokenizer, tokenizer
 
 TEXTS = [
     "The capital of France is Paris.",
@@ -45,7 +45,7 @@ def gguf_metadata(pre="gpt-2", **changes):
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_built_tokenizer_equals_the_one_it_came_from(text, tmp_path):
-    built = of(tokenizer.from_gguf(gguf_metadata(), tmp_path))
+    built = of(gguf_tokenizer.from_gguf(gguf_metadata(), tmp_path))
     assert built.encode(text, add_special_tokens=False).ids == make_tokenizer().encode(text).ids
     mixed = f"<|user|>{text}<|end|>"
     assert built.encode(mixed, add_special_tokens=False).ids == make_tokenizer().encode(mixed).ids
@@ -72,10 +72,12 @@ def test_the_demo_tokenizer_takes_digits_one_by_one_and_special_tokens_whole(dem
         ("gpt-2", "a1234", ["a", "1234"]),
         ("llama-bpe", "I'LL", ["I", "'LL"]),
         ("gpt-2", "I'LL", ["I", "'", "LL"]),
+        ("gpt-4o", "HTTPServer's 1234", ["HTTPServer's", "Ġ", "123", "4"]),
+        ("gpt-4o", "camelCase path/\n", ["camel", "Case", "Ġpath", "/Ċ"]),
     ],
 )
 def test_how_text_is_cut(tmp_path, pre, text, pieces):
-    built = of(tokenizer.from_gguf(gguf_metadata(pre), tmp_path))
+    built = of(gguf_tokenizer.from_gguf(gguf_metadata(pre), tmp_path))
     assert [piece for piece, _ in built.pre_tokenizer.pre_tokenize_str(text)] == pieces
 
 
@@ -83,7 +85,8 @@ def test_how_text_is_cut(tmp_path, pre, text, pieces):
     "changes, says",
     [
         ({"tokenizer.ggml.pre": "weird"}, "weird"),
-        ({"tokenizer.ggml.model": "llama"}, "llama"),
+        ({"tokenizer.ggml.model": "bert"}, "bert"),
+        ({"tokenizer.ggml.model": "llama"}, "scores"),
         ({"tokenizer.ggml.tokens": None}, "tokens"),
         ({"tokenizer.ggml.tokens": [1, 2]}, "tokens"),
         ({"tokenizer.ggml.merges": ["never heard"]}, "fit together"),
@@ -93,7 +96,7 @@ def test_how_text_is_cut(tmp_path, pre, text, pieces):
 )
 def test_damaged_gguf_tokenizers(tmp_path, changes, says):
     with pytest.raises(PhituiError, match=says):
-        tokenizer.from_gguf(gguf_metadata(**changes), tmp_path / "x.gguf")
+        gguf_tokenizer.from_gguf(gguf_metadata(**changes), tmp_path / "x.gguf")
 
 
 def test_no_token_that_ends(tmp_path):
@@ -103,7 +106,7 @@ def test_no_token_that_ends(tmp_path):
     ]
     del metadata["tokenizer.ggml.eos_token_id"]
     with pytest.raises(PhituiError, match="ends an answer"):
-        tokenizer.from_gguf(metadata, tmp_path)
+        gguf_tokenizer.from_gguf(metadata, tmp_path)
 
 
 def folder_vocabulary(folder, **config):
@@ -153,3 +156,80 @@ def test_older_tokenizer_files_go_through_transformers(tmp_path):
     vocabulary = folder_vocabulary(folder)
     text = "What is the capital of France?"
     assert of(vocabulary).encode(text, add_special_tokens=False).tokens == made.encode(text).tokens
+
+
+def spm_tokenizer() -> Tokenizer:
+    """A SentencePiece-like BPE as Llama's tokenizer.json has it, with bytes for what it does not know."""
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    texts = [text for text in TEXTS if text.isascii()] * 3 + ["the capital of the capital", "tabs and spaces"]
+    trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=300, show_progress=False))
+    model = json.loads(trained.to_str())["model"]
+    first = ["<unk>", "<s>", "</s>", *(f"<0x{number:02X}>" for number in range(256))]
+    # SentencePiece puts what it has merged first, in the order of the merges, and single characters last.
+    merged = ["".join(merge) for merge in model["merges"]]
+    tokens = [*first, *merged, *(token for token in model["vocab"] if token not in merged)]
+    ids = {token: number for number, token in enumerate(tokens)}
+    merges = [tuple(merge) for merge in model["merges"]]
+    made = Tokenizer(models.BPE(vocab=ids, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    made.normalizer = trained.normalizer
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    made.add_special_tokens([AddedToken(token, normalized=False) for token in first[:3]])
+    made.add_special_tokens([AddedToken(token, normalized=False, rstrip=True) for token in ("<|user|>", "<|end|>")])
+    return made
+
+
+def spm_metadata(made, architecture="phi3"):
+    """As llama.cpp's converter writes a SentencePiece model: a score for each token, the later the lower."""
+    ids = made.get_vocab(with_added_tokens=True)
+    tokens = sorted(ids, key=ids.get)
+    merged = {"".join(merge) for merge in json.loads(made.to_str())["model"]["merges"]}
+    kinds = {"<unk>": 2} | dict.fromkeys(("<s>", "</s>", "<|user|>", "<|end|>"), 3)
+    return {
+        "general.architecture": architecture,
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": [float(259 - i) if token in merged else -1e9 for i, token in enumerate(tokens)],
+        "tokenizer.ggml.token_type": [kinds.get(token, 6 if token.startswith("<0x") else 1) for token in tokens],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 0,
+    }
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "the capital of the tabs", "<|user|>\nHi there<|end|>\n<|user|> x"])
+def test_sentencepiece_from_its_scores(text, tmp_path):
+    """Every way to build a token is a merge there, only the trained ones here: the ids are the same all the same."""
+    made = spm_tokenizer()
+    built = of(gguf_tokenizer.from_gguf(spm_metadata(made), tmp_path))
+    expected = made.encode(text, add_special_tokens=False)
+    found = built.encode(text, add_special_tokens=False)
+    assert found.ids == expected.ids
+    assert built.decode(found.ids, skip_special_tokens=False) == made.decode(expected.ids, skip_special_tokens=False)
+
+
+def test_only_phi3_takes_the_white_space_after_special_tokens(tmp_path):
+    made = spm_tokenizer()
+    user, end = (made.token_to_id(token) for token in ("<|user|>", "<|end|>"))
+    ids = {}
+    for architecture in ("phi3", "llama"):
+        built = of(gguf_tokenizer.from_gguf(spm_metadata(made, architecture), tmp_path))
+        ids[architecture] = built.encode("<|user|>\n<|end|>", add_special_tokens=False).ids
+    assert ids["phi3"] == [user, end]
+    assert ids["llama"][0] == user and ids["llama"][-1] == end and len(ids["llama"]) > 2
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"tokenizer.ggml.scores": [1.0]}, "scores"),
+        ({"tokenizer.ggml.scores": "x"}, "scores"),
+        ({"tokenizer.ggml.token_type": None}, "token_type"),
+    ],
+)
+def test_damaged_sentencepiece(tmp_path, changes, says):
+    with pytest.raises(PhituiError, match=says):
+        gguf_tokenizer.from_gguf(spm_metadata(spm_tokenizer()) | changes, tmp_path / "x.gguf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -81,18 +81,20 @@ class ConsoleScreen(Screen[None]):
             yield GaugeColumn(id="side")
         yield Footer(show_command_palette=True)
 
+    def on_key(self, event: events.Key) -> None:
+        """A key that finds nothing focused is for the prompt: what is hidden, in a terminal that is too small for a
+        moment, loses the focus."""
+        prompt = self.query_one(Prompt)
+        if self.focused is None and prompt.display:
+            event.stop()
+            prompt.focus()
+            prompt.post_message(events.Key(event.key, event.character))
+
     def on_resize(self) -> None:
-        self.call_after_refresh(self._focus_again)
         size = self.app.size
         self.query_one("#too-small", Static).update(
             f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. Ctrl-Q quits."
         )
-
-    def _focus_again(self) -> None:
-        """What is hidden in a terminal that is too small loses the focus."""
-        prompt = self.query_one(Prompt)
-        if self.focused is None and prompt.display:
-            prompt.focus()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """New readings of the hardware."""
