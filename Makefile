@@ -7,7 +7,7 @@ GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
 
-.PHONY: run test lint types bench clean
+.PHONY: run test lint types bench bench-convert clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
@@ -27,6 +27,10 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/console.py
 	$(BIN)/python benchmarks/threads.py
+
+# Makes a checkpoint of Phi-3 Mini's size first: 16 GB of disk, some minutes.
+bench-convert: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/convert.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("phitui needs Python 3.10 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 10) else None'

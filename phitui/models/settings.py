@@ -30,7 +30,7 @@ class Settings:
         value = self.values.get(self.prefix + key)
         if value is None:
             value = default
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
             raise self.wrong(key, value, "a positive whole number")
         return value
 
