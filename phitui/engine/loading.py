@@ -46,7 +46,7 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
             context_window=manifest.context_window,
             weight_bytes=manifest.weight_bytes,
             load_s=time.perf_counter() - started,
-            why=f"{chosen.why}; {thread_why}",
+            why="; ".join(filter(None, (chosen.why, thread_why, manifest.context_note))),
         )
         return Model(generator, prompt.result(), manifest, loaded)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -14,7 +14,6 @@ LENGTH = struct.Struct("<I")
 # A chat of a whole context window is far below this; more means that the stream is out of step.
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
-T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
 
 

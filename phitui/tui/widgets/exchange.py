@@ -9,9 +9,9 @@ from textual.widgets import Static
 
 from phitui.jobs.chat import Exchange, State
 from phitui.tui.display import displayable
+from phitui.tui.widgets.readings import NOTHING
 from phitui.tui.widgets.stream_text import StreamText
 
-NOTHING = "–"
 # More of a prompt than this is not repeated in the transcript.
 PROMPT_LINES, PROMPT_CHARS = 40, 4000
 # More than this stays plain text: a table of thousands of cells takes many seconds to lay out.
