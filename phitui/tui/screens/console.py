@@ -91,6 +91,7 @@ class ConsoleScreen(Screen[None]):
             prompt.post_message(events.Key(event.key, event.character))
 
     def on_resize(self) -> None:
+        self._show_context()  # how much of it is said depends on the width
         size = self.app.size
         self.query_one("#too-small", Static).update(
             f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. Ctrl-Q quits."
@@ -124,10 +125,10 @@ class ConsoleScreen(Screen[None]):
 
     def _on_loaded(self, loaded: Loaded) -> None:
         self.query_one(ProgressLine).done()
-        status = self.query_one(StatusLine)
-        status.show_loaded(loaded)
-        status.show_context(self.chat.context_tokens, loaded.context_window)
-        self._note(f"{loaded.title} is ready on the {loaded.device.upper()} after {loaded.load_s:.1f} s: {loaded.why}.")
+        self.query_one(StatusLine).show_loaded(loaded)
+        self._show_context()
+        where = "GPU" if loaded.device == "cuda" else "CPU"
+        self._note(f"{loaded.title} is ready on the {where} after {loaded.load_s:.1f} s: {loaded.why}.")
         if loaded.name == DEMO.name:
             self._note(HOW_TO_GET_PHI3.format(title=loaded.title))
 
@@ -157,8 +158,10 @@ class ConsoleScreen(Screen[None]):
         if exchange.timings is not None and exchange.state is State.DONE:
             self.query_one(GaugeColumn).show_answer(exchange)
             self.query_one(GaugeLine).show_answer(exchange)
-        loaded = self._engine.loaded
-        if loaded is not None:
+        self._show_context()
+
+    def _show_context(self) -> None:
+        if (loaded := self._engine.loaded) is not None:
             self.query_one(StatusLine).show_context(self.chat.context_tokens, loaded.context_window)
 
     @on(Prompt.Sent)
@@ -190,8 +193,7 @@ class ConsoleScreen(Screen[None]):
         """Forget the chat: the model starts from nothing."""
         self.chat.clear()
         await self.query_one(Transcript).clear()
-        loaded = self._engine.loaded
-        self.query_one(StatusLine).show_context(None, loaded.context_window if loaded else None)
+        self._show_context()
 
     def action_page(self, direction: int) -> None:
         self.query_one(Transcript).page(direction)
