@@ -237,6 +237,8 @@ def test_pynvml_beside_nvidia_ml_py(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(tmp_path)
     installed(tmp_path, "pynvml", "13.0.1", "pynvml_utils/__init__.py")  # later ones leave the module alone
     assert machine.nvml_package().ok is True
+    (tmp_path / "pynvml").mkdir()
+    (tmp_path / "pynvml" / "__init__.py").touch()  # from Python 3.12 on, files that are not there are not listed
     (tmp_path / "pynvml-13.0.1.dist-info" / "RECORD").write_text("pynvml/__init__.py,,\n")
     check = machine.nvml_package()
     assert check.ok is False
