@@ -27,6 +27,7 @@ from phitui.ipc.messages import Failure
 from phitui.jobs.start import engine_log, start_engine
 from phitui.store.defects import describe_defect
 from phitui.text import sanitize
+from phitui.tui.hangup import leave_within_limit, watch_terminal
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.themes import load_all, load_theme
 
@@ -65,8 +66,10 @@ class PhituiApp(App[None]):
     def on_mount(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-            self._loop.add_signal_handler(number, partial(self._on_signal, number))
+        if not self.is_headless:  # where there is no terminal, signals are for whoever runs us
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, self._on_signal)
+            watch_terminal(partial(self._leave_from_outside, signal.SIGHUP))
         self._resume_only_if_suspended()
         self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
 
@@ -139,9 +142,16 @@ class PhituiApp(App[None]):
         error = self._exception or RuntimeError("unknown")
         self.panic(f"phitui: {sanitize(describe_defect(error, logs_dir()))}")
 
-    def _on_signal(self, number: signal.Signals) -> None:
-        """The terminal was closed or somebody wants us gone: end as by the key, with the status a shell expects."""
-        self.exit(return_code=128 + number)
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Somebody wants us gone. Not a handler of the loop's, which does not run while the loop is blocked."""
+        del frame
+        leave_within_limit(128 + number)
+        self._leave_from_outside(number)
+
+    def _leave_from_outside(self, number: int) -> None:
+        """End as by the key, with the status a shell expects. From any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(partial(self.exit, return_code=128 + number))
 
     async def on_unmount(self) -> None:
         self._sampler.stop()

@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from terminal import command, environment, wait_until
+from terminal import Console, command, environment, wait_until
 
 pytestmark = pytest.mark.terminal
 
@@ -113,6 +113,18 @@ def test_every_way_out_leaves_nothing_behind(open_console, way, busy):
     assert gone(family)
     if way != "hang up":
         assert console.terminal_restored()
+
+
+def test_a_terminal_that_vanishes_without_a_signal_ends_the_console(home, tmp_path):
+    """The console's parent ignores SIGHUP for it, as a wrapper may; nothing but the closed terminal tells."""
+    console = Console(["env", "--ignore-signal=HUP", *command()], environment(home), cwd=home)
+    console.wait_for("is ready on")
+    console.send(STORY + ENTER)
+    console.wait_for(r"answering · \d+ tokens")
+    family = console.family()
+    console.hang_up()
+    assert gone(family)
+    console.process.wait(10)
 
 
 def test_a_console_that_is_killed_takes_its_worker_along(open_console):
