@@ -6,7 +6,7 @@ memory are keyed "vram.total_bytes" and so on. A figure that is not known is nev
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -46,6 +46,45 @@ class Memory(msgspec.Struct, frozen=True):
     free_bytes: int | None = None
 
 
+class Bandwidth(msgspec.Struct, frozen=True):
+    """Traffic of the device's own memory, in GB/s (10⁹ bytes).
+
+    `source` says what `value_gb_s` is: "measured" (the driver's counters), "modelled" (the bytes a decode step moves,
+    times the steps per second), "busy" (the share of time the memory was busy, times the peak: an upper bound).
+    """
+
+    value_gb_s: float | None = None
+    peak_gb_s: float | None = None
+    source: Literal["measured", "modelled", "busy"] | None = None
+
+
+class Link(msgspec.Struct, frozen=True):
+    """The card's PCIe link: generation and lanes now and at most, and what goes over it, in GB/s."""
+
+    generation: int | None = None
+    generation_max: int | None = None
+    width: int | None = None
+    width_max: int | None = None
+    tx_gb_s: float | None = None
+    rx_gb_s: float | None = None
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process on a device. `kind`: "C" computes, "G" draws, "C+G" both. `used_bytes` is its share of the device's
+    memory. Name, user and command are the operating system's; None where it does not know the process."""
+
+    pid: int
+    kind: str
+    used_bytes: int | None = None
+    util_pct: float | None = None
+    name: str | None = None
+    user: str | None = None
+    command: str | None = None
+    cpu_pct: float | None = None
+    rss_bytes: int | None = None
+    started: float | None = None
+
+
 class Device(msgspec.Struct, frozen=True):
     """One device that computes: kind "gpu", or "cpu" where there is no GPU.
 
@@ -53,6 +92,11 @@ class Device(msgspec.Struct, frozen=True):
     - `memory_busy_pct`: share of the *time* in which device memory was read or written. Not bandwidth.
     - `power_w`: what the board draws (a 1 s average on Ampere and later); `power_limit_w`: the enforced cap.
     - `throttle_reasons`: why the clocks are what they are, in the driver's names ("SW_POWER_CAP", …).
+    - `bandwidth`: of the device's memory; the driver measures it on Hopper and later only.
+    - `sm_active_pct`, `tensor_active_pct`: share of the multiprocessors (of the tensor pipes) at work, measured.
+    - `energy_j`: what the board has drawn since the driver was loaded. `power_instant_w`: not averaged.
+    - `mig`: the name of the slice ("1g.10gb") where the device is a part of card `index`.
+    - `processes`: None where the driver does not list them.
     """
 
     kind: str
@@ -69,6 +113,18 @@ class Device(msgspec.Struct, frozen=True):
     mem_clock_mhz: int | None = None
     fan_pct: float | None = None
     throttle_reasons: list[str] | None = None
+    bandwidth: Bandwidth = Bandwidth()
+    sm_active_pct: float | None = None
+    tensor_active_pct: float | None = None
+    power_instant_w: float | None = None
+    energy_j: float | None = None
+    memory_temperature_c: float | None = None
+    sm_clock_max_mhz: int | None = None
+    mem_clock_max_mhz: int | None = None
+    bus_width_bits: int | None = None
+    link: Link = Link()
+    mig: str = ""
+    processes: list[Process] | None = None
     unavailable: dict[str, str] = {}
 
     def without_figures(self, reason: str) -> Device:
