@@ -1,0 +1,135 @@
+"""Paints rows of cells, and of a new picture only the cells that are different."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from phitui.tui.monitor.cells import PLAIN, ROLES, Row
+from phitui.tui.monitor.graph import SHADES
+
+# Cells between two changes that are cheaper to write again than to jump over.
+_GAP = 4
+_TO_ASCII = str.maketrans({"–": "-", "…": "~", "━": "=", "╸": "-", "─": "-", "│": "|", "·": "|", "°": " ", "×": "x",
+                           "≤": "<", "↑": "^", "↓": "v", "●": "*", "▶": ">", "φ": " ", "▲": "^", "▼": "v", "⏸": "="})  # fmt: skip
+
+
+class Canvas(Widget):
+    """A picture of rows; `show` takes the next one."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"canvas--{role}" for role in (*ROLES, "low", "high")}
+    DEFAULT_CSS = """
+    Canvas {
+        width: 1fr;
+        height: 1fr;
+        .canvas--plain { color: $foreground; }
+        .canvas--muted { color: $text-muted; }
+        .canvas--value { color: $foreground; text-style: bold; }
+        .canvas--title { color: $primary; text-style: bold; }
+        .canvas--accent { color: $accent; }
+        .canvas--ok { color: $gauge-ok; }
+        .canvas--warn { color: $gauge-warn; }
+        .canvas--bad { color: $gauge-bad; }
+        .canvas--track { color: $gauge-track; }
+        .canvas--reserve { color: $gauge-others; }
+        .canvas--marked { color: $background; background: $primary; }
+        .canvas--head { color: $foreground; background: $panel; }
+        .canvas--key { color: $accent; background: $panel; text-style: bold; }
+        .canvas--low { color: $secondary; }
+        .canvas--high { color: $primary; }
+    }
+    """
+
+    def __init__(self, ascii_only: bool = False) -> None:
+        super().__init__()
+        self._ascii = ascii_only
+        self._rows: list[Row] = []
+        self._styles: dict[str, Style] = {}
+
+    def show(self, rows: list[Row]) -> None:
+        """The next picture. What is the same as before is not painted."""
+        if self._ascii:
+            rows = [[(_plain_ascii(text), role) for text, role in row] for row in rows]
+        before, self._rows = self._rows, rows
+        if len(before) != len(rows):
+            self.refresh()
+            return
+        regions = [
+            Region(start, y, end - start, 1)
+            for y, (old, new) in enumerate(zip(before, rows, strict=True))
+            if old != new
+            for start, end in changed(old, new)
+        ]
+        if regions:
+            self.refresh(*regions)
+
+    def text(self) -> str:
+        """The picture without colours."""
+        return "\n".join("".join(text for text, _ in row).rstrip() for row in self._rows)
+
+    def render_line(self, y: int) -> Strip:
+        if y >= len(self._rows):
+            return Strip.blank(self.size.width, self._style(PLAIN))
+        segments = [Segment(text, self._style(role)) for text, role in self._rows[y]]
+        return Strip(segments).adjust_cell_length(self.size.width, self._style(PLAIN))
+
+    def notify_style_update(self) -> None:
+        """The theme has changed."""
+        super().notify_style_update()
+        self._styles.clear()
+
+    def _style(self, role: str) -> Style:
+        style = self._styles.get(role)
+        if style is None:
+            style = self._styles[role] = self._shade(role) or self.get_component_rich_style(f"canvas--{role}")
+        return style
+
+    def _shade(self, role: str) -> Style | None:
+        """The colour of a graph's row: between that of low values and that of high ones."""
+        if not role.startswith("graph"):
+            return None
+        low = self.get_component_styles("canvas--low")
+        high = self.get_component_styles("canvas--high")
+        share = int(role[5:]) / (SHADES - 1)
+        if low.color.ansi is not None or high.color.ansi is not None:  # the terminal's own colours cannot be mixed
+            return self.get_component_rich_style("canvas--low" if share < 0.5 else "canvas--high")
+        ground: Style = self.get_component_rich_style("canvas--low")
+        mixed: Color = low.color.blend(high.color, share)
+        return ground + Style(color=mixed.rich_color)
+
+
+def changed(old: Row, new: Row) -> list[tuple[int, int]]:
+    """The cells in which two rows differ, as start and end; changes that lie close together are one."""
+    before, after = _flat(old), _flat(new)
+    if before is None or after is None or len(before) != len(after):
+        return [(0, 10_000)]  # characters of two cells, or of none: the whole row
+    spans: list[tuple[int, int]] = []
+    for x, (one, other) in enumerate(zip(before, after, strict=True)):
+        if one != other:
+            if spans and x - spans[-1][1] <= _GAP:
+                spans[-1] = (spans[-1][0], x + 1)
+            else:
+                spans.append((x, x + 1))
+    return spans
+
+
+def _flat(row: Row) -> list[tuple[str, str]] | None:
+    cells: list[tuple[str, str]] = []
+    for text, role in row:
+        if not text.isascii() and cell_len(text) != len(text):
+            return None
+        cells += [(character, role) for character in text]
+    return cells
+
+
+def _plain_ascii(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.translate(_TO_ASCII).encode("ascii", "replace").decode().ljust(cell_len(text))

@@ -1,0 +1,97 @@
+"""A figure's history as an area of braille dots, or of ASCII.
+
+Time runs to the right. The graph does not move at each reading, which would cost a repaint of it all: it fills, and
+when it is full it moves on by a third of its width.
+"""
+
+from __future__ import annotations
+
+import math
+
+from phitui.hardware.history import History
+from phitui.tui.monitor.cells import PLAIN, Row, Span
+
+SHADES = 8
+_ROWS_OF_DOTS = 4
+# Dots of the left and the right column from the bottom up (Unicode, Braille Patterns).
+_LEFT = (0, 0x40, 0x44, 0x46, 0x47)
+_RIGHT = (0, 0x80, 0xA0, 0xB0, 0xB8)
+_BRAILLE = [[chr(0x2800 + left + right) if left + right else " " for right in _RIGHT] for left in _LEFT]
+_ASCII = " .:|#"
+
+
+class Graph:
+    """One figure of one device. Keeps what it has worked out, so that a reading costs one column."""
+
+    def __init__(self, key: str, metric: str) -> None:
+        self._key = key
+        self._metric = metric
+        self._means: dict[int, float] = {}
+        self._period = 0.0
+        self._seen = -math.inf
+
+    def rows(
+        self, history: History, size: tuple[int, int], seconds: float, full_scale: float | None, ascii_only: bool
+    ) -> list[Span]:
+        """`size` is width and height in cells; `seconds` is what one column of dots stands for.
+
+        Without a `full_scale` the largest value that is shown is full scale. One span for each row from the top.
+        """
+        width, height = size
+        columns = width if ascii_only else 2 * width
+        newest = history.newest
+        if newest is None:
+            return [(" " * width, PLAIN)] * height
+        first = page_start(math.floor(newest / seconds), columns)
+        self._update(history, first, seconds, newest)
+        values = [self._means.get(number) for number in range(first, first + columns)]
+        scale = full_scale or max((value for value in values if value is not None), default=0.0)
+        levels = [_level(value, scale, height * _ROWS_OF_DOTS) for value in values]
+        return [_row(levels, height - 1 - row, height, ascii_only) for row in range(height)]
+
+    def _update(self, history: History, first: int, seconds: float, newest: float) -> None:
+        """Work out the periods that are new since the last time, all of them after a change of scale or a seek."""
+        oldest = min(self._means, default=first)
+        if seconds != self._period or newest < self._seen or first < oldest:
+            self._means.clear()
+            since = first
+        else:
+            since = max(first, math.floor(self._seen / seconds))
+            for number in [number for number in self._means if number < first]:
+                del self._means[number]
+        self._means.update(history.means(self._key, self._metric, since, seconds))
+        self._period, self._seen = seconds, newest
+
+
+def page_start(newest: int, columns: int) -> int:
+    """The first period on a page of `columns` that `newest` is on: it moves by a third of the page at a time."""
+    step = max(columns // 3, 1)
+    return (newest // step + 1) * step - columns
+
+
+def _level(value: float | None, scale: float, dots: int) -> int:
+    """Dots of a column; a value that is known has one at least, so that 0 is not taken for missing."""
+    if value is None or not math.isfinite(value):
+        return 0
+    share = value / scale if scale > 0 else 0.0
+    return min(max(round(min(share, 1.0) * dots), 1), dots)
+
+
+def _row(levels: list[int], from_bottom: int, height: int, ascii_only: bool) -> Span:
+    base = from_bottom * _ROWS_OF_DOTS
+    here = [min(max(level - base, 0), _ROWS_OF_DOTS) for level in levels]
+    role = f"graph{from_bottom * (SHADES - 1) // max(height - 1, 1)}"
+    if ascii_only:
+        return "".join([_ASCII[level] for level in here]), role
+    return "".join([_BRAILLE[left][right] for left, right in zip(here[::2], here[1::2], strict=True)]), role
+
+
+def join(rows: list[list[Span]], gap: Span) -> list[Row]:
+    """Graphs of the same height side by side, with `gap` between them."""
+    out: list[Row] = []
+    for spans in zip(*rows, strict=True):
+        row: Row = []
+        for span in spans:
+            row += [gap, span] if row else [span]
+        out.append(row)
+    return out
