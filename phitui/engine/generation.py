@@ -27,9 +27,7 @@ class Answer:
     """The answer to one request while it is being made. `cancelled` may be set from another thread; `queued` tells how
     many requests wait behind it."""
 
-    def __init__(
-        self, model: Model, request: Generate, send: Callable[[Any], None], queued: Callable[[], int]
-    ) -> None:
+    def __init__(self, model: Model, request: Generate, send: Callable[[Any], None], queued: Callable[[], int]) -> None:
         self._model = model
         self._queued = queued
         self._request = request
