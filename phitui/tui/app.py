@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 from collections.abc import Iterable
 
 from textual.app import SystemCommand
@@ -19,7 +20,9 @@ from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
+from phitui.tui.monitor import wants_ascii
 from phitui.tui.screens.console import ConsoleScreen
+from phitui.tui.screens.monitor import MonitorScreen
 
 # Imported after the first frame, because an answer needs it and it costs tens of ms.
 _LATER = "textual.widgets.markdown"
@@ -34,6 +37,10 @@ class PhituiApp(BaseApp):
         self.engine = EngineClient(engine_log(), self._on_event, config.engine.restart_limit)
         self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread)
         self.console_screen = ConsoleScreen(config, self.engine)
+        self._history = History()
+        self.monitor = MonitorScreen(
+            self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
+        )
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -61,8 +68,15 @@ class PhituiApp(BaseApp):
             self._loop.call_soon_threadsafe(self._show_snapshot, snapshot)
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
+        self._history.add(snapshot)
         if self.console_screen.is_mounted and not self._leaving:
             self.console_screen.show_snapshot(snapshot)
+            self.monitor.show_snapshot(snapshot)
+
+    def action_monitor(self) -> None:
+        """Open the monitor over the console."""
+        if self.screen is self.console_screen:
+            self.push_screen(self.monitor)
 
     async def on_unmount(self) -> None:
         self._sampler.stop()
@@ -72,6 +86,10 @@ class PhituiApp(BaseApp):
         await self.engine.stop()
 
     def system_commands(self) -> Iterable[SystemCommand]:
+        if self.screen_stack and self.screen_stack[-1] is self.monitor:
+            yield from self.monitor.system_commands()
+            return
+        yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
         yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park

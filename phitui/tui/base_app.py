@@ -47,6 +47,9 @@ class BaseApp(App[None]):
         self.register_theme(theme)
         self.theme = theme.name
 
+    def prepare(self) -> None:
+        """Called before the first frame is painted."""
+
     async def begin(self) -> None:
         """The first frame is there: start what it did not need."""
 
@@ -62,6 +65,7 @@ class BaseApp(App[None]):
                 signal.signal(number, self._on_signal)
             watch_terminal(partial(self._leave_from_outside, signal.SIGHUP))
         self._resume_only_if_suspended()
+        self.prepare()
         self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
 
     def _resume_only_if_suspended(self) -> None:

@@ -8,6 +8,7 @@ different from the cells written before.
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.color import ColorSystem
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 
 class Look(NamedTuple):
-    """A style as a terminal takes it (ECMA-48, SGR): attributes, foreground and background."""
+    """A style as a terminal takes it (ECMA-48, SGR). The order is that of writing: what costs most to change first."""
 
     attributes: str = ""
-    foreground: str = ""
     background: str = ""
+    foreground: str = ""
+    link: str = ""
 
 
 PLAIN = Look()
@@ -43,29 +45,32 @@ class ThriftyUpdate(CompositorUpdate):
         yield from self._update.__rich_console__(console, options)
 
     def render_segments(self, console: Console) -> str:
-        """The terminal sequences. They begin and end in the plain style."""
+        """The terminal sequences. They begin and end in the plain style.
+
+        Where each piece stands is known, so they can be written in any order: those of one style together.
+        """
         out: list[str] = []
         look, row, column = PLAIN, -1, -1
-        for x, y, segments in self._pieces():
-            out.append(_move(row, column, x, y))
-            row, column = y, x
-            for segment in segments:
-                wanted = _look(segment.style, console.color_system) if segment.style else PLAIN
-                if wanted is None:  # a link: its own sequences stand around the text
-                    out += [_change(look, PLAIN), segment.style.render(segment.text)] if segment.style else []
-                    look = PLAIN
-                else:
-                    out += [_change(look, wanted), segment.text]
-                    look = wanted
-                column += segment.cell_length
+        for wanted, y, x, segment in sorted(self._pieces(console.color_system), key=itemgetter(0, 1, 2)):
+            out += [_move(row, column, x, y), _change(look, wanted)]
+            if wanted.link and segment.style:
+                out.append(segment.style.render(segment.text))  # with its own sequences around the text
+                look = PLAIN
+            else:
+                out.append(segment.text)
+                look = wanted
+            row, column = y, x + segment.cell_length
         return "".join([*out, _change(look, PLAIN)])
 
-    def _pieces(self) -> Iterator[tuple[int, int, list[Segment]]]:
+    def _pieces(self, colors: str | None) -> Iterator[tuple[Look, int, int, Segment]]:
         update = self._update
         for y, x1, x2 in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < x2 and end > x1:
-                    yield max(x, x1), y, list(strip.crop(max(x1 - x, 0), min(x2, end) - x))
+                    column = max(x, x1)
+                    for segment in strip.crop(column - x, min(x2, end) - x):
+                        yield _look(segment.style, colors) if segment.style else PLAIN, y, column, segment
+                        column += segment.cell_length
 
 
 def _move(row: int, column: int, x: int, y: int) -> str:
@@ -80,8 +85,8 @@ def _change(old: Look, new: Look) -> str:
     """From one look to the other: only what differs, unless something has to be switched off."""
     if old == new:
         return ""
-    if new == PLAIN:
-        return "\x1b[0m"
+    if new == PLAIN or new.link:
+        return "\x1b[0m" if old != PLAIN else ""
     ends = old.attributes != new.attributes or (old.foreground and not new.foreground)
     if ends or (old.background and not new.background):
         codes = ["0" if old != PLAIN else "", *new]
@@ -91,14 +96,14 @@ def _change(old: Look, new: Look) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _look(style: Style, colors: str | None) -> Look | None:
-    """The parts of `style`; None for what is more than a look."""
+def _look(style: Style, colors: str | None) -> Look:
+    """The parts of `style`; those of a link are left to Rich."""
     if style.link:
-        return None
+        return Look(link=style.link)
     system = _SYSTEMS.get(colors or "", ColorSystem.TRUECOLOR)
     foreground = style.color.downgrade(system).get_ansi_codes(foreground=True) if style.color else ()
     background = style.bgcolor.downgrade(system).get_ansi_codes(foreground=False) if style.bgcolor else ()
     whole = style.render("x", color_system=system)
     codes = whole[2 : whole.index("m")].split(";") if whole.startswith("\x1b[") else []
     attributes = codes[: len(codes) - len(foreground) - len(background)]
-    return Look(";".join(attributes), ";".join(foreground), ";".join(background))
+    return Look(";".join(attributes), ";".join(background), ";".join(foreground))

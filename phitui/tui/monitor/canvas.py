@@ -17,8 +17,7 @@ from phitui.tui.monitor.graph import SHADES
 
 # Cells between two changes that are cheaper to write again than to jump over.
 _GAP = 4
-_TO_ASCII = str.maketrans({"–": "-", "…": "~", "━": "=", "╸": "-", "─": "-", "│": "|", "·": "|", "°": " ", "×": "x",
-                           "≤": "<", "↑": "^", "↓": "v", "●": "*", "▶": ">", "φ": " ", "▲": "^", "▼": "v", "⏸": "="})  # fmt: skip
+_TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−←→", "-~=--|| x<^v*> ^v=-<>")
 
 
 class Canvas(Widget):
@@ -31,7 +30,7 @@ class Canvas(Widget):
         height: 1fr;
         .canvas--plain { color: $foreground; }
         .canvas--muted { color: $text-muted; }
-        .canvas--value { color: $foreground; text-style: bold; }
+        .canvas--value { color: $foreground; }
         .canvas--title { color: $primary; text-style: bold; }
         .canvas--accent { color: $accent; }
         .canvas--ok { color: $gauge-ok; }

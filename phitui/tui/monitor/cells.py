@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from phitui.text import one_line
 from phitui.tui.display import displayable
 
-# Roles; `canvas` has a colour for each, besides "graph0" to "graph7".
+# Roles; `canvas` has a colour for each, besides "graph0" to "graph4".
 PLAIN, MUTED, VALUE, TITLE, ACCENT = "plain", "muted", "value", "title", "accent"
 OK, WARN, BAD, TRACK, RESERVE, MARKED, HEAD, KEY = "ok", "warn", "bad", "track", "reserve", "marked", "head", "key"
 ROLES = (PLAIN, MUTED, VALUE, TITLE, ACCENT, OK, WARN, BAD, TRACK, RESERVE, MARKED, HEAD, KEY)

@@ -11,7 +11,7 @@ import math
 from phitui.hardware.history import History
 from phitui.tui.monitor.cells import PLAIN, Row, Span
 
-SHADES = 8
+SHADES = 5
 _ROWS_OF_DOTS = 4
 # Dots of the left and the right column from the bottom up (Unicode, Braille Patterns).
 _LEFT = (0, 0x40, 0x44, 0x46, 0x47)

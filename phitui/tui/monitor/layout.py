@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 _BLOCK = 3  # title, figures, bars
 _FEWEST_GRAPH_ROWS = 2
-_MOST_GRAPH_ROWS = 10
+_READABLE_GRAPH_ROWS = 4
+_MOST_GRAPH_ROWS = 12
 _FEWEST_PROCESS_ROWS = 4  # title, heads, two processes
 _FEWEST_HINT_ROWS = 2
 _MOST_HINT_ROWS = 6
@@ -23,8 +24,9 @@ class Plan(NamedTuple):
     hint_rows: int
 
 
-def plan(width: int, height: int, devices: int, processes: int) -> Plan:
-    """Divide `height` rows, those of the head and the keys taken off, among `devices` and the rest.
+def plan(width: int, height: int, devices: int, processes: int, hints: int) -> Plan:
+    """Divide `height` rows, those of the head and the keys taken off, among `devices` and the rest; `processes` and `hints` say how
+    many rows of them there are.
 
     All devices are shown in full where they fit with small graphs; else each has a row, and the selected one is shown
     in full below where that fits.
@@ -33,22 +35,24 @@ def plan(width: int, height: int, devices: int, processes: int) -> Plan:
     smallest = _BLOCK + _FEWEST_GRAPH_ROWS + facts
     spare = height - _FEWEST_PROCESS_ROWS - _FEWEST_HINT_ROWS
     if devices * smallest <= spare:
-        return _share(height, devices, 0, facts, processes)
+        return _share(height, devices, 0, facts, (processes, hints))
     compact = min(devices, max(spare - smallest, 0)) if spare - smallest >= 2 else max(spare, 1)
     full = 1 if spare - compact >= smallest else 0
-    return _share(height - compact, full, compact, facts, processes)
+    return _share(height - compact, full, compact, facts, (processes, hints))
 
 
-def _share(height: int, full: int, compact: int, facts: int, processes: int) -> Plan:
+def _share(height: int, full: int, compact: int, facts: int, wanted: tuple[int, int]) -> Plan:
     """Give graphs what makes them readable, then processes and hints what they need, then graphs the rest."""
     graph = _FEWEST_GRAPH_ROWS if full else 0
-    hints, table = _FEWEST_HINT_ROWS, _FEWEST_PROCESS_ROWS
-    spare = height - full * (_BLOCK + graph + facts) - hints - table
-    for wanted, ceiling in ((4, 6), (_MOST_GRAPH_ROWS, _MOST_HINT_ROWS)):
-        more = min(spare // full, wanted - graph) if full else 0
-        graph, spare = graph + max(more, 0), spare - full * max(more, 0)
-        more = max(min(spare, 2 + processes - table), 0)
+    table, hints = _FEWEST_PROCESS_ROWS, _FEWEST_HINT_ROWS
+    most_table, most_hints = 2 + wanted[0], min(1 + wanted[1], _MOST_HINT_ROWS)
+    spare = max(height - full * (_BLOCK + graph + facts) - hints - table, 0)
+    for most in (_READABLE_GRAPH_ROWS, _MOST_GRAPH_ROWS):
+        if full:
+            more = min(spare // full, most - graph)
+            graph, spare = graph + more, spare - full * more
+        more = max(min(spare, most_table - table), 0)
         table, spare = table + more, spare - more
-        more = max(min(spare, ceiling - hints), 0)
+        more = max(min(spare, most_hints - hints), 0)
         hints, spare = hints + more, spare - more
-    return Plan(full, compact, graph, facts, max(table + spare, 0), max(hints, 0))
+    return Plan(full, compact, graph, facts, table + spare, hints)

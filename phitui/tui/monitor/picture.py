@@ -10,7 +10,7 @@ from phitui.hardware.snapshot import Device, Host, Snapshot
 from phitui.tui.monitor import device_block
 from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
 from phitui.tui.monitor.device_block import DeviceBlock
-from phitui.tui.monitor.hints_pane import hint_rows
+from phitui.tui.monitor.hints_pane import device_hints, hint_rows
 from phitui.tui.monitor.layout import Plan, plan
 from phitui.tui.monitor.process_table import ProcessTable
 
@@ -21,11 +21,11 @@ SCALES = (2.0, 5.0, 10.0, 1.0)
 
 @dataclass
 class Picture:
-    """What is shown and how. `about` is the machine and its driver in words, `note` what is told beside the clock."""
+    """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock."""
 
     history: History
+    place: str
     ascii_only: bool = False
-    about: str = ""
     note: str = ""
     snapshot: Snapshot | None = None
     table: ProcessTable = field(default_factory=ProcessTable)
@@ -60,7 +60,11 @@ class Picture:
         self.table.take(devices, snapshot.time)
         rows = _machine(snapshot, width)
         processes = sum(len(device.processes or ()) for device in devices)
-        parts = plan(width, height - len(rows), len(devices), processes)
+        said = device_hints(snapshot)
+        below = len(said)
+        if self.show_reasons and devices:
+            below = len(set(devices[self.selected].unavailable.values()))
+        parts = plan(width, height - len(rows), len(devices), processes, below)
         rows += self._devices(snapshot, parts, width)
         rows += self.table.rows(devices, (width, parts.process_rows), active=True)
         if self.show_reasons and devices:
@@ -69,7 +73,7 @@ class Picture:
             rows += device_block.reasons(device, max(parts.hint_rows - 1, 0), width)
         else:
             rows.append(_rule("Hints", width))
-            rows += hint_rows(snapshot, max(parts.hint_rows - 1, 0), width)
+            rows += hint_rows(said, len(devices) > 1, max(parts.hint_rows - 1, 0), width)
         return rows
 
     def _devices(self, snapshot: Snapshot, parts: Plan, width: int) -> list[Row]:
@@ -106,7 +110,12 @@ class Picture:
     def _head(self, snapshot: Snapshot | None, width: int) -> Row:
         clock = time.strftime("%H:%M:%S", time.localtime(snapshot.time)) if snapshot else ""
         note = [(f"{name(self.note, max(width // 2, 10))}  ", KEY)] if self.note else []
-        left = [(" φ ", KEY), (name(self.about, max(width - 14, 10)), HEAD)]
+        about = [self.place]
+        if snapshot and snapshot.driver:
+            about.append(f"NVIDIA driver {snapshot.driver}")
+        if snapshot and snapshot.cuda:
+            about.append(f"CUDA {snapshot.cuda}")
+        left = [(" φ ", KEY), (name(" · ".join(about), max(width - 14, 10)), HEAD)]
         return apart([*left, (" " * width, HEAD)], [(" ", HEAD), *note, (f"{clock} ", HEAD)], width)
 
 
@@ -140,5 +149,3 @@ def _keys(keys: list[tuple[str, str]], width: int) -> Row:
             break
         row += pair
     return fit(row, width, HEAD)
-
-
