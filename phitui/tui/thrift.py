@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.segment import Segment
     from rich.style import Style
+    from textual.strip import Strip
 
 
 class Look(NamedTuple):
@@ -67,10 +68,24 @@ class ThriftyUpdate(CompositorUpdate):
         for y, x1, x2 in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < x2 and end > x1:
-                    column = max(x, x1)
-                    for segment in strip.crop(column - x, min(x2, end) - x):
+                    for column, segment in _within(strip, x, x1, min(x2, end)):
                         yield _look(segment.style, colors) if segment.style else PLAIN, y, column, segment
-                        column += segment.cell_length
+
+
+def _within(strip: Strip, x: int, start: int, end: int) -> Iterator[tuple[int, Segment]]:
+    """The segments of a strip that begins at `x`, as far as they lie from `start` to before `end`."""
+    for segment in strip:
+        size = segment.cell_length
+        if x >= end:
+            return
+        if x + size > start:
+            at, piece = x, segment
+            if x < start:
+                at, piece = start, segment.split_cells(start - x)[1]
+            if x + size > end:
+                piece = piece.split_cells(end - at)[0]
+            yield at, piece
+        x += size
 
 
 def _move(row: int, column: int, x: int, y: int) -> str:

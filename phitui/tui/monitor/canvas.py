@@ -17,6 +17,7 @@ from phitui.tui.monitor.graph import SHADES
 
 # Cells between two changes that are cheaper to write again than to jump over.
 _GAP = 4
+_TO_THE_END = 10_000
 _TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−←→", "-~=--|| x<^v*> ^v=-<>")
 
 
@@ -106,26 +107,32 @@ class Canvas(Widget):
 
 def changed(old: Row, new: Row) -> list[tuple[int, int]]:
     """The cells in which two rows differ, as start and end; changes that lie close together are one."""
-    before, after = _flat(old), _flat(new)
-    if before is None or after is None or len(before) != len(after):
-        return [(0, 10_000)]  # characters of two cells, or of none: the whole row
+    if not all(_single(text) for row in (old, new) for text, _ in row):
+        return [(0, _TO_THE_END)]  # characters of two cells, or of none: places cannot be counted
+    if [len(text) for text, _ in old] != [len(text) for text, _ in new]:  # as where a bar has grown: cell by cell
+        old, new = _by_cell(old), _by_cell(new)
     spans: list[tuple[int, int]] = []
-    for x, (one, other) in enumerate(zip(before, after, strict=True)):
-        if one != other:
-            if spans and x - spans[-1][1] <= _GAP:
-                spans[-1] = (spans[-1][0], x + 1)
-            else:
-                spans.append((x, x + 1))
+    x = 0
+    for (before, old_role), (after, role) in zip(old, new, strict=False):
+        if before != after or old_role != role:
+            for at, (one, other) in enumerate(zip(before, after, strict=True), x):
+                if one == other and old_role == role:
+                    continue
+                if spans and at - spans[-1][1] <= _GAP:
+                    spans[-1] = (spans[-1][0], at + 1)
+                else:
+                    spans.append((at, at + 1))
+        x += len(after)
     return spans
 
 
-def _flat(row: Row) -> list[tuple[str, str]] | None:
-    cells: list[tuple[str, str]] = []
-    for text, role in row:
-        if not text.isascii() and cell_len(text) != len(text):
-            return None
-        cells += [(character, role) for character in text]
-    return cells
+def _by_cell(row: Row) -> Row:
+    return [(character, role) for text, role in row for character in text]
+
+
+def _single(text: str) -> bool:
+    """Whether each character takes one cell."""
+    return text.isascii() or cell_len(text) == len(text)
 
 
 def _plain_ascii(text: str) -> str:

@@ -21,7 +21,7 @@ _ASCII = " .:|#"
 
 
 class Graph:
-    """One figure of one device. Keeps what it has worked out, so that a reading costs one column."""
+    """One figure of one device. Keeps what it has drawn, so that a reading costs one column."""
 
     def __init__(self, key: str, metric: str) -> None:
         self._key = key
@@ -29,6 +29,10 @@ class Graph:
         self._means: dict[int, float] = {}
         self._period = 0.0
         self._seen = -math.inf
+        self._first = 0
+        self._form: tuple[object, ...] = ()
+        self._levels: list[int] = []
+        self._rows: list[str] = []
 
     def rows(
         self, history: History, size: tuple[int, int], seconds: float, full_scale: float | None, ascii_only: bool
@@ -38,21 +42,30 @@ class Graph:
         Without a `full_scale` the largest value that is shown is full scale. One span for each row from the top.
         """
         width, height = size
-        columns = width if ascii_only else 2 * width
         newest = history.newest
         if newest is None:
             return [(" " * width, PLAIN)] * height
-        first = page_start(math.floor(newest / seconds), columns)
-        self._update(history, first, seconds, newest)
-        values = [self._means.get(number) for number in range(first, first + columns)]
-        scale = full_scale or max((value for value in values if value is not None), default=0.0)
-        levels = [_level(value, scale, height * _ROWS_OF_DOTS) for value in values]
-        return [_row(levels, height - 1 - row, height, ascii_only) for row in range(height)]
+        across = 1 if ascii_only else 2
+        first = page_start(math.floor(newest / seconds), width * across)
+        since = self._update(history, first, seconds, newest)
+        scale = full_scale or max(self._means.values(), default=0.0)
+        form = (size, first, seconds, scale, ascii_only)
+        if form != self._form:
+            self._form, since = form, first
+            self._levels = [0] * width * across
+            self._rows = [" " * width] * height
+        for number in range(since, min(math.floor(newest / seconds), first + len(self._levels) - 1) + 1):
+            self._levels[number - first] = _level(self._means.get(number), scale, height * _ROWS_OF_DOTS)
+        for cell in range((since - first) // across, width):
+            self._draw(cell, self._levels[cell * across : (cell + 1) * across], height)
+            if (cell + 1) * across + first > newest / seconds:
+                break  # time has not come further
+        return [(text, _shade(height - 1 - row, height)) for row, text in enumerate(self._rows)]
 
-    def _update(self, history: History, first: int, seconds: float, newest: float) -> None:
-        """Work out the periods that are new since the last time, all of them after a change of scale or a seek."""
-        oldest = min(self._means, default=first)
-        if seconds != self._period or newest < self._seen or first < oldest:
+    def _update(self, history: History, first: int, seconds: float, newest: float) -> int:
+        """Work out the periods that are new since the last time, all of them after a change of scale or a seek.
+        Returns the first of them."""
+        if seconds != self._period or newest < self._seen or first < self._first:
             self._means.clear()
             since = first
         else:
@@ -60,7 +73,18 @@ class Graph:
             for number in [number for number in self._means if number < first]:
                 del self._means[number]
         self._means.update(history.means(self._key, self._metric, since, seconds))
-        self._period, self._seen = seconds, newest
+        self._period, self._seen, self._first = seconds, newest, first
+        return since
+
+    def _draw(self, cell: int, levels: list[int], height: int) -> None:
+        """Put the glyphs of one column of cells into the rows, where they are other ones."""
+        for row in range(height):
+            base = (height - 1 - row) * _ROWS_OF_DOTS
+            dots = [min(max(level - base, 0), _ROWS_OF_DOTS) for level in levels]
+            glyph = _ASCII[dots[0]] if len(dots) == 1 else _BRAILLE[dots[0]][dots[1]]
+            text = self._rows[row]
+            if text[cell] != glyph:
+                self._rows[row] = text[:cell] + glyph + text[cell + 1 :]
 
 
 def page_start(newest: int, columns: int) -> int:
@@ -77,13 +101,8 @@ def _level(value: float | None, scale: float, dots: int) -> int:
     return min(max(round(min(share, 1.0) * dots), 1), dots)
 
 
-def _row(levels: list[int], from_bottom: int, height: int, ascii_only: bool) -> Span:
-    base = from_bottom * _ROWS_OF_DOTS
-    here = [min(max(level - base, 0), _ROWS_OF_DOTS) for level in levels]
-    role = f"graph{from_bottom * (SHADES - 1) // max(height - 1, 1)}"
-    if ascii_only:
-        return "".join([_ASCII[level] for level in here]), role
-    return "".join([_BRAILLE[left][right] for left, right in zip(here[::2], here[1::2], strict=True)]), role
+def _shade(from_bottom: int, height: int) -> str:
+    return f"graph{from_bottom * (SHADES - 1) // max(height - 1, 1)}"
 
 
 def join(rows: list[list[Span]], gap: Span) -> list[Row]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 _BLOCK = 3  # title, figures, bars
 _FEWEST_GRAPH_ROWS = 2
 _READABLE_GRAPH_ROWS = 4
-_MOST_GRAPH_ROWS = 12
+_MOST_GRAPH_ROWS = 8
 _FEWEST_PROCESS_ROWS = 4  # title, heads, two processes
 _FEWEST_HINT_ROWS = 2
 _MOST_HINT_ROWS = 6
@@ -25,8 +25,8 @@ class Plan(NamedTuple):
 
 
 def plan(width: int, height: int, devices: int, processes: int, hints: int) -> Plan:
-    """Divide `height` rows, those of the head and the keys taken off, among `devices` and the rest; `processes` and `hints` say how
-    many rows of them there are.
+    """Divide `height` rows, those of the head and the keys taken off, among `devices` and the rest; `processes` and
+    `hints` say how many rows of them there are.
 
     All devices are shown in full where they fit with small graphs; else each has a row, and the selected one is shown
     in full below where that fits.

@@ -16,7 +16,7 @@ from phitui.tui.monitor.process_table import ProcessTable
 
 GIB = 1024**3
 # Seconds that a column of dots stands for.
-SCALES = (2.0, 5.0, 10.0, 1.0)
+SCALES = (4.0, 10.0, 1.0, 2.0)
 
 
 @dataclass
