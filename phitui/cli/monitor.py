@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ _SHORTEST_S = 0.2
 _LONGEST_S = 3600.0
 # Shares and rates need a window: --once takes the second reading of two that lie so far apart.
 _ONCE_WINDOW_S = 0.3
+_STARTING_SWITCH_S = 0.001
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +132,9 @@ def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorde
             recorder.write(snapshot)
         feed.put(snapshot)
 
+    _import_sensors()
+    # Threads wait for one another at each file that an import opens, by default for 5 ms.
+    sys.setswitchinterval(_STARTING_SWITCH_S)
     sampler = Sampler(interval_s, take)
     sampler.start()  # it reads while the screen is imported
     try:
@@ -140,6 +146,13 @@ def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorde
         return run_monitor(app, config)
     finally:
         sampler.stop()
+
+
+def _import_sensors() -> None:
+    """What the sampler's threads would import, while nothing else runs. One that is damaged they will tell of."""
+    for name in ("phitui.hardware.cpu", "phitui.hardware.nvml", "psutil", "pynvml"):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def _replay(config: Config, args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterable
 from functools import partial
 from types import FrameType
@@ -25,6 +26,9 @@ from phitui.text import sanitize
 from phitui.tui.hangup import leave_within_limit, watch_terminal
 from phitui.tui.themes import load_all, load_theme
 from phitui.tui.thrift import ThriftyUpdate
+
+# Python's own default.
+_SWITCH_INTERVAL_S = 0.005
 
 
 class BaseApp(App[None]):
@@ -90,6 +94,7 @@ class BaseApp(App[None]):
 
     async def _start(self) -> None:
         gc.enable()  # off since the start: see phitui.__main__
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)  # shorter while imports and the sampler's threads met
         gc.freeze()  # what the imports made stays: no collection need look at it again
         early, self._early = self._early or [], None
         for event in early:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -22,7 +23,7 @@ _TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−
 
 
 class Canvas(Widget):
-    """A picture of rows; `show` takes the next one."""
+    """A picture of exactly as many rows as it is high, made by `draw(width, height)`; `show` makes the next one."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"canvas--{role}" for role in (*ROLES, "low", "high")}
     DEFAULT_CSS = """
@@ -47,34 +48,44 @@ class Canvas(Widget):
     }
     """
 
-    def __init__(self, ascii_only: bool = False) -> None:
+    def __init__(self, draw: Callable[[int, int], list[Row]], ascii_only: bool = False) -> None:
         super().__init__()
+        self._draw = draw
         self._ascii = ascii_only
         self._rows: list[Row] = []
+        self._drawn_for = Size(0, 0)
         self._styles: dict[str, Style] = {}
 
-    def show(self, rows: list[Row]) -> None:
+    def show(self) -> None:
         """The next picture. What is the same as before is not painted."""
-        if self._ascii:
-            rows = [[(_plain_ascii(text), role) for text, role in row] for row in rows]
-        before, self._rows = self._rows, rows
-        if len(before) != len(rows):
+        before, drawn_for = self._rows, self._drawn_for
+        self._update()
+        if drawn_for != self._drawn_for:
             self.refresh()
             return
         regions = [
             Region(start, y, end - start, 1)
-            for y, (old, new) in enumerate(zip(before, rows, strict=True))
+            for y, (old, new) in enumerate(zip(before, self._rows, strict=True))
             if old != new
             for start, end in changed(old, new)
         ]
         if regions:
             self.refresh(*regions)
 
+    def _update(self) -> None:
+        self._drawn_for = self.size
+        rows = self._draw(self.size.width, self.size.height)
+        if self._ascii:
+            rows = [[(_plain_ascii(text), role) for text, role in row] for row in rows]
+        self._rows = rows
+
     def text(self) -> str:
         """The picture without colours."""
         return "\n".join("".join(text for text, _ in row).rstrip() for row in self._rows)
 
     def render_line(self, y: int) -> Strip:
+        if self._drawn_for != self.size:  # the first frame, and each that a new size makes, are whole at once
+            self._update()
         if y >= len(self._rows):
             return Strip.blank(self.size.width, self._style(PLAIN))
         segments = [Segment(text, self._style(role)) for text, role in self._rows[y]]

@@ -19,6 +19,7 @@ from phitui.hardware.history import History
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.display import displayable
 from phitui.tui.monitor.canvas import Canvas
+from phitui.tui.monitor.cells import Row
 from phitui.tui.monitor.picture import Picture
 from phitui.tui.monitor.process_table import COLUMNS
 
@@ -58,7 +59,7 @@ class MonitorScreen(Screen[None]):
         super().__init__()
         self.picture = Picture(history, place, ascii_only)
         self._readonly = readonly
-        self._canvas = Canvas(ascii_only)
+        self._canvas = Canvas(self._rows, ascii_only)
         self._paused = False
         self._latest: Snapshot | None = None
         self._keys: list[tuple[str, str]] = []
@@ -75,17 +76,16 @@ class MonitorScreen(Screen[None]):
 
     def paint(self) -> None:
         """Paint what has changed."""
-        size = self._canvas.size
-        if self.is_current and size.width and size.height:
-            self._canvas.show(self.picture.rows(size.width, size.height, self._shown_keys()))
+        if self.is_current and self._canvas.size.height:
+            self._canvas.show()
+
+    def _rows(self, width: int, height: int) -> list[Row]:
+        return self.picture.rows(width, height, self._shown_keys())
 
     def note(self, text: str) -> None:
         """What is told beside the clock."""
         self.picture.note = text
         self.paint()
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.paint)
 
     def on_screen_resume(self) -> None:
         self.paint()
