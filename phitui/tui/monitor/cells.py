@@ -74,7 +74,7 @@ def bar(parts: Sequence[tuple[float, str]], width: int) -> Row:
         halves = round(min(total + max(share, 0.0), 1.0) * width * 2)
         row.append(("━" * (halves // 2 - used) + "╸" * (halves % 2), role))
         used = (halves + 1) // 2
-    return fit([*row, ("━" * (width - used), TRACK)], width)
+    return fit([*row, ("─" * (width - used), TRACK)], width)
 
 
 def gauge_level(value: float, warn: float, bad: float) -> str:
