@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from phitui.hardware.driver import GpuLostError, Question, ask, call, gpu_count
+from phitui.hardware.driver import GpuLostError, Question, ask, call, cuda_driver_version, gpu_count
 from phitui.hardware.figures import Missing, Sheet
-from phitui.hardware.nvml import MEMORY, memory_figures
+from phitui.hardware.nvml_figures import MEMORY, cuda_version, memory_figures
 
 _CAPABILITY: tuple[Question, ...] = (("nvmlDeviceGetCudaComputeCapability", ()),)
 
@@ -67,26 +67,13 @@ def _probe() -> DriverReport:
 def _report() -> DriverReport:
     sheet = Sheet()
     driver = sheet.text("driver", call("nvmlSystemGetDriverVersion"))
-    cuda = _cuda_version(sheet)
+    cuda = cuda_version(sheet, cuda_driver_version())
     count = gpu_count()
     if isinstance(count, Missing):
         return DriverReport(driver, cuda, reason=count.reason, unavailable=sheet.unavailable)
     gpus = [_gpu(index) for index in range(count)]
     reason = "" if any(gpu.compute_capability or gpu.vram_bytes for gpu in gpus) else "no card answers"
     return DriverReport(driver, cuda, gpus, reason, sheet.unavailable)
-
-
-def _cuda_version(sheet: Sheet) -> str | None:
-    version = call("nvmlSystemGetCudaDriverVersion_v2")
-    if isinstance(version, Missing):
-        version = call("nvmlSystemGetCudaDriverVersion")
-    if isinstance(version, Missing):
-        sheet.missing("cuda", version.reason)
-    elif 1000 <= version <= 99_999:  # 1000 × major + 10 × minor
-        return f"{version // 1000}.{version % 1000 // 10}"
-    else:
-        sheet.missing("cuda", f"the answer is out of range: {version}")
-    return None
 
 
 def _gpu(index: int) -> Gpu:

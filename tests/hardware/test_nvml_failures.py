@@ -7,14 +7,14 @@ import ctypes
 import pynvml
 import pytest
 import standin
-from figure_checks import check_device
+from figure_checks import check_device, unexpected
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phitui.hardware.driver import call
 from phitui.hardware.figures import Missing
 from phitui.hardware.nvml import Gpus
-from phitui.hardware.snapshot import DEVICE_FIGURES, Memory
+from phitui.hardware.snapshot import DEVICE_FIGURES, Memory, Reading
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_no_library(monkeypatch, tmp_path, gpus, content):
         library.write_bytes(content)
     monkeypatch.setattr(pynvml, "CDLL", lambda name: ctypes.CDLL(str(library)))
     with standin.pynvml_on(None):
-        assert gpus.read(0.0) == ([], "no NVIDIA driver library here (libnvidia-ml.so.1)")
+        assert gpus.read(0.0) == Reading([], "no NVIDIA driver library here (libnvidia-ml.so.1)")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_driver_that_is_loaded_later_is_found(install, gpus):
 )
 def test_a_driver_without_cards(install, gpus, count, reason):
     install("rtx4090").change({"device_count": count})
-    assert gpus.read(0.0) == ([], reason)
+    assert gpus.read(0.0) == Reading([], reason, "550.54.14", "12.4")
 
 
 # ---- one question refused ----
@@ -79,10 +79,13 @@ def test_one_refused_question_leaves_the_others(install, gpus):
     install("rtx4090").change({"err.nvmlDeviceGetPowerUsage": 4, "err.nvmlDeviceGetUtilizationRates": 999})
     (device,) = gpus.read(0.0).devices
     check_device(device)
-    assert device.unavailable == {
+    assert unexpected(device) == {
         "power_w": "no permission",
         "util_pct": "the driver answered 'unknown error'",
         "memory_busy_pct": "the driver answered 'unknown error'",
+        "bandwidth.value_gb_s": (
+            "not measured: this card has no such counters; memory busy: the driver answered 'unknown error'"
+        ),
     }
     assert device.vram.used_bytes == 5368709120
 
@@ -95,13 +98,13 @@ def test_a_function_that_is_not_there_and_one_that_says_so(install, gpus):
     driver.change({f"err.nvmlDeviceGetCurrentClocks{kind}Reasons": 13 for kind in ("Event", "Throttle")})
     (device,) = gpus.read(0.0).devices
     assert missing_symbol == Missing("this driver is too old to report it", 13)
-    assert device.unavailable == {"throttle_reasons": missing_symbol.reason}
+    assert unexpected(device) == {"throttle_reasons": missing_symbol.reason}
 
 
 def test_the_reason_says_more_than_too_old_where_it_can(install, gpus):
     """A driver that has retired the old form of a question which the card cannot answer in the new one."""
     install("rtx4090").change({"0.temperature": None, "err.nvmlDeviceGetTemperature": 13})
-    assert gpus.read(0.0).devices[0].unavailable == {"temperature_c": "this card does not report it"}
+    assert unexpected(gpus.read(0.0).devices[0]) == {"temperature_c": "this card does not report it"}
 
 
 def test_a_function_that_pynvml_does_not_know():
