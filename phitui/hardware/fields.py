@@ -29,8 +29,15 @@ def field_values(handle: Any, ids: tuple[int, ...]) -> dict[int, Any]:
 def _value(field: int, entry: Any) -> Any:
     if entry.nvmlReturn != 0:
         return refused(entry.nvmlReturn)
-    if not 0 <= entry.valueType < len(_MEMBERS):
+    value = member(entry)
+    if value is None:
         return Missing(f"the answer is of the unknown type {entry.valueType}")
     if field in (PCIE_TX_BYTES, PCIE_RX_BYTES) and entry.valueType not in _WIDE:
         return Missing("the driver's counter is too short: it may wrap several times between two readings")
-    return getattr(entry.value, _MEMBERS[entry.valueType])
+    return value
+
+
+def member(entry: Any) -> Any:
+    """The value of a field in the type that it says it has, or None where there is no such type."""
+    known = 0 <= entry.valueType < len(_MEMBERS)
+    return getattr(entry.value, _MEMBERS[entry.valueType]) if known else None

@@ -43,7 +43,7 @@ def probe_driver(limit_s: float = 5.0) -> DriverReport:
 
     def work() -> None:
         try:
-            reports.append(_probe())
+            reports.append(ask_driver())
         except Exception as error:  # noqa: BLE001 - the report is what says it
             reports.append(DriverReport(reason=f"reading the driver failed: {type(error).__name__}: {error}"))
 
@@ -54,7 +54,8 @@ def probe_driver(limit_s: float = 5.0) -> DriverReport:
     return reports[0] if reports else DriverReport(reason=f"the driver has not answered for {limit_s:g} s")
 
 
-def _probe() -> DriverReport:
+def ask_driver() -> DriverReport:
+    """The report, without a limit of time: not from a thread that must not wait."""
     started = call("nvmlInitWithFlags", 0)
     if isinstance(started, Missing):
         return DriverReport(reason=started.reason)
