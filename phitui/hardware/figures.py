@@ -81,7 +81,9 @@ WAITING = Missing("known from the second reading on")
 
 def clean(text: str, limit: int = 96) -> str:
     """`text` from outside without control characters and marks that turn the line; at most `limit` long."""
-    return "".join(c for c in text if c.isprintable()).strip()[:limit]
+    if not text.isprintable():
+        text = "".join(c for c in text if c.isprintable())
+    return text.strip()[:limit]
 
 
 class Sheet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,8 @@ from phitui.hardware.system import attempt, psutil
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC
 _MOST_LISTED = 50
 _LONGEST_COMMAND = 512
-# A share of CPU time over less than this is mostly rounding; two devices may ask for one process in one reading.
-_FRESH_S = 1.0
+# CPU time is counted in ticks of 10 ms; and two devices may ask for one process in one reading.
+_SHORTEST_WINDOW_S = 0.25
 _FORGET_S = 30.0
 _UNKNOWN = "no such process here: it has ended, or belongs to another PID namespace"
 
@@ -32,27 +33,37 @@ class _Facts(NamedTuple):
     started: Any
 
 
+class _Stat(NamedTuple):
+    """From /proc/PID/stat: when the process started, and its CPU time so far, in the kernel's ticks."""
+
+    start: int
+    cpu: int
+
+
 class _Known:
     """A process that was asked for, and what stays the same of it."""
 
-    def __init__(self, process: Any) -> None:
-        self.process = process
+    def __init__(self, pid: int, stat: _Stat) -> None:
+        process = psutil().Process(pid)
         with process.oneshot():
             self.started = process.create_time()
             self.name = attempt(process.name)
             self.user = attempt(process.username)
             self.command = attempt(lambda: " ".join(process.cmdline()) or process.name())
-        self.facts: _Facts | None = None
-        self.at = 0.0
+        self.stat = stat
+        self.cpu_pct: Any = WAITING
+        self.measured_at = time.monotonic()
+        self.asked_at = 0.0
 
-    def read(self, now: float) -> _Facts:
-        if self.facts is None or now - self.at >= _FRESH_S:
-            share = attempt(lambda: self.process.cpu_percent(None))  # since the call before; the first one is always 0
-            cpu_pct = WAITING if self.facts is None else share
-            rss = attempt(lambda: self.process.memory_info().rss)
-            self.facts = _Facts(self.name, self.user, self.command, cpu_pct, rss, self.started)
-            self.at = now
-        return self.facts
+    def facts(self, stat: _Stat, pages: int) -> _Facts:
+        """`stat` and `pages` are the newest readings."""
+        elapsed_s = time.monotonic() - self.measured_at
+        if elapsed_s >= _SHORTEST_WINDOW_S:
+            used_s = (stat.cpu - self.stat.cpu) / os.sysconf("SC_CLK_TCK")
+            self.cpu_pct = 100 * max(0.0, used_s) / elapsed_s
+            self.stat, self.measured_at = stat, self.measured_at + elapsed_s
+        rss = pages * os.sysconf("SC_PAGE_SIZE")
+        return _Facts(self.name, self.user, self.command, self.cpu_pct, rss, self.started)
 
 
 class ProcessTable:
@@ -96,18 +107,20 @@ class ProcessTable:
 
     def forget(self, now: float) -> None:
         """Drop what nobody has asked for in a while."""
-        self._known = {pid: known for pid, known in self._known.items() if now - known.at < _FORGET_S}
+        self._known = {pid: known for pid, known in self._known.items() if now - known.asked_at < _FORGET_S}
 
     def _facts(self, pid: int, now: float) -> _Facts | Missing:
-        library = psutil()
-        try:
-            known = self._known.get(pid)
-            if known is None or not known.process.is_running():
-                known = self._known[pid] = _Known(library.Process(pid))
-            return known.read(now)
-        except library.NoSuchProcess:
+        folder = self._root / f"proc/{pid}"
+        stat = _stat(folder / "stat")
+        if stat is None:
             self._known.pop(pid, None)
             return Missing(_UNKNOWN)
+        try:
+            known = self._known.get(pid)
+            if known is None or known.stat.start != stat.start:
+                known = self._known[pid] = _Known(pid, stat)
+            known.asked_at = now
+            return known.facts(stat, _resident_pages(folder / "statm"))
         except Exception as error:  # noqa: BLE001 - a process that cannot be read is a row without a name
             return Missing(clean(f"{type(error).__name__}: {error}"))
 
@@ -132,6 +145,15 @@ def _process(pid: int, kind: str, used: Any, util: Any, facts: _Facts | Missing)
 
 def _of_all_cores(cpu_pct: Any) -> Any:
     return cpu_pct if isinstance(cpu_pct, Missing) else min(100.0, cpu_pct / (os.cpu_count() or 1))
+
+
+def _stat(file: Path) -> _Stat | None:
+    """None where there is no such process. Read by hand: for 50 processes psutil takes 15 ms, this 1."""
+    try:
+        fields = file.read_bytes().rpartition(b")")[2].split()  # the name before it may hold anything
+        return _Stat(int(fields[19]), int(fields[11]) + int(fields[12]))
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _resident_pages(statm: Path) -> int:

@@ -146,8 +146,17 @@ def test_a_card_that_falls_silent_is_not_shown_with_old_figures(install):
         until(snapshots, lambda s: s.devices[0].util_pct == 97)
 
 
-def test_slow_calls_do_not_hold_up_the_snapshots(install):
-    install("rtx4090").change({"delay_us.nvmlDeviceGetUtilizationRates": 500_000})
+@pytest.mark.parametrize(
+    "function",
+    [
+        "nvmlDeviceGetUtilizationRates",
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetGraphicsRunningProcesses_v3",
+        "nvmlGpmSampleGet",
+    ],
+)
+def test_slow_calls_do_not_hold_up_the_snapshots(install, function):
+    install("h100").change({f"delay_us.{function}": 500_000})
     with sampling(interval_s=0.1) as (_, snapshots):
         until(snapshots, lambda s: s.devices[0].kind == "gpu")
         times = [snapshots.get(timeout=5).time for _ in range(12)]
