@@ -68,6 +68,12 @@ class MonitorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbols: Literal["auto", "braille", "ascii"]
 
 
+class TunerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[tuner]: `limit` is a share of the usable device memory."""
+
+    limit: Annotated[float, msgspec.Meta(ge=0.1, le=1)]
+
+
 class ThemeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[theme]: `name` of a shipped theme or of one in the user's themes folder."""
 
@@ -83,6 +89,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     console: ConsoleSettings
     hardware: HardwareSettings
     monitor: MonitorSettings
+    tuner: TunerSettings
     theme: ThemeSettings
     sources: tuple[Path, ...] = ()
 

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def _copy(np: Any, memory: Any, part: slice, half: int) -> None:
 
 def _parts(size: int, threads: int) -> list[slice]:
     edges = [size * i // threads for i in range(threads + 1)]
-    return [slice(begin, end) for begin, end in zip(edges, edges[1:], strict=False)]
+    return [slice(begin, end) for begin, end in pairwise(edges)]
 
 
 def _time(pool: ThreadPoolExecutor, work: Callable[[slice], object], parts: list[slice]) -> float:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from phitui.hardware.snapshot import Device, Host
+
 Level = Literal["bad", "warn", "info"]
 
 # Engines in print reach 46 to 82 % of peak at batch 1; at half the peak and more, memory is what a step waits for.
@@ -82,6 +84,29 @@ class Figures:
     others_name: str = ""
     host_available_bytes: int | None = None
     parking_bytes: int | None = None
+
+
+def of_device(device: Device, host: Host, limit: float) -> Figures:
+    """What is known of a device without an engine; `limit` is the share of usable memory that counts as full."""
+    total, reserved = device.vram.total_bytes, device.vram.reserved_bytes
+    return Figures(
+        on_gpu=device.kind == "gpu",
+        util_pct=device.util_pct,
+        throttle_reasons=tuple(device.throttle_reasons or ()),
+        power_w=device.power_w,
+        power_limit_w=device.power_limit_w,
+        temperature_c=device.temperature_c,
+        sm_clock_mhz=device.sm_clock_mhz,
+        sm_clock_max_mhz=device.sm_clock_max_mhz,
+        link_width=device.link.width,
+        link_width_max=device.link.width_max,
+        link_generation=device.link.generation,
+        link_generation_max=device.link.generation_max,
+        vram_used_bytes=device.vram.used_bytes,
+        vram_usable_bytes=None if total is None else total - (reserved or 0),
+        limit=limit,
+        host_available_bytes=host.ram_available_bytes,
+    )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 
 from phitui.hardware import hints
 from phitui.hardware.hints import Figures
+from phitui.hardware.snapshot import Device, Host, Link, Memory
 
 GIB = 1024**3
 # Phi-3 Mini int8 at batch 1 with 1000 tokens of context, on a card that does what it can.
@@ -119,6 +120,16 @@ def test_the_most_important_comes_first_and_nothing_known_says_nothing():
     assert hints.hints(Figures()) == []
     hot = replace(short(DECODE), throttle_reasons=("SW_THERMAL_SLOWDOWN",), link_width=8, link_width_max=16)
     assert [hint.rule for hint in hints.hints(hot)] == ["thermal", "link", "weight-bound"]
+
+
+def test_a_device_without_an_engine_has_hints_too():
+    card = Device(
+        "gpu", 0, "card", util_pct=99.0, vram=Memory(24 * GIB, 23 * GIB, GIB // 2, GIB // 2),
+        throttle_reasons=["SW_POWER_CAP"], link=Link(width=8, width_max=16),
+    )  # fmt: skip
+    said = hints.hints(hints.of_device(card, Host(), limit=0.95))
+    assert [hint.rule for hint in said] == ["memory-full", "power-capped", "link"]
+    assert said[0].evidence == "23.0 of 23.5 GiB"  # without the driver's reserve
 
 
 def test_every_rule_can_be_reached_and_is_documented():
