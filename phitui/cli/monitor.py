@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SHORTEST_S = 0.2
 _LONGEST_S = 3600.0
 # Shares and rates need a window: --once takes the second reading of two that lie so far apart.
-_ONCE_WINDOW_S = 0.3
+_ONCE_WINDOW_S = 0.6
 _STARTING_SWITCH_S = 0.001
 
 
