@@ -106,11 +106,11 @@ def facts(device: Device, host: Host) -> list[Fact]:
     return [
         Fact("temp", _plain(device.temperature_c, ".0f", " °C"), 6, _heat(device.temperature_c)),
         Fact("mem busy", _percent(device.memory_busy_pct), 5),
-        Fact("SM", _clock(device.sm_clock_mhz, device.sm_clock_max_mhz), 13),
+        Fact("SM", _clock(device.sm_clock_mhz, device.sm_clock_max_mhz), 15),
         Fact("mem", _clock(device.mem_clock_mhz, None), 9),
         _limits(device.throttle_reasons),
         Fact("fan", _percent(device.fan_pct), 5),
-        Fact("PCIe", _link(device), 11),
+        Fact("PCIe", _link(device), 12),
         Fact("energy", _energy(device.energy_j), 9),
         *_measured(device),
     ]

@@ -1,7 +1,8 @@
 """A figure's history as an area of braille dots, or of ASCII.
 
 Time runs to the right. The graph does not move at each reading, which would cost a repaint of it all: it fills, and
-when it is full it moves on by a third of its width.
+when it is full it moves on by a third of its width. A column is drawn when its time is over: the figure beside the
+label is the newest.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Graph:
         if newest is None:
             return [(" " * width, PLAIN)] * height
         across = 1 if ascii_only else 2
-        first = page_start(math.floor(newest / seconds), width * across)
+        ended = math.floor(newest / seconds)  # the number of the first period that is not over
+        first = page_start(ended, width * across)
         since = self._update(history, first, seconds, newest)
         scale = full_scale or max(self._means.values(), default=0.0)
         form = (size, first, seconds, scale, ascii_only)
@@ -54,17 +56,16 @@ class Graph:
             self._form, since = form, first
             self._levels = [0] * width * across
             self._rows = [" " * width] * height
-        for number in range(since, min(math.floor(newest / seconds), first + len(self._levels) - 1) + 1):
+        for number in range(since, ended):
             self._levels[number - first] = _level(self._means.get(number), scale, height * _ROWS_OF_DOTS)
-        for cell in range((since - first) // across, width):
+        for cell in range((since - first) // across, -((first - ended) // across)):
             self._draw(cell, self._levels[cell * across : (cell + 1) * across], height)
-            if (cell + 1) * across + first > newest / seconds:
-                break  # time has not come further
         return [(text, _shade(height - 1 - row, height)) for row, text in enumerate(self._rows)]
 
     def _update(self, history: History, first: int, seconds: float, newest: float) -> int:
-        """Work out the periods that are new since the last time, all of them after a change of scale or a seek.
-        Returns the first of them."""
+        """Work out the means of the periods that are over since the last time, of all on the page after a change of
+        scale or a seek. Returns the first of them."""
+        ended = math.floor(newest / seconds)
         if seconds != self._period or newest < self._seen or first < self._first:
             self._means.clear()
             since = first
@@ -72,7 +73,9 @@ class Graph:
             since = max(first, math.floor(self._seen / seconds))
             for number in [number for number in self._means if number < first]:
                 del self._means[number]
-        self._means.update(history.means(self._key, self._metric, since, seconds))
+        if since < ended:
+            means = history.means(self._key, self._metric, since, seconds)
+            self._means.update((number, mean) for number, mean in means.items() if number < ended)
         self._period, self._seen, self._first = seconds, newest, first
         return since
 

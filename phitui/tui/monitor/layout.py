@@ -7,7 +7,8 @@ from typing import NamedTuple
 _BLOCK = 3  # title, figures, bars
 _FEWEST_GRAPH_ROWS = 2
 _READABLE_GRAPH_ROWS = 4
-_MOST_GRAPH_ROWS = 8
+# What a step of the graphs to the left costs to repaint grows with their height, so it is shared.
+_MOST_GRAPH_ROWS = 16
 _FEWEST_PROCESS_ROWS = 4  # title, heads, two processes
 _FEWEST_HINT_ROWS = 2
 _MOST_HINT_ROWS = 6
@@ -47,9 +48,9 @@ def _share(height: int, full: int, compact: int, facts: int, wanted: tuple[int, 
     table, hints = _FEWEST_PROCESS_ROWS, _FEWEST_HINT_ROWS
     most_table, most_hints = 2 + wanted[0], min(1 + wanted[1], _MOST_HINT_ROWS)
     spare = max(height - full * (_BLOCK + graph + facts) - hints - table, 0)
-    for most in (_READABLE_GRAPH_ROWS, _MOST_GRAPH_ROWS):
+    for most in (_READABLE_GRAPH_ROWS, _MOST_GRAPH_ROWS // max(full, 1)):
         if full:
-            more = min(spare // full, most - graph)
+            more = max(min(spare // full, most - graph), 0)
             graph, spare = graph + more, spare - full * more
         more = max(min(spare, most_table - table), 0)
         table, spare = table + more, spare - more
