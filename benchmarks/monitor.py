@@ -25,7 +25,9 @@ from terminal import Console, command, environment, wait_until
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "drivers"))
 import standin  # type: ignore[import-not-found]
 
-PEERS = {"nvitop": "1.7.2", "gpustat": "1.1.1"}
+# gpustat's terminal library: newer ones ask the terminal for what it can do and wait for answers that a bare one never
+# gives.
+PEERS = {"nvitop": "1.7.2", "gpustat": "1.1.1", "blessed": "1.20.0"}
 SETTLE_S = 5.0
 MEMORY = 25_757_220_864 - 379_584_512
 

@@ -158,10 +158,10 @@ def _import_sensors() -> None:
 def _replay(config: Config, args: argparse.Namespace) -> int:
     if args.once or args.json or args.record is not None:
         raise UsageError("--replay shows a recording: it goes with none of --once, --json and --record")
-    _need_terminal()
     from phitui.hardware.recording import Recording
 
     recording = Recording(args.replay)
+    _need_terminal()
     from phitui.tui.replay_app import ReplayApp
     from phitui.tui.replay_app import run as run_replay
 

@@ -31,7 +31,7 @@ def styles():
 
 STYLES = styles()
 texts = st.text(st.sampled_from("abc ━⣿│"), min_size=1, max_size=6)
-segments = st.builds(Segment, texts, st.sampled_from(STYLES))
+segments = st.tuples(texts, st.sampled_from(STYLES)).map(lambda pair: Segment(*pair))
 rows = st.lists(segments, min_size=1, max_size=6).map(lambda row: Strip(row).adjust_cell_length(WIDTH, Style()))
 spans = st.sets(st.tuples(st.integers(0, HEIGHT - 1), st.integers(0, WIDTH - 1), st.integers(1, WIDTH)), min_size=1)
 
