@@ -33,11 +33,12 @@ MEMORY = 25_757_220_864 - 379_584_512
 
 
 class Cards:
-    """The stand-in's state, rewritten each second while it moves: waves with noise, as under a changing load."""
+    """The stand-in's state, rewritten each second while it moves: waves with noise, as under a changing load. Process
+    `pid` is on both cards."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pid: int) -> None:
         state: dict[str, object] = dict(standin.profile("2x4090"))
-        state.update({f"{card}.processes.compute": f"{os.getpid()}:5100273664" for card in (0, 1)})
+        state.update({f"{card}.processes.compute": f"{pid}:5100273664" for card in (0, 1)})
         self.driver = standin.Driver(standin.build(folder), folder / "state", state)
         self._random = random.Random(7)
         self._moving = threading.Event()
@@ -140,7 +141,7 @@ def main() -> None:
     args = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
     (CACHE / "home").mkdir(exist_ok=True)
-    cards, words, about = Cards(CACHE), tools(), machine()
+    cards, words, about = Cards(CACHE, os.getpid()), tools(), machine()
     seen: dict[tuple[str, str], list[dict[str, float]]] = {}
     starts: dict[str, list[tuple[float, float]]] = {name: [] for name in words}
     for _ in range(args.starts + 1):

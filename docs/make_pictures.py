@@ -7,6 +7,7 @@ two moving cards; Textual draws what they show as SVG.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -49,8 +50,8 @@ async def picture(name: str, size: tuple[int, int], theme: str) -> None:
 
 async def monitor_picture(name: str, size: tuple[int, int], theme: str) -> None:
     """Watch the cards for a minute and save the screen."""
-    with tempfile.TemporaryDirectory() as folder:
-        cards = Cards(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(["sleep", "90"]) as child:  # noqa: ASYNC220
+        cards = Cards(Path(folder), child.pid)
         cards.move(True)
         feed = Feed()
         app = MonitorApp(load_config(overrides={"theme": {"name": theme}}), feed, readonly=False, ascii_only=False)
@@ -66,6 +67,7 @@ async def monitor_picture(name: str, size: tuple[int, int], theme: str) -> None:
                 svg = app.export_screenshot(title="phitui monitor")
             sampler.stop()
             cards.move(False)
+        child.terminate()
     (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 

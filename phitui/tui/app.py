@@ -76,6 +76,8 @@ class PhituiApp(BaseApp):
     def action_monitor(self) -> None:
         """Open the monitor over the console."""
         if self.screen is self.console_screen:
+            if not self.is_screen_installed(self.monitor):  # else closing it would be its end
+                self.install_screen(self.monitor, "monitor")
             self.push_screen(self.monitor)
 
     async def on_unmount(self) -> None:

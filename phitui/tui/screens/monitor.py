@@ -76,7 +76,8 @@ class MonitorScreen(Screen[None]):
 
     def paint(self) -> None:
         """Paint what has changed."""
-        if self.is_current and self._canvas.size.height:
+        # Callbacks from threads know no app until the screen is attached to one.
+        if self.is_attached and self.is_current and self._canvas.size.height:
             self._canvas.show()
 
     def _rows(self, width: int, height: int) -> list[Row]:
