@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from phitui.cli.output import write
-from phitui.errors import ExitCode, UsageError
+from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.hardware.feed import Feed
 from phitui.hardware.sampler import Sampler
 
@@ -80,8 +80,7 @@ def _once(args: argparse.Namespace, recorder: Recorder | None) -> int:
         snapshot = found.get()
     finally:
         sampler.stop()
-    if recorder is not None:
-        recorder.write(snapshot)
+    _record(recorder, snapshot)
     write(_as_json(snapshot) if args.json else _as_text(snapshot))
     return int(ExitCode.DONE)
 
@@ -94,14 +93,21 @@ def _stream(interval_s: float, recorder: Recorder | None) -> int:
     try:
         while True:
             snapshot = found.get()
-            if recorder is not None:
-                recorder.write(snapshot)
+            _record(recorder, snapshot)
             write(_as_json(snapshot))
     except BrokenPipeError:  # as `head` does when it has what it wants: that is how a stream ends
         _close_stdout()
         return int(ExitCode.DONE)
     finally:
         sampler.stop()
+
+
+def _record(recorder: Recorder | None, snapshot: Snapshot) -> None:
+    """Keep the snapshot where that was asked for. Raises PhituiError: a recording with holes is none."""
+    if recorder is not None:
+        recorder.write(snapshot)
+        if recorder.error:
+            raise PhituiError(f"{recorder.path}: {recorder.error}")
 
 
 def _close_stdout() -> None:

@@ -106,6 +106,20 @@ async def test_readonly_has_neither_key_nor_command(readonly):
         assert bool(notes(app)) is not readonly  # the marked process is not one of this machine
 
 
+async def test_every_key_has_an_id_and_is_in_the_last_row_or_the_palette():
+    app = FrozenMonitor(snapshots(CARD, count=2))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.pause()
+        own = [binding for kind in (MonitorScreen, ReplayApp, ConfirmScreen) for binding in kind.__dict__["BINDINGS"]]
+        assert all(binding.id for binding in own)
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        last = app.text.splitlines()[-1]
+        only_moving = {"monitor.up", "monitor.down", "monitor.page_up", "monitor.page_down", "monitor.device_before"}
+        for binding in MonitorScreen.__dict__["BINDINGS"]:
+            shown = binding.description in (last if binding.show else titles)
+            assert shown or binding.id in only_moving, binding.id
+
+
 async def test_a_process_is_ended_only_after_yes():
     code = "print('up', flush=True); import time; time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # noqa: ASYNC220

@@ -96,7 +96,8 @@ class MonitorScreen(Screen[None]):
             active = self.active_bindings.values()
             shown = [bound.binding for bound in active if bound.binding.show and bound.enabled]
             self._keys = [(self.app.get_key_display(binding), binding.description) for binding in shown]
-            self._keys = list(dict.fromkeys([*self._keys, ("gpum…", "Sort")]))
+            self._keys.insert(3, ("^p", "Palette"))  # whatever finds no room behind it is there
+            self._keys.append(("gpum…", "Sort"))
         return self._keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
