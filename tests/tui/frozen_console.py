@@ -49,6 +49,7 @@ class QuietEngine:
 
     loaded = None
     pid = None
+    folder = "models/phi-3-mini"
 
     async def generate(self, turns, sampling):
         return 1
