@@ -19,16 +19,16 @@ from phitui.errors import PhituiError
 from phitui.jobs.inventory import ModelRow
 from phitui.jobs.model_desk import ModelDesk
 from phitui.tui.widgets.dialogs import Confirm, PullDialog, PullWish
-from phitui.tui.widgets.model_facts import COLUMNS, cells, lines, shown
+from phitui.tui.widgets.model_facts import COLUMNS, ModelFacts, cells, shown
 from phitui.tui.widgets.progress import ProgressLine
 
-HELP = "Enter switches to a model, and later starts load it, too. p pulls the chosen one, or any other by its name."
+HELP = "Enter switches, for later starts too · p pulls this model or any other"
 
 
 class ModelsScreen(Screen[None]):
     """Opened on top of the console, which goes on below it."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - Textual reads it so
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual reads it so
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f2", "back", "Back", key_display="esc", id="models.back"),
@@ -50,9 +50,10 @@ class ModelsScreen(Screen[None]):
             scrollbar-background: $background; scrollbar-color: $panel;
         }
         #detail {
-            height: 1fr; width: 40; padding: 0 1; border-left: vkey $panel; scrollbar-size-vertical: 1;
+            height: 1fr; width: 42; padding: 0 1; border-left: vkey $panel; scrollbar-size-vertical: 1;
             scrollbar-background: $background; scrollbar-color: $panel;
         }
+        ProgressLine { margin: 0; padding: 0 2; }  /* a margin would take width from the others, too */
         #said { height: auto; max-height: 4; padding: 0 2; color: $text-muted; }
         #said.bad { color: $text-error; }
         &.-narrow {
@@ -67,6 +68,7 @@ class ModelsScreen(Screen[None]):
         super().__init__()
         self._desk = desk
         self._switch = switch
+        self._ready = False
         self._shown: list[tuple[str, ...]] = []
 
     def compose(self) -> ComposeResult:
@@ -75,22 +77,20 @@ class ModelsScreen(Screen[None]):
         with Horizontal(id="shelf"):
             yield DataTable(cursor_type="row", zebra_stripes=False, id="models")
             with VerticalScroll(id="detail", can_focus=False):
-                yield Static("", id="about", markup=False)
+                yield ModelFacts(store)
         yield ProgressLine()
         yield Static(HELP, id="said", markup=False)
         yield Footer(show_command_palette=True)
 
     def on_mount(self) -> None:
         self.query_one(DataTable).add_columns(*COLUMNS)
+        self._ready = True
         self._desk.refresh()
         self.show()
 
-    def on_resize(self) -> None:
-        self._show_rows()
-
     def show(self) -> None:
         """Rows, progress or outcome may be different: paint what is."""
-        if not self.is_mounted:
+        if not self._ready:
             return
         self._show_rows()
         work, line = self._desk.work, self.query_one(ProgressLine)
@@ -112,8 +112,7 @@ class ModelsScreen(Screen[None]):
 
     def _show_rows(self) -> None:
         table = self.query_one(DataTable)
-        title_width = 24 if self.size.width >= 100 else 22
-        wanted = [cells(row, title_width) for row in self._desk.rows]
+        wanted = [cells(row) for row in self._desk.rows]
         if wanted != self._shown:
             place, self._shown = self._place(table), wanted
             table.clear()
@@ -133,11 +132,7 @@ class ModelsScreen(Screen[None]):
 
     @on(DataTable.RowHighlighted)
     def _show_about(self) -> None:
-        row, about = self._chosen(), self.query_one("#about", Static)
-        width = about.content_size.width or self.size.width
-        content = lines(row, shown_path(self._desk.store), width) if row is not None else Content("")
-        if str(about.content) != str(content):
-            about.update(content)
+        if self.query_one(ModelFacts).show(self._chosen()):
             self.query_one("#detail").scroll_home(animate=False)
 
     def _chosen(self) -> ModelRow | None:

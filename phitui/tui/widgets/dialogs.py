@@ -72,7 +72,7 @@ class PullDialog(ModalScreen[PullWish | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
-            yield Static("Pull a model: a name of the list, or organisation/model of the Hub", markup=False)
+            yield Static("Pull a model of the list, or organisation/model", markup=False)
             yield Input(self._name, placeholder="organisation/model", max_length=200, id="wanted")
             yield Static("Precision of the stored weights", markup=False)
             yield Select([(kind, kind) for kind in PRECISIONS], value="int8", allow_blank=False, id="precision")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from textual.content import Content
+from textual.geometry import Size
+from textual.widget import Widget
 
 from phitui.jobs.inventory import ModelRow
 from phitui.models.manifest import Manifest
@@ -13,19 +15,48 @@ from phitui.tui.display import displayable
 from phitui.tui.widgets.readings import NOTHING
 
 COLUMNS = ("Model", "Title", "Size", "Precision", "Context")
-_LABEL = 14  # the width of the names in `lines`
+_LABEL = 12  # the width of the names in `lines`
 _LOADED, _OTHER = "● ", "  "
 
 
-def cells(row: ModelRow, title_width: int) -> tuple[str, ...]:
+def cells(row: ModelRow) -> tuple[str, ...]:
     """The row's text in the order of `COLUMNS`: what is not known is a dash."""
     manifest = row.manifest
     name = (_LOADED if row.loaded else _OTHER) + shown(row.name, 40)
-    title = shown(row.title, title_width) or NOTHING
+    title = shown(row.title, 22) or NOTHING
     if manifest is not None:
         return name, title, size_text(manifest.total_bytes), shown(manifest.quantization, 13), _tokens(manifest)
     size = NOTHING if row.download_bytes is None else size_text(row.download_bytes)
     return name, title, size, "not here" if row.folder is None else "damaged", NOTHING
+
+
+class ModelFacts(Widget):
+    """All that is known of one model, wrapped to the width there is."""
+
+    DEFAULT_CSS = "ModelFacts { height: auto; }"
+
+    def __init__(self, store: str) -> None:
+        super().__init__()
+        self._store = store
+        self.row: ModelRow | None = None
+
+    def show(self, row: ModelRow | None) -> bool:
+        """Paint again only where something is different; returns whether it is."""
+        if row == self.row:
+            return False
+        self.row = row
+        self.refresh(layout=True)
+        return True
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        del container, viewport
+        return len(self._lines(width).plain.split("\n"))
+
+    def render(self) -> Content:
+        return self._lines(self.content_size.width)
+
+    def _lines(self, width: int) -> Content:
+        return lines(self.row, self._store, width) if self.row is not None else Content("")
 
 
 def lines(row: ModelRow, store: str, width: int) -> Content:
@@ -49,9 +80,9 @@ def _manifest_lines(manifest: Manifest) -> list[tuple[str, str]]:
         ("Licence", manifest.license or "not said"),
         ("Context", f"{_tokens(manifest)} tokens{f': {manifest.context_note}' if manifest.context_note else ''}"),
         ("Weights", f"{size_text(manifest.weight_bytes)}, {manifest.quantization}"),
-        ("Kind", f"{manifest.architecture}, {sizes.layers} layers, width {sizes.model_dim:,}"),
-        ("Heads", f"{sizes.heads} of {sizes.head_dim}, {sizes.kv_heads} for the KV cache"),
-        ("Feed-forward", f"{sizes.ff_dim:,}"),
+        ("Kind", f"{manifest.architecture}, {sizes.layers} layers"),
+        ("Width", f"{sizes.model_dim:,}, feed-forward {sizes.ff_dim:,}"),
+        ("Heads", f"{sizes.heads} of {sizes.head_dim}, {sizes.kv_heads} for KV"),
         ("Vocabulary", f"{sizes.vocabulary:,} tokens"),
         ("End tokens", " ".join(manifest.end_tokens)),
         ("Converter", manifest.converter),
