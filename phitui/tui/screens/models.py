@@ -25,6 +25,13 @@ from phitui.tui.widgets.progress import ProgressLine
 HELP = "Enter switches, for later starts too · p pulls this model or any other"
 
 
+class ModelTable(DataTable[Text]):
+    """One row for each model."""
+
+    # Not a priority binding of the screen: that would overtake an arrow key that came just before it.
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Switch", id="models.switch")]
+
+
 class ModelsScreen(Screen[None]):
     """Opened on top of the console, which goes on below it."""
 
@@ -32,7 +39,6 @@ class ModelsScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f2", "back", "Back", key_display="esc", id="models.back"),
-        Binding("enter", "switch", "Switch", id="models.switch", priority=True),
         Binding("p", "pull", "Pull", id="models.pull"),
         Binding("v", "verify", "Verify", id="models.verify"),
         Binding("d,delete", "remove", "Remove", key_display="d", id="models.remove"),
@@ -45,7 +51,7 @@ class ModelsScreen(Screen[None]):
     ModelsScreen {
         #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #shelf { height: 1fr; layout: horizontal; }
-        DataTable {
+        ModelTable {
             height: 1fr; width: 1fr; background: $background; scrollbar-size: 1 1;
             scrollbar-background: $background; scrollbar-color: $panel;
         }
@@ -75,7 +81,7 @@ class ModelsScreen(Screen[None]):
         store = shown(shown_path(self._desk.store), 200)
         yield Static(Content.assemble(("φ phitui", "bold $primary"), f"  Models · {store}"), id="head", markup=False)
         with Horizontal(id="shelf"):
-            yield DataTable(cursor_type="row", zebra_stripes=False, id="models")
+            yield ModelTable(cursor_type="row")
             with VerticalScroll(id="detail", can_focus=False):
                 yield ModelFacts(store)
         yield ProgressLine()
@@ -83,7 +89,7 @@ class ModelsScreen(Screen[None]):
         yield Footer(show_command_palette=True)
 
     def on_mount(self) -> None:
-        self.query_one(DataTable).add_columns(*COLUMNS)
+        self.query_one(ModelTable).add_columns(*COLUMNS)
         self._ready = True
         self._desk.refresh()
         self.show()
@@ -111,7 +117,7 @@ class ModelsScreen(Screen[None]):
         said.set_class(bad, "bad")
 
     def _show_rows(self) -> None:
-        table = self.query_one(DataTable)
+        table = self.query_one(ModelTable)
         wanted = [cells(row) for row in self._desk.rows]
         if wanted != self._shown:
             place, self._shown = self._place(table), wanted
@@ -122,7 +128,7 @@ class ModelsScreen(Screen[None]):
             table.move_cursor(row=place)
         self._show_about()
 
-    def _place(self, table: DataTable[Any]) -> int:
+    def _place(self, table: ModelTable) -> int:
         """Where the cursor goes when the rows are new: to the row it was on, at first to the loaded one."""
         keys = [_key(row) for row in self._desk.rows]
         if table.row_count:
@@ -136,7 +142,7 @@ class ModelsScreen(Screen[None]):
             self.query_one("#detail").scroll_home(animate=False)
 
     def _chosen(self) -> ModelRow | None:
-        table = self.query_one(DataTable)
+        table = self.query_one(ModelTable)
         return self._desk.rows[table.cursor_row] if 0 <= table.cursor_row < len(self._desk.rows) else None
 
     def _try(self, deed: Callable[..., None], *args: Any) -> bool:
@@ -155,7 +161,8 @@ class ModelsScreen(Screen[None]):
         detail = self.query_one("#detail")
         detail.scroll_relative(y=direction * detail.scrollable_content_region.height, animate=False)
 
-    def action_switch(self) -> None:
+    @on(DataTable.RowSelected)
+    def _switch_chosen(self) -> None:
         """Have the engine load the chosen model."""
         row = self._chosen()
         if row is not None:

@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
+from phitui.config import shown_path
 from phitui.jobs.inventory import ModelRow
 from phitui.models.manifest import Manifest
 from phitui.text import one_line
@@ -67,7 +68,7 @@ def lines(row: ModelRow, store: str, width: int) -> Content:
         about = [("Damaged", row.error), ("To do", "p pulls it again, d removes it")]
     else:
         about = _absent_lines(row)
-    about.append(("Would go to", store) if row.folder is None else ("Folder", str(row.folder)))
+    about.append(("Would go to", store) if row.folder is None else ("Folder", shown_path(row.folder)))
     heading = Content.styled(shown(row.title, 200) or shown(row.name, 200), "bold $primary")
     return Content("\n").join([heading, *(_line(label, text, width) for label, text in about if text)])
 
