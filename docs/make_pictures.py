@@ -40,7 +40,7 @@ async def models_picture(name: str, size: tuple[int, int], theme: str) -> None:
     """Open the model screen on the store as it is and save it."""
     app = PhituiApp(load_config(overrides={"theme": {"name": theme}}))
     async with app.run_test(size=size) as pilot:
-        while app.engine.loaded is None or not any(row.loaded for row in app.desk().rows):
+        while app.engine.loaded is None or not any(row.loaded for row in app.models.desk.rows):
             await pilot.pause(0.1)
         await pilot.press("f2")
         await pilot.pause(1.0)

@@ -24,10 +24,10 @@ async def main():
             await pilot.pause(0.05)
         await pilot.pause(0.3)
         await pilot.press("f2")
-        while not any(row.loaded for row in app.desk().rows):
+        while not any(row.loaded for row in app.models.desk.rows):
             await pilot.pause(0.05)
         await pilot.press("v")
-        while app.desk().work.busy:
+        while app.models.desk.work.busy:
             await pilot.pause(0.05)
 asyncio.run(main())
 """

@@ -52,6 +52,11 @@ class EngineClient:
         return self._child.pid if self._child else None
 
     @property
+    def holding(self) -> str | None:
+        """The model folder that a running process has loaded or is loading."""
+        return self._load.folder if self._load and self._child is not None and not self._stopping else None
+
+    @property
     def folder(self) -> str | None:
         """The model folder that is loaded or was asked for last."""
         return self._load.folder if self._load else None

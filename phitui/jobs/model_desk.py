@@ -9,7 +9,7 @@ from pathlib import Path
 
 from phitui.config import Config, logs_dir, models_dir, save_setting, shown_path, user_config_file
 from phitui.engine.api import Event
-from phitui.engine.client import EngineClient
+from phitui.engine.client import EngineClient, raise_in_loop
 from phitui.errors import PhituiError, UsageError
 from phitui.jobs.chat import Chat
 from phitui.jobs.inventory import ModelRow, inventory
@@ -52,10 +52,12 @@ class ModelDesk:
         if self._reading is not None:
             self._reading.cancel()
         self._reading = asyncio.create_task(self._read())
+        self._reading.add_done_callback(raise_in_loop)
 
     async def _read(self) -> None:
         try:
-            rows = await asyncio.to_thread(inventory, self.store, self._client.folder)
+            loaded = self._client.folder if self._client.loaded is not None else None
+            rows = await asyncio.to_thread(inventory, self.store, loaded)
         except PhituiError as error:
             self.error = str(error)
         else:
@@ -68,7 +70,7 @@ class ModelDesk:
             raise UsageError(f"{row.name} is not here yet", "p pulls it.")
         if row.manifest is None:
             raise UsageError(f"{row.name} is damaged: {row.error}")
-        if row.loaded and self._client.loaded is not None:
+        if row.loaded and self._has(row) and self._client.loaded is not None:
             raise UsageError(f"{row.name} is loaded already")
         if self.work.busy and self.work.name == row.name:
             raise UsageError(f"{row.name} is being worked on", "Wait for it, or stop it first.")
@@ -88,13 +90,17 @@ class ModelDesk:
 
     def check_removal(self, row: ModelRow) -> None:
         """Raise UsageError where `row` cannot be removed: the engine has it, or it is not in the store."""
-        folder = self._client.folder
-        if row.loaded or (folder and row.folder and os.path.realpath(folder) == os.path.realpath(row.folder)):
+        if self._has(row):
             raise UsageError(f"{row.name} is loaded", "Switch to another model first.")
         if row.folder is None and not row.part_bytes:
             raise UsageError(f"{row.name} is not here: there is nothing to remove")
         if row.folder is not None and row.folder.parent != self.store:
             raise UsageError(f"{row.name} is not in the store but in {row.folder}", "Remove it by hand.")
+
+    def _has(self, row: ModelRow) -> bool:
+        """Whether the engine has this model or is loading it by now."""
+        holding = self._client.holding
+        return bool(holding and row.folder and os.path.realpath(holding) == os.path.realpath(row.folder))
 
     def remove(self, row: ModelRow) -> None:
         """Take `row` out of the store. Raises UsageError as `check_removal` does, and while other work is under way."""
@@ -107,9 +113,9 @@ class ModelDesk:
 
     async def close(self) -> None:
         """End what is under way."""
+        await asyncio.gather(self.work.close(), self.switching.close())
         if self._reading is not None:
             self._reading.cancel()
-        await asyncio.gather(self.work.close(), self.switching.close())
 
     def _on_work(self) -> None:
         if not self.work.busy:

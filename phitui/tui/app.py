@@ -7,10 +7,10 @@ import gc
 import importlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App, SystemCommand
@@ -18,7 +18,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from phitui.config import Config, config_dir, logs_dir, save_setting
-from phitui.engine.api import Event, Loaded
+from phitui.engine.api import Event
 from phitui.engine.client import EngineClient, raise_in_loop
 from phitui.errors import ExitCode, PhituiError
 from phitui.hardware.sampler import Sampler
@@ -26,17 +26,13 @@ from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure
 from phitui.jobs.start import engine_log, start_engine
 from phitui.store.defects import describe_defect
-from phitui.text import one_line, sanitize
+from phitui.text import sanitize
 from phitui.tui.hangup import leave_within_limit, watch_terminal
+from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.themes import load_all, load_theme
 
-if TYPE_CHECKING:
-    from phitui.jobs.inventory import ModelRow
-    from phitui.jobs.model_desk import ModelDesk
-    from phitui.tui.screens.models import ModelsScreen
-
-# Imported after the first frame: an answer needs the one and the palette the other, and they cost tens of ms.
+# Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
 
 
@@ -57,12 +53,11 @@ class PhituiApp(App[None]):
         self.engine = EngineClient(engine_log(), self._on_event, config.engine.restart_limit)
         self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread)
         self.console_screen = ConsoleScreen(config, self.engine)
+        self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
         self._early: list[events.Event] | None = []
         self._starting: asyncio.Task[None] | None = None
-        self._desk: ModelDesk | None = None
-        self._models: ModelsScreen | None = None
         theme = load_theme(config.theme.name, os.environ)
         self.register_theme(theme)
         self.theme = theme.name
@@ -109,6 +104,7 @@ class PhituiApp(App[None]):
         self._sampler.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
+        self.models.starting = self._starting
 
     async def _start_engine(self) -> None:
         try:
@@ -117,36 +113,23 @@ class PhituiApp(App[None]):
             self._on_event(Failure.of(error))
         for module in _LATER:
             await asyncio.to_thread(importlib.import_module, module)
-        self.desk().refresh()
+        self.models.desk.refresh()
 
-    def desk(self) -> ModelDesk:
-        """The models and what is being done with them."""
-        if self._desk is None:
-            from phitui.jobs.model_desk import ModelDesk
-
-            console = self.console_screen
-            self._desk = ModelDesk(
-                self.engine, self._config, console.chat, self._on_models, self._show_event, console.say
-            )
-        return self._desk
-
-    def _on_models(self) -> None:
-        """Something about the models is different: rows, progress, an outcome."""
-        if self._desk is None or self._leaving or not self.console_screen.is_mounted:
-            return
-        self.console_screen.show_work(self._desk.work)
-        if self._models is not None:
-            self._models.show()
+    def exit(self, *args: Any, **options: Any) -> None:
+        """Leave. From here on events find no widgets that could show them."""
+        self._leaving = True
+        super().exit(*args, **options)
 
     def _on_event(self, event: Event) -> None:
-        """An event of the engine. The failure of a model that is being switched to is not the engine's end."""
-        if self._desk is None or not self._desk.switching.take(event):
+        if not self.models.take(event):
             self._show_event(event)
-        if self._desk is not None and isinstance(event, Loaded):
-            self._desk.refresh()
+
+    def _showing(self) -> bool:
+        """Whether the widgets are there: not before the first frame, and not on the way out."""
+        return self.is_running and self.console_screen.is_mounted and not self._leaving
 
     def _show_event(self, event: Event) -> None:
-        if self.console_screen.is_mounted and not self._leaving:
+        if self._showing():
             self.console_screen.show_event(event)
 
     def _on_snapshot_thread(self, snapshot: Snapshot) -> None:
@@ -155,7 +138,7 @@ class PhituiApp(App[None]):
             self._loop.call_soon_threadsafe(self._show_snapshot, snapshot)
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
-        if self.console_screen.is_mounted and not self._leaving:
+        if self._showing():
             self.console_screen.show_snapshot(snapshot)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -188,52 +171,12 @@ class PhituiApp(App[None]):
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
-        if self._desk is not None:
-            await self._desk.close()
+        await self.models.close()
         await self.engine.stop()
 
     def action_models(self) -> None:
-        """Open the model screen on top of the console."""
-        from phitui.tui.screens.models import ModelsScreen  # most starts never need it
-
-        def closed(_: None) -> None:
-            self._models = None
-
-        if self.screen is self.console_screen:
-            self._models = ModelsScreen(self.desk(), self.switch_model)
-            self.push_screen(self._models, closed)
-
-    def switch_model(self, row: ModelRow) -> None:
-        """Have the engine load another model, after a question where that stops an answer. Raises UsageError where it
-        cannot be loaded."""
-        from phitui.tui.widgets.dialogs import Confirm
-
-        self.desk().check_switch(row)
-        if not self.console_screen.chat.answering:
-            self._begin_switch(row)
-            return
-
-        def decided(yes: bool | None) -> None:
-            if yes:
-                self._try(self._begin_switch, row)
-
-        name = one_line(row.name, 60)
-        question = f"An answer is being made. Switching to {name} stops it; the text so far stays."
-        self.push_screen(Confirm(question, "stop it and switch"), decided)
-
-    def _begin_switch(self, row: ModelRow) -> None:
-        self.desk().switch(row, self._starting)
-        self._starting = None
-        self.console_screen.show_switching(row.title or row.name)
-        if self._models is not None and self.screen is self._models:
-            self._models.dismiss()
-
-    def _try(self, deed: Callable[[ModelRow], None], row: ModelRow) -> None:
-        """Do it, or say why it cannot be done."""
-        try:
-            deed(row)
-        except PhituiError as error:
-            self.notify(str(error), severity="warning", markup=False)
+        """Open the model screen."""
+        self.models.open()
 
     def action_next_theme(self) -> None:
         """The next theme, kept for later starts."""
@@ -262,24 +205,14 @@ class PhituiApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         del screen  # the commands are the same on all of them
         yield SystemCommand("Quit", "Leave phitui", self.action_quit)
-        yield SystemCommand("Models", "See, switch, pull, verify and remove models", self.action_models)
+        yield from self.models.commands()
         yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park
         )
         yield SystemCommand("Stop", "Stop the answer", self.console_screen.action_stop)
-        yield from self._model_commands()
         for name in self._register_themes():
             yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self._use_theme, name))
-
-    def _model_commands(self) -> Iterable[SystemCommand]:
-        for row in self.desk().rows:  # as they were when the store was read last: it is not read here
-            if row.ready and not row.loaded:
-                switch = partial(self._try, self.switch_model, row)
-                yield SystemCommand(f"Switch to model: {row.name}", "Another model answers from here on", switch)
-        yield SystemCommand(
-            "Model at the start: automatic", "Later starts take Phi-3 Mini where it is here", self.desk().keep_automatic
-        )
 
 
 def run(config: Config) -> int:

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from loopback import hub, serving
 from test_console_screen import ready, texts, until
+from textual.command import CommandPalette
 from textual.widgets import DataTable, Input
 from tiny_phi3 import make_tiny_phi3
 
@@ -47,7 +48,7 @@ async def opened(pilot):
 
 async def loaded(pilot, name):
     await until(pilot, lambda: pilot.app.engine.loaded is not None and pilot.app.engine.folder.endswith(name))
-    await until(pilot, lambda: any(row.loaded and row.name == name for row in pilot.app.desk().rows))
+    await until(pilot, lambda: any(row.loaded and row.name == name for row in pilot.app.models.desk.rows))
 
 
 def table(pilot):
@@ -60,7 +61,7 @@ def rows(pilot):
 
 
 async def choose(pilot, name):
-    place = next(i for i, row in enumerate(pilot.app.desk().rows) if row.name == name)
+    place = next(i for i, row in enumerate(pilot.app.models.desk.rows) if row.name == name)
     table(pilot).move_cursor(row=place)
     await pilot.pause(0.05)
 
@@ -196,6 +197,7 @@ async def test_with_no_engine_a_switch_brings_one(store):
         await until(pilot, lambda: any("cannot load" in note for note in notes(app)))
         assert texts(app, "#model") == ["no engine"]
         await opened(pilot)
+        assert not any(cells[0].startswith("●") for cells in rows(pilot).values())
         await choose(pilot, "tiny-phi3")
         await pilot.press("enter")
         await loaded(pilot, "tiny-phi3")
@@ -208,10 +210,10 @@ async def test_the_last_of_hasty_wishes_holds_and_there_is_one_engine(store):
     app = console()
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        await until(pilot, lambda: app.desk().rows)
-        models = {row.name: row for row in app.desk().rows}
+        await until(pilot, lambda: app.models.desk.rows)
+        models = {row.name: row for row in app.models.desk.rows}
         for name in ("smollm2-135m", "nonsense", "tiny-phi3", "smollm2-135m"):
-            app.desk().switch(models[name])
+            app.models.desk.switch(models[name])
             await asyncio.sleep(0.1)
             assert len(workers()) <= 1
         await loaded(pilot, "smollm2-135m")
@@ -272,7 +274,7 @@ async def test_a_pull_that_is_stopped_keeps_its_part_for_the_next(store, tmp_pat
             await pull(pilot, "someone/other")
             await until(pilot, lambda: any(p.stat().st_size >= 1 << 18 for p in store.rglob("*.part")))
             await pilot.press("c")
-            await until(pilot, lambda: not app.desk().work.busy)
+            await until(pilot, lambda: not app.models.desk.work.busy)
         assert said(pilot) == "The pull of other was stopped; p goes on with it."
         await until(pilot, lambda: "other" in rows(pilot))
         await choose(pilot, "other")
@@ -296,7 +298,7 @@ async def test_a_pull_that_is_refused_is_one_line(store, tmp_path, monkeypatch, 
             await loaded(pilot, "tiny-phi3")
             await opened(pilot)
             await pull(pilot, "someone/other")
-            await until(pilot, lambda: not app.desk().work.busy)
+            await until(pilot, lambda: not app.models.desk.work.busy)
             assert "someone/other" in said(pilot) and says in said(pilot)
             assert "bad" in app.screen.query_one("#said").classes
             await pull(pilot, "no name at all")
@@ -347,6 +349,27 @@ async def test_other_peoples_names_and_titles_are_shown_as_they_stand(store):
         titles = [command.title for command in app.get_system_commands(app.screen)]
         assert "Switch to model: smollm2-135m" in titles and "Models" in titles
         assert not any("x[b]" in title or "tiny-phi3" in title for title in titles)
+
+
+async def test_the_palette_opens_the_screen_and_switches_by_name(store):
+    async def command(words):
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        app.screen.query_one(Input).value = words
+        await until(pilot, lambda: words in str(app.screen.query_one("CommandList").highlighted_option))
+        await pilot.press("enter")
+
+    app = console()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, "tiny-phi3")
+        app.console_screen.chat.submit(STORY)
+        await until(pilot, lambda: app.console_screen.chat.exchanges[0].state.over)
+        await command("Switch to model: smollm2-135m")
+        await loaded(pilot, "smollm2-135m")
+        await command("Model at the start: automatic")
+        await until(pilot, lambda: load_config().model.name == "auto")
+        await command("Models")
+        await until(pilot, lambda: isinstance(app.screen, ModelsScreen))
 
 
 async def test_a_restarted_engine_is_told_shortly(store):
