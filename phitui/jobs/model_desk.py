@@ -109,7 +109,7 @@ class ModelDesk:
 
     async def keep_automatic(self) -> None:
         """Have later starts take Phi-3 Mini where it is in the store, as without a choice."""
-        await self._save(AUTO)
+        await self._save(AUTO, "Later starts take Phi-3 Mini where it is here")
 
     async def close(self) -> None:
         """End what is under way."""
@@ -125,13 +125,13 @@ class ModelDesk:
     async def _keep(self, folder: Path) -> None:
         """The choice is for later starts, too, as that of a theme is."""
         in_store = folder.parent == self.store and is_name(folder.name)
-        await self._save(folder.name if in_store else str(folder))
+        await self._save(folder.name if in_store else str(folder), "Later starts load it, too")
 
-    async def _save(self, name: str) -> None:
+    async def _save(self, name: str, meaning: str) -> None:
         file = user_config_file(self._environ)
         try:
             await asyncio.to_thread(save_setting, file, "model.name", name)
         except PhituiError as error:
             self._say(f"The choice is not kept for later starts: {error}")
         else:
-            self._say(f'Later starts load it, too (model.name = "{name}" in {shown_path(file)}).')
+            self._say(f'{meaning} (model.name = "{name}" in {shown_path(file)}).')
