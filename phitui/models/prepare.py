@@ -168,7 +168,11 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
         shop.reserve(2 * wanted.bytes - hub.present_bytes(wanted, kept))
         title, terms = (entry.title, entry.license) if entry else ("", wanted.license)
         label = Label(name, title, repository, wanted.revision, terms)
-        folder = hub.fetch(wanted, kept, report, check_config)
+        try:
+            folder = hub.fetch(wanted, kept, report, check_config)
+        except PhituiError:
+            hub.drop_without_weights(kept)
+            raise
         try:
             made = _convert_into(shop, folder, label, request.quantization, report)
         except NoRoomError:  # there may be some the next time

@@ -99,6 +99,7 @@ def test_convert_into_a_folder_of_ones_own(home, tmp_path):
     assert (done.returncode, done.stdout) == (0, f"{target}\n"), done.stderr
     assert verify(target).quantization == "int8"
     assert not (home / "models" / "mine").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["mine"]  # no lock beside it
     again = model(home, "convert", str(tmp_path / "hub"), "-o", str(target), "--quantization", "float32")
     assert again.returncode == 0
     assert verify(target).quantization == "float32"

@@ -158,7 +158,20 @@ async def test_a_model_that_cannot_be_converted_is_refused_before_its_weights_ar
     with serving(handler) as url:
         _, text = await failure(Pull(str(models), "someone/tiny"), tmp_path / "log", **hub_settings(url, tmp_path))
     assert "GPTNeoX" in text
+    assert downloads(models) == []
     assert not any("safetensors" in name for name, _, _ in handler.asked if not name.endswith(".json"))
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "RepoNotFound"), (403, "GatedRepo"), (404, "EntryNotFound")])
+async def test_a_refusal_in_mid_pull_leaves_nothing(models, tmp_path, files, status, code):
+    """The list of files is open to all, the weights are not: so it is with models that ask for terms."""
+    handler = hub("someone/tiny", files, status=status, code=code)
+    handler.refuses = ".safetensors"
+    with serving(handler) as url:
+        _, text = await failure(Pull(str(models), "someone/tiny"), tmp_path / "log", **hub_settings(url, tmp_path))
+    assert "someone/tiny" in text
+    assert any(name == "config.json" for name, _, _ in handler.asked)
+    assert list(models.iterdir()) == []
 
 
 async def test_files_that_will_never_do_are_not_kept(models, tmp_path, files):

@@ -107,6 +107,7 @@ class GaugeColumn(VerticalScroll):
         &.-dense GaugeGroup { margin: 0 0 1 0; }
         #last { height: auto; margin: 0 0 1 0; }
         #last-title { color: $primary; text-style: bold; margin: 0 0 1 0; }
+        #parked { color: $text-warning; margin: 0 0 1 0; height: auto; display: none; }
         #no-gpu { color: $text-muted; margin: 0 0 1 0; height: auto; display: none; }
     }
     """
@@ -114,6 +115,7 @@ class GaugeColumn(VerticalScroll):
     def compose(self) -> ComposeResult:
         yield Static("Last answer", id="last-title", markup=False)
         yield Static(_last(None), id="last", markup=False)
+        yield Static("", id="parked", markup=False)
         yield Static("", id="no-gpu", markup=False)
 
     def show(self, snapshot: Snapshot) -> None:
@@ -134,6 +136,12 @@ class GaugeColumn(VerticalScroll):
         """The figures of the answer that was finished last."""
         self.query_one("#last", Static).update(_last(exchange.timings))
 
+    def show_parked(self, place: str) -> None:
+        """That the model is parked and where its weights are; "" where it is not."""
+        note = self.query_one("#parked", Static)
+        note.display = bool(place)
+        note.update(Content(parked(place)))
+
     def _show_missing(self, reason: str) -> None:
         note = self.query_one("#no-gpu", Static)
         text = f"No GPU: {displayable(one_line(reason, 300))}" if reason else ""
@@ -149,6 +157,11 @@ def _last(timings: Timings | None) -> Content:
     )
 
 
+def parked(place: str) -> str:
+    """That the model's memory is free for others: why the gauges are low."""
+    return f"Model parked ({displayable(one_line(place, 40))})" if place else ""
+
+
 class GaugeLine(Static):
     """The most important readings on one line, the last answer's figures first."""
 
@@ -160,6 +173,13 @@ class GaugeLine(Static):
         super().__init__("", markup=False)
         self._readings: list[Reading] = []
         self._answer: list[Reading] = []
+        self._parked = ""
+
+    def show_parked(self, place: str) -> None:
+        """That the model is parked; "" where it is not."""
+        if place != self._parked:
+            self._parked = place
+            self._paint()
 
     def show(self, snapshot: Snapshot) -> None:
         """New readings; what is not available is left out of the line."""
@@ -178,4 +198,6 @@ class GaugeLine(Static):
             Content.assemble((f"{reading.label} ", "$text-muted"), (reading.value, "bold"))
             for reading in [*self._answer, *self._readings]
         ]
+        if self._parked:
+            parts.insert(0, Content.styled(parked(self._parked), "$text-warning"))
         self.update(Content("  ").join(parts), layout=False)  # one line, whatever it says
