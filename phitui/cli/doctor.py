@@ -20,7 +20,9 @@ from phitui.hardware.probe import DriverReport, probe_driver
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object with all checks")
     parser.add_argument(
-        "--nvml", action="store_true", help="instead print every question to the NVIDIA driver, its answer and its time"
+        "--nvml",
+        action="store_true",
+        help="instead print every call to the NVIDIA driver, with its answer (UUIDs and process ids too) and its time",
     )
 
 

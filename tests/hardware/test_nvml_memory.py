@@ -8,6 +8,7 @@ import os
 import sys
 import tracemalloc
 
+import pynvml
 import pytest
 
 from phitui.hardware import os_processes
@@ -91,6 +92,8 @@ def test_what_is_asked_once_every_second_and_every_five(install):
     }
     assert calls(gpus, 1.0) == second
     assert calls(gpus, 4.5) == second
+    newer = hasattr(pynvml, "nvmlDeviceGetTemperatureV")
+    temperature = "nvmlDeviceGetTemperatureV" if newer else "nvmlDeviceGetTemperature"
     fifth = collections.Counter(second)
     fifth.update(
         [
