@@ -98,7 +98,7 @@ def test_what_is_asked_once_every_second_and_every_five(install):
     fifth.update(
         [
             "nvmlDeviceGetEnforcedPowerLimit",
-            "nvmlDeviceGetTemperatureV",
+            temperature,
             "nvmlDeviceGetFanSpeed",
             "nvmlDeviceGetCurrPcieLinkGeneration",
             "nvmlDeviceGetCurrPcieLinkWidth",
