@@ -93,12 +93,12 @@ def test_what_is_asked_once_every_second_and_every_five(install):
     assert calls(gpus, 1.0) == second
     assert calls(gpus, 4.5) == second
     newer = hasattr(pynvml, "nvmlDeviceGetTemperatureV")
-    temperature = "nvmlDeviceGetTemperatureV" if newer else "nvmlDeviceGetTemperature"
+    temperature = ["nvmlDeviceGetTemperatureV", *([] if newer else ["nvmlDeviceGetTemperature"])]
     fifth = collections.Counter(second)
     fifth.update(
         [
             "nvmlDeviceGetEnforcedPowerLimit",
-            temperature,
+            *temperature,
             "nvmlDeviceGetFanSpeed",
             "nvmlDeviceGetCurrPcieLinkGeneration",
             "nvmlDeviceGetCurrPcieLinkWidth",
