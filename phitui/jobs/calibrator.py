@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from phitui.config import home, logs_dir
@@ -20,13 +20,15 @@ _TRIES = 3
 
 
 class Calibrator:
-    """Has the memory measured once the engine has nothing to do, and gives way to a prompt."""
+    """Finds the memory's rate that was kept, or has it measured once the engine has nothing to do, and gives way to a
+    prompt."""
 
     def __init__(self, performance: Performance, clock: Callable[[], float] = time.monotonic) -> None:
         self._performance = performance
         self._clock = clock
         self._idle_since: float | None = None
-        self._failures = 0
+        self._looked_up = False
+        self._tries = 0
         self._cancelled = False
         self._task: asyncio.Task[MemoryRate | None] | None = None
 
@@ -39,9 +41,14 @@ class Calibrator:
         now = self._clock()
         if self._idle_since is None:
             self._idle_since = now
-        if self._task is None and now - self._idle_since >= _QUIET_S and self._failures < _TRIES:
-            self._task = asyncio.create_task(_known_or_measured(), name="phitui-calibration")
-            self._task.add_done_callback(self._take)
+        if self._task is not None:
+            return
+        if not self._looked_up:
+            self._looked_up = True
+            self._begin(_kept())
+        elif now - self._idle_since >= _QUIET_S and self._tries < _TRIES:
+            self._tries += 1
+            self._begin(_measured())
 
     async def stop(self) -> None:
         """End a measurement that runs."""
@@ -49,6 +56,10 @@ class Calibrator:
         self._give_way()
         if task is not None:
             await asyncio.gather(task, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[None, None, MemoryRate | None]) -> None:
+        self._task = asyncio.create_task(work, name="phitui-calibration")
+        self._task.add_done_callback(self._take)
 
     def _give_way(self) -> None:
         if self._task is not None and not self._cancelled:  # a second time would cut short how it ends its process
@@ -58,15 +69,18 @@ class Calibrator:
     def _take(self, task: asyncio.Task[MemoryRate | None]) -> None:
         self._task, self._cancelled = None, False
         if task.cancelled():
-            self._idle_since = None
+            self._idle_since, self._looked_up, self._tries = None, False, 0
         elif (rate := task.result()) is not None:
             self._performance.memory_rate = rate
-        else:
-            self._failures += 1
 
 
-async def _known_or_measured() -> MemoryRate | None:
-    from phitui.jobs.calibration import known_rate, measure_rate  # not before the first frame
+async def _kept() -> MemoryRate | None:
+    from phitui.jobs.calibration import known_rate  # not before the first frame
 
-    profiles = home() / FILE_NAME
-    return known_rate(profiles) or await measure_rate(profiles, logs_dir() / "calibration.log")
+    return await asyncio.to_thread(known_rate, home() / FILE_NAME)
+
+
+async def _measured() -> MemoryRate | None:
+    from phitui.jobs.calibration import measure_rate
+
+    return await measure_rate(home() / FILE_NAME, logs_dir() / "calibration.log")

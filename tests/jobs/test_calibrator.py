@@ -26,7 +26,12 @@ class Desk:
             self.calls += 1
             return await self.answer
 
-        monkeypatch.setattr(calibrator, "_known_or_measured", measured)
+        async def kept():
+            return self.kept
+
+        self.kept = None
+        monkeypatch.setattr(calibrator, "_measured", measured)
+        monkeypatch.setattr(calibrator, "_kept", kept)
 
     async def look(self, seconds=0.0):
         self.now += seconds
@@ -48,6 +53,15 @@ async def test_after_a_while_of_idling_and_once(monkeypatch):
     assert desk.performance.memory_rate is RATE
     await desk.look(60)
     assert desk.calls == 1
+
+
+async def test_a_rate_that_was_kept_is_there_at_once(monkeypatch):
+    desk = Desk(monkeypatch)
+    desk.kept = RATE
+    await desk.look()
+    assert desk.performance.memory_rate is RATE
+    await desk.look(60)
+    assert desk.calls == 0
 
 
 async def test_it_gives_way_to_a_prompt_and_tries_again_after_it(monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 
 from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts
 from phitui.hardware.snapshot import Memory, Process
+from phitui.tui.widgets.gauges import bar
 from phitui.tui.widgets.memory_bar import _LOOKS, cells, legend, memory_bar
 
 GIB = 1024**3
@@ -76,6 +77,11 @@ def test_a_name_from_outside_is_clean_and_short():
     (row, *_) = plain(legend(made, 30, ascii_only=False))
     assert "\x1b" not in row and "\u202e" not in row
     assert row.startswith("░ evilna… 20.0")
+
+
+def test_the_other_bars_have_an_ascii_form_too():
+    assert bar(0.55, 10, "$gauge-ok", ascii_only=True).plain == "=====-...."
+    assert bar(0.55, 10, "$gauge-ok").plain == "━━━━━╸━━━━"
 
 
 def test_nothing_known_draws_nothing():
