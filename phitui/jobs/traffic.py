@@ -94,7 +94,7 @@ def _with_model(traffic: Traffic, footprint: Footprint, decode: Decode | None) -
 
 def _cpu_peak(rate: MemoryRate | None, footprint: Footprint | None) -> tuple[float | None, str]:
     if rate is None:
-        return None, "the memory's rate is measured while the engine is idle"
+        return None, "measured while the engine is idle"
     if footprint is not None and footprint.weight_step < rate.cache_bytes:
         return None, "the weights fit into the processor's cache"
     return rate.peak_gb_s, ""

@@ -100,7 +100,7 @@ def test_without_bytes_per_step_nothing_is_modelled():
 
 def test_on_a_cpu_the_peak_is_the_measured_memory():
     bench = Bench("cpu", SMOL)
-    assert bench.view(CPU).traffic.peak_reason == "the memory's rate is measured while the engine is idle"
+    assert bench.view(CPU).traffic.peak_reason == "measured while the engine is idle"
     assert bench.made.wants_memory_rate
     bench.made.memory_rate = MemoryRate(15.0, 20.0, 32 << 20)
     assert not bench.made.wants_memory_rate

@@ -39,7 +39,7 @@ def test_every_source_is_named():
 def test_without_a_value_there_is_a_dash_and_a_reason_and_no_place_in_the_line():
     reading = bandwidth(Traffic(reason="not permitted", peak_reason="no clock"))
     assert (reading.value, reading.reason, reading.brief, reading.fraction) == ("–", "not permitted", "", None)
-    assert reading.notes[1] == "no clock"
+    assert reading.notes[1] == "no peak: no clock"
 
 
 def test_a_small_rate_keeps_a_decimal_and_needs_no_peak():

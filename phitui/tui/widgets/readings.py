@@ -148,7 +148,7 @@ def _ceiling(view: View) -> tuple[str, ...]:
         return ()
     most = view.traffic.ceiling_tokens_per_s
     if most is None:
-        return (view.traffic.peak_reason,)
+        return (f"no peak: {view.traffic.peak_reason}",) if view.traffic.peak_reason else ()
     if view.decode is None:
         return (f"ceiling {_rounded(most)} tok/s",)
     return (f"{view.decode.tokens_per_s:.1f} of at most {_rounded(most)} tok/s",)
