@@ -102,7 +102,7 @@ class Worker:
             self._channel.send(Rejected(request.id, Failure("no model is loaded")))
             return
         self._park_refused = False
-        answer = Answer(self._model, request, self._channel.send)
+        answer = Answer(self._model, request, self._channel.send, self._requests.qsize)
         with self._lock:
             self._latest = request.id
             if request.id in self._cancelled:
