@@ -182,7 +182,5 @@ class Died(msgspec.Struct, tag=True, frozen=True):
 
 
 Request = Load | Generate | Cancel | Park
-WorkerEvent = (
-    Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
-)
+WorkerEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
 Event = WorkerEvent | Died
