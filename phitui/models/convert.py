@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from ctranslate2.specs import attention_spec, common_spec, transformer_spec
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 import phitui
 from phitui.errors import PhituiError, UsageError
@@ -26,6 +27,7 @@ from phitui.models.growing_hash import GrowingHash
 from phitui.models.hub_config import from_hub_config
 from phitui.models.manifest import FORMAT, FileEntry, Label, Manifest, describe_files, write_manifest
 from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, check_quantization, in_order, store
+from phitui.models.rotary_variables import query_scales, set_positions, share_factors
 from phitui.models.tokenizer import Vocabulary
 
 Report = Callable[[Progress], None]
@@ -41,23 +43,23 @@ class Source:
     label: Label
 
 
-def open_source(path: Path, label: Label) -> Source:
+def open_source(path: Path, label: Label, context: int = 0) -> Source:
     """Open a .gguf file, or a folder as the Hub has them. What `label` leaves empty is filled from the
-    checkpoint.
+    checkpoint. `context` is how many tokens the user wants to use (0: said nothing).
 
     Raises PhituiError that says what is wrong with it; weights are not read yet.
     """
     if path.is_dir():
-        return _open_folder(path, label)
+        return _open_folder(path, label, context)
     if not path.exists():
         raise UsageError(f"there is no {path}", "Give a .gguf file or a model folder.")
-    return _open_gguf(path, label)
+    return _open_gguf(path, label, context)
 
 
-def _open_gguf(path: Path, label: Label) -> Source:
+def _open_gguf(path: Path, label: Label, context: int) -> Source:
     file = GgufFile(path)
     vocabulary = gguf_tokenizer.from_gguf(file.metadata, path)
-    architecture = from_gguf_metadata(file.metadata, file, len(vocabulary.tokens))
+    architecture = from_gguf_metadata(file.metadata, file, len(vocabulary.tokens), context)
     said = {key: file.metadata.get(f"general.{key}") for key in ("name", "license")}
     texts = {key: value for key, value in said.items() if isinstance(value, str)}
     label = replace(
@@ -69,10 +71,10 @@ def _open_gguf(path: Path, label: Label) -> Source:
     return Source(file, architecture, vocabulary, label)
 
 
-def _open_folder(folder: Path, label: Label) -> Source:
+def _open_folder(folder: Path, label: Label, context: int) -> Source:
     config = tokenizer.read_json(folder / "config.json", required=True)
     weights = SafetensorsCheckpoint(folder)
-    architecture = from_hub_config(config, folder / "config.json", set(weights.names()))
+    architecture = from_hub_config(config, folder / "config.json", set(weights.names()), context)
     vocabulary = tokenizer.from_folder(folder, architecture.sizes.vocabulary, config)
     label = replace(label, title=label.title or label.name, source=label.source or folder.name)
     return Source(weights, architecture, vocabulary, label)
@@ -129,6 +131,7 @@ class _Filler:
         spec.register_vocabulary(self._vocabulary.tokens)
         self._configure(spec.config)
         spec.validate()
+        share_factors(decoder, self._architecture.rope)
         if self._architecture.tied:  # after `validate`, which would take the alias for an array
             decoder.projection.weight = "decoder/embeddings/weight"
         return spec
@@ -147,8 +150,6 @@ class _Filler:
             rotary_interleave=rope.interleaved,
             rotary_base=rope.base,
             rotary_scaling_type=attention_spec.RotaryScalingType.Su if rope.factors else None,
-            max_position_embeddings=rope.stretch[0],
-            original_max_position_embeddings=rope.stretch[1],
             num_heads_kv=None if sizes.kv_heads == sizes.heads else sizes.kv_heads,
             head_dim=None if sizes.head_dim * sizes.heads == sizes.model_dim else sizes.head_dim,
         )
@@ -164,18 +165,15 @@ class _Filler:
             return {name.format(i=index): count for name, count in zip(pattern, each, strict=True)}
 
         attention.layer_norm.gamma = self._vector(names.attention_norm.format(i=index))
-        self._matrix(attention.linear[0], split(names.qkv, [queries, keys, keys]), sizes.model_dim)
+        scales = query_scales(self._architecture.rope, sizes)
+        self._matrix(attention.linear[0], split(names.qkv, [queries, keys, keys]), sizes.model_dim, scales=scales)
         self._matrix(attention.linear[1], {names.attention_output.format(i=index): sizes.model_dim}, queries)
         ffn.layer_norm.gamma = self._vector(names.ffn_norm.format(i=index))
         gate_up = split(names.gate_up, [sizes.ff_dim, sizes.ff_dim])
         self._matrix(ffn.linear_0, gate_up, sizes.model_dim, 0, sizes.ff_dim)
         self._matrix(ffn.linear_0_noact, gate_up, sizes.model_dim, sizes.ff_dim, sizes.ff_dim)
         self._matrix(ffn.linear_1, {names.down.format(i=index): sizes.model_dim}, sizes.ff_dim)
-        if self._architecture.rope.factors:
-            # The long ones are the same: the engine would switch to them for good.
-            factors = np.array(self._architecture.rope.factors, np.float32)
-            attention.rotary_scaling_short_factor = Vector(factors, "float32")
-            attention.rotary_scaling_long_factor = Vector(factors, "float32")
+        set_positions(attention, self._architecture.rope, sizes.head_dim)
 
     def _vector(self, name: str) -> Vector:
         self._check_shape(name, (self._architecture.sizes.model_dim,))
@@ -183,9 +181,18 @@ class _Filler:
         return Vector(store(values, self._vector_type, self._weights, name), self._vector_type)
 
     def _matrix(
-        self, module: Any, tensors: dict[str, int], columns: int, first: int = 0, count: int | None = None
+        self,
+        module: Any,
+        tensors: dict[str, int],
+        columns: int,
+        first: int = 0,
+        count: int | None = None,
+        scales: NDArray[np.float32] | None = None,
     ) -> None:
-        """Give `module` rows `first` to `first + count` of the tensors (name: rows), one below the other."""
+        """Give `module` rows `first` to `first + count` of the tensors (name: rows), one below the other.
+
+        `scales` multiply the rows.
+        """
         stop = sum(tensors.values()) if count is None else first + count
         parts, row = [], 0
         for name, rows in tensors.items():
@@ -194,7 +201,7 @@ class _Filler:
             if begin < end:
                 parts.append(Rows(name, begin - row, end - begin, columns))
             row += rows
-        module.weight = Matrix(self._weights, parts, self._matrix_type, self._one_written)
+        module.weight = Matrix(self._weights, parts, self._matrix_type, self._one_written, scales)
         if self._matrix_type == "int8":
             module.weight_scale = module.weight.scale
 

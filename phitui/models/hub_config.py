@@ -11,6 +11,7 @@ from phitui.models.architectures import (
     PHI3_HUB,
     Architecture,
     limited_window,
+    needed_positions,
     refuse_unknown_tensors,
 )
 from phitui.models.manifest import Sizes
@@ -18,8 +19,9 @@ from phitui.models.settings import Settings, check_sizes
 from phitui.models.tokenizer import read_json
 
 
-def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str]) -> Architecture:
-    """The architecture of config.json. `tensors` are the checkpoint's names.
+def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str], context: int = 0) -> Architecture:
+    """The architecture of config.json. `tensors` are the checkpoint's names; `context` is how many tokens the
+    user wants (0: said nothing).
 
     Raises PhituiError for an architecture that is not supported, and for settings that are missing or wrong.
     """
@@ -27,9 +29,9 @@ def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str]) -> A
     kind = _kind(settings)
     sizes = _sizes(settings)
     most = settings.integer("max_position_embeddings")
-    rotary = rope.from_config(settings, sizes.head_dim, most)
     sliding = settings.values.get("sliding_window") if settings.flag("use_sliding_window", True) else None
-    window, why = limited_window(rotary, most, sliding)
+    rotary = rope.from_config(settings, sizes.head_dim, most, needed_positions(context, most, sliding))
+    window, why = limited_window(rotary, most, sliding, context)
     architecture = Architecture(
         name=kind,
         sizes=sizes,

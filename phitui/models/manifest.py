@@ -53,8 +53,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
     `architecture` is "llama" or "phi3"; `quantization` is how the weights are stored ("int8", "float32", …);
     `context_window` counts prompt and answer together, in tokens, and `context_note` says why it is less than
-    the checkpoint's, where it is. `special_tokens` are the names that the chat template asks for
-    ("bos_token", …).
+    the checkpoint's, where it is, and in which of LongRoPE's regimes it runs. `special_tokens` are the names
+    that the chat template asks for ("bos_token", …).
     """
 
     format: int

@@ -56,8 +56,19 @@ class Rows:
 class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
     """A weight matrix of CTranslate2: the given rows of a checkpoint's tensors, one below the other."""
 
-    def __init__(self, source: Checkpoint, parts: list[Rows], dtype: str, done: Callable[[], None]) -> None:
-        """`dtype` is how it is stored ("int8": with `scale`). `done` is called when it has been written."""
+    def __init__(
+        self,
+        source: Checkpoint,
+        parts: list[Rows],
+        dtype: str,
+        done: Callable[[], None],
+        row_scales: NDArray[np.float32] | None = None,
+    ) -> None:
+        """`dtype` is how it is stored ("int8": with `scale`). `done` is called when it has been written.
+
+        `row_scales`, one for each row, multiply the checkpoint's values.
+        """
+        self._row_scales = row_scales
         self._source = source
         self._parts = parts
         self._dtype = dtype
@@ -106,6 +117,8 @@ class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
     def _fill(self, stored: NDArray[np.generic], row: int, part: Rows) -> None:
         """Read and convert one block, the matrix's rows from `row` on."""
         values = self._source.rows(part.name, part.first, part.first + part.count)
+        if self._row_scales is not None:
+            values *= self._row_scales[row : row + part.count, np.newaxis]
         if self._dtype == "int8":
             self.scale.values[row : row + part.count] = self._quantize(values, part, stored)
         else:

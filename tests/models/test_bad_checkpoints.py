@@ -162,7 +162,6 @@ def test_a_type_that_is_not_read(hub, tmp_path):
         ({"partial_rotary_factor": 1.5}, "rotary"),
         ({"rope_scaling": {"type": "linear"}}, "factor"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0}}, "high_freq_factor"),
-        ({"rope_scaling": {"type": "longrope", "short_factor": [2.0] * 8, "attention_factor": 3.0}}, "custom"),
         ({"rope_scaling": {"type": "dynamic", "factor": 2}}, "dynamic"),
         ({"rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, "short_factor"),
         ({"rope_scaling": {"type": "longrope", "short_factor": ["x"] * 8}}, "short_factor"),
