@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument("-n", "--name", metavar="NAME", help="its name in the store")
     place.add_argument("-o", "--output", metavar="DIR", type=Path, help="the folder to make, instead of the store's")
     for action in (pull, convert):
-        action.add_argument("--quantization", metavar="Q", default="int8", help="int8, float16, float32, …")
+        action.add_argument("--quantization", metavar="Q", default="", help="int8 (the default), float16, float32, …")
         action.add_argument(
             "--context",
             metavar="N",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from phitui.models.awq import Awq, tensor_names
 from phitui.models.manifest import Sizes
 from phitui.models.rope import Rope
 from phitui.models.settings import Settings
@@ -91,7 +92,8 @@ class Architecture:
     """All of a model but its weights and its tokenizer.
 
     `context_window` is how many tokens the converted model is right for, which may be fewer than the
-    checkpoint promises; `context_why` says so, and what LongRoPE's long factors mean for short chats.
+    checkpoint promises; `context_why` says so, and what LongRoPE's long factors mean for short chats. `awq` is how
+    the linear layers of the blocks are packed, None where they are plain floats or GGUF's blocks.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Architecture:
     tied: bool
     context_window: int
     context_why: str = ""
+    awq: Awq | None = None
 
 
 def needed_positions(asked: int, most: int, sliding: object) -> int:
@@ -138,14 +141,10 @@ def refuse_unknown_tensors(architecture: Architecture, settings: Settings, tenso
     """A tensor that nobody reads (a bias, a norm, an adapter) would change the answers: say so."""
     names = architecture.names
     known = {names.embeddings, names.norm, names.output}
-    each = [
-        names.attention_norm,
-        *names.qkv,
-        names.attention_output,
-        names.ffn_norm,
-        *names.gate_up,
-        names.down,
-    ]
+    linear = [*names.qkv, names.attention_output, *names.gate_up, names.down]
+    if architecture.awq is not None:
+        linear = [name for weight in linear for name in tensor_names(weight)]
+    each = [names.attention_norm, names.ffn_norm, *linear]
     known.update(name.format(i=i) for i in range(architecture.sizes.layers) for name in each)
     strange = sorted(name for name in tensors - known if not re.match(names.ignored, name))
     if strange:

@@ -14,6 +14,7 @@ from phitui.models.architectures import (
     needed_positions,
     refuse_unknown_tensors,
 )
+from phitui.models.awq import scheme, settled
 from phitui.models.manifest import Sizes
 from phitui.models.settings import Settings, check_sizes
 from phitui.models.tokenizer import read_json
@@ -41,14 +42,20 @@ def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str], cont
         tied=settings.flag("tie_word_embeddings"),
         context_window=window,
         context_why=why,
+        awq=scheme(settings),
     )
     refuse_unknown_tensors(architecture, settings, tensors)
     return architecture
 
 
-def check_config(path: Path) -> None:
-    """Raise PhituiError for a config.json of a model that phitui cannot convert, as far as that alone tells."""
-    _kind(Settings(read_json(path, required=True), path))
+def check_config(path: Path, quantization: str = "") -> None:
+    """Raise PhituiError for a config.json of a model that phitui cannot convert, as far as that alone tells.
+
+    `quantization` is what the user asked for.
+    """
+    settings = Settings(read_json(path, required=True), path)
+    _kind(settings)
+    settled(scheme(settings), quantization, path)
 
 
 def _kind(settings: Settings) -> str:
@@ -58,10 +65,6 @@ def _kind(settings: Settings) -> str:
         names = settings.values.get("architectures")
         said = ", ".join(map(str, names)) if isinstance(names, list) else "no name"
         raise settings.unsupported(f"the architecture is {str(kind)[:60]!r} ({said[:60]})")
-    quantized = settings.values.get("quantization_config")
-    if quantized:
-        method = quantized.get("quant_method") if isinstance(quantized, dict) else None
-        raise settings.unsupported(f"the weights are quantized already ({str(method)[:20]})")
     return str(kind)
 
 

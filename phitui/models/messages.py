@@ -17,20 +17,21 @@ class PrepareDemo(msgspec.Struct, tag=True, frozen=True):
     """
 
     models_dir: str
-    quantization: str = "int8"
+    quantization: str = ""
     context: int = 0
 
 
 class Convert(msgspec.Struct, tag=True, frozen=True):
     """Convert `source`, a folder as the Hub has them or a .gguf file, to the model `name` of the store.
 
-    `context` is for how many tokens (0: what its short factors hold for, where it has LongRoPE, else all).
+    `quantization` is how the weights are stored ("": AWQ as it is, else int8). `context` is for how many tokens
+    (0: what its short factors hold for, where it has LongRoPE, else all).
     """
 
     models_dir: str
     name: str
     source: str
-    quantization: str = "int8"
+    quantization: str = ""
     context: int = 0
 
 
@@ -39,7 +40,7 @@ class Pull(msgspec.Struct, tag=True, frozen=True):
 
     models_dir: str
     name: str
-    quantization: str = "int8"
+    quantization: str = ""
     context: int = 0
 
 

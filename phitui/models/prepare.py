@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +23,7 @@ from phitui.errors import PhituiError
 from phitui.ipc.child import Channel
 from phitui.ipc.messages import Failure, Progress
 from phitui.models.catalog import DEMO, DEMO_WHEEL, lookup
-from phitui.models.manifest import Label, read_manifest
+from phitui.models.manifest import AWQ, AWQ_PREFIX, Label, read_manifest
 from phitui.models.messages import Convert, Prepared, PrepareDemo, Pull, Request
 from phitui.models.placement import NoRoomError, Workshop, download_folder, workshop
 
@@ -125,6 +126,10 @@ def _prepare_demo(models_dir: Path, request: PrepareDemo, report: Report) -> Pat
     """The embedded default model. Where it is in the store already, and whole, nothing is done, but for a wish."""
     from phitui.models import fetch
 
+    if request.quantization:
+        from phitui.models.quantize import check_quantization
+
+        check_quantization(request.quantization)
     source = DEMO_WHEEL
     wishes = request != PrepareDemo(request.models_dir)
     with _shop(models_dir, DEMO.name, report) as shop:
@@ -150,9 +155,10 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
     """
     from phitui.models import hub
     from phitui.models.hub_config import check_config
-    from phitui.models.quantize import check_quantization
+    from phitui.models.quantize import DEFAULT, check_quantization
 
-    check_quantization(request.quantization)
+    if not request.quantization.startswith((AWQ, AWQ_PREFIX)):  # whether they are AWQ is seen in config.json
+        check_quantization(request.quantization or DEFAULT)
     entry = lookup(request.name)
     if entry is not None and entry.wheel is not None:
         demo = PrepareDemo(request.models_dir, request.quantization, request.context)
@@ -170,7 +176,7 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
         shop.reserve(2 * wanted.bytes - hub.present_bytes(wanted, kept))
         title, terms = (entry.title, entry.license) if entry else ("", wanted.license)
         label = Label(name, title, repository, wanted.revision, terms)
-        folder = hub.fetch(wanted, kept, report, check_config)
+        folder = hub.fetch(wanted, kept, report, partial(check_config, quantization=request.quantization))
         try:
             made = _convert_into(shop, folder, label, request, report)
         except NoRoomError:  # there may be some the next time

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from phitui.errors import PhituiError, UsageError
 from phitui.models.checkpoint import Checkpoint
+from phitui.models.manifest import AWQ, AWQ_PREFIX
 
 # How the names of CTranslate2's quantizations split: type of matrices, type of the rest.
 STORAGE = {
@@ -29,6 +30,7 @@ STORAGE = {
     "float16": ("float16", "float16"),
     "bfloat16": ("bfloat16", "bfloat16"),
 }
+DEFAULT = "int8"
 _ITEM_BYTES = {"int8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 # A block in float32 with its temporaries stays in a core's cache: twice as fast as blocks of a million.
 _BLOCK_ELEMENTS = 1 << 17
@@ -40,6 +42,10 @@ _HELPER = ThreadPoolExecutor(1, thread_name_prefix="quantize")
 def check_quantization(name: str) -> None:
     """Raise UsageError for a name that `STORAGE` has not."""
     if name not in STORAGE:
+        if name == AWQ or name.startswith(AWQ_PREFIX):
+            raise UsageError(
+                "phitui does not quantize to AWQ itself", "Pull or convert a checkpoint whose weights are AWQ already."
+            )
         raise UsageError(f"no quantization is called {name[:40]!r}", f"Known are: {', '.join(STORAGE)}.")
 
 

@@ -165,7 +165,7 @@ def test_a_type_that_is_not_read(hub, tmp_path):
         ({"rope_scaling": {"type": "dynamic", "factor": 2}}, "dynamic"),
         ({"rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, "short_factor"),
         ({"rope_scaling": {"type": "longrope", "short_factor": ["x"] * 8}}, "short_factor"),
-        ({"quantization_config": {"quant_method": "awq"}}, "quantized already (awq)"),
+        ({"quantization_config": {"quant_method": "awq"}}, "not as AWQ of 4 bits"),
         ({"vocab_size": 100}, "id"),
         ({"max_position_embeddings": None}, "max_position_embeddings"),
     ],
