@@ -14,7 +14,9 @@ from ctranslate2.converters import transformers as loaders
 from test_bad_checkpoints import refusal
 from tiny_phi3 import VOCABULARY, make_tiny_phi3
 
-from phitui.errors import PhituiError, UsageError
+from phitui.engine.api import Load
+from phitui.engine.loading import load_model
+from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.models.convert import Label, convert, needed_bytes, open_source
 from phitui.models.hub_config import check_config
 from phitui.models.manifest import verify
@@ -181,6 +183,14 @@ def test_the_engine_knows_the_model_and_refuses_the_cpu(tmp_path, layout):
     converted(tmp_path, "phi3", layout, checkpoint("phi3", layout))
     with pytest.raises(ValueError, match="float16"):
         ctranslate2.Generator(str(tmp_path / "out"), device="cpu")
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_loading_one_without_a_card_is_one_line_with_what_would_work(tmp_path, device):
+    converted(tmp_path, "llama", "gemm", checkpoint("llama", "gemm"))
+    load = Load(str(tmp_path / "out"), device, "auto", 1, str(tmp_path / "profiles.json"))
+    with pytest.raises(UnavailableError, match=r"AWQ int4 runs on CUDA cards.*7\.5 and newer only.*Convert another"):
+        load_model(load, lambda progress: None)
 
 
 @pytest.mark.parametrize(("kind", "layout"), CASES)
