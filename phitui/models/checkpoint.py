@@ -218,8 +218,9 @@ class SafetensorsCheckpoint:
     def _shard(self, index: Path, file: str) -> SafetensorsFile:
         if Path(file).name != file or not file.endswith(".safetensors"):
             raise PhituiError(f"{index} names a shard outside its folder: {file[:200]!r}", FETCH_AGAIN)
-        if not (self._folder / file).exists():
-            raise PhituiError(f"{self._folder} lacks the shard {file}", "Fetch the model again with all of its files.")
+        if not os.path.exists(self._folder / file):  # noqa: PTH110 - Path.exists raises for a name that is too long
+            what = f"{self._folder} lacks the shard {file[:200]!r}"
+            raise PhituiError(what, "Fetch the model again with all of its files.")
         return SafetensorsFile(self._folder / file)
 
     @property

@@ -90,7 +90,7 @@ def test_a_tensor_that_nobody_would_read(hub, tmp_path):
 def test_a_missing_shard(tmp_path):
     hub = make_tiny_phi3(tmp_path / "hub", shards=3)
     (hub / "model-00002-of-00003.safetensors").unlink()
-    assert "lacks the shard model-00002-of-00003.safetensors" in refusal(hub, tmp_path)
+    assert "lacks the shard 'model-00002-of-00003.safetensors'" in refusal(hub, tmp_path)
 
 
 def test_a_shard_outside_the_folder(hub, tmp_path):
