@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 _EXACT = ("avx512_vnni", "avx_vnni", "avx512vnni")
-WHY = "its int8 sums can overflow (no VNNI): --compute-type float32 is exact, in 4 times the memory"
+WHY = "int8 sums can overflow (no VNNI): --compute-type float32 is exact, in 4 times the memory"
 
 
 def int8_overflows(cpuinfo: str) -> bool:
