@@ -51,6 +51,7 @@ def all_checks(args: argparse.Namespace) -> list[Check]:
         checked("Python", machine.python),
         checked("packages", machine.packages),
         checked("engine", partial(machine.engine, has_gpu and device != "cpu")),
+        checked("CPU int8", machine.cpu_int8),
         checked("NVML module", machine.nvml_package),
         checked("GPU", partial(machine.gpu, report, device, on_bus)),
         checked("cuBLAS", partial(machine.cublas, has_gpu and device != "cpu")),
