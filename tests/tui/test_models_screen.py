@@ -9,7 +9,7 @@ import pytest
 from loopback import hub, serving
 from test_console_screen import ready, texts, until
 from textual.command import CommandPalette
-from textual.widgets import DataTable, Input
+from textual.widgets import DataTable, Input, Select
 from tiny_phi3 import make_tiny_phi3
 
 from phitui.config import load_config, user_config_file
@@ -230,7 +230,7 @@ def hub_settings(monkeypatch, url, tmp_path):
 async def pull(pilot, name):
     await pilot.press("p")
     await until(pilot, lambda: isinstance(pilot.app.screen, PullDialog))
-    pilot.app.screen.query_one(Input).value = name
+    pilot.app.screen.query_one("#wanted", Input).value = name
     await pilot.press("enter")
     await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen))
 
@@ -261,6 +261,32 @@ async def test_a_pull_goes_on_beside_the_chat_and_its_model_can_be_switched_to(s
             assert "mit" in about(pilot) and "someone/other at 0123456789ab" in about(pilot)
             await pilot.press("enter")
             await loaded(pilot, "other")
+
+
+async def test_a_pull_at_another_precision_for_another_context(store, tmp_path, monkeypatch):
+    make_tiny_phi3(tmp_path / "hub")
+    app = console()
+    with serving(hub("someone/other", tmp_path / "hub")) as url:
+        hub_settings(monkeypatch, url, tmp_path)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await loaded(pilot, "tiny-phi3")
+            await opened(pilot)
+            await pilot.press("p")
+            await until(pilot, lambda: isinstance(pilot.app.screen, PullDialog))
+            dialog = pilot.app.screen
+            dialog.query_one("#wanted", Input).value = "someone/other"
+            dialog.query_one("#precision", Select).value = "float32"
+            dialog.query_one("#context", Input).value = "7"
+            await pilot.press("enter")
+            await pilot.pause(0.1)
+            assert pilot.app.screen is dialog
+            assert [notice.message for notice in app._notifications] == [
+                "A context window has 16 to 2147483647 tokens."
+            ]
+            dialog.query_one("#context", Input).value = "1000"
+            await pilot.press("enter")
+            await until(pilot, lambda: "other" in rows(pilot) and rows(pilot)["other"][3] == "float32")
+            assert rows(pilot)["other"][4] == "1,000"
 
 
 async def test_a_pull_that_is_stopped_keeps_its_part_for_the_next(store, tmp_path, monkeypatch):

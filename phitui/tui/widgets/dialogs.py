@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Select, Static
 
+from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT
 from phitui.tui.display import displayable
 
 # How weights can be stored: those of phitui.models.quantize, which is not for this process.
@@ -54,14 +55,15 @@ class Confirm(ModalScreen[bool]):
 
 
 class PullWish(NamedTuple):
-    """What to pull and how to store its weights."""
+    """What to pull, how to store its weights ("": int8, or AWQ as it is), and for how many tokens (0: not said)."""
 
     name: str
     precision: str
+    context: int
 
 
 class PullDialog(ModalScreen[PullWish | None]):
-    """Asks which model to pull, and at which precision."""
+    """Asks which model to pull, at which precision, for which context window."""
 
     DEFAULT_CSS = _BOX.format(name="PullDialog")
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="pull.back")]
@@ -75,15 +77,22 @@ class PullDialog(ModalScreen[PullWish | None]):
             yield Static("Pull a model of the list, or organisation/model", markup=False)
             yield Input(self._name, placeholder="organisation/model", max_length=200, id="wanted")
             yield Static("Precision of the stored weights", markup=False)
-            yield Select([(kind, kind) for kind in PRECISIONS], value="int8", allow_blank=False, id="precision")
-            yield Static("Enter pulls · Tab to the precision · Esc back", classes="keys", markup=False)
+            kinds = [("int8, or AWQ int4 as it is", ""), *((kind, kind) for kind in PRECISIONS)]
+            yield Select(kinds, value="", allow_blank=False, id="precision")
+            yield Static("Context window in tokens; empty: as the model has it", markup=False)
+            yield Input(placeholder="over LongRoPE's short length its long factors", id="context", type="integer")
+            yield Static("Enter pulls · Tab to the next field · Esc back", classes="keys", markup=False)
 
     @on(Input.Submitted)
     def _submit(self, message: Input.Submitted) -> None:
-        wanted = message.value.strip()
-        if wanted:
+        del message  # of either field
+        wanted = self.query_one("#wanted", Input).value.strip()
+        context = self.query_one("#context", Input).value.strip()
+        if context and not (context.isdecimal() and LEAST_CONTEXT <= int(context[:12]) <= MOST_CONTEXT):
+            self.notify(f"A context window has {LEAST_CONTEXT} to {MOST_CONTEXT} tokens.", severity="warning")
+        elif wanted:
             precision = self.query_one("#precision", Select).value
-            self.dismiss(PullWish(wanted, str(precision)))
+            self.dismiss(PullWish(wanted, str(precision), int(context or 0)))
 
     def action_cancel(self) -> None:
         self.dismiss(None)
