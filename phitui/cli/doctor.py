@@ -20,7 +20,9 @@ from phitui.hardware.probe import DriverReport, probe_driver
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object with all checks")
     parser.add_argument(
-        "--nvml", action="store_true", help="instead print every question to the NVIDIA driver, its answer and its time"
+        "--nvml",
+        action="store_true",
+        help="instead print every call to the NVIDIA driver, with its answer (UUIDs and process ids too) and its time",
     )
 
 
@@ -49,6 +51,7 @@ def all_checks(args: argparse.Namespace) -> list[Check]:
         checked("Python", machine.python),
         checked("packages", machine.packages),
         checked("engine", partial(machine.engine, has_gpu and device != "cpu")),
+        checked("CPU int8", machine.cpu_int8),
         checked("NVML module", machine.nvml_package),
         checked("GPU", partial(machine.gpu, report, device, on_bus)),
         checked("cuBLAS", partial(machine.cublas, has_gpu and device != "cpu")),

@@ -40,4 +40,4 @@ def _value(field: int, entry: Any) -> Any:
 def member(entry: Any) -> Any:
     """The value of a field in the type that it says it has, or None where there is no such type."""
     known = 0 <= entry.valueType < len(_MEMBERS)
-    return getattr(entry.value, _MEMBERS[entry.valueType]) if known else None
+    return getattr(entry.value, _MEMBERS[entry.valueType], None) if known else None  # older pynvml has no usVal

@@ -103,7 +103,7 @@ class ProcessTable:
             if not isinstance(facts, Missing):
                 shown.append(_process(pid, "C", facts.rss_bytes, _of_all_cores(facts.cpu_pct), facts))
         self.forget(now)
-        return shown
+        return sorted(shown, key=lambda process: -(process.used_bytes or 0))
 
     def forget(self, now: float) -> None:
         """Drop what nobody has asked for in a while."""

@@ -27,6 +27,16 @@ async def start_engine(
     """
     await client.warm()  # its imports run while the model is looked for
     folder = await _folder(config.model.name, tell, environ)
+    await load_folder(client, config, folder, environ)
+
+
+async def load_folder(
+    client: EngineClient, config: Config, folder: Path, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Have `client` load the model in `folder` the configured way; `Loaded` or `Failure` follows as an event.
+
+    Raises PhituiError when no process can be started.
+    """
     await client.load(
         Load(
             folder=str(folder),

@@ -18,14 +18,16 @@ from phitui.hardware.history import History
 from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure
+from phitui.jobs.performance import ENGINE
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
+from phitui.tui.model_front import ModelFront
 from phitui.tui.monitor import wants_ascii
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 
-# Imported after the first frame, because an answer needs it and it costs tens of ms.
-_LATER = "textual.widgets.markdown"
+# Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
+_LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
 
 
 class PhituiApp(BaseApp):
@@ -35,12 +37,13 @@ class PhituiApp(BaseApp):
         super().__init__(config)
         self._config = config
         self.engine = EngineClient(engine_log(), self._on_event, config.engine.restart_limit)
-        self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread)
+        self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread, self._processes)
         self.console_screen = ConsoleScreen(config, self.engine)
         self._history = History()
         self.monitor = MonitorScreen(
             self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
         )
+        self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -50,17 +53,33 @@ class PhituiApp(BaseApp):
         self._sampler.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
+        self.models.starting = self._starting
 
     async def _start_engine(self) -> None:
         try:
             await start_engine(self.engine, self._config, self._on_event)
         except PhituiError as error:
             self._on_event(Failure.of(error))
-        await asyncio.to_thread(importlib.import_module, _LATER)
+        for module in _LATER:
+            await asyncio.to_thread(importlib.import_module, module)
+        self.models.desk.refresh()
 
     def _on_event(self, event: Event) -> None:
-        if self.console_screen.is_mounted and not self._leaving:
+        if not self.models.take(event):
+            self._show_event(event)
+
+    def _showing(self) -> bool:
+        """Whether the widgets are there: not before the first frame, and not on the way out."""
+        return self.is_running and self.console_screen.is_mounted and not self._leaving
+
+    def _show_event(self, event: Event) -> None:
+        if self._showing():
             self.console_screen.show_event(event)
+
+    def _processes(self) -> dict[str, int]:
+        """Own processes whose memory is read. Called from the sampler's thread."""
+        pid = self.engine.pid
+        return {} if pid is None else {ENGINE: pid}
 
     def _on_snapshot_thread(self, snapshot: Snapshot) -> None:
         """Called from the sampler's thread."""
@@ -69,7 +88,7 @@ class PhituiApp(BaseApp):
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
         self._history.add(snapshot)
-        if self.console_screen.is_mounted and not self._leaving:
+        if self._showing():
             self.console_screen.show_snapshot(snapshot)
             self.monitor.show_snapshot(snapshot)
 
@@ -85,13 +104,19 @@ class PhituiApp(BaseApp):
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
+        await self.models.close()
         await self.engine.stop()
+
+    def action_models(self) -> None:
+        """Open the model screen."""
+        self.models.open()
 
     def system_commands(self) -> Iterable[SystemCommand]:
         if self.screen_stack and self.screen_stack[-1] is self.monitor:
             yield from self.monitor.system_commands()
             return
         yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
+        yield from self.models.commands()
         yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park

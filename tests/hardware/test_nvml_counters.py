@@ -184,9 +184,18 @@ def test_a_counter_that_cannot_be_used(install, gpus, changes, reason):
 
 
 def test_a_field_as_another_type(install, gpus):
-    install("h100").change({"0.field.186": "300000.5", "0.field.186.type": 0, "0.field.82": 71, "0.field.82.type": 6})
+    install("h100").change({"0.field.186": "300000.5", "0.field.186.type": 0, "0.field.82": 71, "0.field.82.type": 5})
     device = only(gpus.read(0.0))
     assert (device.power_instant_w, device.memory_temperature_c) == (pytest.approx(300.0005), 71)
+
+
+def test_a_type_that_the_installed_pynvml_may_not_have(install, gpus):
+    install("h100").change({"0.field.82.type": 6})
+    device = only(gpus.read(0.0))
+    if any(name == "usVal" for name, _ in pynvml.c_nvmlValue_t._fields_):
+        assert device.memory_temperature_c == 62
+    else:
+        assert device.unavailable["memory_temperature_c"] == "the answer is of the unknown type 6"
 
 
 # ---- energy ----

@@ -99,6 +99,7 @@ def test_a_function_that_is_not_there_and_one_that_says_so(install, gpus):
     assert unexpected(device) == {"throttle_reasons": missing_symbol.reason}
 
 
+@pytest.mark.skipif(not hasattr(pynvml, "nvmlDeviceGetTemperatureV"), reason="this nvidia-ml-py asks the old way only")
 def test_the_reason_says_more_than_too_old_where_it_can(install, gpus):
     """A driver that has retired the old form of a question which the card cannot answer in the new one."""
     install("rtx4090").change({"0.temperature": None, "err.nvmlDeviceGetTemperature": 13})

@@ -8,6 +8,7 @@ import os
 import sys
 import tracemalloc
 
+import pynvml
 import pytest
 
 from phitui.hardware import os_processes
@@ -48,10 +49,10 @@ def test_three_hours_at_one_reading_a_second_keep_memory_flat(install, hours):
 
 @pytest.mark.parametrize("name", ["2x4090", "h100_mig"])
 def test_three_hours_of_readings_allocate_nothing_that_stays(install, hours, name):
-    """Every 12 s: with its allocations traced a reading takes several times as long."""
+    """Every 30 s: with its allocations traced a reading takes several times as long."""
     tracemalloc.start()
     try:
-        assert hours(install(name), 12, lambda: tracemalloc.get_traced_memory()[0]) < 20_000
+        assert hours(install(name), 30, lambda: tracemalloc.get_traced_memory()[0]) < 20_000
     finally:
         tracemalloc.stop()
 
@@ -91,11 +92,13 @@ def test_what_is_asked_once_every_second_and_every_five(install):
     }
     assert calls(gpus, 1.0) == second
     assert calls(gpus, 4.5) == second
+    newer = hasattr(pynvml, "nvmlDeviceGetTemperatureV")
+    temperature = ["nvmlDeviceGetTemperatureV", *([] if newer else ["nvmlDeviceGetTemperature"])]
     fifth = collections.Counter(second)
     fifth.update(
         [
             "nvmlDeviceGetEnforcedPowerLimit",
-            "nvmlDeviceGetTemperatureV",
+            *temperature,
             "nvmlDeviceGetFanSpeed",
             "nvmlDeviceGetCurrPcieLinkGeneration",
             "nvmlDeviceGetCurrPcieLinkWidth",

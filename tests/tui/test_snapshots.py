@@ -1,7 +1,10 @@
 """Pictures of the console at the sizes that must work, in a dark and a light theme."""
 
+import frozen_models
 import pytest
 from frozen_console import ANSWER, WITH_CARD, WITHOUT_CARD, FrozenConsole
+
+from phitui.hardware.copy_rate import MemoryRate
 
 SIZES = [(120, 40), (80, 24)]
 THEMES = ["phitui-dark", "phitui-light"]
@@ -36,6 +39,31 @@ def test_answer_with_markdown_beside_the_gauges(snap_compare, size, theme):
     assert snap_compare(FrozenConsole(theme, WITH_CARD), run_before=fill, terminal_size=size)
 
 
+@pytest.mark.parametrize("theme", ["phitui-dark", "terminal"])
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_gauges_while_it_decodes(snap_compare, size, theme):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        pilot.app.begin("Tell me a story", "Once upon a time")
+        pilot.app.decode(steps=168, context_tokens=40.0)
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(theme, WITH_CARD), run_before=fill, terminal_size=size)
+
+
+def test_gauges_of_a_cpu_while_it_decodes(snap_compare):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load(device="cpu", threads=2, compute_type="int8_float32")
+        pilot.app.console_screen.performance.memory_rate = MemoryRate(24.5, 20.0)
+        pilot.app.begin("Tell me a story", "Once upon a time")
+        pilot.app.decode(steps=4, context_tokens=40.0)
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(snapshot=WITHOUT_CARD), run_before=fill, terminal_size=(120, 40))
+
+
 @pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
 def test_without_a_card_the_host_is_shown_and_the_reason(snap_compare, size):
     async def fill(pilot):
@@ -60,3 +88,31 @@ def test_an_engine_that_died(snap_compare):
 
 def test_a_terminal_that_is_too_small(snap_compare):
     assert snap_compare(FrozenConsole(), run_before=settle, terminal_size=(20, 5))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_the_model_screen_with_a_pull_on_its_way(snap_compare, size, theme):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        frozen_models.fill(pilot.app, frozen_models.PULLING)
+        await pilot.press("f2")
+        await pilot.pause(0.5)
+
+    assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_a_damaged_model_and_the_question_what_to_pull(snap_compare, size):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        frozen_models.fill(pilot.app)
+        await pilot.press("f2", "down", "enter")
+        if size == (80, 24):
+            await pilot.press("p")
+            pilot.app.screen.query_one("#wanted").cursor_blink = False
+        await pilot.pause(0.5)
+
+    assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)
