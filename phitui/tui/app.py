@@ -18,7 +18,7 @@ from phitui.hardware.history import History
 from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure
-from phitui.jobs.performance import ENGINE
+from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
 from phitui.tui.model_front import ModelFront
@@ -87,10 +87,12 @@ class PhituiApp(BaseApp):
             self._loop.call_soon_threadsafe(self._show_snapshot, snapshot)
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
-        self._history.add(snapshot)
         if self._showing():
             self.console_screen.show_snapshot(snapshot)
-            self.monitor.show_snapshot(snapshot)
+            views = self.console_screen.performance.views(snapshot)
+            snapshot = with_traffic(snapshot, views)
+            self.monitor.show_snapshot(snapshot, views)
+        self._history.add(snapshot)
 
     def action_monitor(self) -> None:
         """Open the monitor over the console."""

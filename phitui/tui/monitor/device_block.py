@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from phitui.hardware.history import History, device_key
 from phitui.hardware.snapshot import Device, Host
 from phitui.tui.monitor import gauges
@@ -23,6 +25,7 @@ class DeviceBlock:
         device: Device,
         host: Host,
         history: History,
+        more: Sequence[gauges.Fact] = (),
         *,
         width: int,
         graph_rows: int,
@@ -31,7 +34,7 @@ class DeviceBlock:
         selected: bool,
         ascii_only: bool,
     ) -> list[Row]:
-        """Title, gauges, graphs and facts: 3 + `graph_rows` + `fact_rows` rows of `width` cells."""
+        """Title, gauges, graphs and facts, `more` of them first: 3 + `graph_rows` + `fact_rows` rows of `width`."""
         found = gauges.gauges(device)
         each = (width - 2 - len(_GAP) * (len(found) - 1)) // len(found)
         sizes = [each] * (len(found) - 1)
@@ -45,7 +48,7 @@ class DeviceBlock:
             for gauge, size in pairs
         ]
         rows += join(spans, (_GAP, TRACK)) if graph_rows else []
-        facts = gauges.fact_rows(gauges.facts(device, host), width - 2, fact_rows)
+        facts = gauges.fact_rows([*more, *gauges.facts(device, host)], width - 2, fact_rows)
         rows += [*facts, *([[]] * (fact_rows - len(facts)))]
         return [rows[0], *(fit([(" ", PLAIN), *row], width) for row in rows[1:])]
 

@@ -34,9 +34,10 @@ class Fact(NamedTuple):
 
 
 def gauges(device: Device) -> list[Gauge]:
-    """The gauges of a device: four of a GPU, two of a CPU."""
+    """The gauges of a device: four of a GPU; of a CPU two, and its bandwidth where that is known."""
     if device.kind == "cpu":
-        return [_util("CPU", device), _memory("RAM", device)]
+        known = device.bandwidth.value_gb_s is not None or device.bandwidth.peak_gb_s is not None
+        return [_util("CPU", device), _memory("RAM", device), *([_bandwidth(device)] if known else [])]
     return [_util("Util", device), _memory("VRAM", device), _bandwidth(device), _power(device)]
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from phitui.hardware.history import History, device_key
 from phitui.hardware.snapshot import Device, Host, Snapshot
 from phitui.tui.monitor import device_block
 from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
 from phitui.tui.monitor.device_block import DeviceBlock
-from phitui.tui.monitor.hints_pane import device_hints, hint_rows
+from phitui.tui.monitor.gauges import Fact
+from phitui.tui.monitor.hints_pane import Said, device_hints, hint_rows, worst_first
 from phitui.tui.monitor.layout import Plan, plan
 from phitui.tui.monitor.process_table import ProcessTable
+
+if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
+    from phitui.jobs.performance import View
 
 GIB = 1024**3
 # Seconds that a column of dots stands for.
@@ -21,11 +26,14 @@ SCALES = (4.0, 10.0, 1.0, 2.0)
 
 @dataclass
 class Picture:
-    """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock."""
+    """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock, `limit` the
+    share of memory that counts as full. `views` is what an engine's figures add; without one there are none."""
 
     history: History
     place: str
     ascii_only: bool = False
+    limit: float = 0.95
+    views: list[View] = field(default_factory=list)
     note: str = ""
     snapshot: Snapshot | None = None
     table: ProcessTable = field(default_factory=ProcessTable)
@@ -60,7 +68,7 @@ class Picture:
         self.table.take(devices, snapshot.time)
         rows = _machine(snapshot, width)
         processes = sum(len(device.processes or ()) for device in devices)
-        said = device_hints(snapshot)
+        said = self._hints(snapshot)
         below = len(said)
         if self.show_reasons and devices:
             below = len(set(devices[self.selected].unavailable.values()))
@@ -76,6 +84,18 @@ class Picture:
             rows += hint_rows(said, len(devices) > 1, max(parts.hint_rows - 1, 0), width)
         return rows
 
+    def _hints(self, snapshot: Snapshot) -> Said:
+        if not self.views:
+            return worst_first(device_hints(snapshot, self.limit))
+        return worst_first([(view.device, hint) for view in self.views for hint in view.hints])
+
+    def _more(self, device: Device) -> list[Fact]:
+        """What the engine's clock adds to the facts of a device."""
+        from phitui.tui.monitor.engine_facts import engine_facts  # only where there is an engine
+
+        key = device_key(device)
+        return [fact for view in self.views if device_key(view.device) == key for fact in engine_facts(view)]
+
     def _devices(self, snapshot: Snapshot, parts: Plan, width: int) -> list[Row]:
         devices = snapshot.devices
         rows: list[Row] = []
@@ -90,6 +110,7 @@ class Picture:
                 device,
                 snapshot.host,
                 self.history,
+                self._more(device) if self.views else (),
                 width=width,
                 graph_rows=parts.graph_rows,
                 fact_rows=parts.fact_rows,

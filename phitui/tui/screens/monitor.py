@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult, SystemCommand
@@ -22,6 +22,9 @@ from phitui.tui.monitor.canvas import Canvas
 from phitui.tui.monitor.cells import Row
 from phitui.tui.monitor.picture import Picture
 from phitui.tui.monitor.process_table import COLUMNS
+
+if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
+    from phitui.jobs.performance import View
 
 # How long a process has to end by itself before the stronger signal is offered.
 _PATIENCE_S = 3.0
@@ -61,17 +64,17 @@ class MonitorScreen(Screen[None]):
         self._readonly = readonly
         self._canvas = Canvas(self._rows, ascii_only)
         self._paused = False
-        self._latest: Snapshot | None = None
+        self._latest: tuple[Snapshot, list[View]] | None = None
         self._keys: list[tuple[str, str]] = []
 
     def compose(self) -> ComposeResult:
         yield self._canvas
 
-    def show_snapshot(self, snapshot: Snapshot) -> None:
-        """New readings; the history has them already."""
-        self._latest = snapshot
+    def show_snapshot(self, snapshot: Snapshot, views: list[View] | None = None) -> None:
+        """New readings; the history has them already. `views` is what the engine's figures add to them."""
+        self._latest = (snapshot, views or [])
         if not self._paused:
-            self.picture.snapshot = snapshot
+            self.picture.snapshot, self.picture.views = self._latest
             self.paint()
 
     def paint(self) -> None:
@@ -152,8 +155,8 @@ class MonitorScreen(Screen[None]):
     def action_pause(self) -> None:
         """Keep the picture; what comes in meanwhile is in the history."""
         self._paused = not self._paused
-        if not self._paused:
-            self.picture.snapshot = self._latest
+        if not self._paused and self._latest is not None:
+            self.picture.snapshot, self.picture.views = self._latest
         self.note("paused" if self._paused else "")
 
     async def action_filter(self) -> None:
