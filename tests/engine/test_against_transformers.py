@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
 
 import pytest
+from many_texts import texts
 from tiny_phi3 import make_tiny_phi3, make_tokenizer, tiny_phi3_model
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
@@ -13,32 +13,6 @@ from transformers import AutoTokenizer
 from phitui.engine.api import Turn
 from phitui.engine.prompt import ChatPrompt
 from phitui.models.manifest import read_manifest
-
-PIECES = [
-    "The quick brown fox",
-    " jumps over 1,024 lazy dogs.",
-    "\n\n\tdef f(x: int) -> int:\n        return x ** 2  # ½\n",
-    "Straße, naïve café",
-    "Ελληνικά και русский",
-    "中文字符，日本語の文章。",
-    "한국어 문장",
-    "العربية والعبرية עברית",
-    "हिन्दी में ไทย",
-    "🦊🏳️‍🌈👩‍👩‍👧🇩🇪",
-    "<|user|>",
-    "<|end|>\n",
-    "  ",
-    "\r\n",
-    "{% if x %}{{ y }}{% endif %}",
-    "SELECT * FROM t WHERE a <> 'b';",
-    "\u200d\ufeffe\u0301",
-    "https://example.org/?q=a+b&c=%20",
-]
-
-
-def texts() -> list[str]:
-    rng = random.Random(8)
-    return ["".join(rng.choices(PIECES, k=rng.randint(1, 6))) for _ in range(200)]
 
 
 @pytest.fixture(scope="module", params=["plain", "rstrip"])
