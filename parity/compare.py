@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import ctranslate2
 import numpy as np
 import torch
+from engine import NEW_TOKENS, Engine
 from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedModel
 
@@ -17,8 +16,8 @@ from phitui.models.convert import Label, convert, open_source
 # What the float32 comparison may differ by, in log p (natural logarithm), over all positions and all tokens.
 TOLERANCE = 1e-3
 # Where the reference's two likeliest tokens are closer, the last bits of a sum would choose the token.
-NEAR_TIE = 2e-4
-PROMPTS, NEW_TOKENS = 16, 64
+NEAR_TIE = 1e-4
+PROMPTS = 16
 
 
 class Reference:
@@ -61,33 +60,6 @@ def log_p(model: PreTrainedModel, ids: list[int]) -> NDArray[np.float64]:
     return logits.double().log_softmax(dim=-1).numpy()
 
 
-class Engine:
-    """A converted folder in CTranslate2 on the CPU."""
-
-    def __init__(self, folder: Path, compute_type: str) -> None:
-        self._tokens = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        self._generator = ctranslate2.Generator(str(folder), compute_type=compute_type, intra_threads=2)
-
-    def greedy(self, prompts: list[list[int]]) -> list[list[int]]:
-        """64 tokens for each prompt, all in one batch, which is ragged."""
-        results = self._generator.generate_batch(
-            [self._strings(prompt) for prompt in prompts],
-            max_length=NEW_TOKENS,
-            sampling_topk=1,
-            include_prompt_in_result=False,
-            end_token=[],
-        )
-        return [result.sequences_ids[0] for result in results]
-
-    def log_p(self, ids: list[int]) -> NDArray[np.float64]:
-        """log p of every next token, (positions, vocabulary)."""
-        found = self._generator.forward_batch([self._strings(ids)], return_log_probs=True)
-        return np.array(found)[0].astype(np.float64)
-
-    def _strings(self, ids: list[int]) -> list[str]:
-        return [self._tokens[number] for number in ids]
-
-
 def converted(source: Path, folder: Path, quantization: str = "float32") -> Path:
     """A Hub folder or a GGUF file as phitui converts it."""
     convert(open_source(source, Label("parity")), folder, quantization, lambda progress: None)
@@ -124,7 +96,7 @@ def assert_float32_parity(reference: Reference, folder: Path, *, chosen: bool = 
 
     `chosen`: weights and prompts are made from a seed, which must not lead to a near tie.
     """
-    engine = Engine(folder, "float32")
+    engine = Engine(folder, "float32", torch.get_num_threads())
     likeness, smallest_gap, widest = Likeness(), np.inf, 0.0
     for prompt, sequence in zip(reference.prompts, reference.sequences, strict=True):
         expected = reference.log_p(sequence)

@@ -26,7 +26,9 @@ def _through(weights: torch.Tensor, dtype: str) -> torch.Tensor:
 
 def _quantized(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Whole numbers from -127 to 127, and the scale of each row: symmetric, as CTranslate2 does it."""
-    scale = 127 / values.abs().amax(dim=-1, keepdim=True)
+    largest = values.abs().amax(dim=-1, keepdim=True)
+    # `127 / largest` would be torch's 127 × (1 / largest), which is one bit off here and there.
+    scale = torch.full_like(largest, 127) / largest
     return torch.round(values * scale), scale
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from compare import Engine
+from engine import Engine
 
 
 def main(folder: str, sequences: str, result: str) -> None:

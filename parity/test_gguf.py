@@ -21,7 +21,7 @@ CASES = [
     ("llama-tied", "Q8_0"),
 ]
 # Instead of seed 0 where that leads to a near tie in the reference (compare.NEAR_TIE).
-SEEDS = {("llama", "F16"): 1, ("llama", "Q8_0"): 1, ("phi3", "F32"): 1, ("phi3", "Q8_0"): 1}
+SEEDS = {("llama", "F16"): 1, ("llama", "Q8_0"): 1, ("phi3", "F32"): 2, ("phi3", "Q8_0"): 2}
 
 
 @pytest.mark.parametrize("name, kind", CASES)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compare import TOLERANCE, Engine, Likeness, converted, log_p
+from compare import TOLERANCE, Likeness, converted, log_p
 from definition import int8_model, rounded
+from engine import Engine
 
 from phitui.models.quantize import STORAGE
 
@@ -90,19 +91,20 @@ def test_int8_is_near_to_float32(kind, prepared, figures, tmp_path):
     figures("int8_against_float32", kind, {**as_figures(engines, bound), "by_definition": as_figures(defined)})
 
 
-@pytest.mark.parametrize("kind", SOME)
+@pytest.mark.parametrize("kind", ["phi3", "llama"])
 def test_int8_is_what_its_definition_says(kind, prepared, figures, tmp_path):
     """With a product that sums exactly: this CPU's own, or else MKL's, which is slow on CPUs that are not Intel's."""
     folder, reference = prepared(kind)
     converted(folder, tmp_path / "made", "int8")
-    (tmp_path / "ids.json").write_text(json.dumps(reference.sequences), encoding="utf-8")
+    sequences = reference.sequences[:8]
+    (tmp_path / "ids.json").write_text(json.dumps(sequences), encoding="utf-8")
     paths = [str(tmp_path / name) for name in ("made", "ids.json", "log_p.npz")]
-    surroundings = os.environ | ({} if products_are_exact() else {"CT2_USE_MKL": "1"})
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1"} | ({} if products_are_exact() else {"CT2_USE_MKL": "1"})
     child = Path(__file__).with_name("int8_child.py")
     subprocess.run([sys.executable, str(child), *paths], env=surroundings, check=True)
     model, likeness = int8_model(reference.model), Likeness()
     with np.load(paths[-1]) as found:
-        for ids, name in zip(reference.sequences, found.files, strict=True):
+        for ids, name in zip(sequences, found.files, strict=True):
             likeness.add(log_p(model, ids), found[name])
     assert_within(likeness, BY_DEFINITION)
     figures("int8_against_its_definition", kind, as_figures(likeness, BY_DEFINITION))

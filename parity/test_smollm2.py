@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from compare import Engine, Likeness, Reference, assert_float32_parity, converted, log_p
+from compare import Likeness, Reference, assert_float32_parity, converted, log_p
 from definition import int8_model
+from engine import Engine
 from many_texts import texts
 from test_int8 import as_figures, assert_within, products_are_exact
 from tiny_phi3 import CACHE, demo_wheel
@@ -43,6 +45,14 @@ QUESTIONS = [
 # test_int8.py. Measured with saturating products: KL 0.154, agreement 0.81.
 EXACT = {"kl": 0.15, "agree": 0.8}
 SATURATING = {"kl": 0.3, "agree": 0.7}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +115,7 @@ def test_answers_are_those_of_the_dequantized_weights(reference, in_float32, fig
 
 
 def test_int8_is_near_to_float32(reference, gguf_file, figures, tmp_path):
-    engine = Engine(converted(gguf_file, tmp_path / "made", "int8"), "int8")
+    engine = Engine(converted(gguf_file, tmp_path / "made", "int8"), "int8", torch.get_num_threads())
     model = int8_model(reference.model)
     engines, defined = Likeness(), Likeness()
     for ids in reference.sequences:
