@@ -10,6 +10,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input
 
 from phitui.config import Config
 from phitui.errors import PhituiError
@@ -59,6 +60,12 @@ class ReplayApp(BaseApp):
     async def begin(self) -> None:
         if told := self._recording.told():
             self.notify(displayable(told), severity="warning", timeout=8, markup=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a filter is being typed its letters are not keys of the player."""
+        if action in ("play", "seek", "jump", "speed") and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
 
     @property
     def speed(self) -> float:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import psutil
 import pytest
 from frozen_console import WITH_CARD, FrozenConsole
@@ -195,3 +196,33 @@ async def test_a_recording_plays_pauses_and_seeks(tmp_path):
         await pilot.press("k")
         await pilot.pause(0.1)
         assert not isinstance(app.screen, ConfirmScreen)
+
+
+async def test_a_filter_can_have_the_letters_that_are_keys_of_the_player(tmp_path):
+    recorder = Recorder(tmp_path / "r.jsonl")
+    for snapshot in snapshots(CARD, count=3):
+        recorder.write(snapshot)
+    recorder.close()
+    app = ReplayApp(load_config(), Recording(tmp_path / "r.jsonl"), ascii_only=False)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("space", "slash")
+        await pilot.pause()
+        await pilot.press("a", "minus", "space", "b", "home", "plus")
+        assert app.monitor.picture.table.pattern == "+a- b"
+        assert (app.speed, app.playing, app.place) == (1.0, False, 0)
+        await pilot.press("enter", "minus")
+        assert app.speed == 0.5
+
+
+async def test_nothing_in_a_recording_steers_the_terminal():
+    card = msgspec.structs.replace(
+        CARD, name="\x1b]0;owned\x07card", throttle_reasons=["\x1b]0;owned\x07HOT\x9b2J"], mig="\x1b[2J1g"
+    )
+    app = FrozenMonitor(snapshots(card, count=2))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert "HOT" in app.text
+        app.notify("a\x1b]0;owned\x07 b")
+        await pilot.pause()
+        assert notes(app) == ["a b"]
+        assert app.text.replace("\n", "").isprintable()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from phitui.hardware.snapshot import Device, Host
-from phitui.tui.monitor.cells import MUTED, NOTHING, OK, RESERVE, VALUE, WARN, Row, apart, bar, fit, gauge_level
+from phitui.tui.monitor.cells import MUTED, NOTHING, OK, RESERVE, VALUE, WARN, Row, apart, bar, fit, gauge_level, name
 
 GIB = 1024**3
 # Of the driver's reasons those that say nothing is wrong.
@@ -150,7 +150,7 @@ def _limits(reasons: Sequence[str] | None) -> Fact:
     if reasons is None:
         return Fact("limited by", NOTHING, 12)
     found = [reason for reason in reasons if reason not in _HARMLESS]
-    shown = " ".join(found) or ("nothing, idle" if "GPU_IDLE" in reasons else "nothing")
+    shown = name(" ".join(found), 80) or ("nothing, idle" if "GPU_IDLE" in reasons else "nothing")
     return Fact("limited by", shown, max(13, min(len(shown), 40)), WARN if found else VALUE)
 
 
