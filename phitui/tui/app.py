@@ -87,12 +87,13 @@ class PhituiApp(BaseApp):
             self._loop.call_soon_threadsafe(self._show_snapshot, snapshot)
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
-        if self._showing():
-            self.console_screen.show_snapshot(snapshot)
-            views = self.console_screen.performance.views(snapshot)
-            snapshot = with_traffic(snapshot, views)
-            self.monitor.show_snapshot(snapshot, views)
+        if not self._showing():
+            self._history.add(snapshot)
+            return
+        views = self.console_screen.show_snapshot(snapshot)
+        snapshot = with_traffic(snapshot, views)
         self._history.add(snapshot)
+        self.monitor.show_snapshot(snapshot, views)
 
     def action_monitor(self) -> None:
         """Open the monitor over the console."""

@@ -166,6 +166,17 @@ async def test_the_console_opens_it_and_it_closes_again():
         await until(pilot, lambda: app.screen is app.console_screen)
 
 
+async def test_in_the_console_the_history_has_what_is_painted():
+    app = FrozenConsole(snapshot=WITH_CARD)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app._early is None)
+        newest = []
+        show = app.monitor.show_snapshot
+        app.monitor.show_snapshot = lambda *args: (newest.append(app._history.newest), show(*args))
+        app._show_snapshot(msgspec.structs.replace(WITH_CARD, time=77.0))
+        assert newest == [77.0]
+
+
 async def test_a_recording_plays_pauses_and_seeks(tmp_path):
     recorder = Recorder(tmp_path / "r.jsonl")
     for snapshot in snapshots(CARD, count=120):
