@@ -21,8 +21,8 @@ from phitui.ipc.messages import Failure
 from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
+from phitui.tui.display import wants_ascii
 from phitui.tui.model_front import ModelFront
-from phitui.tui.monitor import wants_ascii
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 

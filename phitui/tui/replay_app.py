@@ -49,6 +49,7 @@ class ReplayApp(BaseApp):
         self._speed = SPEEDS.index(1.0)
         self._timer: Timer | None = None
         self.monitor = MonitorScreen(self._history, recording.path.name, readonly=True, ascii_only=ascii_only)
+        self.monitor.picture.limit = config.tuner.limit
 
     def get_default_screen(self) -> Screen[None]:
         return self.monitor
