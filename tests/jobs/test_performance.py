@@ -91,6 +91,21 @@ def test_the_speed_is_that_of_the_newest_second():
     assert bench.view().joules_per_token == pytest.approx(300 / (80 / 0.96))
 
 
+def test_steps_of_more_than_a_second_are_seen_all_the_time():
+    """A model of 15 GB on a CPU: a step ends with every sixth pulse."""
+    bench = Bench()
+    bench.answer(*[pulse(steps=0, decode_s=0.0, context=None)] * 4)
+    assert bench.view().decode is None  # it still reads the prompt
+    for _ in range(3):
+        bench.answer(pulse(steps=1, decode_s=1.5))
+        for _ in range(5):
+            bench.answer(pulse(steps=0, decode_s=0.0, context=None))
+            assert bench.view().decode.steps_per_s == pytest.approx(1 / 1.5)
+    bench.answer(pulse(steps=0, decode_s=0.0, context=None, last=True))
+    bench.answer(*[pulse(steps=0, decode_s=0.0, context=None)] * 5)
+    assert bench.view().decode is None  # the next prompt is read: the answer before is not its decode
+
+
 def test_without_bytes_per_step_nothing_is_modelled():
     bench = Bench(footprint=None)
     bench.answer(pulse())
