@@ -62,6 +62,12 @@ class HardwareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval_s: Annotated[float, msgspec.Meta(ge=0.2, le=3600)]
 
 
+class TunerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[tuner]: `limit` is a share of the usable device memory."""
+
+    limit: Annotated[float, msgspec.Meta(ge=0.1, le=1)]
+
+
 class ThemeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[theme]: `name` of a shipped theme or of one in the user's themes folder."""
 
@@ -76,6 +82,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: GenerationSettings
     console: ConsoleSettings
     hardware: HardwareSettings
+    tuner: TunerSettings
     theme: ThemeSettings
     sources: tuple[Path, ...] = ()
 

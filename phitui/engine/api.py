@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from phitui.ipc.messages import Failure, Progress
+from phitui.models.footprint import Footprint
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -71,7 +72,8 @@ class Woken(msgspec.Struct, tag=True, frozen=True):
 
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
-    """The model is ready. `why` says how device, compute type and threads were chosen."""
+    """The model is ready. `why` says how device, compute type and threads were chosen; `footprint` is None where the
+    model's bytes per step are not known."""
 
     name: str
     title: str
@@ -82,6 +84,7 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
     weight_bytes: int
     load_s: float
     why: str
+    footprint: Footprint | None = None
 
 
 class Started(msgspec.Struct, tag=True, frozen=True):
@@ -98,6 +101,28 @@ class Delta(msgspec.Struct, tag=True, frozen=True):
     id: int
     text: str
     tokens: int
+
+
+class Pulse(msgspec.Struct, tag=True, frozen=True):
+    """How the engine spent its time since the pulse before: about four a second while it works, one more at the end of
+    each answer (`last`), none while it is idle.
+
+    - `window_s`: seconds since the pulse before, or since the engine took the request. Rendering and tokenizing
+      (`tokenize_s`), `prefill_s` and `decode_s` are parts of it; a step that still runs is in none of them yet.
+    - `steps`: decode steps, each of which made one token for each of `rows` sequences in `decode_s` / `steps`.
+    - `context_tokens`: length of the KV cache of a row in the middle of these steps; None without a step.
+    - `queued`: requests that wait in the engine.
+    """
+
+    window_s: float
+    steps: int
+    decode_s: float
+    prefill_s: float
+    tokenize_s: float
+    rows: int
+    context_tokens: float | None
+    queued: int
+    last: bool = False
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -151,5 +176,5 @@ class Died(msgspec.Struct, tag=True, frozen=True):
 
 
 Request = Load | Generate | Cancel | Park
-WorkerEvent = Progress | Failure | Loaded | Parked | Woken | Started | Delta | Finished | Rejected
+WorkerEvent = Progress | Failure | Loaded | Parked | Woken | Started | Delta | Pulse | Finished | Rejected
 Event = WorkerEvent | Died

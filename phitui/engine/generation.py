@@ -12,6 +12,7 @@ from typing import Any
 from phitui.engine.api import Delta, Finished, FinishReason, Generate, Sampling, Started, Timings, Usage
 from phitui.engine.loading import Model, check_answers, is_out_of_memory
 from phitui.engine.prompt import Detokenizer
+from phitui.engine.step_clock import StepClock
 from phitui.errors import PhituiError, UnavailableError, UsageError
 
 # Tokens that come closer together than this share a message, so that a fast card does not spend its host's time on
@@ -23,10 +24,12 @@ Token = tuple[int, float]  # id, time.perf_counter() when it was made
 
 
 class Answer:
-    """The answer to one request while it is being made. `cancelled` may be set from another thread."""
+    """The answer to one request while it is being made. `cancelled` may be set from another thread; `queued` tells how
+    many requests wait behind it."""
 
-    def __init__(self, model: Model, request: Generate, send: Callable[[Any], None]) -> None:
+    def __init__(self, model: Model, request: Generate, send: Callable[[Any], None], queued: Callable[[], int]) -> None:
         self._model = model
+        self._queued = queued
         self._request = request
         self._send = send
         self._made: queue.SimpleQueue[Token] = queue.SimpleQueue()
@@ -39,11 +42,14 @@ class Answer:
         """Make the whole answer and send its events. Raises PhituiError where it cannot be made."""
         begun = time.perf_counter()
         self._last_s = begun
+        self._clock = StepClock(begun)
         prompt = self._model.prompt.tokens(self._request.turns)
+        self._clock.tokenized(time.perf_counter(), len(prompt))
         room = fit(len(prompt), self._request.sampling, self._model.manifest.context_window)
         self._send(Started(self._request.id, len(prompt)))
         if not self.cancelled.is_set():
             self._decode(prompt, room)
+        self._pulse(last=True)
         self._send(
             Finished(
                 self._request.id,
@@ -106,10 +112,16 @@ class Answer:
         if tokens:
             self._first_s = self._first_s or tokens[0][1]
             self._last_s = tokens[-1][1]
+            self._clock.made([made_at for _, made_at in tokens])
         if text or tokens:
             self._send(Delta(self._request.id, text, len(self._ids)))
-            if not last:
-                time.sleep(_GATHER_S)
+        if not last and self._clock.due(time.perf_counter()):
+            self._pulse()
+        if tokens and not last:
+            time.sleep(_GATHER_S)
+
+    def _pulse(self, last: bool = False) -> None:
+        self._send(self._clock.pulse(time.perf_counter(), self._queued(), last))
 
     def _drain(self, wait: bool) -> list[Token]:
         tokens: list[Token] = []

@@ -15,6 +15,7 @@ from phitui.engine.api import Load, Loaded
 from phitui.engine.prompt import ChatPrompt
 from phitui.errors import UnavailableError
 from phitui.ipc.messages import Progress
+from phitui.models.footprint import footprint
 from phitui.models.manifest import Manifest, read_manifest
 
 
@@ -47,6 +48,7 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
             weight_bytes=manifest.weight_bytes,
             load_s=time.perf_counter() - started,
             why="; ".join(filter(None, (chosen.why, thread_why, manifest.context_note))),
+            footprint=footprint(manifest, generator.compute_type),
         )
         return Model(generator, prompt.result(), manifest, loaded)
 

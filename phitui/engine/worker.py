@@ -93,7 +93,7 @@ class Worker:
         if self._model is None:
             self._channel.send(Rejected(request.id, Failure("no model is loaded")))
             return
-        answer = Answer(self._model, request, self._channel.send)
+        answer = Answer(self._model, request, self._channel.send, self._requests.qsize)
         with self._lock:
             self._latest = request.id
             if request.id in self._cancelled:

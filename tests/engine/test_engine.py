@@ -10,7 +10,20 @@ from contextlib import asynccontextmanager
 import psutil
 import pytest
 
-from phitui.engine.api import Delta, Died, Finished, Load, Loaded, Parked, Rejected, Sampling, Started, Turn, Woken
+from phitui.engine.api import (
+    Delta,
+    Died,
+    Finished,
+    Load,
+    Loaded,
+    Parked,
+    Pulse,
+    Rejected,
+    Sampling,
+    Started,
+    Turn,
+    Woken,
+)
 from phitui.engine.client import EngineClient
 from phitui.errors import UsageError
 from phitui.ipc.messages import Failure, Progress
@@ -100,6 +113,37 @@ async def test_a_limit_of_tokens_cuts_the_answer(tmp_path, demo_folder):
     async with running(tmp_path, demo_folder) as engine:
         _, finished = await engine.ask(STORY, Sampling(7, 0.0, 0, 1.0, 1.0))
         assert (finished.reason, finished.usage.completion_tokens) == ("length", 7)
+
+
+async def test_pulses_account_for_the_time_and_the_steps_of_an_answer(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        await engine.client.generate(STORY, Sampling(60, 0.0, 0, 1.0, 1.0))
+        for _ in range(6000):
+            if engine.events and isinstance(engine.events[-1], Finished):
+                break
+            await asyncio.sleep(0.01)
+        finished, pulses = engine.events[-1], [event for event in engine.events if isinstance(event, Pulse)]
+    assert [pulse.last for pulse in pulses] == [False] * (len(pulses) - 1) + [True]
+    total_s, tokens = finished.timings.total_ms / 1000, finished.usage.completion_tokens
+    assert 2 <= len(pulses) <= 4 * total_s + 2
+    assert sum(pulse.steps for pulse in pulses) == tokens - 1
+    assert sum(p.decode_s for p in pulses) == pytest.approx(finished.timings.tpot_ms / 1000 * (tokens - 1), rel=1e-6)
+    first_s = sum(p.tokenize_s + p.prefill_s for p in pulses)
+    assert first_s == pytest.approx(finished.timings.ttft_ms / 1000, abs=0.01)
+    assert 0 < sum(p.tokenize_s for p in pulses) < first_s
+    assert total_s <= sum(p.window_s for p in pulses) < total_s + 0.3
+    # Of all steps the mean length is that of the middle one.
+    mean = sum(p.context_tokens * p.steps for p in pulses if p.steps) / (tokens - 1)
+    assert mean == pytest.approx(finished.usage.prompt_tokens + tokens / 2)
+
+
+async def test_the_footprint_is_that_of_the_compute_type(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        made = engine.client.loaded.footprint
+    # SmolLM2 135M: 30 layers, 3 heads of 64 for keys and values, float32 on a CPU; the output layer is the embeddings.
+    assert made.kv_token == 2 * 30 * 3 * 64 * 4
+    assert made.weights == made.weight_step
+    assert 0 <= (demo_folder / "model.bin").stat().st_size - made.weights < 100_000
 
 
 async def test_prompts_are_answered_in_order(tmp_path, demo_folder):

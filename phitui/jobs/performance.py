@@ -1,0 +1,194 @@
+"""What the engine's clock, the model's bytes and the sensors say together: the figures behind the gauges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from phitui.engine.api import Died, Event, Finished, Loaded, Parked, Pulse, Rejected, Started, Woken
+from phitui.hardware import hints
+from phitui.hardware.copy_rate import MemoryRate
+from phitui.hardware.energy import EnergyMeter, PerToken, Sample
+from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts
+from phitui.hardware.snapshot import Device, Snapshot
+from phitui.ipc.messages import Failure
+from phitui.jobs.pulse_book import Decode, PulseBook
+from phitui.jobs.traffic import Traffic, device_traffic, engine_traffic, load
+from phitui.models.footprint import Footprint
+
+# The engine's name among the processes whose memory the sampler reads.
+ENGINE = "engine"
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known of one device. `engine` says whether ours computes on it; `decode` is None while nothing is decoded
+    there; `joules_per_token` is that of the newest second: power over output tokens per second."""
+
+    device: Device
+    traffic: Traffic
+    memory: MemoryParts
+    hints: tuple[hints.Hint, ...]
+    engine: bool = False
+    decode: Decode | None = None
+    joules_per_token: float | None = None
+
+
+class Performance:
+    """Takes in the engine's events and the snapshots; tells what they mean together.
+
+    `limit` is the share of usable memory that the tuner would fill, `pid` gives the engine's process, `clock` seconds
+    that never go back. `memory_rate` is set by whoever measures it.
+    """
+
+    def __init__(
+        self, limit: float, pid: Callable[[], int | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = limit
+        self._pid = pid
+        self._clock = clock
+        self._loaded: Loaded | None = None
+        self._parked = False
+        self._pulses = PulseBook()
+        self._answering: Started | None = None
+        self._answer_begun = 0.0
+        self._unread: tuple[float, float, int] | None = None  # begin, end and tokens of an answer without its energy
+        self._energy = EnergyMeter()
+        self.answer_energy: PerToken | None = None
+        self.memory_rate: MemoryRate | None = None
+
+    def note_event(self, event: Event) -> None:
+        """Take an event of the engine; most of them say nothing here."""
+        now = self._clock()
+        if isinstance(event, Pulse):
+            self._pulses.note(now, event)
+        elif isinstance(event, Started):
+            self._answering, self._answer_begun = event, now
+        elif isinstance(event, Finished | Rejected):
+            if isinstance(event, Finished) and self._answering is not None:
+                self._unread = (self._answer_begun, now, event.usage.completion_tokens)
+            self._answering = None
+        elif isinstance(event, Loaded):
+            self._loaded, self._parked = event, False
+            self._pulses.begin(now)
+        elif isinstance(event, Parked | Woken):
+            self._parked = isinstance(event, Parked)
+        elif isinstance(event, Died | Failure):
+            self._loaded = self._answering = self._unread = None
+
+    def note_snapshot(self, snapshot: Snapshot) -> None:
+        """Take the readings of the engine's device into the book of energy."""
+        device = self._engine_device(snapshot)
+        if device is None:
+            return
+        power = device.power_w if device.power_instant_w is None else device.power_instant_w
+        reason = device.unavailable.get("power_w", "")
+        self._energy.note(Sample(self._clock(), device.energy_j, power, self.working, reason))
+        if self._unread is not None and self._energy.covers(self._unread[1]):
+            self.answer_energy = self._energy.per_token(*self._unread)
+            self._unread = None
+
+    @property
+    def working(self) -> bool:
+        """Whether the engine has a prompt in hand."""
+        return self._answering is not None
+
+    @property
+    def wants_memory_rate(self) -> bool:
+        """Whether the machine's memory should be measured: the engine computes on the CPU and has nothing to do."""
+        on_cpu = self._loaded is not None and self._loaded.device == "cpu"
+        return on_cpu and self.memory_rate is None and not self.working and not self._parked
+
+    def views(self, snapshot: Snapshot) -> list[View]:
+        """All devices of the snapshot."""
+        own = self._engine_device(snapshot)
+        return [self._view(snapshot, device, device is own) for device in snapshot.devices]
+
+    def cpu_view(self, snapshot: Snapshot, cpu: Device) -> View:
+        """The machine as a device, where there is a GPU beside it and the snapshot does not list it."""
+        return self._view(snapshot, cpu, self._loaded is not None and self._loaded.device == "cpu")
+
+    def _engine_device(self, snapshot: Snapshot) -> Device | None:
+        """The device that the engine computes on: under CUDA the GPU that lists its process, else the first."""
+        if self._loaded is None:
+            return None
+        kind = {"cuda": "gpu", "cpu": "cpu"}.get(self._loaded.device)
+        devices = [device for device in snapshot.devices if device.kind == kind]
+        pid = self._pid()
+        with_it = (device for device in devices if any(each.pid == pid for each in device.processes or ()))
+        return next(with_it, devices[0] if devices else None)
+
+    def _view(self, snapshot: Snapshot, device: Device, own: bool) -> View:
+        memory = self._memory(device, snapshot, own)
+        if not own:
+            traffic = device_traffic(device)
+            said = hints.hints(hints.of_device(device, snapshot.host, self._limit))
+            return View(device, traffic, memory, tuple(said))
+        decode = self._pulses.decode(self._clock())
+        traffic = engine_traffic(device, self._footprint, decode, self.memory_rate)
+        joules = None
+        if decode is not None and device.power_w is not None:
+            joules = device.power_w / decode.tokens_per_s
+        figures = self._figures(device, snapshot, decode, traffic, memory)
+        return View(device, traffic, memory, tuple(hints.hints(figures)), True, decode, joules)
+
+    @property
+    def _footprint(self) -> Footprint | None:
+        return self._loaded.footprint if self._loaded is not None else None
+
+    def _memory(self, device: Device, snapshot: Snapshot, own: bool) -> MemoryParts:
+        why, pid = device.unavailable, self._pid()
+        reason = why.get("vram.used_bytes") or why.get("vram.total_bytes", "")
+        processes = device.processes or []
+        engine = None
+        if own:
+            on_card = next((each.used_bytes for each in processes if each.pid == pid), None)
+            resident = snapshot.host.rss_bytes.get(ENGINE)
+            process = resident if device.kind == "cpu" else on_card
+            engine = Engine(process, self._weights(), self._kv_bytes())
+        others = [each for each in processes if each.pid != pid]
+        return memory_parts(device.vram, engine, self._limit, others, reason)
+
+    def _weights(self) -> int | None:
+        if self._parked:
+            return 0
+        return self._footprint.weights if self._footprint is not None else None
+
+    def _kv_bytes(self) -> int | None:
+        """The cache that is in use: CTranslate2 keeps none between answers."""
+        if self._answering is None:
+            return 0
+        if self._footprint is None:
+            return None
+        decode = self._pulses.decode(self._clock())
+        rows, tokens = (decode.rows, decode.context_tokens) if decode else (1, self._answering.prompt_tokens)
+        return int(self._footprint.kv_token * rows * tokens)
+
+    def _figures(
+        self, device: Device, snapshot: Snapshot, decode: Decode | None, traffic: Traffic, memory: MemoryParts
+    ) -> hints.Figures:
+        now = self._clock()
+        others = next((part for part in memory.parts if part.kind == "others"), None)
+        figures = replace(
+            hints.of_device(device, snapshot.host, self._limit),
+            others_bytes=others.bytes if others else None,
+            others_name=others.name if others else "",
+            idle_share=self._pulses.idle_share(now),
+            tokenize_share=self._pulses.tokenize_share(now),
+            queued=self._pulses.queued,
+            parking_bytes=self._weights() if device.kind == "gpu" else None,
+        )
+        if decode is None or self._footprint is None:
+            return figures
+        what = load(self._footprint, decode)
+        return replace(
+            figures,
+            mbu=traffic.mbu,
+            peak_name="peak" if device.kind == "gpu" else "the measured memory rate",
+            rows=decode.rows,
+            weight_bytes=what.weight_step_bytes,
+            kv_bytes=what.kv_bytes,
+            engine_kv_bytes=what.engine_bytes - what.weight_step_bytes,
+            decode_share=decode.share,
+        )

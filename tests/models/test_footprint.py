@@ -1,0 +1,69 @@
+"""A model's bytes by hand for Phi-3 Mini, and against what the converter really writes."""
+
+import msgspec
+import pytest
+from tiny_phi3 import make_tiny_phi3
+
+from phitui.models.convert import Label, _Filler, convert, open_source
+from phitui.models.footprint import Footprint, footprint, is_tied
+from phitui.models.manifest import FileEntry, Manifest, Sizes
+
+PHI3 = Sizes(layers=32, heads=32, kv_heads=32, head_dim=96, model_dim=3072, ff_dim=8192, vocabulary=32064)
+# Of CTranslate2's own variables: 3,820,879,872 of int8, 4,319,744 of scales in float32, 399,360 of norms in float16.
+PHI3_WEIGHTS = 3_825_598_976
+
+
+def manifest(sizes=PHI3, quantization="int8_float16", weight_bytes=PHI3_WEIGHTS):
+    return Manifest(
+        format=1, name="m", title="M", source="", revision="", license="", architecture="phi3", sizes=sizes,
+        quantization=quantization, context_window=4096, end_tokens=["<|end|>"], special_tokens={}, chat_template="",
+        converter="", files={"model.bin": FileEntry(weight_bytes, "")},
+    )  # fmt: skip
+
+
+def test_phi3_mini_by_hand():
+    made = footprint(manifest(), "int8_float16")
+    assert made == Footprint(weights=PHI3_WEIGHTS, weight_step=3_726_970_112, kv_token=393_216)
+
+
+def test_float32_between_doubles_the_cache_and_the_norms():
+    half, full = footprint(manifest(), "int8_float16"), footprint(manifest(), "int8_float32")
+    assert full.kv_token == 2 * half.kv_token
+    assert full.weight_step - half.weight_step == 65 * 3072 * 2
+    assert footprint(manifest(), "int8") == full
+
+
+def test_float16_reads_two_bytes_a_weight_and_no_scales():
+    # 3,722,379,264 weights in layers and output (without the embeddings), 199,680 in norms.
+    assert footprint(manifest(), "float16").weight_step == 2 * (3_722_379_264 + 199_680)
+
+
+def test_fewer_kv_heads_make_a_smaller_cache():
+    grouped = msgspec.structs.replace(PHI3, kv_heads=8)
+    assert footprint(manifest(grouped), "float16").kv_token == 393_216 // 4
+
+
+def test_what_is_not_a_plain_type_is_not_known():
+    assert footprint(manifest(quantization="int4_awq"), "float16") is None
+    assert footprint(manifest(), "auto") is None
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("quantization", ["int8", "int8_float16", "float32", "float16"])
+def test_the_sums_are_those_of_the_converted_model(tmp_path, tied, quantization):
+    """The compute type that a model is stored in changes none of its variables at loading."""
+    source = open_source(make_tiny_phi3(tmp_path / "hub", tied=tied), Label("tiny"))
+    made = convert(source, tmp_path / "out", quantization, lambda progress: None)
+    variables = dict(_Filler(source, quantization, lambda progress: None).spec().variables(ordered=True))
+    sizes = {
+        name: variable.num_bytes() if hasattr(variable, "num_bytes") else 0
+        for name, variable in variables.items()
+        if not isinstance(variable, str) and variable.shape  # not the aliases, and not the settings
+    }
+    vectors = {name: size for name, size in sizes.items() if "rotary" not in name}
+    embeddings = sum(size for name, size in vectors.items() if name.startswith("decoder/embeddings"))
+    expected = footprint(made, quantization)
+    assert is_tied(made) is tied
+    assert expected.weights == sum(vectors.values())
+    assert expected.weight_step == sum(vectors.values()) - (0 if tied else embeddings)
+    assert 0 <= made.weight_bytes - expected.weights < 0.1 * made.weight_bytes  # names and settings beside them
