@@ -42,8 +42,9 @@ class Engine:
         self.client = EngineClient(tmp_path / "engine.log", self.events.append, restart_limit)
         self.profiles = tmp_path / "profiles.json"
 
-    async def load(self, folder, threads=1, device="cpu", compute_type="auto", park_after_s=0.0):
-        await self.client.load(Load(str(folder), device, compute_type, threads, str(self.profiles), park_after_s))
+    async def load(self, folder, threads=1, device="cpu", compute_type="auto", park_after_s=0.0, workers=1):
+        profiles = str(self.profiles)
+        await self.client.load(Load(str(folder), device, compute_type, threads, profiles, park_after_s, workers))
         return await self.wait(lambda e: isinstance(e, Loaded | Failure))
 
     async def wait(self, matches, timeout_s=60):
