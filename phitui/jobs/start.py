@@ -26,16 +26,22 @@ async def start_engine(
     Raises PhituiError when there is no such model or it cannot be prepared.
     """
     await client.warm()  # its imports run while the model is looked for
+    await client.load(await what_to_load(config, tell, environ))
+
+
+async def what_to_load(
+    config: Config, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
+) -> Load:
+    """The configured model and how to run it. Raises and tells as `start_engine`."""
     folder = await _folder(config.model.name, tell, environ)
-    await client.load(
-        Load(
-            folder=str(folder),
-            device=config.engine.device,
-            compute_type=config.engine.compute_type,
-            threads=config.engine.threads,
-            profiles=str(home(environ) / FILE_NAME),
-            park_after_s=config.engine.park_after_s,
-        )
+    return Load(
+        folder=str(folder),
+        device=config.engine.device,
+        compute_type=config.engine.compute_type,
+        threads=config.engine.threads,
+        profiles=str(home(environ) / FILE_NAME),
+        park_after_s=config.engine.park_after_s,
+        workers=config.engine.workers,
     )
 
 

@@ -33,10 +33,11 @@ class Goal:
 
 
 class Probe(NamedTuple):
-    """One measurement to make, and what it is for."""
+    """One measurement to make, what it is for, and the peak of memory that is predicted for it."""
 
     shape: Shape
     why: str
+    predicted_bytes: int = 0
 
 
 @dataclass(frozen=True)

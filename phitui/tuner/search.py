@@ -37,7 +37,11 @@ def search(goal: Goal, model: MemoryModel, rest_bytes: int, limit_bytes: int) ->
 
     Yields a Probe, takes its Outcome, returns the Answer. Raises NothingFitsError where one row does not fit.
     """
-    know = Knowledge(goal, model, rest_bytes, limit_bytes)
+    return (yield from explore(Knowledge(goal, model, rest_bytes, limit_bytes)))
+
+
+def explore(know: Knowledge) -> Search:
+    """As `search`, from what is known already; `know` can be looked at on the way."""
     yield from _start(know)
     yield from _climb(know)
     yield from _knee(know)
@@ -45,11 +49,21 @@ def search(goal: Goal, model: MemoryModel, rest_bytes: int, limit_bytes: int) ->
     return know.answer()
 
 
+def try_sizes(know: Knowledge, batches: list[int]) -> _Steps:
+    """Measure these sizes alone, or the largest that fits where one does not: to compare configurations."""
+    tried: set[int] = set()
+    for batch in batches:
+        size = min(batch, max(1, know.largest(know.safety)))
+        if size not in tried and not know.spent:
+            tried.add(size)
+            yield from _ask(know, size, "to compare")
+
+
 def _ask(know: Knowledge, batch: int, why: str, real_prompt: bool = False) -> _Step:
     """One probe, judged and learned from."""
     shape = know.probe_shape(batch, real_prompt)
     predicted = know.memory.peak(shape)
-    probe = Probe(shape, why)
+    probe = Probe(shape, why, predicted)
     outcome = yield probe
     verdict = Verdict(probe, outcome, predicted, _judge(know, probe, outcome))
     know.learn(verdict)
