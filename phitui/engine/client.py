@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+from phitui.engine.allocator import allocator_environment
 from phitui.engine.api import (
     Cancel,
     Died,
@@ -57,7 +58,7 @@ class EngineClient:
     async def warm(self) -> None:
         """Start the process before it is known what to load: its imports run meanwhile."""
         if self._child is None:
-            self._child = await Child.start(WORKER, WorkerEvent, self._log)
+            self._child = await Child.start(WORKER, WorkerEvent, self._log, **allocator_environment())
 
     async def load(self, load: Load) -> None:
         """Load a model, in a fresh process if one had been loaded before. `Loaded` or `Failure` comes as an event.

@@ -43,6 +43,7 @@ class ProbeBegan:
     setup: Setup
     probe: Probe
     number: int
+    limit_bytes: int
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,8 @@ class _Tuning:
         # The model counts the tables of positions with each batch: warming up has made them already.
         self._rest_bytes = max(0, room.rest_bytes - model.rotary(positions))
         self._usable_bytes = room.usable_bytes
+        # RAM that is short ends a process or is swapped, and is measured either way; VRAM may spill silently.
+        goal = replace(goal, spills=loaded.device == "cuda")
         return loaded, Knowledge(goal, model, self._rest_bytes, self._limit.of(room.usable_bytes))
 
     async def _drive(self, setup: Setup, know: Knowledge, asked: Generator[Probe, Outcome, T]) -> T:
@@ -213,7 +216,7 @@ class _Tuning:
             probe = next(asked)
             while True:
                 number = len(self._probes) + 1
-                self._tell(ProbeBegan(setup, probe, number))
+                self._tell(ProbeBegan(setup, probe, number, know.limit_bytes))
                 made = await self._engine.probe(probe.shape, self._usable_bytes)
                 if made.usable_bytes:
                     self._usable_bytes = made.usable_bytes

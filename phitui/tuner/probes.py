@@ -14,8 +14,9 @@ class Goal:
     """What the batch is for: prompts of `prompt_tokens`, answers of `new_tokens`, both counts of tokens.
 
     `start` is the batch to begin with, `most` the largest that is of any use. `slo_itl_s` is the inter-token latency,
-    in seconds, that 95 % of the steps are to keep. A probe makes `decode_steps` steps. The search ends after
-    `most_probes` probes or `budget_s` seconds of them.
+    in seconds, that 95 % of the steps are to keep. `spills` says that memory above what there is may go elsewhere
+    without a word, so that a sudden jump in step time counts as failed. A probe makes `decode_steps` steps. The search
+    ends after `most_probes` probes or `budget_s` seconds of them.
     """
 
     prompt_tokens: int
@@ -25,6 +26,7 @@ class Goal:
     slo_itl_s: float | None = None
     decode_steps: int = 32
     most_probes: int = 9
+    spills: bool = True
     budget_s: float = float("inf")
 
     def shape(self, batch: int) -> Shape:

@@ -80,7 +80,7 @@ def _judge(know: Knowledge, probe: Probe, outcome: Outcome) -> str:
         for one in know.good
         if one.probe.shape.batch < probe.shape.batch
     ]
-    if smaller and probe.shape.batch / outcome.step_s < _SPILLED * max(smaller):
+    if know.goal.spills and smaller and probe.shape.batch / outcome.step_s < _SPILLED * max(smaller):
         return "slow"
     return "ok"
 
@@ -109,8 +109,9 @@ def _climb(know: Knowledge) -> _Steps:
         if know.smallest_bad is not None:
             top = min(top, know.smallest_bad - 1)
             bisections += 1
-            if top > (reached + know.smallest_bad) // 2 and know.last_failed:
-                top = (reached + know.smallest_bad) // 2
+            # The fit has been wrong about it: the middle is the better guess.
+            if know.last_failed or bisections > 1:
+                top = min(top, (reached + know.smallest_bad) // 2)
         elif top > _TRUSTED_REACH * reached:
             top = round_down(reached + int(_FIRST_JUMP * (top - reached)), reached)
         if top - reached < step(reached):

@@ -1,0 +1,38 @@
+"""How the engine's process is told to take memory, and that the user's own settings stand."""
+
+import os
+import platform
+
+import pytest
+from test_engine import running
+
+from phitui.engine.allocator import allocator_environment
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+
+
+@glibc
+@pytest.mark.parametrize(("kernel", "mapped"), [("always [madvise] never", True), ("always madvise [never]", False)])
+def test_large_blocks_are_mapped_where_there_are_huge_pages(tmp_path, kernel, mapped):
+    file = tmp_path / "enabled"
+    file.write_text(kernel)
+    set_to = allocator_environment({}, file)["GLIBC_TUNABLES"]
+    recent = tuple(map(int, platform.libc_ver()[1].split("."))) >= (2, 35)
+    assert ("mmap_threshold" in set_to) is (mapped and recent)
+    assert "arena_max=1" in set_to
+    assert "mmap_threshold" not in allocator_environment({}, tmp_path / "none")["GLIBC_TUNABLES"]
+
+
+@pytest.mark.parametrize("name", ["GLIBC_TUNABLES", "MALLOC_ARENA_MAX"])
+def test_the_users_own_settings_stand(name):
+    assert allocator_environment({name: "3"}) == {}
+
+
+@glibc
+async def test_the_engines_process_has_it(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder) as engine:
+        with open(f"/proc/{engine.client.pid}/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    expected = allocator_environment()
+    assert all(f"{name}={value}".encode() in entries for name, value in expected.items())
+    assert "GLIBC_TUNABLES" not in os.environ
