@@ -1,8 +1,8 @@
 """How the engine's process takes memory from the system on a CPU.
 
 CTranslate2 appends to the KV cache by making each layer's tensor anew, a little larger, and freeing the old one. In
-glibc's heap the freed ones are too small for the next, so it fragments: with its defaults, batches were measured to peak
-at 1.13 to 1.63 times what they had allocated. Large blocks that are mapped each for themselves leave no holes: 1.00.
+glibc's heap the freed ones are too small for the next, so it fragments: with its defaults, batches were measured to
+peak at 1.13 to 1.63 times what they had allocated. Large blocks, each mapped for itself, leave no holes: 1.00 times.
 The kernel has to clear their pages then. With huge pages, which glibc 2.35 and later ask for when told to, that is a
 fifth more CPU time where the cache is large; with small ones it is twice the time, and the heap is the better choice.
 Below 4 MiB blocks stay in the heap, where they are cheap and their holes small.

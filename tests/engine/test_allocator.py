@@ -2,6 +2,7 @@
 
 import os
 import platform
+from pathlib import Path
 
 import pytest
 from test_engine import running
@@ -28,11 +29,15 @@ def test_the_users_own_settings_stand(name):
     assert allocator_environment({name: "3"}) == {}
 
 
+def environment_of(pid):
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
 @glibc
 async def test_the_engines_process_has_it(tmp_path, tiny_folder):
     async with running(tmp_path, tiny_folder) as engine:
-        with open(f"/proc/{engine.client.pid}/environ", "rb") as file:
-            entries = file.read().split(b"\0")
-    expected = allocator_environment()
-    assert all(f"{name}={value}".encode() in entries for name, value in expected.items())
+        entries = environment_of(engine.client.pid)
+    # glibc cuts the value up in place while it reads it: the first tunable is what is left to see.
+    first = allocator_environment()["GLIBC_TUNABLES"].split(":")[0]
+    assert f"GLIBC_TUNABLES={first}".encode() in [entry[: len(first) + 15] for entry in entries]
     assert "GLIBC_TUNABLES" not in os.environ
