@@ -105,7 +105,7 @@ class EnergyMeter:
         samples, times = list(self._samples), [sample.time for sample in self._samples]
         first, last = bisect_right(times, begin) - 1, bisect_left(times, end)
         if first < 0 or last >= len(samples) or end <= begin:
-            return [], "the window was not read from its beginning to its end"
+            return [], "not read from begin to end"
         around = samples[first : last + 1]
         gap = max(later.time - earlier.time for earlier, later in pairwise(around))
         return around, f"nothing was read for {gap:.0f} s" if gap > _LONGEST_GAP_S else ""

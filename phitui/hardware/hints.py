@@ -6,8 +6,9 @@ A rule says nothing where a figure that it needs is not known. docs/METRICS.md h
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from phitui.hardware.snapshot import Device, Host
 
@@ -42,8 +43,7 @@ _THERMAL = ("SW_THERMAL_SLOWDOWN", "HW_THERMAL_SLOWDOWN")
 _GIB = 1024**3
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """What the rules look at; None is not known. Shares are 0 to 1.
 
     - `mbu`, `rows`, `weight_bytes`, `kv_bytes` (of all rows), `engine_kv_bytes` (what the engine moves of it in a
@@ -109,8 +109,7 @@ def of_device(device: Device, host: Host, limit: float) -> Figures:
     )
 
 
-@dataclass(frozen=True)
-class Hint:
+class Hint(msgspec.Struct, frozen=True):
     """What holds the work up, in one line, and the figures it is read from. `rule` names the rule."""
 
     rule: str
@@ -159,21 +158,24 @@ def hardware_slowdown(figures: Figures) -> Hint | None:
 
 
 def memory_full(figures: Figures) -> Hint | None:
-    """Device memory is used beyond the limit, or others have a good part of it."""
-    used, usable, others = figures.vram_used_bytes, figures.vram_usable_bytes, figures.others_bytes
-    if used is None or not usable:
+    """Device memory is used beyond the limit."""
+    used, usable = figures.vram_used_bytes, figures.vram_usable_bytes
+    if used is None or not usable or used < figures.limit * usable:
         return None
-    what = "VRAM" if figures.on_gpu else "RAM"
-    amount = f"{used / _GIB:.1f} of {usable / _GIB:.1f} GiB"
-    who = f"{others / _GIB:.1f} GiB" if others is not None else ""
-    who += f", most of it {figures.others_name}" if who and figures.others_name else ""
-    held = others is not None and others >= OTHERS_SHARE * usable
+    text = f"{'VRAM' if figures.on_gpu else 'RAM'} is nearly full"
+    if _others_hold_much(figures):
+        text += f": others hold {_others(figures)}"
+    return Hint("memory-full", "warn", text, _filled(used, usable))
+
+
+def others_memory(figures: Figures) -> Hint | None:
+    """Others have a good part of the card's memory, and there is room yet."""
+    used, usable = figures.vram_used_bytes, figures.vram_usable_bytes
+    if used is None or not usable or not figures.on_gpu or not _others_hold_much(figures):
+        return None
     if used >= figures.limit * usable:
-        text = f"{what} is nearly full: others hold {who}" if held else f"{what} is nearly full"
-        return Hint("memory-full", "warn", text, amount)
-    if held and figures.on_gpu:
-        return Hint("memory-others", "info", f"others hold {who} of VRAM", amount)
-    return None
+        return None
+    return Hint("memory-others", "info", f"others hold VRAM: {_others(figures)}", _filled(used, usable))
 
 
 def weight_bound(figures: Figures) -> Hint | None:
@@ -190,10 +192,12 @@ def weight_bound(figures: Figures) -> Hint | None:
 
 
 def kv_bound(figures: Figures) -> Hint | None:
-    """The engine moves more KV cache than weights in a step."""
+    """The engine moves more KV cache than weights in a step, and all of it is near the memory's peak."""
     weights, moved, kv = figures.weight_bytes, figures.engine_kv_bytes, figures.kv_bytes
     if not _decodes(figures) or weights is None or moved is None or kv is None or moved <= weights:
         return None
+    if figures.mbu is None or figures.mbu * (weights + moved) / (weights + kv) < WEIGHT_BOUND_MBU:
+        return None  # by what the engine moves at most
     text = f"KV-bound at batch {figures.rows}: shorter contexts help, a larger batch hardly"
     return Hint("kv-bound", "info", text, f"{kv / _GIB:.1f} GiB of cache, {weights / _GIB:.1f} GiB of weights a step")
 
@@ -264,6 +268,7 @@ RULES: tuple[Rule, ...] = (
     kv_bound,
     weight_bound,
     launch_bound,
+    others_memory,
     queue_empty,
     parking_room,
 )
@@ -275,6 +280,20 @@ def _decodes(figures: Figures) -> bool:
 
 def _first(figures: Figures, reasons: tuple[str, ...]) -> str:
     return next((reason for reason in reasons if reason in figures.throttle_reasons), "")
+
+
+def _filled(used: int, usable: int) -> str:
+    return f"{used / _GIB:.1f} of {usable / _GIB:.1f} GiB"
+
+
+def _others_hold_much(figures: Figures) -> bool:
+    others, usable = figures.others_bytes, figures.vram_usable_bytes
+    return others is not None and usable is not None and others >= OTHERS_SHARE * usable
+
+
+def _others(figures: Figures) -> str:
+    most = f", most of it {figures.others_name}" if figures.others_name else ""
+    return f"{(figures.others_bytes or 0) / _GIB:.1f} GiB{most}"
 
 
 def _clocks(figures: Figures) -> str:

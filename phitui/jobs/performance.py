@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from phitui.engine.api import Died, Event, Finished, Loaded, Parked, Pulse, Rejected, Started, Woken
 from phitui.hardware import hints
-from phitui.hardware.copy_rate import MemoryRate
 from phitui.hardware.energy import EnergyMeter, PerToken, Sample
 from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts
 from phitui.hardware.snapshot import Device, Snapshot
@@ -17,12 +19,15 @@ from phitui.jobs.pulse_book import Decode, PulseBook
 from phitui.jobs.traffic import Traffic, device_traffic, engine_traffic, load
 from phitui.models.footprint import Footprint
 
+if TYPE_CHECKING:  # it brings what only measuring needs
+    from phitui.hardware.copy_rate import MemoryRate
+
+
 # The engine's name among the processes whose memory the sampler reads.
 ENGINE = "engine"
 
 
-@dataclass(frozen=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """What is known of one device. `engine` says whether ours computes on it; `decode` is None while nothing is decoded
     there; `joules_per_token` is that of the newest second: power over output tokens per second."""
 
@@ -67,7 +72,7 @@ class Performance:
             self._answering, self._answer_begun = event, now
         elif isinstance(event, Finished | Rejected):
             if isinstance(event, Finished) and self._answering is not None:
-                self._unread = (self._answer_begun, now, event.usage.completion_tokens)
+                self._end_answer(now, event.usage.completion_tokens)
             self._answering = None
         elif isinstance(event, Loaded):
             self._loaded, self._parked = event, False
@@ -77,10 +82,16 @@ class Performance:
         elif isinstance(event, Died | Failure):
             self._loaded = self._answering = self._unread = None
 
+    def _end_answer(self, now: float, tokens: int) -> None:
+        """Its energy is known when the sensors have been read once more."""
+        if self._loaded is not None and self._loaded.device == "cuda":
+            self._unread = (self._answer_begun, now, tokens)
+            self.answer_energy = PerToken(None, None, None, False, "with the next reading")
+
     def note_snapshot(self, snapshot: Snapshot) -> None:
         """Take the readings of the engine's device into the book of energy."""
         device = self._engine_device(snapshot)
-        if device is None:
+        if device is None or device.kind != "gpu":  # a CPU's energy is not read
             return
         power = device.power_w if device.power_instant_w is None else device.power_instant_w
         reason = device.unavailable.get("power_w", "")
@@ -97,6 +108,7 @@ class Performance:
     @property
     def wants_memory_rate(self) -> bool:
         """Whether the machine's memory should be measured: the engine computes on the CPU and has nothing to do."""
+
         on_cpu = self._loaded is not None and self._loaded.device == "cpu"
         return on_cpu and self.memory_rate is None and not self.working and not self._parked
 
@@ -105,9 +117,12 @@ class Performance:
         own = self._engine_device(snapshot)
         return [self._view(snapshot, device, device is own) for device in snapshot.devices]
 
-    def cpu_view(self, snapshot: Snapshot, cpu: Device) -> View:
-        """The machine as a device, where there is a GPU beside it and the snapshot does not list it."""
-        return self._view(snapshot, cpu, self._loaded is not None and self._loaded.device == "cpu")
+    def host_view(self, snapshot: Snapshot) -> View:
+        """The machine as a device, for a snapshot that does not list it because there is a GPU."""
+        from phitui.hardware.cpu import cpu_device  # not before the first frame
+
+        on_cpu = self._loaded is not None and self._loaded.device == "cpu"
+        return self._view(snapshot, cpu_device(snapshot.host), on_cpu)
 
     def _engine_device(self, snapshot: Snapshot) -> Device | None:
         """The device that the engine computes on: under CUDA the GPU that lists its process, else the first."""

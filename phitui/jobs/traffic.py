@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from phitui.hardware import roofline
-from phitui.hardware.copy_rate import MemoryRate
 from phitui.hardware.snapshot import Device
 from phitui.jobs.pulse_book import Decode
 from phitui.models.footprint import Footprint
 
+if TYPE_CHECKING:  # it brings what only measuring needs
+    from phitui.hardware.copy_rate import MemoryRate
 
-@dataclass(frozen=True)
-class Traffic:
+
+class Traffic(msgspec.Struct, frozen=True):
     """GB/s (10⁹ bytes) of a device's memory.
 
     - `value_gb_s` is what `source` says: measured by the driver, modelled from the engine's clock (useful bytes), or
@@ -91,7 +94,7 @@ def _with_model(traffic: Traffic, footprint: Footprint, decode: Decode | None) -
 
 def _cpu_peak(rate: MemoryRate | None, footprint: Footprint | None) -> tuple[float | None, str]:
     if rate is None:
-        return None, "the memory's rate is measured while the engine is idle"
+        return None, "measured while the engine is idle"
     if footprint is not None and footprint.weight_step < rate.cache_bytes:
         return None, "the weights fit into the processor's cache"
     return rate.peak_gb_s, ""

@@ -6,9 +6,12 @@ the converter writes (tests/models/test_footprint.py).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from phitui.models.manifest import Manifest, Sizes
+if TYPE_CHECKING:  # the console, which shows footprints and makes none, does without
+    from phitui.models.manifest import Manifest, Sizes
 
 # Type of the matrices, type of the norms and of the KV cache, by compute type. "int8" alone keeps float32 between.
 _RUN_TIME = {

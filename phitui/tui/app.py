@@ -24,6 +24,7 @@ from phitui.errors import ExitCode, PhituiError
 from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure
+from phitui.jobs.performance import ENGINE
 from phitui.jobs.start import engine_log, start_engine
 from phitui.store.defects import describe_defect
 from phitui.text import sanitize
@@ -50,7 +51,7 @@ class PhituiApp(App[None]):
         super().__init__()
         self._config = config
         self.engine = EngineClient(engine_log(), self._on_event, config.engine.restart_limit)
-        self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread)
+        self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread, self._processes)
         self.console_screen = ConsoleScreen(config, self.engine)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
@@ -118,6 +119,11 @@ class PhituiApp(App[None]):
     def _on_event(self, event: Event) -> None:
         if self.console_screen.is_mounted and not self._leaving:
             self.console_screen.show_event(event)
+
+    def _processes(self) -> dict[str, int]:
+        """Own processes whose memory is read. Called from the sampler's thread."""
+        pid = self.engine.pid
+        return {} if pid is None else {ENGINE: pid}
 
     def _on_snapshot_thread(self, snapshot: Snapshot) -> None:
         """Called from the sampler's thread."""

@@ -100,7 +100,7 @@ def test_without_bytes_per_step_nothing_is_modelled():
 
 def test_on_a_cpu_the_peak_is_the_measured_memory():
     bench = Bench("cpu", SMOL)
-    assert bench.view(CPU).traffic.peak_reason == "the memory's rate is measured while the engine is idle"
+    assert bench.view(CPU).traffic.peak_reason == "measured while the engine is idle"
     assert bench.made.wants_memory_rate
     bench.made.memory_rate = MemoryRate(15.0, 20.0, 32 << 20)
     assert not bench.made.wants_memory_rate
@@ -179,25 +179,31 @@ def test_energy_of_an_answer_is_known_with_the_reading_after_it():
     for second in range(1, 11):
         energy(bench, 1050.0 + 300.0 * second, 300.0)
     bench.finish(tokens=100)
-    assert bench.made.answer_energy is None
+    assert bench.made.answer_energy.reason == "with the next reading"
     energy(bench, 4400.0, 50.0)
     assert bench.made.answer_energy.gross_j == pytest.approx(30.0)
     assert bench.made.answer_energy.net_j == pytest.approx(25.0)
     assert (bench.made.answer_energy.source, bench.made.answer_energy.rough) == ("counter", False)
 
 
-def test_without_a_card_an_answer_has_no_energy_but_a_reason():
+def test_without_a_card_an_answer_has_no_energy():
     bench = Bench("cpu", SMOL)
-    cpu = msgspec.structs.replace(CPU, unavailable={"power_w": "not measured on a CPU"})
-    for _ in range(2):
-        bench.now += 1.0
-        bench.made.note_snapshot(Snapshot(0.0, HOST, [cpu]))
     bench.answer()
-    bench.now += 1.0
     bench.finish()
-    bench.made.note_snapshot(Snapshot(0.0, HOST, [cpu]))
+    bench.now += 1.0
+    bench.made.note_snapshot(Snapshot(0.0, HOST, [CPU]))
+    assert bench.made.answer_energy is None
+
+
+def test_a_card_that_is_lost_in_an_answer_leaves_the_reason():
+    bench = Bench()
+    energy(bench, 1000.0, 50.0)
+    bench.answer()
+    energy(bench, None, None, unavailable={"power_w": "the GPU is lost"})
+    bench.finish()
+    energy(bench, 1500.0, 50.0)
     assert bench.made.answer_energy.gross_j is None
-    assert bench.made.answer_energy.reason == "not measured on a CPU"
+    assert bench.made.answer_energy.reason == "the GPU is lost"
 
 
 def test_hints_from_what_the_engine_does():

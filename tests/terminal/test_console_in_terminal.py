@@ -39,7 +39,7 @@ def test_prompt_answer_and_figures(open_console, columns, rows):
     assert float(facts[2]) > 0
     console.wait_for(r"context \d+ \(\d+ %\) of 8,192")
     console.wait_for(r"CPU\s+\d+ %")
-    console.wait_for(r"RAM\s+[\d.]+ / [\d.]+ GiB")
+    console.wait_for(r"RAM\s+(\S+ )?[\d.]+ ?/ ?[\d.]+ GiB")  # with the bar before it where it is one line
     console.send(CTRL_Q)
     assert console.wait_ended() == 0
     assert console.terminal_restored()

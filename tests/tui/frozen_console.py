@@ -3,29 +3,38 @@
 import msgspec
 
 from phitui.config import load_config
-from phitui.engine.api import Delta, Died, Finished, Loaded, Started, Timings, Usage
-from phitui.hardware.snapshot import Device, Host, Memory, Snapshot
+from phitui.engine.api import Delta, Died, Finished, Loaded, Pulse, Started, Timings, Usage
+from phitui.hardware.energy import PerToken
+from phitui.hardware.snapshot import Bandwidth, Device, Host, Memory, Process, Snapshot
 from phitui.jobs.chat import Exchange
+from phitui.models.footprint import Footprint
 from phitui.tui.app import PhituiApp
 
 GIB = 1024**3
+ENGINE_PID = 4711
 
 HOST = Host(
     cpu_pct=42.0, cpus=16, load1=3.25, ram_total_bytes=64 * GIB, ram_used_bytes=20 * GIB, ram_available_bytes=44 * GIB,
-    unavailable={"temperature_c": "this machine shows no CPU sensor"},
+    rss_bytes={"engine": 5 * GIB}, unavailable={"temperature_c": "this machine shows no CPU sensor"},
 )  # fmt: skip
 CARD = Device(
     kind="gpu", index=0, name="NVIDIA GeForce RTX 4090", util_pct=97.0, power_w=312.0, power_limit_w=450.0,
-    temperature_c=84.0, vram=Memory(24 * GIB, 23 * GIB, GIB // 4, GIB // 2),
+    temperature_c=84.0, vram=Memory(24 * GIB, 20 * GIB, GIB // 2, 7 * GIB // 2),
+    bandwidth=Bandwidth(820.0, 1008.0, "busy"),
+    processes=[
+        Process(ENGINE_PID, "C", 9 * GIB // 2, name="python"),
+        Process(815, "C", 14 * GIB, name="vllm-worker"),
+        Process(816, "G", GIB, name="Xorg"),
+    ],
 )  # fmt: skip
 WITH_CARD = Snapshot(0.0, HOST, [CARD])
-WITHOUT_CARD = Snapshot(
-    0.0, HOST, [Device("cpu", 0, "AMD EPYC")], {"gpu": "no NVIDIA driver library here (libnvidia-ml.so.1)"}
-)
+CPU = Device("cpu", 0, "AMD EPYC", util_pct=42.0, vram=Memory(64 * GIB, 20 * GIB, None, 44 * GIB))
+WITHOUT_CARD = Snapshot(0.0, HOST, [CPU], {"gpu": "no NVIDIA driver library here (libnvidia-ml.so.1)"})
 
 LOADED = Loaded(
     name="phi-3-mini", title="Phi-3 Mini 4K Instruct", device="cuda", compute_type="int8_float16", threads=0,
     context_window=4096, weight_bytes=3_825_598_976, load_s=2.5, why="CUDA device found; int8_float16 is the fastest",
+    footprint=Footprint(weights=3_825_598_976, weight_step=3_726_970_112, kv_token=393_216),
 )  # fmt: skip
 
 ANSWER = """A **KV cache** keeps what attention needs again:
@@ -48,7 +57,7 @@ class QuietEngine:
     """Stands where the engine's client does, answers nothing."""
 
     loaded = None
-    pid = None
+    pid = ENGINE_PID
 
     async def generate(self, turns, sampling):
         return 1
@@ -76,14 +85,18 @@ class FrozenConsole(PhituiApp):
         self._early = None
         self._show_snapshot(self.snapshot)
 
-    def load(self, title=LOADED.title):
-        self.engine.loaded = msgspec.structs.replace(LOADED, title=title)
+    def load(self, title=LOADED.title, **changes):
+        self.engine.loaded = msgspec.structs.replace(LOADED, title=title, **changes)
         self._on_event(self.engine.loaded)
 
     def answer(self, prompt, text, reason="stop", tokens=96):
         """An exchange that went well."""
         exchange = self.begin(prompt, text, tokens)
         self._on_event(Finished(1, reason, Usage(24, tokens), Timings(38.2, 11.1, 1090.0, 88.0)))
+        performance = self.console_screen.performance
+        performance._unread = None  # its real window is the test's own
+        performance.answer_energy = PerToken(3.46, 2.87, "counter", True)
+        self._show_snapshot(self.snapshot)
         return exchange
 
     def begin(self, prompt, text, tokens=40) -> Exchange:
@@ -95,6 +108,11 @@ class FrozenConsole(PhituiApp):
         if text:
             self._on_event(Delta(1, text, tokens))
         return exchange
+
+    def decode(self, steps=45, context_tokens=1200.0):
+        """A second of decode, and the readings after it."""
+        self._on_event(Pulse(1.0, steps, 0.98, 0.0, 0.0, 1, context_tokens, 0))
+        self._show_snapshot(self.snapshot)
 
     def die(self):
         self.engine.loaded = None

@@ -3,6 +3,8 @@
 import pytest
 from frozen_console import ANSWER, WITH_CARD, WITHOUT_CARD, FrozenConsole
 
+from phitui.hardware.copy_rate import MemoryRate
+
 SIZES = [(120, 40), (80, 24)]
 THEMES = ["phitui-dark", "phitui-light"]
 
@@ -34,6 +36,31 @@ def test_answer_with_markdown_beside_the_gauges(snap_compare, size, theme):
         await settle(pilot)
 
     assert snap_compare(FrozenConsole(theme, WITH_CARD), run_before=fill, terminal_size=size)
+
+
+@pytest.mark.parametrize("theme", ["phitui-dark", "terminal"])
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_gauges_while_it_decodes(snap_compare, size, theme):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        pilot.app.begin("Tell me a story", "Once upon a time")
+        pilot.app.decode(steps=168, context_tokens=40.0)
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(theme, WITH_CARD), run_before=fill, terminal_size=size)
+
+
+def test_gauges_of_a_cpu_while_it_decodes(snap_compare):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load(device="cpu", threads=2, compute_type="int8_float32")
+        pilot.app.console_screen.performance.memory_rate = MemoryRate(24.5, 20.0)
+        pilot.app.begin("Tell me a story", "Once upon a time")
+        pilot.app.decode(steps=4, context_tokens=40.0)
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(snapshot=WITHOUT_CARD), run_before=fill, terminal_size=(120, 40))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])

@@ -12,18 +12,21 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from phitui.config import Config
-from phitui.engine.api import Died, Event, Loaded, Parked, Woken
+from phitui.engine.api import Died, Event, Loaded, Parked, Timings, Woken
 from phitui.engine.client import EngineClient
 from phitui.errors import PhituiError
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure, Progress
+from phitui.jobs.calibrator import Calibrator
 from phitui.jobs.chat import Chat, Exchange, State
+from phitui.jobs.performance import Performance
 from phitui.jobs.start import sampling
 from phitui.models.catalog import DEMO
 from phitui.tui.display import displayable
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
+from phitui.tui.widgets.readings import groups
 from phitui.tui.widgets.status import StatusLine
 from phitui.tui.widgets.transcript import Transcript
 
@@ -67,6 +70,9 @@ class ConsoleScreen(Screen[None]):
         self._config = config
         self._engine = engine
         self.chat = Chat(engine, sampling(config), config.generation.system, self._on_exchange)
+        self.performance = Performance(config.tuner.limit, lambda: self._engine.pid)
+        self._calibrator = Calibrator(self.performance)
+        self._last_timings: Timings | None = None
 
     def compose(self) -> ComposeResult:
         console = self._config.console
@@ -80,6 +86,9 @@ class ConsoleScreen(Screen[None]):
                 yield Prompt(console.history_size, console.paste_limit_chars)
             yield GaugeColumn(id="side")
         yield Footer(show_command_palette=True)
+
+    async def on_unmount(self) -> None:
+        await self._calibrator.stop()
 
     def on_key(self, event: events.Key) -> None:
         """A key that finds nothing focused is for the prompt: what is hidden, in a terminal that is too small for a
@@ -99,11 +108,22 @@ class ConsoleScreen(Screen[None]):
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """New readings of the hardware."""
-        self.query_one(GaugeColumn).show(snapshot)
-        self.query_one(GaugeLine).show(snapshot)
+        performance = self.performance
+        performance.note_snapshot(snapshot)
+        self._calibrator.look()
+        views = performance.views(snapshot)
+        host = next((view for view in views if view.device.kind == "cpu"), None) or performance.host_view(snapshot)
+        wanted = groups(views, snapshot.host, host)
+        # Of the engine's device, or where there is none of the first.
+        own = next((view for view in [*views, host] if view.engine), views[0])
+        self.query_one(GaugeColumn).show(snapshot, wanted, own.hints[0] if own.hints else None)
+        self.query_one(GaugeColumn).show_answer(self._last_timings, performance.answer_energy)
+        self.query_one(GaugeLine).show(wanted)
 
     def show_event(self, event: Event) -> None:
         """An event of the engine."""
+        self.performance.note_event(event)
+        self._calibrator.look()
         if isinstance(event, Progress):
             self.query_one(ProgressLine).show(event)
             self.query_one(StatusLine).show_state(event.text)
@@ -156,8 +176,9 @@ class ConsoleScreen(Screen[None]):
         if exchange.state is State.LOST and not self.query_one(Prompt).put_back(exchange.prompt):
             self._note("The lost prompt is in the history (arrow up).", "warn")
         if exchange.timings is not None and exchange.state is State.DONE:
-            self.query_one(GaugeColumn).show_answer(exchange)
-            self.query_one(GaugeLine).show_answer(exchange)
+            self._last_timings = exchange.timings
+            self.query_one(GaugeColumn).show_answer(exchange.timings, self.performance.answer_energy)
+            self.query_one(GaugeLine).show_answer(exchange.timings)
         self._show_context()
 
     def _show_context(self) -> None:

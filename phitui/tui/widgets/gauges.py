@@ -12,58 +12,76 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from phitui.engine.api import Timings
+from phitui.hardware.energy import PerToken
+from phitui.hardware.hints import Hint
 from phitui.hardware.snapshot import Snapshot
-from phitui.jobs.chat import Exchange
 from phitui.text import one_line
 from phitui.tui.display import displayable
-from phitui.tui.widgets.readings import NOTHING, Group, Reading, answer_readings, groups, missing_gpu
+from phitui.tui.widgets.memory_bar import legend, memory_bar, wants_ascii
+from phitui.tui.widgets.readings import NOTHING, Group, Reading, answer_readings, missing_gpu
+
+_LINE_BAR_CELLS = 6
 
 
 class Gauge(Widget):
-    """One reading: label and value on a line, and below it the bar, or why there is no value."""
+    """One reading: label and value on a line, and below it the bar and notes, or why there is no value."""
 
     DEFAULT_CSS = """
-    Gauge { height: auto; margin: 0 0 1 0; }
+    Gauge { height: auto; margin: 0 0 1 0; &.compact { margin: 0; } }
     """
 
-    def __init__(self, reading: Reading) -> None:
-        super().__init__()
+    def __init__(self, reading: Reading, compact: bool = False) -> None:
+        super().__init__(classes="compact" if compact else "")
         self._reading = reading
+        self._compact = compact
+        self._ascii = wants_ascii()
 
     def show(self, reading: Reading) -> None:
         """Paint again only where something is different."""
         if reading != self._reading:
-            resize = reading.reason != self._reading.reason
+            width = self.content_size.width
+            before = len(self._below(width))
             self._reading = reading
-            self.refresh(layout=resize)
+            self.refresh(layout=len(self._below(width)) != before)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         del container, viewport
-        return 1 + len(self._reason_lines(width)) if self._reading.reason else 2
+        return 1 + len(self._below(width))
 
     def render(self) -> Content:
         reading, width = self._reading, self.content_size.width
         space = max(width - len(reading.label) - len(reading.value), 1)
-        head = Content.assemble((reading.label, "$text-muted"), " " * space, (reading.value, "bold"))
-        return Content("\n").join([head, self._below(width)])
+        strong = f"bold $gauge-{reading.level}" if reading.memory and reading.level != "ok" else "bold"
+        head = Content.assemble((reading.label, "$text-muted"), " " * space, (reading.value, strong))
+        return Content("\n").join([head, *self._below(width)])
 
-    def _below(self, width: int) -> Content:
-        reading = self._reading
-        if reading.reason:
-            return Content.styled("\n".join(self._reason_lines(width)), "$text-muted italic")
+    def _below(self, width: int) -> list[Content]:
+        reading, width = self._reading, max(width, 8)
+        if self._compact:
+            why = Content.styled(displayable(one_line(reading.reason, 200)), "$text-muted italic")
+            return [why.truncate(width, ellipsis=True)] if reading.reason else []
+        if reading.reason and not reading.notes:
+            return [Content.styled(line, "$text-muted italic") for line in _wrapped(reading.reason, width)]
+        if reading.memory is not None:
+            drawn = memory_bar(reading.memory, width, ascii_only=self._ascii)
+            return [drawn, *legend(reading.memory, width, ascii_only=self._ascii)]
+        notes = (reading.reason, *reading.notes[1:]) if reading.reason else reading.notes
+        lines = [Content.styled(line, "$text-muted italic") for note in notes for line in _wrapped(note, width)]
         if reading.fraction is None:
-            return Content("")
-        return bar(reading.fraction, width, f"$gauge-{reading.level}")
-
-    def _reason_lines(self, width: int) -> list[str]:
-        return textwrap.wrap(displayable(one_line(self._reading.reason, 200)), max(width, 8))
+            return [Content(""), *lines]
+        return [bar(reading.fraction, width, f"$gauge-{reading.level}", self._ascii), *lines]
 
 
-def bar(fraction: float, width: int, style: str) -> Content:
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(displayable(one_line(text, 200)), width)
+
+
+def bar(fraction: float, width: int, style: str, ascii_only: bool = False) -> Content:
     """A bar of `width` cells filled to `fraction` in half cells; a value above full scale fills it."""
     halves = round(min(max(fraction, 0.0), 1.0) * width * 2)
     full, half = divmod(halves, 2)
-    return Content.assemble(("━" * full, style), ("╸" * half, style), ("━" * (width - full - half), "$gauge-track"))
+    done, part, left = ("=", "-", ".") if ascii_only else ("━", "╸", "━")
+    return Content.assemble((done * full, style), (part * half, style), (left * (width - full - half), "$gauge-track"))
 
 
 class GaugeGroup(Widget):
@@ -73,18 +91,24 @@ class GaugeGroup(Widget):
     GaugeGroup {
         height: auto;
         layout: vertical;
-        .title { color: $primary; text-style: bold; margin: 0 0 1 0; text-wrap: nowrap; text-overflow: ellipsis; }
+        .title { color: $primary; text-style: bold; text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
 
     def __init__(self, group: Group) -> None:
         super().__init__()
         self.group = group
-        self._gauges = [Gauge(reading) for reading in group.readings]
+        self._gauges = [Gauge(reading, group.compact) for reading in group.readings]
 
     def compose(self) -> ComposeResult:
         yield Static(Content(self.group.title), classes="title", markup=False)
         yield from self._gauges
+
+    def same_as(self, group: Group) -> bool:
+        """Whether this widget can show it: the same device with the same readings."""
+        own = [reading.label for reading in self.group.readings]
+        labels = [reading.label for reading in group.readings]
+        return (self.group.title, self.group.compact, own) == (group.title, group.compact, labels)
 
     def show(self, group: Group) -> None:
         for gauge, reading in zip(self._gauges, group.readings, strict=True):
@@ -92,7 +116,7 @@ class GaugeGroup(Widget):
 
 
 class GaugeColumn(VerticalScroll):
-    """All readings, one below the other, and what the last answer took."""
+    """All readings, one below the other, what the last answer took, and at the bottom the most important hint."""
 
     can_focus = False
 
@@ -106,21 +130,22 @@ class GaugeColumn(VerticalScroll):
         &.-dense Gauge { margin: 0; }
         &.-dense GaugeGroup { margin: 0 0 1 0; }
         #last { height: auto; margin: 0 0 1 0; }
-        #last-title { color: $primary; text-style: bold; margin: 0 0 1 0; }
+        #last-title { color: $primary; text-style: bold; }
         #no-gpu { color: $text-muted; margin: 0 0 1 0; height: auto; display: none; }
+        #hint { dock: bottom; height: auto; max-height: 5; padding: 1 0 0 0; display: none; }
     }
     """
 
     def compose(self) -> ComposeResult:
         yield Static("Last answer", id="last-title", markup=False)
-        yield Static(_last(None), id="last", markup=False)
+        yield Static(_last(None, None), id="last", markup=False)
         yield Static("", id="no-gpu", markup=False)
+        yield Static("", id="hint", markup=False)
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: Snapshot, wanted: list[Group], hint: Hint | None) -> None:
         """New readings. Widgets are kept as long as the same devices are there."""
         shown = list(self.query(GaugeGroup))
-        wanted = groups(snapshot)
-        if [group.title for group in wanted] == [widget.group.title for widget in shown]:
+        if len(wanted) == len(shown) and all(map(GaugeGroup.same_as, shown, wanted)):
             for widget, group in zip(shown, wanted, strict=True):
                 widget.show(group)
         else:
@@ -128,24 +153,34 @@ class GaugeColumn(VerticalScroll):
                 widget.remove()
             self.set_class(len(wanted) > 2, "-dense")  # more than one card and the host
             self.mount(*[GaugeGroup(group) for group in wanted])
-        self._show_missing(missing_gpu(snapshot))
+        reason = missing_gpu(snapshot)
+        self._put("#no-gpu", Content(f"No GPU: {displayable(one_line(reason, 300))}" if reason else ""))
+        self._put("#hint", _hint(hint))
 
-    def show_answer(self, exchange: Exchange) -> None:
+    def show_answer(self, timings: Timings | None, energy: PerToken | None) -> None:
         """The figures of the answer that was finished last."""
-        self.query_one("#last", Static).update(_last(exchange.timings))
+        self._put("#last", _last(timings, energy))
 
-    def _show_missing(self, reason: str) -> None:
-        note = self.query_one("#no-gpu", Static)
-        text = f"No GPU: {displayable(one_line(reason, 300))}" if reason else ""
-        if str(note.content) != text:
-            note.display = bool(text)
-            note.update(Content(text))
+    def _put(self, selector: str, content: Content) -> None:
+        note = self.query_one(selector, Static)
+        if note.content != content:
+            note.display = bool(content.plain)
+            note.update(content)
 
 
-def _last(timings: Timings | None) -> Content:
+def _hint(hint: Hint | None) -> Content:
+    if hint is None:
+        return Content("")
+    styles = {"bad": "$gauge-bad", "warn": "$gauge-warn", "info": "$text-muted"}
+    return Content.assemble(("▸ ", styles[hint.level]), (displayable(one_line(hint.text, 200)), styles[hint.level]))
+
+
+def _last(timings: Timings | None, energy: PerToken | None) -> Content:
     return Content("\n").join(
         Content.assemble((f"{reading.label:<8}", "$text-muted"), (reading.value, "bold"))
-        for reading in answer_readings(timings)
+        if reading.label
+        else Content.styled(displayable(one_line(reading.value, 60)), "$text-muted italic")
+        for reading in answer_readings(timings, energy)
     )
 
 
@@ -160,22 +195,40 @@ class GaugeLine(Static):
         super().__init__("", markup=False)
         self._readings: list[Reading] = []
         self._answer: list[Reading] = []
+        self._ascii = wants_ascii()
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, wanted: list[Group]) -> None:
         """New readings; what is not available is left out of the line."""
-        readings = [reading for group in groups(snapshot) for reading in group.readings if reading.value != NOTHING]
+        readings = [reading for group in wanted for reading in group.readings if reading.brief]
         if readings != self._readings:
             self._readings = readings
             self._paint()
 
-    def show_answer(self, exchange: Exchange) -> None:
+    def show_answer(self, timings: Timings | None) -> None:
         """The figures of the answer that was finished last."""
-        self._answer = [reading for reading in answer_readings(exchange.timings) if reading.value != NOTHING]
+        self._answer = [reading for reading in answer_readings(timings) if reading.value != NOTHING]
+        self._paint()
+
+    def on_resize(self) -> None:
         self._paint()
 
     def _paint(self) -> None:
-        parts = [
-            Content.assemble((f"{reading.label} ", "$text-muted"), (reading.value, "bold"))
-            for reading in [*self._answer, *self._readings]
-        ]
+        """As many readings as there is room for: one that is cut would be a false one."""
+        parts: list[Content] = []
+        room = self.content_size.width
+        for part in map(self._brief, [*self._answer, *self._readings]):
+            room -= part.cell_length + 2 * bool(parts)
+            if room < 0:
+                break
+            parts.append(part)
         self.update(Content("  ").join(parts), layout=False)  # one line, whatever it says
+
+    def _brief(self, reading: Reading) -> Content:
+        """The name muted, figures bold, and the memory's segments before its figures."""
+        name, _, figures = reading.brief.partition(" ")
+        if reading.memory is None:
+            if name[0].isdigit():
+                return Content.styled(reading.brief, "bold")
+            return Content.assemble((f"{name} ", "$text-muted"), (figures, "bold"))
+        drawn = memory_bar(reading.memory, _LINE_BAR_CELLS, ascii_only=self._ascii, mark=False)
+        return Content.assemble((f"{name} ", "$text-muted"), drawn, " ", (figures, "bold"))

@@ -1,12 +1,17 @@
-"""From a snapshot to what the gauges say: text with units, a fraction for the bar, or the reason there is none."""
+"""From the figures to what the gauges say: text with units, a fraction for the bar, or the reason there is none."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from phitui.engine.api import Timings
-from phitui.hardware.snapshot import Device, Host, Snapshot
+from phitui.hardware.energy import PerToken
+from phitui.hardware.memory_parts import MemoryParts
+from phitui.hardware.snapshot import Host, Snapshot
+from phitui.jobs.performance import View
+from phitui.jobs.traffic import Traffic
 from phitui.text import one_line
 from phitui.tui.display import displayable
 
@@ -18,76 +23,85 @@ Level = Literal["ok", "warn", "bad"]
 @dataclass(frozen=True)
 class Reading:
     """One figure: `value` with its unit, `fraction` of full scale (0 to 1) where it has one, and `reason` where it
-    is not available."""
+    is not available.
+
+    `memory` draws segments in place of the bar; `notes` are lines below it, the first of which the reason takes.
+    `brief` is for the one line of narrow terminals; "" leaves the reading out there.
+    """
 
     label: str
     value: str
     fraction: float | None = None
     level: Level = "ok"
     reason: str = ""
+    memory: MemoryParts | None = None
+    notes: tuple[str, ...] = ()
+    brief: str = ""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The readings of one device or of the host."""
+    """The readings of one device or of the host; `compact` without bars."""
 
     title: str
     readings: list[Reading]
+    compact: bool = False
 
 
-def groups(snapshot: Snapshot) -> list[Group]:
-    """What the column shows, from top to bottom."""
-    devices = [_device(device) for device in snapshot.devices if device.kind == "gpu"]
-    return [*devices, _host(snapshot)]
+def groups(views: Sequence[View], host: Host, host_view: View) -> list[Group]:
+    """What the column shows, from top to bottom; `host_view` is the machine as a device."""
+    cards = [_card(view) for view in views if view.device.kind == "gpu"]
+    return [*cards, _host(host, host_view, compact=bool(cards) and not host_view.engine)]
 
 
-def _device(device: Device) -> Group:
-    why = device.unavailable
-    title = f"GPU {device.index} · {displayable(one_line(device.name, 40))}"
+def _card(view: View) -> Group:
+    device, why = view.device, view.device.unavailable
     return Group(
-        title,
+        f"GPU {device.index} · {displayable(one_line(device.name, 40))}",
         [
-            _percent("GPU util", device.util_pct, why.get("util_pct", "")),
-            _memory(
-                "VRAM",
-                device.vram.used_bytes,
-                device.vram.total_bytes,
-                why.get("vram.used_bytes") or why.get("vram.total_bytes", ""),
-            ),
-            _power(device),
+            _percent("GPU util", device.util_pct, why.get("util_pct", ""), "GPU"),
+            _memory("VRAM", view.memory),
+            _traffic(view),
+            _power(view),
             _temperature(device.temperature_c, why.get("temperature_c", "")),
         ],
     )
 
 
-def _host(snapshot: Snapshot) -> Group:
-    host = snapshot.host
+def _host(host: Host, view: View, compact: bool) -> Group:
     why = host.unavailable
-    name = next((device.name for device in snapshot.devices if device.kind == "cpu"), "")
+    memory = _memory("RAM", view.memory)
+    traffic = [_traffic(view)] if view.engine else []
     return Group(
-        f"CPU · {displayable(one_line(name, 40))}" if name else "Host",
+        "Host" if compact else f"CPU · {displayable(one_line(view.device.name, 40))}",
         [
-            _percent("CPU", host.cpu_pct, why.get("cpu_pct", "")),
-            _memory(
-                "RAM",
-                host.ram_used_bytes,
-                host.ram_total_bytes,
-                why.get("ram_used_bytes") or why.get("ram_total_bytes", ""),
-            ),
+            _percent("CPU", host.cpu_pct, why.get("cpu_pct", ""), "CPU"),
+            memory,
+            *traffic,
             _load(host),
             _temperature(host.temperature_c, why.get("temperature_c", "")),
         ],
+        compact,
     )
 
 
-def answer_readings(timings: Timings | None) -> list[Reading]:
-    """Speed of the last answer: tokens/s after the first one, and the time to the first."""
+def answer_readings(timings: Timings | None, energy: PerToken | None = None) -> list[Reading]:
+    """The last answer: tokens/s after the first one, the time to the first, and where it is known its energy."""
     rate = timings.decode_tokens_per_s if timings else None
     ttft = timings.ttft_ms if timings else None
-    return [
-        Reading("decode", NOTHING if rate is None else f"{rate:.1f} tok/s"),
-        Reading("TTFT", NOTHING if ttft is None else f"{ttft:.0f} ms"),
-    ]
+    speed = NOTHING if rate is None else f"{rate:.1f} tok/s"
+    first = NOTHING if ttft is None else f"{ttft:.0f} ms"
+    readings = [Reading("decode", speed, brief=speed), Reading("TTFT", first, brief=f"TTFT {first}")]
+    return readings if energy is None else [*readings, *_energy(energy)]
+
+
+def _energy(energy: PerToken) -> list[Reading]:
+    if energy.gross_j is None:
+        return [Reading("energy", NOTHING), Reading("", energy.reason)]
+    about = "≈" if energy.rough else ""
+    how = ", sampled" if energy.source == "sampled" else ""
+    net = "net of idle –" if energy.net_j is None else f"{about}{energy.net_j:.2f} net of idle"
+    return [Reading("energy", f"{about}{energy.gross_j:.2f} J/token{how}"), Reading("", net)]
 
 
 def missing_gpu(snapshot: Snapshot) -> str:
@@ -95,43 +109,81 @@ def missing_gpu(snapshot: Snapshot) -> str:
     return "" if any(device.kind == "gpu" for device in snapshot.devices) else snapshot.unavailable.get("gpu", "")
 
 
-def _percent(label: str, value: float | None, reason: str) -> Reading:
+def _percent(label: str, value: float | None, reason: str, brief: str) -> Reading:
     if value is None:
         return Reading(label, NOTHING, reason=reason)
-    return Reading(label, f"{value:.0f} %", value / 100)
+    return Reading(label, f"{value:.0f} %", value / 100, brief=f"{brief} {value:.0f} %")
 
 
-def _memory(label: str, used: int | None, total: int | None, reason: str) -> Reading:
+def _memory(label: str, memory: MemoryParts) -> Reading:
+    used, total = memory.used_bytes, memory.total_bytes
     if used is None or not total:
-        return Reading(label, NOTHING, reason=reason)
-    return Reading(label, f"{used / GIB:.1f} / {total / GIB:.1f} GiB", used / total, _level(used / total, 0.85, 0.95))
+        return Reading(label, NOTHING, reason=memory.reason)
+    amount = f"{used / GIB:.1f} / {total / GIB:.1f} GiB"
+    level = _level(used / (memory.usable_bytes or total), 0.85, 0.95)
+    return Reading(label, amount, used / total, level, memory=memory, brief=f"{label} {amount.replace(' / ', '/')}")
 
 
-def _power(device: Device) -> Reading:
+def _traffic(view: View) -> Reading:
+    traffic = view.traffic
+    notes = (_source(traffic), *_ceiling(view))
+    if traffic.value_gb_s is None:
+        return Reading("Bandwidth", NOTHING, reason=traffic.reason, notes=notes)
+    value = _rounded(traffic.value_gb_s)
+    brief = f"{traffic.source} {value} GB/s"
+    if traffic.peak_gb_s is None:
+        return Reading("Bandwidth", f"{value} GB/s", notes=notes, brief=brief)
+    amount = f"{value} / {_rounded(traffic.peak_gb_s)} GB/s"
+    return Reading("Bandwidth", amount, traffic.value_gb_s / traffic.peak_gb_s, notes=notes, brief=brief)
+
+
+def _source(traffic: Traffic) -> str:
+    source = "busy: at most this much" if traffic.source == "busy" else traffic.source or ""
+    return source if traffic.mbu is None else f"{source} · MBU {traffic.mbu:.0%}"
+
+
+def _ceiling(view: View) -> tuple[str, ...]:
+    """The tokens per second of now and those that this memory cannot exceed."""
+    if not view.engine:
+        return ()
+    most = view.traffic.ceiling_tokens_per_s
+    if most is None:
+        return (f"no peak: {view.traffic.peak_reason}",) if view.traffic.peak_reason else ()
+    if view.decode is None:
+        return (f"ceiling {_rounded(most)} tok/s",)
+    return (f"{view.decode.tokens_per_s:.1f} of at most {_rounded(most)} tok/s",)
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _power(view: View) -> Reading:
+    device = view.device
     if device.power_w is None:
         return Reading("Power", NOTHING, reason=device.unavailable.get("power_w", ""))
+    joules = "" if view.joules_per_token is None else f" · {view.joules_per_token:.1f} J/tok"
+    brief = f"{device.power_w:.0f} W"
     if device.power_limit_w is None:
-        return Reading("Power", f"{device.power_w:.0f} W")
+        return Reading("Power", f"{device.power_w:.0f} W{joules}", brief=brief)
     fraction = device.power_w / device.power_limit_w
-    return Reading(
-        "Power",
-        f"{device.power_w:.0f} / {device.power_limit_w:.0f} W",
-        fraction,
-        _level(fraction, 0.95, 1.02),
-    )
+    amount = f"{device.power_w:.0f} / {device.power_limit_w:.0f} W{joules}"
+    return Reading("Power", amount, fraction, _level(fraction, 0.95, 1.02), brief=brief)
 
 
 def _temperature(celsius: float | None, reason: str) -> Reading:
     if celsius is None:
         return Reading("Temperature", NOTHING, reason=reason)
-    return Reading("Temperature", f"{celsius:.0f} °C", celsius / 100, _level(celsius, 80, 90))
+    value = f"{celsius:.0f} °C"
+    return Reading("Temperature", value, celsius / 100, _level(celsius, 80, 90), brief=value)
 
 
 def _load(host: Host) -> Reading:
     if host.load1 is None:
         return Reading("Load", NOTHING, reason=host.unavailable.get("load1", ""))
     cores = f" on {host.cpus} CPUs" if host.cpus else ""
-    return Reading("Load", f"{host.load1:.2f}{cores}", host.load1 / host.cpus if host.cpus else None)
+    fraction = host.load1 / host.cpus if host.cpus else None
+    return Reading("Load", f"{host.load1:.2f}{cores}", fraction, brief=f"Load {host.load1:.2f}")
 
 
 def _level(value: float, warn: float, bad: float) -> Level:
