@@ -33,13 +33,28 @@ async def picture(name: str, size: tuple[int, int], theme: str) -> None:
             while app.console_screen.chat.busy:
                 await pilot.pause(0.1)
         await pilot.pause(1.5)  # the last Markdown, and a gauge reading after it
-        svg = app.export_screenshot(title="phitui")
+        _save(name, app.export_screenshot(title="phitui"))
+
+
+async def models_picture(name: str, size: tuple[int, int], theme: str) -> None:
+    """Open the model screen on the store as it is and save it."""
+    app = PhituiApp(load_config(overrides={"theme": {"name": theme}}))
+    async with app.run_test(size=size) as pilot:
+        while app.engine.loaded is None or not any(row.loaded for row in app.models.desk.rows):
+            await pilot.pause(0.1)
+        await pilot.press("f2")
+        await pilot.pause(1.0)
+        _save(name, app.export_screenshot(title="phitui"))
+
+
+def _save(name: str, svg: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
 def main() -> None:
     theme = sys.argv[1] if len(sys.argv) > 1 else "phitui-dark"
+    asyncio.run(models_picture("models-120x40", (120, 40), theme))
     for name, size in SIZES.items():
         asyncio.run(picture(name, size, theme))
 

@@ -23,6 +23,12 @@ async def main():
         while not any(e.state.over for e in app.screen.chat.exchanges):
             await pilot.pause(0.05)
         await pilot.pause(0.3)
+        await pilot.press("f2")
+        while not any(row.loaded for row in app.models.desk.rows):
+            await pilot.pause(0.05)
+        await pilot.press("v")
+        while app.models.desk.work.busy:
+            await pilot.pause(0.05)
 asyncio.run(main())
 """
 

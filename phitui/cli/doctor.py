@@ -9,6 +9,7 @@ import sys
 from functools import partial
 
 from phitui.cli import doctor_machine as machine
+from phitui.cli import doctor_nvml
 from phitui.cli import doctor_user as user
 from phitui.cli.doctor_report import Check, as_json, as_text, checked, exit_code
 from phitui.cli.output import write
@@ -18,6 +19,11 @@ from phitui.hardware.probe import DriverReport, probe_driver
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object with all checks")
+    parser.add_argument(
+        "--nvml",
+        action="store_true",
+        help="instead print every call to the NVIDIA driver, with its answer (UUIDs and process ids too) and its time",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,9 +31,11 @@ def run(args: argparse.Namespace) -> int:
 
     Takes the raw arguments, because a wrong configuration is one of the things to report.
     """
-    checks = all_checks(args)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 is one of them too
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 is one of the things to report
         sys.stdout.reconfigure(errors="replace")
+    if args.nvml:
+        return doctor_nvml.run(args.json)
+    checks = all_checks(args)
     write((as_json(checks) if args.json else as_text(checks)) + "\n")
     return int(exit_code(checks))
 
@@ -43,6 +51,7 @@ def all_checks(args: argparse.Namespace) -> list[Check]:
         checked("Python", machine.python),
         checked("packages", machine.packages),
         checked("engine", partial(machine.engine, has_gpu and device != "cpu")),
+        checked("CPU int8", machine.cpu_int8),
         checked("NVML module", machine.nvml_package),
         checked("GPU", partial(machine.gpu, report, device, on_bus)),
         checked("cuBLAS", partial(machine.cublas, has_gpu and device != "cpu")),

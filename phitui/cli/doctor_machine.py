@@ -16,6 +16,7 @@ from pathlib import Path
 from phitui.cli.doctor_report import Check
 from phitui.engine.cuda import LIBRARIES, cublas_folder
 from phitui.errors import ExitCode
+from phitui.hardware.cpu_int8 import WHY, this_cpu_overflows
 from phitui.hardware.probe import DriverReport, Gpu
 from phitui.text import one_line
 
@@ -170,6 +171,13 @@ def engine(has_gpu: bool) -> Check:
         fix = f"Check CUDA_VISIBLE_DEVICES ({one_line(os.environ.get('CUDA_VISIBLE_DEVICES', 'not set'), 40)})"
         return Check("engine", False, f"{text}, though the driver has a GPU", fix, ExitCode.UNAVAILABLE)
     return Check("engine", True, text)
+
+
+def cpu_int8() -> Check:
+    """Whether int8, which is what the CPU runs by itself, is exact on it."""
+    if this_cpu_overflows():
+        return Check("CPU int8", None, f"on this CPU {WHY}")
+    return Check("CPU int8", True, "nothing known against it on this CPU")
 
 
 def _failure(done: subprocess.CompletedProcess[bytes]) -> str:

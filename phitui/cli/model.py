@@ -15,7 +15,7 @@ from phitui.ipc.messages import Progress
 from phitui.jobs.models import prepare
 from phitui.models.catalog import CATALOG, lookup
 from phitui.models.manifest import MANIFEST_NAME, verify
-from phitui.models.messages import Convert, PrepareDemo, Pull, Request
+from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT, Convert, PrepareDemo, Pull, Request
 from phitui.models.placement import download_folder, is_name, remove
 from phitui.models.store import find, list_models, resolve
 from phitui.text import one_line
@@ -32,11 +32,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument("-n", "--name", metavar="NAME", help="its name in the store")
     place.add_argument("-o", "--output", metavar="DIR", type=Path, help="the folder to make, instead of the store's")
     for action in (pull, convert):
-        action.add_argument("--quantization", metavar="Q", default="int8", help="int8, float16, float32, …")
+        action.add_argument("--quantization", metavar="Q", default="", help="int8 (the default), float16, float32, …")
+        action.add_argument(
+            "--context",
+            metavar="N",
+            type=_tokens,
+            default=0,
+            help="convert it for N tokens; more may need LongRoPE's long factors",
+        )
     verify = actions.add_parser("verify", help="read all of a model's files and compare them with its manifest")
     verify.add_argument("name", metavar="NAME", help="a model of the store, or a converted folder")
     remove = actions.add_parser("rm", help="remove a model from the store")
     remove.add_argument("name", metavar="NAME", help="a model of the store")
+
+
+def _tokens(text: str) -> int:
+    """A wish for a context window. Raises ArgumentTypeError, which argparse makes a line of wrong usage."""
+    if not (text.isascii() and text.isdecimal() and LEAST_CONTEXT <= int(text[:12]) <= MOST_CONTEXT):
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no number of tokens; give a whole number from {LEAST_CONTEXT} on"
+        )
+    return int(text)
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
@@ -109,12 +125,14 @@ def _request(args: argparse.Namespace) -> Request:
             raise UsageError(f"{source}: there is no such file or folder", "Give a .gguf file or a model folder.")
         if args.output is not None:
             place = _free_place(args.output)
-            return Convert(str(place.parent), place.name, str(source.resolve()), args.quantization)
-        return Convert(str(store), args.name or _store_name(source.resolve()), str(source.resolve()), args.quantization)
+            store, name = place.parent, place.name
+        else:
+            name = args.name or _store_name(source.resolve())
+        return Convert(str(store), name, str(source.resolve()), args.quantization, args.context)
     entry = lookup(args.name)
     if entry is not None and entry.wheel is not None:
-        return PrepareDemo(str(store))
-    return Pull(str(store), args.name, args.quantization)
+        return PrepareDemo(str(store), args.quantization, args.context)
+    return Pull(str(store), args.name, args.quantization, args.context)
 
 
 def _free_place(output: Path) -> Path:

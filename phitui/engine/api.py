@@ -117,6 +117,12 @@ class Parked(msgspec.Struct, tag=True, frozen=True):
     place: str
 
 
+class ParkRefused(msgspec.Struct, tag=True, frozen=True):
+    """The model stays where it is, ready to answer: there is no room to park it."""
+
+    failure: Failure
+
+
 class Woken(msgspec.Struct, tag=True, frozen=True):
     """The model is back, for a prompt that came; `seconds` is how long that took."""
 
@@ -230,7 +236,6 @@ class Died(msgspec.Struct, tag=True, frozen=True):
 
 
 Request = Load | Generate | Cancel | Park | WarmUp | Probe
-WorkerEvent = (
-    Progress | Failure | Loaded | Parked | Woken | Started | Delta | Pulse | Finished | Rejected | Room | Probed
-)
+_ChatEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
+WorkerEvent = _ChatEvent | Room | Probed
 Event = WorkerEvent | Died

@@ -47,6 +47,7 @@ class EngineClient:
         self._child: Child | None = None
         self._watch: asyncio.Task[None] | None = None
         self._load: Load | None = None
+        self._changing = asyncio.Lock()
         self._stopping = False
         self.loaded: Loaded | None = None
 
@@ -55,21 +56,34 @@ class EngineClient:
         """The worker's process, None while there is none."""
         return self._child.pid if self._child else None
 
+    @property
+    def holding(self) -> str | None:
+        """The model folder that a running process has loaded or is loading."""
+        return self._load.folder if self._load and self._child is not None and not self._stopping else None
+
+    @property
+    def folder(self) -> str | None:
+        """The model folder that is loaded or was asked for last."""
+        return self._load.folder if self._load else None
+
     async def warm(self) -> None:
         """Start the process before it is known what to load: its imports run meanwhile."""
         if self._child is None:
             self._child = await Child.start(WORKER, WorkerEvent, self._log, **allocator_environment())
 
     async def load(self, load: Load) -> None:
-        """Load a model, in a fresh process if one had been loaded before. `Loaded` or `Failure` comes as an event.
+        """Load a model. `Loaded` or `Failure` comes as an event.
 
-        Raises PhituiError when no process can be started.
+        If one had been loaded before, its process has ended before a fresh one starts: there is never memory taken for
+        two. Raises PhituiError when no process can be started.
         """
-        if self._load is not None:
-            await self.stop()
-        self._stopping = False
-        self._load = load
-        await self._launch()
+        async with self._changing:
+            if self._load is not None:
+                await self.stop()
+            self._stopping = False
+            self._restarts = 0
+            self._load = load
+            await self._launch()
 
     async def _launch(self) -> None:
         await self.warm()

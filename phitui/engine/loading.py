@@ -14,6 +14,7 @@ from phitui.engine import choice, cuda, threads
 from phitui.engine.api import Load, Loaded
 from phitui.engine.prompt import ChatPrompt
 from phitui.errors import UnavailableError
+from phitui.hardware import cpu_int8
 from phitui.ipc.messages import Progress
 from phitui.models.footprint import footprint
 from phitui.models.manifest import Manifest, read_manifest
@@ -34,7 +35,7 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
     folder = Path(load.folder)
     manifest = read_manifest(folder)
     tell(Progress("load", f"loading {manifest.title}", 0, manifest.weight_bytes, "bytes"))
-    chosen = _choose(load)
+    chosen = _choose(load, manifest)
     with ThreadPoolExecutor(1) as pool:  # the tokenizer's file is read while the weights are
         prompt = pool.submit(ChatPrompt, folder, manifest)
         generator, count, thread_why = _generator(load, folder, manifest, chosen, tell)
@@ -55,14 +56,16 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
         return Model(generator, prompt.result(), manifest, loaded)
 
 
-def _choose(load: Load) -> choice.Choice:
+def _choose(load: Load, manifest: Manifest) -> choice.Choice:
     count, problem = 0, ""
     if load.device != "cpu":
         count = ctranslate2.get_cuda_device_count()
         problem = cuda.preload_cublas() if count else ""
     devices = ["cpu", *(["cuda"] if count and not problem else [])]
     supported = {device: set(ctranslate2.get_supported_compute_types(device)) for device in devices}
-    return choice.choose(load.device, load.compute_type, count, problem, supported)
+    weights = choice.Weights(manifest.quantization, manifest.is_awq)
+    int8_problem = cpu_int8.WHY if cpu_int8.this_cpu_overflows() else ""
+    return choice.choose(load.device, load.compute_type, count, problem, supported, weights, int8_problem)
 
 
 def _generator(
@@ -121,7 +124,5 @@ def check_answers(model: Model) -> None:
     try:
         model.generator.generate_batch([[model.manifest.end_tokens[0]]], max_length=1, sampling_topk=1)
     except RuntimeError as error:
-        raise UnavailableError(
-            f"{model.loaded.device} does not work: {_first_line(error)}",
-            "Run phitui doctor, or use --device cpu",
-        ) from error
+        fix = choice.AWQ_NEEDS if model.manifest.is_awq else "Run phitui doctor, or use --device cpu"
+        raise UnavailableError(f"{model.loaded.device} does not work: {_first_line(error)}", fix) from error

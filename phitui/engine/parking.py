@@ -9,14 +9,29 @@ from typing import Any
 
 from phitui.engine.loading import is_out_of_memory
 from phitui.errors import UnavailableError
+from phitui.hardware.cpu import memory
+
+
+def check_host_room(needed_bytes: int, available_bytes: int | None) -> None:
+    """Raise UnavailableError where the host's RAM cannot take the weights of a card.
+
+    Without this the kernel would end a process, most likely this one. `available_bytes` of None is not known: tried
+    then.
+    """
+    if available_bytes is not None and needed_bytes > available_bytes:
+        raise UnavailableError(
+            f"host RAM is short for parking: needs {needed_bytes / 1e9:.1f} GB, {available_bytes / 1e9:.1f} GB free",
+            "End what else uses it; until then the model stays on the card",
+        )
 
 
 class Parking:
-    """One generator's place. `device` is "cuda" or "cpu"."""
+    """One generator's place. `device` is "cuda" or "cpu"; `weight_bytes` is what the weights take."""
 
-    def __init__(self, generator: Any, device: str) -> None:
+    def __init__(self, generator: Any, device: str, weight_bytes: int) -> None:
         self._generator = generator
         self._device = device
+        self._weight_bytes = weight_bytes
         self.parked = False
 
     def park(self) -> str:
@@ -24,9 +39,12 @@ class Parking:
 
         On CUDA they move to host memory, from where they are back in the time that PCIe takes. On the CPU that is
         where they are: they are dropped, and read from disk again. CTranslate2 does nothing while a job is active,
-        so this is for an idle engine.
+        so this is for an idle engine. Raises UnavailableError where the host has no room for them: nothing is changed.
         """
         on_card = self._device == "cuda"
+        if on_card:
+            available = memory()[1]
+            check_host_room(self._weight_bytes, available if isinstance(available, int) else None)
         self._generator.unload_model(to_cpu=on_card)
         self.parked = True
         with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was freed unless it is told

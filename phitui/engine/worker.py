@@ -17,6 +17,7 @@ from phitui.engine.api import (
     Load,
     Park,
     Parked,
+    ParkRefused,
     Probe,
     Probed,
     Rejected,
@@ -54,6 +55,7 @@ class Worker:
         self._parking: Parking | None = None
         self._park_after_s = 0.0
         self._meter: Meter | None = None
+        self._park_refused = False
 
     def run(self) -> None:
         """Work until the parent is gone. The first message must be `Load`."""
@@ -73,15 +75,21 @@ class Worker:
 
     def _next(self) -> Load | Generate | Park | WarmUp | Probe:
         """The next request; `Park` when none has come for as long as was agreed."""
-        idle = self._parking is not None and not self._parking.parked and self._park_after_s
+        may_park = self._parking is not None and not self._parking.parked and not self._park_refused
+        idle = may_park and self._park_after_s
         try:
             return self._requests.get(timeout=idle or None)
         except queue.Empty:
             return Park()
 
     def _park(self) -> None:
-        if self._parking is not None and not self._parking.parked:
+        if self._parking is None or self._parking.parked:
+            return
+        try:
             self._channel.send(Parked(self._parking.park()))
+        except PhituiError as error:
+            self._park_refused = True  # not by itself again before there has been a prompt: it would only say the same
+            self._channel.send(ParkRefused(Failure.of(error)))
 
     def _load(self, load: Load) -> None:
         try:
@@ -95,7 +103,7 @@ class Worker:
             self._fail(Failure(f"cannot load the model: {type(error).__name__}: {error}", "", ExitCode.UNAVAILABLE))
         else:
             self._model = model
-            self._parking = Parking(model.generator, model.loaded.device)
+            self._parking = Parking(model.generator, model.loaded.device, model.loaded.weight_bytes)
             self._park_after_s = load.park_after_s
             self._channel.send(model.loaded)
 
@@ -107,6 +115,7 @@ class Worker:
         if self._model is None:
             self._channel.send(Rejected(request.id, Failure("no model is loaded")))
             return
+        self._park_refused = False
         answer = Answer(self._model, request, self._channel.send, self._requests.qsize)
         if not self._begin(request.id, answer):
             self._channel.send(Finished(request.id, "cancelled", Usage(0, 0), Timings(None, None, None, None)))

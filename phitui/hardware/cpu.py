@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+from phitui.hardware.cgroup import cgroup_limits, cpu_quota
 from phitui.hardware.figures import Missing, Sheet, clean
-from phitui.hardware.snapshot import Device, Host, Memory
+from phitui.hardware.os_processes import ProcessTable
+from phitui.hardware.snapshot import DEVICE_FIGURES, Device, Host, Memory, Process
+from phitui.hardware.system import attempt, psutil
 
 _SLOW_PERIOD_S = 5.0
 # Shorter than this, psutil's CPU share is mostly rounding.
@@ -18,6 +22,9 @@ SHORTEST_CPU_WINDOW_S = 0.1
 # Drivers of the kernel whose sensors sit in the CPU, and the label of the whole chip where they have several.
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 _WHOLE_CHIP = ("Package id 0", "Tctl", "Tdie")
+
+
+_NOT_LISTED = Missing("not listed")
 
 
 class HostReader:
@@ -32,11 +39,21 @@ class HostReader:
         self._window_start: float | None = None
         self._temperature: Any = Missing("not read yet")
         self._temperature_due = float("-inf")
+        self._table = ProcessTable(root)
+        self._largest: list[Process] | Missing = Missing("not read yet")
+        self._largest_due = float("-inf")
+
+    def largest(self, now: float) -> list[Process] | Missing:
+        """The processes of this machine with the most resident memory, read every 5 s."""
+        if now >= self._largest_due:
+            self._largest = attempt(lambda: self._table.largest(now))
+            self._largest_due = now + _SLOW_PERIOD_S
+        return self._largest
 
     def prime(self, now: float) -> None:
         """Open the first window of the CPU share: a reading 0.1 s later can tell it, in the same thread."""
         self._window_start = now
-        _try(lambda: _psutil().cpu_percent(None))
+        attempt(lambda: psutil().cpu_percent(None))
 
     def read(self, now: float) -> Host:
         """All figures. `now` is a monotonic time in seconds. Raises nothing that a sensor does."""
@@ -45,15 +62,17 @@ class HostReader:
         total_bytes = sheet.whole("ram_total_bytes", total)
         available_bytes = sheet.whole("ram_available_bytes", available)
         if now >= self._temperature_due:
-            self._temperature = _try(_cpu_temperature)
+            self._temperature = attempt(_cpu_temperature)
             self._temperature_due = now + _SLOW_PERIOD_S
+        quota = cpu_quota(self._root)
         used: Any = Missing("the total or what is available is not known")
         if total_bytes is not None and available_bytes is not None:
             used = total_bytes - available_bytes
         return Host(
             cpu_pct=sheet.real("cpu_pct", self._cpu_pct(now)),
-            cpus=sheet.whole("cpus", _try(_usable_cpus)),
-            load1=sheet.real("load1", _try(lambda: os.getloadavg()[0])),
+            cpus=sheet.whole("cpus", attempt(lambda: _usable_cpus(quota))),
+            cpu_quota=sheet.real("cpu_quota", Missing("no cgroup limits the CPU here") if quota is None else quota),
+            load1=sheet.real("load1", attempt(lambda: os.getloadavg()[0])),
             ram_total_bytes=total_bytes,
             ram_used_bytes=sheet.whole("ram_used_bytes", used),
             ram_available_bytes=available_bytes,
@@ -68,10 +87,10 @@ class HostReader:
         if self._window_start is None or now - self._window_start < SHORTEST_CPU_WINDOW_S:
             return Missing("known from the second sample on")
         self._window_start = now
-        return _try(lambda: _psutil().cpu_percent(None))
+        return attempt(lambda: psutil().cpu_percent(None))
 
     def _resident(self, sheet: Sheet) -> dict[str, int | None]:
-        wanted = _try(lambda: dict(self._processes()))
+        wanted = attempt(lambda: dict(self._processes()))
         if isinstance(wanted, Missing):
             sheet.missing("rss_bytes", wanted.reason)
             return {}
@@ -81,7 +100,7 @@ class HostReader:
         }
 
 
-def cpu_device(host: Host) -> Device:
+def cpu_device(host: Host, processes: list[Process] | Missing = _NOT_LISTED) -> Device:
     """The machine as a device of kind "cpu", so that the gauges of a GPU serve where there is none."""
     figures = {
         "util_pct": "cpu_pct",
@@ -90,12 +109,17 @@ def cpu_device(host: Host) -> Device:
         "vram.used_bytes": "ram_used_bytes",
         "vram.free_bytes": "ram_available_bytes",
     }
-    unavailable = {metric: host.unavailable[of] for metric, of in figures.items() if of in host.unavailable}
+    unavailable = dict.fromkeys(DEVICE_FIGURES, "not measured on a CPU")
     unavailable["uuid"] = "a CPU has none"
     unavailable["vram.reserved_bytes"] = "RAM has no driver's reserve"
-    for metric in ("memory_busy_pct", "power_w", "power_limit_w", "sm_clock_mhz", "mem_clock_mhz", "fan_pct"):
-        unavailable[metric] = "not measured on a CPU"
-    unavailable["throttle_reasons"] = "not measured on a CPU"
+    for metric, of in figures.items():
+        unavailable.pop(metric)
+        if of in host.unavailable:
+            unavailable[metric] = host.unavailable[of]
+    if isinstance(processes, Missing):
+        unavailable["processes"] = processes.reason
+    else:
+        unavailable.pop("processes")
     return Device(
         kind="cpu",
         index=0,
@@ -103,6 +127,7 @@ def cpu_device(host: Host) -> Device:
         util_pct=host.cpu_pct,
         vram=Memory(host.ram_total_bytes, host.ram_used_bytes, None, host.ram_available_bytes),
         temperature_c=host.temperature_c,
+        processes=None if isinstance(processes, Missing) else processes,
         unavailable=unavailable,
     )
 
@@ -122,7 +147,7 @@ def cpu_name(root: Path = Path("/")) -> str:
 
 def memory(root: Path = Path("/")) -> tuple[Any, Any]:
     """RAM in bytes, total and available to a new program: the machine's, within all cgroup limits."""
-    machine = _try(lambda: _psutil().virtual_memory())
+    machine = attempt(lambda: psutil().virtual_memory())
     if isinstance(machine, Missing):
         return machine, machine
     total, available = int(machine.total), int(machine.available)
@@ -132,81 +157,16 @@ def memory(root: Path = Path("/")) -> tuple[Any, Any]:
     return total, min(total, available)
 
 
-class CgroupLimit(NamedTuple):
-    """A memory limit around this process, and how much of it cannot be had back without swapping."""
-
-    limit_bytes: int
-    used_bytes: int
-
-
-def cgroup_limits(root: Path) -> Iterator[CgroupLimit]:
-    """The limits of this process's cgroup and of all above it, of version 2 or 1, innermost first."""
+def _usable_cpus(quota: float | None) -> int:
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    base = root / "sys/fs/cgroup"
-    for line in lines:
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if controllers == "":
-            names = ("memory.max", "memory.current", "inactive_file")
-            yield from _limits_upwards(base, path, names)
-        elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            yield from _limits_upwards(base / "memory", path, names)
-
-
-def _limits_upwards(mount: Path, path: str, names: tuple[str, str, str]) -> Iterator[CgroupLimit]:
-    # In a container the path may be the host's, not mounted here: the mount itself is then the cgroup.
-    parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
-    for depth in range(len(parts), -1, -1):
-        folder = mount.joinpath(*parts[:depth])
-        limit = _number(folder / names[0])
-        used = _number(folder / names[1])
-        if limit is not None and used is not None:
-            yield CgroupLimit(limit, max(0, used - _droppable(folder / "memory.stat", names[2])))
-
-
-def _number(file: Path) -> int | None:
-    """The number in `file`; None where there is none, as in "max"."""
-    try:
-        return int(file.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _droppable(stat: Path, key: str) -> int:
-    """Bytes of cached files that the kernel drops first when memory runs short."""
-    try:
-        pairs = (line.split() for line in stat.read_text().splitlines())
-        return next((int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == key), 0)
-    except (OSError, ValueError):
-        return 0
-
-
-def _psutil() -> Any:
-    """psutil, imported when first needed: 30 ms that the console's start does not have."""
-    import psutil
-
-    return psutil
-
-
-def _try(question: Callable[[], Any]) -> Any:
-    try:
-        return question()
-    except Exception as error:  # noqa: BLE001 - a sensor that fails is a figure that is missing
-        return Missing(clean(f"{type(error).__name__}: {error}"))
-
-
-def _usable_cpus() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
+        cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
-        return os.cpu_count() or 0
+        cpus = os.cpu_count() or 0
+    return cpus if quota is None else min(cpus, math.ceil(quota))
 
 
 def _cpu_temperature() -> Any:
-    sensors: dict[str, Any] = getattr(_psutil(), "sensors_temperatures", dict)()
+    sensors: dict[str, Any] = getattr(psutil(), "sensors_temperatures", dict)()
     for chip in _CPU_SENSORS:
         entries = [entry for entry in sensors.get(chip, []) if entry.current]
         if entries:
@@ -215,10 +175,10 @@ def _cpu_temperature() -> Any:
 
 
 def _resident_bytes(pid: int) -> Any:
-    psutil = _psutil()
+    library = psutil()
     try:
-        return psutil.Process(pid).memory_info().rss
-    except psutil.NoSuchProcess:
+        return library.Process(pid).memory_info().rss
+    except library.NoSuchProcess:
         return Missing("the process has ended")
     except Exception as error:  # noqa: BLE001 - as in _try
         return Missing(clean(f"{type(error).__name__}: {error}"))

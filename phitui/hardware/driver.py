@@ -6,7 +6,10 @@ that must not wait.
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from phitui.hardware.figures import Missing
 
@@ -38,15 +41,51 @@ _ASK_ANOTHER_WAY = {2, 3, _FUNCTION_NOT_FOUND, 25, 26}
 
 _MOST_GPUS = 64
 
-Question = tuple[str, tuple[int, ...]]
+Question = tuple[str, tuple[Any, ...]]
 
 
 class GpuLostError(Exception):
     """The driver no longer answers for this GPU. `str()` of it is the reason."""
 
 
+class Watcher(Protocol):
+    """Is told of every question before it is asked, and of its answer."""
+
+    def asked(self, function: str, arguments: tuple[Any, ...]) -> None: ...
+
+    def answered(self, answer: Any) -> None: ...
+
+
+_of_this_thread = threading.local()
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Let `watcher` see every call that this thread makes."""
+    _of_this_thread.watcher = watcher
+    try:
+        yield
+    finally:
+        _of_this_thread.watcher = None
+
+
 def call(function: str, *arguments: Any) -> Any:
     """The one funnel to the driver: what pynvml's `function` returns, or Missing. Raises nothing."""
+    watcher: Watcher | None = getattr(_of_this_thread, "watcher", None)
+    if watcher is None:
+        return _call(function, arguments)
+    watcher.asked(function, arguments)
+    answer = _call(function, arguments)
+    watcher.answered(answer)
+    return answer
+
+
+def refused(code: int) -> Missing:
+    """What one of NVML's return codes says."""
+    return Missing(_REASONS.get(code, f"the driver answered with error {code}"), code)
+
+
+def _call(function: str, arguments: tuple[Any, ...]) -> Any:
     try:
         import pynvml
     except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
@@ -62,7 +101,7 @@ def call(function: str, *arguments: Any) -> Any:
         code = getattr(error, "value", None)  # NVMLError's; 13 for a missing symbol and where the driver returns it
         if not isinstance(code, int):
             return Missing(f"{type(error).__name__} in {function}")
-        return Missing(_REASONS.get(code, f"the driver answered with error {code}"), code)
+        return refused(code)
 
 
 def ask(handle: Any, questions: tuple[Question, ...]) -> Any:
@@ -89,3 +128,9 @@ def gpu_count() -> int | Missing:
     if not isinstance(count, int) or not 0 <= count <= _MOST_GPUS:
         return Missing(f"the driver speaks of {count} GPUs")
     return count or Missing("the driver sees no GPU")
+
+
+def cuda_driver_version() -> Any:
+    """The newest CUDA that the driver runs, as 1000 × major + 10 × minor, or Missing."""
+    version = call("nvmlSystemGetCudaDriverVersion_v2")
+    return call("nvmlSystemGetCudaDriverVersion") if isinstance(version, Missing) else version

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from phitui.hardware.driver import GpuLostError, Question, ask, call, gpu_count
+from phitui.hardware.driver import GpuLostError, Question, ask, call, cuda_driver_version, gpu_count
 from phitui.hardware.figures import Missing, Sheet
-from phitui.hardware.nvml import MEMORY, memory_figures
+from phitui.hardware.nvml_figures import MEMORY, cuda_version, memory_figures
 
 _CAPABILITY: tuple[Question, ...] = (("nvmlDeviceGetCudaComputeCapability", ()),)
 
@@ -44,7 +44,7 @@ def probe_driver(limit_s: float = 5.0) -> DriverReport:
 
     def work() -> None:
         try:
-            reports.append(_probe())
+            reports.append(ask_driver())
         except Exception as error:  # noqa: BLE001 - the report is what says it
             reports.append(DriverReport(reason=f"reading the driver failed: {type(error).__name__}: {error}"))
 
@@ -55,7 +55,8 @@ def probe_driver(limit_s: float = 5.0) -> DriverReport:
     return reports[0] if reports else DriverReport(reason=f"the driver has not answered for {limit_s:g} s")
 
 
-def _probe() -> DriverReport:
+def ask_driver() -> DriverReport:
+    """The report, without a limit of time: not from a thread that must not wait."""
     started = call("nvmlInitWithFlags", 0)
     if isinstance(started, Missing):
         return DriverReport(reason=started.reason)
@@ -68,26 +69,13 @@ def _probe() -> DriverReport:
 def _report() -> DriverReport:
     sheet = Sheet()
     driver = sheet.text("driver", call("nvmlSystemGetDriverVersion"))
-    cuda = _cuda_version(sheet)
+    cuda = cuda_version(sheet, cuda_driver_version())
     count = gpu_count()
     if isinstance(count, Missing):
         return DriverReport(driver, cuda, reason=count.reason, unavailable=sheet.unavailable)
     gpus = [_gpu(index) for index in range(count)]
     reason = "" if any(gpu.compute_capability or gpu.vram_bytes for gpu in gpus) else "no card answers"
     return DriverReport(driver, cuda, gpus, reason, sheet.unavailable)
-
-
-def _cuda_version(sheet: Sheet) -> str | None:
-    version = call("nvmlSystemGetCudaDriverVersion_v2")
-    if isinstance(version, Missing):
-        version = call("nvmlSystemGetCudaDriverVersion")
-    if isinstance(version, Missing):
-        sheet.missing("cuda", version.reason)
-    elif 1000 <= version <= 99_999:  # 1000 × major + 10 × minor
-        return f"{version // 1000}.{version % 1000 // 10}"
-    else:
-        sheet.missing("cuda", f"the answer is out of range: {version}")
-    return None
 
 
 def _gpu(index: int) -> Gpu:

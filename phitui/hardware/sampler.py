@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from phitui.hardware.figures import clean
+from phitui.hardware.figures import Missing, clean
 from phitui.hardware.snapshot import HOST_FIGURES, Device, Host, Reading, Snapshot
 
 # cpu and nvml come with their libraries, only when the threads run: the console's start has no time for them.
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # A start of NVML takes some milliseconds, and seconds where no program keeps the driver awake.
 _FIRST_PATIENCE_S = 0.5
 _LONGEST_PATIENCE_S = 1.0
+# NVML's performance counters need two readings more than 0.1 s apart.
+_SHORTEST_DIFFERENCE_S = 0.11
 # Figures of a driver that has fallen silent are shown for so long, and then no more.
 _STALE_S = 2.0
 _STOP_PATIENCE_S = 0.15
@@ -81,16 +83,16 @@ class Sampler:
             self._stopping.wait(due - now)
 
     def _tick(self, host: _HostDesk, patience: float) -> None:
+        figures = host.read(self._stopping)  # at the first time it takes 0.1 s, while the driver starts
         reading = self._gpus.answer(patience)
-        figures = host.read(self._stopping)
         if self._stopping.is_set():
             return
-        unavailable = {"gpu": reading.reason} if reading.reason else {}
+        unavailable = {**reading.unavailable, **({"gpu": reading.reason} if reading.reason else {})}
         if self._receiver_error:
             unavailable["receiver"] = self._receiver_error
         devices = reading.devices or host.devices(figures)
         try:
-            self._on_snapshot(Snapshot(time.time(), figures, devices, unavailable))
+            self._on_snapshot(Snapshot(time.time(), figures, devices, unavailable, reading.driver, reading.cuda))
             self._receiver_error = ""
         except Exception as error:  # noqa: BLE001 - the receiver's fault must not stop the gauges
             self._receiver_error = _said(error)
@@ -119,7 +121,8 @@ class _HostDesk:
         try:
             from phitui.hardware.cpu import cpu_device
 
-            return [cpu_device(host)]
+            largest = self._reader.largest(time.monotonic()) if self._reader else Missing("not read yet")
+            return [cpu_device(host, largest)]
         except Exception as error:  # noqa: BLE001 - it becomes the reason
             return [Device("cpu", 0, "CPU").without_figures(_said(error))]
 
@@ -158,10 +161,8 @@ class _GpuDesk:
             now = time.monotonic()
             if self._reading and (self._asked_at is None or now - self._read_at < _STALE_S):
                 return self._reading
-            known = self._reading.devices if self._reading else []
             silent_s = now - (self._asked_at or now)
-        reason = f"the driver has not answered for {silent_s:.{0 if silent_s >= 10 else 1}f} s"
-        return Reading([device.without_figures(reason) for device in known], reason)
+        return self._failed(f"the driver has not answered for {silent_s:.{0 if silent_s >= 10 else 1}f} s")
 
     def _run(self) -> None:
         gpus: Gpus | None = None
@@ -169,8 +170,11 @@ class _GpuDesk:
             try:
                 from phitui.hardware.nvml import Gpus
 
-                gpus = gpus or Gpus()
-                reading = gpus.read(time.monotonic())
+                if gpus is None:
+                    gpus = Gpus()
+                    reading = self._first(gpus)
+                else:
+                    reading = gpus.read(time.monotonic())
             except Exception as error:  # noqa: BLE001 - it becomes the reason
                 reading = self._failed(_said(error))
             with self._changed:
@@ -181,14 +185,24 @@ class _GpuDesk:
         if gpus is not None:
             gpus.close()
 
+    def _first(self, gpus: Gpus) -> Reading:
+        """Two readings, so that what is a difference is known from the start."""
+        reading = gpus.read(time.monotonic())
+        if reading.devices:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping, _SHORTEST_DIFFERENCE_S)
+            reading = gpus.read(time.monotonic())
+        return reading
+
     def _wait_for_question(self) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._asked_at is not None or self._stopping)
             return not self._stopping
 
     def _failed(self, reason: str) -> Reading:
-        known = self._reading.devices if self._reading else []
-        return Reading([device.without_figures(reason) for device in known], reason)
+        before = self._reading or Reading([])
+        devices = [device.without_figures(reason) for device in before.devices]
+        return Reading(devices, reason, before.driver, before.cuda, before.unavailable)
 
 
 def _said(error: Exception) -> str:

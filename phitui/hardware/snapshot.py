@@ -6,11 +6,13 @@ memory are keyed "vram.total_bytes" and so on. A figure that is not known is nev
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 MEMORY_FIGURES = ("total_bytes", "used_bytes", "reserved_bytes", "free_bytes")
+LINK_FIGURES = ("generation", "generation_max", "width", "width_max", "tx_gb_s", "rx_gb_s")
+PROCESS_FIGURES = ("used_bytes", "util_pct", "name", "user", "command", "cpu_pct", "rss_bytes", "started")
 DEVICE_FIGURES = (
     "util_pct",
     "memory_busy_pct",
@@ -22,10 +24,23 @@ DEVICE_FIGURES = (
     "mem_clock_mhz",
     "fan_pct",
     "throttle_reasons",
+    "bandwidth.value_gb_s",
+    "bandwidth.peak_gb_s",
+    "sm_active_pct",
+    "tensor_active_pct",
+    "power_instant_w",
+    "energy_j",
+    "memory_temperature_c",
+    "sm_clock_max_mhz",
+    "mem_clock_max_mhz",
+    "bus_width_bits",
+    *(f"link.{name}" for name in LINK_FIGURES),
+    "processes",
 )
 HOST_FIGURES = (
     "cpu_pct",
     "cpus",
+    "cpu_quota",
     "load1",
     "ram_total_bytes",
     "ram_used_bytes",
@@ -70,8 +85,14 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process on a device. `kind`: "C" computes, "G" draws, "C+G" both. `used_bytes` is its share of the device's
-    memory. Name, user and command are the operating system's; None where it does not know the process."""
+    """A process on a device. `kind`: "C" computes, "G" draws, "C+G" both; on a device of kind "cpu" always "C".
+
+    - `used_bytes`: its share of the device's memory (on a CPU, of the RAM). `util_pct`: the share of time in which it
+      had work on the multiprocessors, as the driver samples it.
+    - Name, user, command, `cpu_pct` (100 is one core), `rss_bytes` and `started` (Unix, seconds) are the operating
+      system's; None where it does not know the process.
+    - `unavailable`: why a figure is None, as in Device.
+    """
 
     pid: int
     kind: str
@@ -83,6 +104,7 @@ class Process(msgspec.Struct, frozen=True):
     cpu_pct: float | None = None
     rss_bytes: int | None = None
     started: float | None = None
+    unavailable: dict[str, str] = {}
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -95,8 +117,9 @@ class Device(msgspec.Struct, frozen=True):
     - `bandwidth`: of the device's memory; the driver measures it on Hopper and later only.
     - `sm_active_pct`, `tensor_active_pct`: share of the multiprocessors (of the tensor pipes) at work, measured.
     - `energy_j`: what the board has drawn since the driver was loaded. `power_instant_w`: not averaged.
-    - `mig`: the name of the slice ("1g.10gb") where the device is a part of card `index`.
-    - `processes`: None where the driver does not list them.
+    - `mig`: the name of the slice ("1g.10gb") where the device is a part of card `index`, which comes before it.
+    - `shares_ram`: whether `vram` is the machine's RAM, because the device has no memory of its own.
+    - `processes`: None where the driver does not list them. On a CPU those with the most resident memory.
     """
 
     kind: str
@@ -124,6 +147,7 @@ class Device(msgspec.Struct, frozen=True):
     bus_width_bits: int | None = None
     link: Link = Link()
     mig: str = ""
+    shares_ram: bool = False
     processes: list[Process] | None = None
     unavailable: dict[str, str] = {}
 
@@ -133,27 +157,32 @@ class Device(msgspec.Struct, frozen=True):
         if self.uuid is None:
             unavailable["uuid"] = reason
         unavailable.update({key: self.unavailable[key] for key in ("name", "uuid") if key in self.unavailable})
-        return Device(self.kind, self.index, self.name, self.uuid, unavailable=unavailable)
+        return Device(self.kind, self.index, self.name, self.uuid, mig=self.mig, unavailable=unavailable)
 
 
-class Reading(NamedTuple):
-    """All GPUs at one moment; with none, the reason why."""
+class Reading(msgspec.Struct, frozen=True):
+    """All GPUs at one moment; with none, the reason why. The versions of the driver and of the newest CUDA it runs."""
 
     devices: list[Device]
     reason: str = ""
+    driver: str | None = None
+    cuda: str | None = None
+    unavailable: dict[str, str] = {}
 
 
 class Host(msgspec.Struct, frozen=True):
     """The machine that phitui runs on.
 
     - `cpu_pct`: share of all cores' time that was not idle since the snapshot before.
-    - `cpus`: logical CPUs that this process may use. `load1`: load average of one minute.
+    - `cpus`: logical CPUs that this process may use, by affinity and cgroup quota. `load1`: load average of one minute.
+    - `cpu_quota`: how many CPUs' time the cgroups around this process allow; None where they set no limit.
     - RAM: the machine's, within the cgroup limits around this process. Used is total less available.
     - `rss_bytes`: resident memory of phitui's own processes, by the names they were given.
     """
 
     cpu_pct: float | None = None
     cpus: int | None = None
+    cpu_quota: float | None = None
     load1: float | None = None
     ram_total_bytes: int | None = None
     ram_used_bytes: int | None = None
@@ -166,10 +195,12 @@ class Host(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """The machine at `time` (Unix, seconds): the GPUs, or one device of kind "cpu" where there are none.
 
-    `unavailable["gpu"]` then says why there is no GPU.
+    `unavailable["gpu"]` then says why there is no GPU. `driver` and `cuda` are versions, as "550.54.14" and "12.4".
     """
 
     time: float
     host: Host
     devices: list[Device]
     unavailable: dict[str, str] = {}
+    driver: str | None = None
+    cuda: str | None = None

@@ -77,6 +77,8 @@ class Chat:
     _current: Exchange | None = None
     _request_id: int | None = None
     _cancel_asked: bool = False
+    _held: bool = False  # the engine is being exchanged
+    _counted_from: int = 0  # the first exchange whose tokens the present model has counted
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def submit(self, prompt: str) -> Exchange:
@@ -97,7 +99,7 @@ class Chat:
 
     def pump(self) -> None:
         """Send the next prompt if the engine is ready and none is on its way. Call it when the engine has loaded."""
-        if self._current is not None or not self._waiting or self.engine.loaded is None:
+        if self._current is not None or not self._waiting or self.engine.loaded is None or self._held:
             return
         self._current = self._waiting.pop(0)
         self._cancel_asked = False
@@ -148,7 +150,7 @@ class Chat:
             self._lose(event.message, all_of_them=True)
             return
         if isinstance(event, Loaded):
-            self._gone = ""
+            self._gone, self._held = "", False
             self.pump()
             return
         exchange = self._current
@@ -168,9 +170,24 @@ class Chat:
         elif isinstance(event, Rejected):
             self._close(exchange, State.REFUSED, str(event.failure.error()))
 
+    async def release(self, within_s: float = 3.0) -> None:
+        """Let go of the engine, because another model takes its place: the answer on its way is stopped, and what is
+        queued waits for the next `Loaded`. The turns stay; their tokens are the new model's to count."""
+        self._held = True
+        current, deadline = self._current, asyncio.get_running_loop().time() + within_s
+        if current is not None:
+            self.cancel()
+        while current is not None and self._current is current:
+            if asyncio.get_running_loop().time() > deadline:  # in a long prefill, which cannot be stopped
+                current.reason = "cancelled"
+                self._close(current, State.DONE)
+            await asyncio.sleep(0.02)
+        self._counted_from = len(self.exchanges) - len(self._waiting)
+
     def clear(self) -> None:
         """Forget all turns and what is queued; an answer on its way is stopped and not kept."""
         self.cancel()
+        self._counted_from = 0
         self.exchanges.clear()
         self._waiting.clear()
 
@@ -180,12 +197,18 @@ class Chat:
         return self._current is not None or bool(self._waiting)
 
     @property
+    def answering(self) -> bool:
+        """Whether an answer is being made."""
+        return self._current is not None
+
+    @property
     def context_tokens(self) -> int | None:
         """Tokens of the context window that the chat takes so far; None before the first answer.
 
-        As with `turns`, what was refused, lost or stopped before its first word takes none.
+        As with `turns`, what was refused, lost or stopped before its first word takes none. After a change of model
+        it is not known until that one has read a prompt.
         """
-        for exchange in reversed(self.exchanges):
+        for exchange in reversed(self.exchanges[self._counted_from :]):
             if exchange.prompt_tokens is not None and (_counts(exchange) or not exchange.state.over):
                 return exchange.prompt_tokens + exchange.tokens
         return None

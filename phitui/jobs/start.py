@@ -34,6 +34,21 @@ async def what_to_load(
 ) -> Load:
     """The configured model and how to run it. Raises and tells as `start_engine`."""
     folder = await _folder(config.model.name, tell, environ)
+    return load_of(config, folder, environ)
+
+
+async def load_folder(
+    client: EngineClient, config: Config, folder: Path, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Have `client` load the model in `folder` the configured way; `Loaded` or `Failure` follows as an event.
+
+    Raises PhituiError when no process can be started.
+    """
+    await client.load(load_of(config, folder, environ))
+
+
+def load_of(config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> Load:
+    """The configured way to run the model in `folder`."""
     return Load(
         folder=str(folder),
         device=config.engine.device,

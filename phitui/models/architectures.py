@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from phitui.models.awq import Awq, tensor_names
 from phitui.models.manifest import Sizes
 from phitui.models.rope import Rope
 from phitui.models.settings import Settings
@@ -81,7 +82,7 @@ PHI3_GGUF = TensorNames(
     ffn_norm=LLAMA_GGUF.ffn_norm,
     gate_up=(_BLOCK + "ffn_up.weight",),
     down=LLAMA_GGUF.down,
-    # Read by phitui.models.rope; the long ones are not used.
+    # Read by phitui.models.rope.
     ignored=r"rope_factors_(short|long)\.weight$",
 )
 
@@ -91,7 +92,8 @@ class Architecture:
     """All of a model but its weights and its tokenizer.
 
     `context_window` is how many tokens the converted model is right for, which may be fewer than the
-    checkpoint promises; `context_why` says so.
+    checkpoint promises; `context_why` says so, and what LongRoPE's long factors mean for short chats. `awq` is how
+    the linear layers of the blocks are packed, None where they are plain floats or GGUF's blocks.
     """
 
     name: str
@@ -102,36 +104,47 @@ class Architecture:
     tied: bool
     context_window: int
     context_why: str = ""
+    awq: Awq | None = None
 
 
-def limited_window(rope: Rope, most: int, sliding: object) -> tuple[int, str]:
+def needed_positions(asked: int, most: int, sliding: object) -> int:
+    """For how many positions the factors must hold, where the user asked for `asked` tokens (0: did not)."""
+    return min(asked, most, sliding) if isinstance(sliding, int) and sliding > 0 else min(asked, most)
+
+
+def limited_window(rope: Rope, most: int, sliding: object, asked: int = 0) -> tuple[int, str]:
     """How many of `most` tokens the converted model is right for, and why not more ("" where it is all).
 
-    `sliding` is the width of the model's sliding window, where it has one.
+    `sliding` is the width of the model's sliding window, where it has one; `asked` is how many tokens the user
+    wants (0: said nothing).
     """
-    window, why = most, ""
-    if 0 < rope.regime < window:
-        # With the short factors alone the engine stays in one regime: its own switch to the long ones is for
-        # good.
-        window, why = rope.regime, "LongRoPE is converted with its short factors"
+    window, why = most, "the model has no more positions" if asked > most else ""
+    if 0 < asked < window:
+        window, why = asked, "as asked"
+    if not rope.is_long and 0 < rope.original < window:
+        # With one set of factors the engine stays in one regime: its own switch to the long ones is for good.
+        window = rope.original
+        why = f"LongRoPE is converted with its short factors; --context N with N above {window} takes the long ones"
     if isinstance(sliding, int) and 0 < sliding < window:
         # Up to this length a sliding window and full attention, which is what the engine has, are the same.
         window, why = sliding, "the model's attention has a sliding window"
-    return window, f"{window} of {most} tokens: {why}" if why else ""
+    notes = [f"{window} of {most} tokens: {why}"] if why else []
+    if rope.is_long:
+        notes.append(
+            "LongRoPE is converted with its long factors, for short chats too: up to "
+            f"{rope.original} tokens the model was made with its short ones and may answer a little worse"
+        )
+    return window, "; ".join(notes)
 
 
 def refuse_unknown_tensors(architecture: Architecture, settings: Settings, tensors: set[str]) -> None:
     """A tensor that nobody reads (a bias, a norm, an adapter) would change the answers: say so."""
     names = architecture.names
     known = {names.embeddings, names.norm, names.output}
-    each = [
-        names.attention_norm,
-        *names.qkv,
-        names.attention_output,
-        names.ffn_norm,
-        *names.gate_up,
-        names.down,
-    ]
+    linear = [*names.qkv, names.attention_output, *names.gate_up, names.down]
+    if architecture.awq is not None:
+        linear = [name for weight in linear for name in tensor_names(weight)]
+    each = [names.attention_norm, names.ffn_norm, *linear]
     known.update(name.format(i=i) for i in range(architecture.sizes.layers) for name in each)
     strange = sorted(name for name in tensors - known if not re.match(names.ignored, name))
     if strange:

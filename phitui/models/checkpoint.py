@@ -27,6 +27,7 @@ _ITEM_TYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
 }
+_INTEGER = "I32"
 
 
 class Checkpoint(Protocol):
@@ -128,7 +129,7 @@ class SafetensorsFile:
             raise PhituiError(f"{self._path} has a damaged header: {error}", FETCH_AGAIN) from error
 
     def _check(self, name: str, entry: _Entry, data_bytes: int) -> None:
-        item = _ITEM_TYPES.get(entry.dtype)
+        item = np.dtype("<i4") if entry.dtype == _INTEGER else _ITEM_TYPES.get(entry.dtype)
         if item is None:
             return  # it may be a tensor that nobody asks for; `read` says so if somebody does
         begin, end = entry.data_offsets
@@ -155,16 +156,28 @@ class SafetensorsFile:
                 f"{self._path} has the tensor {name!r} in {entry.dtype}, which phitui does not read",
                 f"It reads {', '.join(_ITEM_TYPES)}.",
             )
-        tail = entry.shape[1:]
-        row_bytes = math.prod(tail) * item.itemsize
-        offset = self._start + entry.data_offsets[0] + start * row_bytes
-        data = read_exactly(self._descriptor, offset, (stop - start) * row_bytes, self._path)
-        items: NDArray[Any] = np.frombuffer(data, dtype=item).reshape(stop - start, *tail)
+        items = self._items(entry, item, start, stop)
         if entry.dtype == "BF16":  # the upper half of a float32
             widened: NDArray[np.uint32] = np.left_shift(items, np.uint32(16), dtype=np.uint32)
             return widened.view(np.float32)
         values: NDArray[np.float32] = items.astype(np.float32)
         return values
+
+    def integers(self, name: str) -> NDArray[np.int32]:
+        """A whole tensor of 32-bit integers. Raises PhituiError for one of another type."""
+        entry = self.entries[name]
+        if entry.dtype != _INTEGER:
+            raise PhituiError(
+                f"{self._path} has the tensor {name!r} in {entry.dtype}, not in {_INTEGER}", "Choose another model."
+            )
+        return self._items(entry, np.dtype("<i4"), 0, entry.shape[0])
+
+    def _items(self, entry: _Entry, item: np.dtype[Any], start: int, stop: int) -> NDArray[Any]:
+        tail = entry.shape[1:]
+        row_bytes = math.prod(tail) * item.itemsize
+        offset = self._start + entry.data_offsets[0] + start * row_bytes
+        data = read_exactly(self._descriptor, offset, (stop - start) * row_bytes, self._path)
+        return np.frombuffer(data, dtype=item).reshape(stop - start, *tail)
 
 
 class SafetensorsCheckpoint:
@@ -205,8 +218,9 @@ class SafetensorsCheckpoint:
     def _shard(self, index: Path, file: str) -> SafetensorsFile:
         if Path(file).name != file or not file.endswith(".safetensors"):
             raise PhituiError(f"{index} names a shard outside its folder: {file[:200]!r}", FETCH_AGAIN)
-        if not (self._folder / file).exists():
-            raise PhituiError(f"{self._folder} lacks the shard {file}", "Fetch the model again with all of its files.")
+        if not os.path.exists(self._folder / file):  # noqa: PTH110 - Path.exists raises for a name that is too long
+            what = f"{self._folder} lacks the shard {file[:200]!r}"
+            raise PhituiError(what, "Fetch the model again with all of its files.")
         return SafetensorsFile(self._folder / file)
 
     @property
@@ -225,6 +239,12 @@ class SafetensorsCheckpoint:
         if name not in self._home:
             raise missing(self._folder, name)
         return self._home[name].read(name, start, stop)
+
+    def integers(self, name: str) -> NDArray[np.int32]:
+        """A whole tensor of 32-bit integers. Raises PhituiError where it is missing, or of another type."""
+        if name not in self._home:
+            raise missing(self._folder, name)
+        return self._home[name].integers(name)
 
     def will_read(self, name: str, start: int, stop: int) -> None:
         if name in self._home:

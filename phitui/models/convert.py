@@ -13,19 +13,22 @@ import msgspec
 import numpy as np
 from ctranslate2.specs import attention_spec, common_spec, transformer_spec
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 import phitui
 from phitui.errors import PhituiError, UsageError
 from phitui.ipc.messages import Progress
 from phitui.models import gguf_tokenizer, tokenizer
 from phitui.models.architectures import Architecture
+from phitui.models.awq import BITS, Linear, Packed, settled
 from phitui.models.checkpoint import Checkpoint, SafetensorsCheckpoint
 from phitui.models.gguf_config import from_gguf_metadata
 from phitui.models.gguf_source import GgufFile
 from phitui.models.growing_hash import GrowingHash
 from phitui.models.hub_config import from_hub_config
 from phitui.models.manifest import FORMAT, FileEntry, Label, Manifest, describe_files, write_manifest
-from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, check_quantization, in_order, store
+from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, in_order, store
+from phitui.models.rotary_variables import query_scales, set_positions, share_factors
 from phitui.models.tokenizer import Vocabulary
 
 Report = Callable[[Progress], None]
@@ -41,23 +44,23 @@ class Source:
     label: Label
 
 
-def open_source(path: Path, label: Label) -> Source:
+def open_source(path: Path, label: Label, context: int = 0) -> Source:
     """Open a .gguf file, or a folder as the Hub has them. What `label` leaves empty is filled from the
-    checkpoint.
+    checkpoint. `context` is how many tokens the user wants to use (0: said nothing).
 
     Raises PhituiError that says what is wrong with it; weights are not read yet.
     """
     if path.is_dir():
-        return _open_folder(path, label)
+        return _open_folder(path, label, context)
     if not path.exists():
         raise UsageError(f"there is no {path}", "Give a .gguf file or a model folder.")
-    return _open_gguf(path, label)
+    return _open_gguf(path, label, context)
 
 
-def _open_gguf(path: Path, label: Label) -> Source:
+def _open_gguf(path: Path, label: Label, context: int) -> Source:
     file = GgufFile(path)
     vocabulary = gguf_tokenizer.from_gguf(file.metadata, path)
-    architecture = from_gguf_metadata(file.metadata, file, len(vocabulary.tokens))
+    architecture = from_gguf_metadata(file.metadata, file, len(vocabulary.tokens), context)
     said = {key: file.metadata.get(f"general.{key}") for key in ("name", "license")}
     texts = {key: value for key, value in said.items() if isinstance(value, str)}
     label = replace(
@@ -69,10 +72,10 @@ def _open_gguf(path: Path, label: Label) -> Source:
     return Source(file, architecture, vocabulary, label)
 
 
-def _open_folder(folder: Path, label: Label) -> Source:
+def _open_folder(folder: Path, label: Label, context: int) -> Source:
     config = tokenizer.read_json(folder / "config.json", required=True)
     weights = SafetensorsCheckpoint(folder)
-    architecture = from_hub_config(config, folder / "config.json", set(weights.names()))
+    architecture = from_hub_config(config, folder / "config.json", set(weights.names()), context)
     vocabulary = tokenizer.from_folder(folder, architecture.sizes.vocabulary, config)
     label = replace(label, title=label.title or label.name, source=label.source or folder.name)
     return Source(weights, architecture, vocabulary, label)
@@ -81,10 +84,11 @@ def _open_folder(folder: Path, label: Label) -> Source:
 def convert(source: Source, folder: Path, quantization: str, report: Report) -> Manifest:
     """Write the model into `folder`, which must not exist; the manifest comes last. Returns the manifest.
 
+    `quantization` is one of `quantize.STORAGE`, or "" for the source's own where it has one, else int8.
     `report` gets a Progress for every matrix. Raises PhituiError for weights that are missing, of the wrong
     shape or not finite, and OSError where the folder cannot be written: what is there then is incomplete.
     """
-    check_quantization(quantization)
+    quantization = settled(source.architecture.awq, quantization, source.weights.where)
     folder.mkdir()
     spec = _Filler(source, quantization, report).spec()
     in_order([variable for _, variable in spec.variables(ordered=True) if isinstance(variable, Matrix)])
@@ -107,8 +111,10 @@ class _Filler:
         self._weights = source.weights
         self._architecture = source.architecture
         self._vocabulary = source.vocabulary
-        self._title = source.label.title
-        self._matrix_type, self._vector_type = STORAGE[quantization]
+        kept = " (AWQ int4, kept as it is)" if source.architecture.awq else ""
+        self._title = source.label.title + kept
+        # CTranslate2 has no other activations with AWQ, and converts nothing there when it loads.
+        self._matrix_type, self._vector_type = STORAGE.get(quantization, ("float16", "float16"))
         self._report = report
         self._written = 0
 
@@ -129,13 +135,14 @@ class _Filler:
         spec.register_vocabulary(self._vocabulary.tokens)
         self._configure(spec.config)
         spec.validate()
+        share_factors(decoder, self._architecture.rope)
         if self._architecture.tied:  # after `validate`, which would take the alias for an array
             decoder.projection.weight = "decoder/embeddings/weight"
         return spec
 
     def _empty_spec(self) -> Any:
         architecture, sizes = self._architecture, self._architecture.sizes
-        rope = architecture.rope
+        rope, awq = architecture.rope, architecture.awq
         return transformer_spec.TransformerDecoderModelSpec.from_config(
             sizes.layers,
             sizes.heads,
@@ -147,10 +154,11 @@ class _Filler:
             rotary_interleave=rope.interleaved,
             rotary_base=rope.base,
             rotary_scaling_type=attention_spec.RotaryScalingType.Su if rope.factors else None,
-            max_position_embeddings=rope.stretch[0],
-            original_max_position_embeddings=rope.stretch[1],
             num_heads_kv=None if sizes.kv_heads == sizes.heads else sizes.kv_heads,
             head_dim=None if sizes.head_dim * sizes.heads == sizes.model_dim else sizes.head_dim,
+            quant_type=awq.kind if awq else None,
+            quant_group_size=awq.group if awq else None,
+            quant_bits=BITS if awq else None,
         )
 
     def _layer(self, layer: Any, index: int) -> None:
@@ -164,28 +172,53 @@ class _Filler:
             return {name.format(i=index): count for name, count in zip(pattern, each, strict=True)}
 
         attention.layer_norm.gamma = self._vector(names.attention_norm.format(i=index))
-        self._matrix(attention.linear[0], split(names.qkv, [queries, keys, keys]), sizes.model_dim)
-        self._matrix(attention.linear[1], {names.attention_output.format(i=index): sizes.model_dim}, queries)
+        scales = query_scales(self._architecture.rope, sizes)
+        self._linear(attention.linear[0], split(names.qkv, [queries, keys, keys]), sizes.model_dim, scales=scales)
+        self._linear(attention.linear[1], {names.attention_output.format(i=index): sizes.model_dim}, queries)
         ffn.layer_norm.gamma = self._vector(names.ffn_norm.format(i=index))
         gate_up = split(names.gate_up, [sizes.ff_dim, sizes.ff_dim])
-        self._matrix(ffn.linear_0, gate_up, sizes.model_dim, 0, sizes.ff_dim)
-        self._matrix(ffn.linear_0_noact, gate_up, sizes.model_dim, sizes.ff_dim, sizes.ff_dim)
-        self._matrix(ffn.linear_1, {names.down.format(i=index): sizes.model_dim}, sizes.ff_dim)
-        if self._architecture.rope.factors:
-            # The long ones are the same: the engine would switch to them for good.
-            factors = np.array(self._architecture.rope.factors, np.float32)
-            attention.rotary_scaling_short_factor = Vector(factors, "float32")
-            attention.rotary_scaling_long_factor = Vector(factors, "float32")
+        self._linear(ffn.linear_0, gate_up, sizes.model_dim, 0, sizes.ff_dim)
+        self._linear(ffn.linear_0_noact, gate_up, sizes.model_dim, sizes.ff_dim, sizes.ff_dim)
+        self._linear(ffn.linear_1, {names.down.format(i=index): sizes.model_dim}, sizes.ff_dim)
+        set_positions(attention, self._architecture.rope, sizes.head_dim)
 
     def _vector(self, name: str) -> Vector:
         self._check_shape(name, (self._architecture.sizes.model_dim,))
         values = self._weights.rows(name, 0, self._architecture.sizes.model_dim)
         return Vector(store(values, self._vector_type, self._weights, name), self._vector_type)
 
-    def _matrix(
-        self, module: Any, tensors: dict[str, int], columns: int, first: int = 0, count: int | None = None
+    def _linear(
+        self,
+        module: Any,
+        tensors: dict[str, int],
+        columns: int,
+        first: int = 0,
+        count: int | None = None,
+        scales: NDArray[np.float32] | None = None,
     ) -> None:
-        """Give `module` rows `first` to `first + count` of the tensors (name: rows), one below the other."""
+        """`_matrix` for a layer that AWQ quantizes, where the checkpoint is one of those."""
+        awq = self._architecture.awq
+        if awq is None or not isinstance(self._weights, SafetensorsCheckpoint):
+            self._matrix(module, tensors, columns, first, count, scales)
+            return
+        outputs = Linear(tensors, columns, first, sum(tensors.values()) if count is None else count, scales)
+        module.weight = Packed(self._weights, awq, outputs, "qweight", self._one_written)
+        module.weight_scale = Packed(self._weights, awq, outputs, "scales")
+        module.weight_zero = Packed(self._weights, awq, outputs, "qzeros")
+
+    def _matrix(
+        self,
+        module: Any,
+        tensors: dict[str, int],
+        columns: int,
+        first: int = 0,
+        count: int | None = None,
+        scales: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Give `module` rows `first` to `first + count` of the tensors (name: rows), one below the other.
+
+        `scales` multiply the rows.
+        """
         stop = sum(tensors.values()) if count is None else first + count
         parts, row = [], 0
         for name, rows in tensors.items():
@@ -194,7 +227,7 @@ class _Filler:
             if begin < end:
                 parts.append(Rows(name, begin - row, end - begin, columns))
             row += rows
-        module.weight = Matrix(self._weights, parts, self._matrix_type, self._one_written)
+        module.weight = Matrix(self._weights, parts, self._matrix_type, self._one_written, scales)
         if self._matrix_type == "int8":
             module.weight_scale = module.weight.scale
 
@@ -245,11 +278,14 @@ def _manifest(source: Source, quantization: str, files: dict[str, FileEntry]) ->
 
 
 def needed_bytes(source: Source, quantization: str) -> int:
-    """Upper bound for the size of the converted folder, in bytes."""
-    sizes = source.architecture.sizes
+    """Upper bound for the size of the converted folder, in bytes. Raises UsageError as `settled` does."""
+    sizes, awq = source.architecture.sizes, source.architecture.awq
     attention = sizes.model_dim * sizes.head_dim * (2 * sizes.heads + 2 * sizes.kv_heads)
     layer = attention + 3 * sizes.model_dim * sizes.ff_dim
-    weights = sizes.layers * layer + (1 if source.architecture.tied else 2) * sizes.vocabulary * sizes.model_dim
-    item = {"int8": 1, "float32": 4}.get(STORAGE[quantization][0], 2) if quantization in STORAGE else 4
+    tables = (1 if source.architecture.tied else 2) * sizes.vocabulary * sizes.model_dim
+    stored = STORAGE.get(settled(awq, quantization, source.weights.where), ("float16", "float16"))[0]
+    item = {"int8": 1, "float32": 4}.get(stored, 2)
+    linear_item = awq.bytes_per_weight if awq else item
     tokenizer_bytes = len(msgspec.json.encode(source.vocabulary.tokens)) * 2 + len(source.vocabulary.tokenizer_json)
-    return int(weights * item * 1.01) + tokenizer_bytes + 1_000_000
+    weight_bytes = sizes.layers * layer * linear_item + tables * item
+    return int(weight_bytes * 1.01) + tokenizer_bytes + 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from phitui.models.architectures import (
@@ -9,20 +10,23 @@ from phitui.models.architectures import (
     PHI3_GGUF,
     Architecture,
     limited_window,
+    needed_positions,
     refuse_unknown_tensors,
 )
 from phitui.models.checkpoint import Checkpoint
 from phitui.models.manifest import Sizes
-from phitui.models.rope import Rope, checked_factors, long_rope
+from phitui.models.rope import Rope, attention_scale, checked_factors
 from phitui.models.settings import Settings, check_sizes
 
 _NAMES = {"llama": LLAMA_GGUF, "phi3": PHI3_GGUF}
 _LLAMA_FACTORS = "rope_freqs.weight"
 _PHI3_FACTORS = "rope_factors_short.weight"
+_PHI3_LONG_FACTORS = "rope_factors_long.weight"
 
 
-def from_gguf_metadata(metadata: dict[str, Any], file: Checkpoint, vocabulary: int) -> Architecture:
-    """The architecture of a GGUF file. `vocabulary` is the number of its tokens.
+def from_gguf_metadata(metadata: dict[str, Any], file: Checkpoint, vocabulary: int, context: int = 0) -> Architecture:
+    """The architecture of a GGUF file. `vocabulary` is the number of its tokens; `context` is how many tokens the
+    user wants (0: said nothing).
 
     Raises PhituiError for an architecture that is not supported, and for settings that are missing or wrong.
     """
@@ -32,8 +36,10 @@ def from_gguf_metadata(metadata: dict[str, Any], file: Checkpoint, vocabulary: i
     settings = Settings(metadata, file.where, f"{kind}.", "Fetch the file again.")
     sizes = _sizes(settings, vocabulary)
     most = settings.integer("context_length")
-    rope = _rope(settings, file, str(kind), sizes.head_dim, most)
-    window, why = limited_window(rope, most, settings.get("attention.sliding_window"))
+    sliding = settings.get("attention.sliding_window")
+    needed = needed_positions(context, most, sliding)
+    rope = _rope(settings, file, str(kind), sizes.head_dim, most, needed)
+    window, why = limited_window(rope, most, sliding, context)
     architecture = Architecture(
         name=str(kind),
         sizes=sizes,
@@ -66,7 +72,7 @@ def _sizes(settings: Settings, vocabulary: int) -> Sizes:
     return sizes
 
 
-def _rope(settings: Settings, file: Checkpoint, kind: str, head_dim: int, most: int) -> Rope:
+def _rope(settings: Settings, file: Checkpoint, kind: str, head_dim: int, most: int, needed: int) -> Rope:
     dim = settings.integer("rope.dimension_count", head_dim)
     # A part of the head could be turned in the llama kind, too, but no known model does it.
     if dim > head_dim or dim % 2 or (kind == "llama" and dim != head_dim):
@@ -75,9 +81,7 @@ def _rope(settings: Settings, file: Checkpoint, kind: str, head_dim: int, most: 
     plain = Rope(settings.number("rope.freq_base", 10000.0), dim, interleaved=kind == "llama")
     scaling = settings.get("rope.scaling.type") or "none"
     if kind == "phi3" and _PHI3_FACTORS in file.names():
-        original = settings.integer("rope.scaling.original_context_length", most)
-        factors = _factors(settings, file, _PHI3_FACTORS, dim)
-        return long_rope(settings, plain, factors, (most, original), settings.get("rope.scaling.attn_factor"))
+        return _long(settings, file, plain, most, needed)
     if kind == "llama" and _LLAMA_FACTORS in file.names():
         return Rope(plain.base, dim, plain.interleaved, _factors(settings, file, _LLAMA_FACTORS, dim))
     if scaling == "linear":
@@ -86,6 +90,14 @@ def _rope(settings: Settings, file: Checkpoint, kind: str, head_dim: int, most: 
     if scaling != "none":
         raise settings.unsupported(f"positions are scaled by {str(scaling)[:40]!r}")
     return plain
+
+
+def _long(settings: Settings, file: Checkpoint, plain: Rope, most: int, needed: int) -> Rope:
+    original = settings.integer("rope.scaling.original_context_length", most)
+    is_long = needed > original
+    factors = _factors(settings, file, _PHI3_LONG_FACTORS if is_long else _PHI3_FACTORS, plain.dim)
+    attention = attention_scale(most, original, settings.get("rope.scaling.attn_factor"))
+    return replace(plain, factors=factors, attention=attention, original=original, is_long=is_long)
 
 
 def _factors(settings: Settings, file: Checkpoint, name: str, dim: int) -> tuple[float, ...]:

@@ -85,6 +85,13 @@ def present_bytes(wanted: Plan, kept: Path) -> int:
     return sum(_size(path) for file in wanted.files for path in _places(wanted, kept, file))
 
 
+def drop_without_weights(kept: Path) -> None:
+    """Remove what a failed `fetch` has left where no piece of a weights file is there: nothing that is worth keeping,
+    and after a refusal nobody would ever come for it."""
+    if not any(path.name.removesuffix(_PART).endswith(".safetensors") for path in kept.glob("*/*")):
+        shutil.rmtree(kept, ignore_errors=True)
+
+
 def fetch(wanted: Plan, kept: Path, report: Report, check_config: Callable[[Path], None]) -> Path:
     """Download the files into a folder in `kept`; what is there of this revision already is not fetched again.
 

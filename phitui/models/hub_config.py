@@ -11,15 +11,18 @@ from phitui.models.architectures import (
     PHI3_HUB,
     Architecture,
     limited_window,
+    needed_positions,
     refuse_unknown_tensors,
 )
+from phitui.models.awq import scheme, settled
 from phitui.models.manifest import Sizes
 from phitui.models.settings import Settings, check_sizes
 from phitui.models.tokenizer import read_json
 
 
-def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str]) -> Architecture:
-    """The architecture of config.json. `tensors` are the checkpoint's names.
+def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str], context: int = 0) -> Architecture:
+    """The architecture of config.json. `tensors` are the checkpoint's names; `context` is how many tokens the
+    user wants (0: said nothing).
 
     Raises PhituiError for an architecture that is not supported, and for settings that are missing or wrong.
     """
@@ -27,9 +30,9 @@ def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str]) -> A
     kind = _kind(settings)
     sizes = _sizes(settings)
     most = settings.integer("max_position_embeddings")
-    rotary = rope.from_config(settings, sizes.head_dim, most)
     sliding = settings.values.get("sliding_window") if settings.flag("use_sliding_window", True) else None
-    window, why = limited_window(rotary, most, sliding)
+    rotary = rope.from_config(settings, sizes.head_dim, most, needed_positions(context, most, sliding))
+    window, why = limited_window(rotary, most, sliding, context)
     architecture = Architecture(
         name=kind,
         sizes=sizes,
@@ -39,14 +42,20 @@ def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str]) -> A
         tied=settings.flag("tie_word_embeddings"),
         context_window=window,
         context_why=why,
+        awq=scheme(settings),
     )
     refuse_unknown_tensors(architecture, settings, tensors)
     return architecture
 
 
-def check_config(path: Path) -> None:
-    """Raise PhituiError for a config.json of a model that phitui cannot convert, as far as that alone tells."""
-    _kind(Settings(read_json(path, required=True), path))
+def check_config(path: Path, quantization: str = "") -> None:
+    """Raise PhituiError for a config.json of a model that phitui cannot convert, as far as that alone tells.
+
+    `quantization` is what the user asked for.
+    """
+    settings = Settings(read_json(path, required=True), path)
+    _kind(settings)
+    settled(scheme(settings), quantization, path)
 
 
 def _kind(settings: Settings) -> str:
@@ -56,10 +65,6 @@ def _kind(settings: Settings) -> str:
         names = settings.values.get("architectures")
         said = ", ".join(map(str, names)) if isinstance(names, list) else "no name"
         raise settings.unsupported(f"the architecture is {str(kind)[:60]!r} ({said[:60]})")
-    quantized = settings.values.get("quantization_config")
-    if quantized:
-        method = quantized.get("quant_method") if isinstance(quantized, dict) else None
-        raise settings.unsupported(f"the weights are quantized already ({str(method)[:20]})")
     return str(kind)
 
 

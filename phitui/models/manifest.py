@@ -13,6 +13,9 @@ from phitui.errors import PhituiError
 
 MANIFEST_NAME = "phitui.json"
 FORMAT = 1
+# What `quantization` begins with where the weights are AWQ int4, and what a user may call it.
+AWQ_PREFIX = "int4_awq_"
+AWQ = "awq"
 # Without these there is nothing to load.
 REQUIRED_FILES = ("config.json", "model.bin", "tokenizer.json", "vocabulary.json")
 _AGAIN = "Convert or pull the model again."
@@ -51,10 +54,11 @@ class Label(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """All that phitui needs to know of a model without loading it.
 
-    `architecture` is "llama" or "phi3"; `quantization` is how the weights are stored ("int8", "float32", …);
+    `architecture` is "llama" or "phi3"; `quantization` is how the weights are stored ("int8", "float32",
+    "int4_awq_gemm", …);
     `context_window` counts prompt and answer together, in tokens, and `context_note` says why it is less than
-    the checkpoint's, where it is. `special_tokens` are the names that the chat template asks for
-    ("bos_token", …).
+    the checkpoint's, where it is, and in which of LongRoPE's regimes it runs. `special_tokens` are the names
+    that the chat template asks for ("bos_token", …).
     """
 
     format: int
@@ -73,6 +77,11 @@ class Manifest(msgspec.Struct, frozen=True):
     converter: str
     files: dict[str, FileEntry]
     context_note: str = ""
+
+    @property
+    def is_awq(self) -> bool:
+        """Whether the weights are AWQ int4, which only CUDA cards run."""
+        return self.quantization.startswith(AWQ_PREFIX)
 
     @property
     def weight_bytes(self) -> int:

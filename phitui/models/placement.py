@@ -58,27 +58,47 @@ def check_name(name: str) -> None:
 
 @contextlib.contextmanager
 def locked(models_dir: Path, name: str, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
-    """Hold the lock of `name`.
+    """Hold the lock of `name`; its file goes with the block.
 
     While another process has it, `on_wait` is called about five times a second. Without `on_wait` the block runs
     at once, and gets False where the lock is not to be had.
     """
-    lock = os.open(models_dir / (LOCK + name), os.O_RDWR | os.O_CREAT, 0o600)
+    path = models_dir / (LOCK + name)
+    while (lock := _try_lock(path)) is None and on_wait is not None:
+        on_wait()
+        time.sleep(0.2)
     try:
-        while not (mine := _try_lock(lock)) and on_wait is not None:
-            on_wait()
-            time.sleep(0.2)
-        yield mine
+        yield lock is not None
     finally:
-        os.close(lock)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()  # while it is held: whoever waits for it sees that its file is gone
+            os.close(lock)
 
 
-def _try_lock(lock: int) -> bool:
+def _try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock at `path`; None while another process has it."""
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(lock, path):
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except OSError:
+            os.close(lock)
+            raise
+        os.close(lock)  # of a file that its last holder has removed: it would keep nobody out
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one at `path`."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
         return False
-    return True
 
 
 @dataclass

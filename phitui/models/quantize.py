@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from phitui.errors import PhituiError, UsageError
 from phitui.models.checkpoint import Checkpoint
+from phitui.models.manifest import AWQ, AWQ_PREFIX
 
 # How the names of CTranslate2's quantizations split: type of matrices, type of the rest.
 STORAGE = {
@@ -29,6 +30,7 @@ STORAGE = {
     "float16": ("float16", "float16"),
     "bfloat16": ("bfloat16", "bfloat16"),
 }
+DEFAULT = "int8"
 _ITEM_BYTES = {"int8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 # A block in float32 with its temporaries stays in a core's cache: twice as fast as blocks of a million.
 _BLOCK_ELEMENTS = 1 << 17
@@ -40,6 +42,10 @@ _HELPER = ThreadPoolExecutor(1, thread_name_prefix="quantize")
 def check_quantization(name: str) -> None:
     """Raise UsageError for a name that `STORAGE` has not."""
     if name not in STORAGE:
+        if name == AWQ or name.startswith(AWQ_PREFIX):
+            raise UsageError(
+                "phitui does not quantize to AWQ itself", "Pull or convert a checkpoint whose weights are AWQ already."
+            )
         raise UsageError(f"no quantization is called {name[:40]!r}", f"Known are: {', '.join(STORAGE)}.")
 
 
@@ -56,8 +62,19 @@ class Rows:
 class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
     """A weight matrix of CTranslate2: the given rows of a checkpoint's tensors, one below the other."""
 
-    def __init__(self, source: Checkpoint, parts: list[Rows], dtype: str, done: Callable[[], None]) -> None:
-        """`dtype` is how it is stored ("int8": with `scale`). `done` is called when it has been written."""
+    def __init__(
+        self,
+        source: Checkpoint,
+        parts: list[Rows],
+        dtype: str,
+        done: Callable[[], None],
+        row_scales: NDArray[np.float32] | None = None,
+    ) -> None:
+        """`dtype` is how it is stored ("int8": with `scale`). `done` is called when it has been written.
+
+        `row_scales`, one for each row, multiply the checkpoint's values.
+        """
+        self._row_scales = row_scales
         self._source = source
         self._parts = parts
         self._dtype = dtype
@@ -106,6 +123,8 @@ class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
     def _fill(self, stored: NDArray[np.generic], row: int, part: Rows) -> None:
         """Read and convert one block, the matrix's rows from `row` on."""
         values = self._source.rows(part.name, part.first, part.first + part.count)
+        if self._row_scales is not None:
+            values *= self._row_scales[row : row + part.count, np.newaxis]
         if self._dtype == "int8":
             self.scale.values[row : row + part.count] = self._quantize(values, part, stored)
         else:

@@ -1,6 +1,6 @@
 """Rotary positions, and the ways in which checkpoints stretch them.
 
-Every way but the stretching of LongRoPE's attention is a divisor for each rotary frequency. CTranslate2 takes
+Every way but LongRoPE's scaling of the attention is a divisor for each rotary frequency. CTranslate2 takes
 divisors as they are (its "Su" kind), so that one form carries LongRoPE's factors, Llama 3's, the linear kind
 and those that llama.cpp has computed already.
 """
@@ -8,7 +8,7 @@ and those that llama.cpp has computed already.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from phitui.models.settings import Settings
@@ -20,22 +20,25 @@ _LONG = ("longrope", "su", "yarn")  # three names that Phi-3's own files have ha
 class Rope:
     """`dim` is how many of a head's elements turn, from the first. `factors` divide the frequencies; () is none.
 
-    `interleaved`: the halves of a rotary pair are neighbours, as in GGUF files of the llama kind. `stretch` is
-    (max, original) positions, from which the engine derives LongRoPE's scaling of the attention; `regime` is up
-    to how many positions the factors hold (0: all).
+    `interleaved`: the halves of a rotary pair are neighbours, as in GGUF files of the llama kind. `attention`
+    multiplies the rotated elements of queries and keys. `original` is up to how many positions LongRoPE's short
+    factors hold (0: there is no LongRoPE); `is_long` says that `factors` are its long ones.
     """
 
     base: float
     dim: int
     interleaved: bool = False
     factors: tuple[float, ...] = ()
-    stretch: tuple[int, int] = (0, 0)
-    regime: int = 0
+    attention: float = 1.0
+    original: int = 0
+    is_long: bool = False
 
 
-def from_config(settings: Settings, head_dim: int, most: int) -> Rope:
+def from_config(settings: Settings, head_dim: int, most: int, needed: int = 0) -> Rope:
     """The rotary positions of a Hub folder's config.json; `most` is max_position_embeddings.
 
+    `needed` is how many positions are wanted (0: no wish): more than LongRoPE's short factors hold for takes
+    its long ones.
     Raises PhituiError for settings that are wrong or that phitui cannot convert.
     """
     scaling = _scaling(settings)
@@ -45,7 +48,7 @@ def from_config(settings: Settings, head_dim: int, most: int) -> Rope:
     kind = str(scaling.get("rope_type", scaling.get("type", "default")))
     is_phi3 = settings.values.get("model_type") == "phi3"
     if kind in _LONG and is_phi3:
-        return _long(both, Rope(base, dim), most)
+        return _long(both, Rope(base, dim), most, needed)
     if kind == "llama3":
         return Rope(base, dim, factors=llama3_factors(both, base, dim))
     if kind == "linear":
@@ -73,28 +76,23 @@ def _rotary_dim(settings: Settings, share: float, head_dim: int) -> int:
     return dim
 
 
-def _long(settings: Settings, rope: Rope, most: int) -> Rope:
-    short = settings.values.get("short_factor")
-    factors = checked_factors(settings, "rope_scaling.short_factor", short, rope.dim)
+def _long(settings: Settings, rope: Rope, most: int, needed: int) -> Rope:
     original = settings.integer("original_max_position_embeddings", most)
-    return long_rope(settings, rope, factors, (most, original), settings.values.get("attention_factor"))
+    key = "long_factor" if needed > original else "short_factor"
+    factors = checked_factors(settings, f"rope_scaling.{key}", settings.values.get(key), rope.dim)
+    attention = attention_scale(most, original, settings.values.get("attention_factor"))
+    return replace(rope, factors=factors, attention=attention, original=original, is_long=needed > original)
 
 
-def long_rope(
-    settings: Settings, rope: Rope, factors: tuple[float, ...], stretch: tuple[int, int], attention: object
-) -> Rope:
-    """LongRoPE in its first regime. `attention` is the scaling of the attention that the files state, if any.
+def attention_scale(most: int, original: int, stated: object) -> float:
+    """What LongRoPE multiplies rotated queries and keys by, in both of its regimes.
 
-    Raises PhituiError where it is not the one that the engine derives from `stretch`.
+    `stated` is what the files say, if they do; else it follows from the positions, `most` and `original`, by the
+    formula of transformers (`_compute_longrope_parameters`) and llama.cpp.
     """
-    most, original = stretch
-    # transformers' and llama.cpp's formula; the engine has the same, of a whole number.
-    scale = most // original
-    derived = math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 and original > 1 else 1.0
-    stated = attention if isinstance(attention, int | float) and attention > 0 else derived
-    if (most > original and most % original) or abs(stated - derived) > 1e-4:
-        raise settings.unsupported("LongRoPE is stretched by an uneven or a custom factor")
-    return Rope(rope.base, rope.dim, rope.interleaved, factors, stretch, original)
+    if isinstance(stated, int | float) and not isinstance(stated, bool) and 0 < stated < 1e3:
+        return float(stated)
+    return math.sqrt(1 + math.log(most / original) / math.log(original)) if most > original > 1 else 1.0
 
 
 def checked_factors(settings: Settings, name: str, values: object, dim: int) -> tuple[float, ...]:

@@ -29,11 +29,12 @@ from phitui.jobs.start import engine_log, start_engine
 from phitui.store.defects import describe_defect
 from phitui.text import sanitize
 from phitui.tui.hangup import leave_within_limit, watch_terminal
+from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.themes import load_all, load_theme
 
-# Imported after the first frame, because an answer needs it and it costs tens of ms.
-_LATER = "textual.widgets.markdown"
+# Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
+_LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
 
 
 class PhituiApp(App[None]):
@@ -53,6 +54,7 @@ class PhituiApp(App[None]):
         self.engine = EngineClient(engine_log(), self._on_event, config.engine.restart_limit)
         self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread, self._processes)
         self.console_screen = ConsoleScreen(config, self.engine)
+        self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
         self._early: list[events.Event] | None = []
@@ -103,13 +105,16 @@ class PhituiApp(App[None]):
         self._sampler.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
+        self.models.starting = self._starting
 
     async def _start_engine(self) -> None:
         try:
             await start_engine(self.engine, self._config, self._on_event)
         except PhituiError as error:
             self._on_event(Failure.of(error))
-        await asyncio.to_thread(importlib.import_module, _LATER)
+        for module in _LATER:
+            await asyncio.to_thread(importlib.import_module, module)
+        self.models.desk.refresh()
 
     def exit(self, *args: Any, **options: Any) -> None:
         """Leave. From here on events find no widgets that could show them."""
@@ -117,7 +122,15 @@ class PhituiApp(App[None]):
         super().exit(*args, **options)
 
     def _on_event(self, event: Event) -> None:
-        if self.console_screen.is_mounted and not self._leaving:
+        if not self.models.take(event):
+            self._show_event(event)
+
+    def _showing(self) -> bool:
+        """Whether the widgets are there: not before the first frame, and not on the way out."""
+        return self.is_running and self.console_screen.is_mounted and not self._leaving
+
+    def _show_event(self, event: Event) -> None:
+        if self._showing():
             self.console_screen.show_event(event)
 
     def _processes(self) -> dict[str, int]:
@@ -131,7 +144,7 @@ class PhituiApp(App[None]):
             self._loop.call_soon_threadsafe(self._show_snapshot, snapshot)
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
-        if self.console_screen.is_mounted and not self._leaving:
+        if self._showing():
             self.console_screen.show_snapshot(snapshot)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -164,7 +177,12 @@ class PhituiApp(App[None]):
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
+        await self.models.close()
         await self.engine.stop()
+
+    def action_models(self) -> None:
+        """Open the model screen."""
+        self.models.open()
 
     def action_next_theme(self) -> None:
         """The next theme, kept for later starts."""
@@ -193,6 +211,7 @@ class PhituiApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         del screen  # the commands are the same on all of them
         yield SystemCommand("Quit", "Leave phitui", self.action_quit)
+        yield from self.models.commands()
         yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park

@@ -14,7 +14,7 @@ from phitui.models.manifest import MANIFEST_NAME, verify
 
 def model(home, *arguments):
     return subprocess.run(
-        command("model", *arguments), env=environment(home), capture_output=True, timeout=60, check=False, text=True
+        command("model", *arguments), env=environment(home), cwd=home, capture_output=True, timeout=60, text=True
     )
 
 
@@ -99,6 +99,7 @@ def test_convert_into_a_folder_of_ones_own(home, tmp_path):
     assert (done.returncode, done.stdout) == (0, f"{target}\n"), done.stderr
     assert verify(target).quantization == "int8"
     assert not (home / "models" / "mine").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["mine"]  # no lock beside it
     again = model(home, "convert", str(tmp_path / "hub"), "-o", str(target), "--quantization", "float32")
     assert again.returncode == 0
     assert verify(target).quantization == "float32"
@@ -142,3 +143,17 @@ def test_rm_waits_for_nobody(home, store):
         fails(model(home, "rm", "tiny-phi3"), 1, "another phitui is preparing tiny-phi3")
         assert time.monotonic() - started < 10
     assert verify(store / "tiny-phi3")
+
+
+def test_convert_for_a_context_window(home, tmp_path):
+    folder = make_tiny_phi3(tmp_path / "hub")
+    made = model(home, "convert", str(folder), "--name", "small", "--context", "512", "--quantization", "float32")
+    assert made.returncode == 0, made.stderr
+    row = next(row for row in model(home, "list").stdout.splitlines() if row.startswith("small\t"))
+    assert row.endswith("\t512 tokens")
+
+
+@pytest.mark.parametrize("tokens", ["0", "-5", "15", "many", "1e3", "4.5", "", "99999999999", "٤٠٩٦"])
+def test_a_wrong_context_window(home, tmp_path, tokens):
+    folder = make_tiny_phi3(tmp_path / "hub")
+    fails(model(home, "convert", str(folder), f"--context={tokens}"), 2, "--context", "whole number from 16 on")

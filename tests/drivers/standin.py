@@ -91,6 +91,10 @@ class Driver:
         """How many starts of NVML are open."""
         return int(ctypes.CDLL(str(self.library)).standin_started())
 
+    def samples(self) -> int:
+        """How many GPM samples were lent and not given back."""
+        return int(ctypes.CDLL(str(self.library)).standin_samples())
+
 
 @contextmanager
 def pynvml_on(library: ctypes.CDLL | None) -> Iterator[None]:

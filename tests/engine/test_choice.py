@@ -3,17 +3,20 @@
 import pytest
 
 from phitui.engine.api import Sampling
-from phitui.engine.choice import choose
+from phitui.engine.choice import Weights, choose
 from phitui.engine.generation import fit, sampling_options, timings
 from phitui.engine.threads import candidates, pick
 from phitui.errors import UnavailableError, UsageError
+from phitui.hardware.cpu_int8 import WHY, int8_overflows, this_cpu_overflows
 
 CPU = {"cpu": {"int8", "int8_float32", "float32"}}
 ADA = {
     **CPU,
     "cuda": {"int8", "int8_float32", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32"},
 }
+TURING = {**CPU, "cuda": {"int8", "int8_float32", "int8_float16", "float16", "float32"}}
 PASCAL = {**CPU, "cuda": {"int8", "int8_float32", "float32"}}
+INT8, AWQ = Weights("int8"), Weights("int4_awq_gemm", is_awq=True)
 DRAW = Sampling(max_tokens=100, temperature=0.5, top_k=40, top_p=0.9, repetition_penalty=1.1)
 
 
@@ -31,25 +34,119 @@ DRAW = Sampling(max_tokens=100, temperature=0.5, top_k=40, top_p=0.9, repetition
     ],
 )
 def test_choice(device, kind, cards, problem, supported, expected):
-    chosen = choose(device, kind, cards, problem, supported)
+    chosen = choose(device, kind, cards, problem, supported, INT8)
     assert (chosen.device, chosen.compute_type) == expected
     assert chosen.why
 
 
 def test_a_missing_cublas_is_named_with_its_remedy():
-    assert "phitui[cuda]" in choose("auto", "auto", 1, "no libcublas.so.12", CPU).why
+    assert "phitui[cuda]" in choose("auto", "auto", 1, "no libcublas.so.12", CPU, INT8).why
     with pytest.raises(UnavailableError, match=r"cuBLAS 12 \(no libcublas.so.12\).*phitui\[cuda\]"):
-        choose("cuda", "auto", 1, "no libcublas.so.12", CPU)
+        choose("cuda", "auto", 1, "no libcublas.so.12", CPU, INT8)
 
 
 def test_cuda_without_a_card_is_unavailable():
     with pytest.raises(UnavailableError, match="no CUDA device"):
-        choose("cuda", "auto", 0, "", CPU)
+        choose("cuda", "auto", 0, "", CPU, INT8)
 
 
-def test_an_impossible_compute_type_says_what_would_work():
-    with pytest.raises(UnavailableError, match=r"int8_float16 does not run on this cpu.*float32, int8, int8_float32"):
-        choose("cpu", "int8_float16", 0, "", CPU)
+@pytest.mark.parametrize(
+    ("machine", "device", "kind", "says"),
+    [
+        (
+            CPU,
+            "cpu",
+            "int8_float16",
+            r"int8_float16 does not run on this cpu: it runs on CUDA.*float32, int8, int8_float32",
+        ),
+        (CPU, "cpu", "bfloat16", r"bfloat16 does not run on this cpu: it runs on CUDA cards only"),
+        (CPU, "cpu", "int16", r"int16 does not run on this cpu: CTranslate2 has no such products"),
+        (
+            TURING,
+            "cuda",
+            "bfloat16",
+            r"bfloat16 does not run on this cuda: it needs compute capability 8\.0.*int8_float16",
+        ),
+        (TURING, "cuda", "int8_bfloat16", r"int8_bfloat16 does not run.*needs compute capability 8\.0.*auto picks one"),
+        (PASCAL, "cuda", "float16", r"float16 does not run on this cuda: it needs compute capability 7\.0"),
+        (PASCAL, "cuda", "int8_float16", r"int8_float16 does not run on this cuda: it needs compute capability 7\.0"),
+    ],
+)
+def test_an_impossible_compute_type_says_why_and_what_would_work(machine, device, kind, says):
+    with pytest.raises(UnavailableError, match=says) as caught:
+        choose(device, kind, 1, "", machine, INT8)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_picked_in_place_of_the_best_says_why():
+    why = choose("auto", "auto", 1, "", PASCAL, INT8).why
+    assert "int8_float32 is preferred there, as int8_float16 does not run: it needs compute capability 7.0" in why
+    assert "does not run" not in choose("auto", "auto", 1, "", TURING, INT8).why
+
+
+@pytest.mark.parametrize(
+    ("stored", "kind", "says"),
+    [
+        ("int8", "int8", ""),
+        ("int8_float16", "int8", ""),
+        ("float16", "int8", "weights stored as float16 become int8 when loaded, 0.5 times their size"),
+        ("bfloat16", "int8", "weights stored as bfloat16 become int8 when loaded, 0.5 times their size"),
+        ("float32", "int8", "weights stored as float32 become int8 when loaded, 0.25 times their size"),
+        ("int8", "float32", "weights stored as int8 become float32 when loaded, 4 times their size"),
+    ],
+)
+def test_weights_that_are_converted_when_loaded(stored, kind, says):
+    why = choose("cpu", kind, 0, "", CPU, Weights(stored)).why
+    assert why.endswith(says) if says else "stored as" not in why
+
+
+def test_int8_on_a_cpu_without_vnni_is_said_where_it_matters():
+    for kind, device, said in (("auto", "cpu", True), ("int8", "cpu", True), ("float32", "cpu", False)):
+        assert ("sums can overflow" in choose(device, kind, 0, "", CPU, INT8, WHY).why) == said
+    assert "overflow" not in choose("cuda", "auto", 1, "", ADA, INT8, WHY).why
+    assert "overflow" not in choose("cpu", "auto", 0, "", CPU, INT8).why
+
+
+@pytest.mark.parametrize(
+    ("flags", "overflows"),
+    [
+        ("flags\t\t: fpu sse4_1 avx avx2", True),
+        ("flags\t\t: fpu sse2", True),
+        ("processor\t: 0\nflags\t\t: avx2 avx_vnni\n", False),
+        ("flags : avx2 avx512f avx512_vnni", False),
+        ("processor\t: 0\nFeatures\t: fp asimd asimddp\n", False),
+        ("", False),
+    ],
+)
+def test_which_cpus_overflow(flags, overflows):
+    assert int8_overflows(flags) == overflows
+
+
+def test_this_machine_is_asked_without_an_error(tmp_path):
+    assert this_cpu_overflows() in (True, False)
+    assert this_cpu_overflows(tmp_path) is False
+
+
+@pytest.mark.parametrize("kind", ["auto", "float16"])
+def test_awq_runs_with_float16(kind):
+    chosen = choose("auto", kind, 1, "", ADA, AWQ)
+    assert (chosen.device, chosen.compute_type) == ("cuda", "float16")
+    assert "AWQ" in chosen.why
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "cards", "machine", "says"),
+    [
+        ("cpu", "auto", 1, ADA, r"7\.5 and newer only \(CPU as asked\)\. Convert another checkpoint"),
+        ("auto", "auto", 0, CPU, r"7\.5 and newer only \(no CUDA device\)\. Convert another checkpoint"),
+        ("cuda", "auto", 1, PASCAL, r"7\.5 and newer only"),
+        ("cuda", "int8_float16", 1, ADA, r"int8_float16 does not run with AWQ int4 weights\. Take --compute-type auto"),
+        ("cuda", "bfloat16", 1, ADA, r"bfloat16 does not run with AWQ"),
+    ],
+)
+def test_where_awq_does_not_run(device, kind, cards, machine, says):
+    with pytest.raises(UnavailableError, match=says):
+        choose(device, kind, cards, "", machine, AWQ)
 
 
 def test_thread_candidates_are_powers_and_the_cores_themselves():

@@ -9,7 +9,8 @@ import pytest
 from figure_checks import check, check_device
 
 from phitui.hardware import cpu
-from phitui.hardware.cpu import CgroupLimit, HostReader, cgroup_limits, cpu_device, cpu_name
+from phitui.hardware.cgroup import CgroupLimit, cgroup_limits, cpu_quota
+from phitui.hardware.cpu import HostReader, cpu_device, cpu_name
 from phitui.hardware.snapshot import HOST_FIGURES
 
 GIB = 1 << 30
@@ -67,6 +68,49 @@ def test_no_limit_and_no_sense(tmp_path, text):
     tree(tmp_path, {"proc/self/cgroup": text})
     assert list(cgroup_limits(tmp_path)) == []
     assert list(cgroup_limits(tmp_path / "nothing")) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "250000 100000\n"}, 2.5),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+                "sys/fs/cgroup/a/cpu.max": "50000 100000\n",
+            },
+            0.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "1:cpu,cpuacct:/docker/1f\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            3.0,
+        ),
+        (
+            {
+                "proc/self/cgroup": "1:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            None,
+        ),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "nonsense 0\n"}, None),
+        ({}, None),
+    ],
+)
+def test_cpu_quota(tmp_path, monkeypatch, files, quota):
+    tree(tmp_path, files)
+    assert cpu_quota(tmp_path) == quota
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    host = HostReader(root=tmp_path).read(0.0)
+    check(host, HOST_FIGURES)
+    assert host.cpu_quota == quota
+    assert host.cpus == {2.5: 3, 0.5: 1, 3.0: 3, None: 8}[quota]
+    assert (quota is None) == (host.unavailable.get("cpu_quota") == "no cgroup limits the CPU here")
 
 
 def test_ram_is_the_machines_within_the_limit(tmp_path, monkeypatch):

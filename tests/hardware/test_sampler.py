@@ -20,7 +20,7 @@ import standin
 from figure_checks import check_snapshot
 
 from phitui.hardware.sampler import Sampler
-from phitui.hardware.snapshot import Snapshot
+from phitui.hardware.snapshot import Bandwidth, Snapshot
 
 HOUR_US = 3_600_000_000
 
@@ -77,12 +77,25 @@ def test_the_machine_beside_the_card(install):
         host = until(snapshots, lambda s: s.host.cpu_pct is not None).host
     assert host.ram_total_bytes <= psutil.virtual_memory().total
     assert host.ram_used_bytes + host.ram_available_bytes == host.ram_total_bytes
-    assert host.cpus == len(os.sched_getaffinity(0))
+    assert 1 <= host.cpus <= len(os.sched_getaffinity(0))
 
 
 def test_the_first_snapshot_knows_the_cpu(no_driver):
     with sampling() as (_, snapshots):
         assert snapshots.get(timeout=5).host.cpu_pct is not None
+
+
+def test_the_first_snapshot_knows_what_is_a_difference(install):
+    """NVML's counters need two readings 0.1 s apart: the first snapshot waits for them."""
+    install("h100").change({"gpm_apart_us": 100_000})
+    with sampling(interval_s=1.0) as (_, snapshots):
+        first = snapshots.get(timeout=5)
+    check_snapshot(first)
+    (device,) = first.devices
+    assert set(device.unavailable) == {"fan_pct"}
+    assert device.bandwidth == Bandwidth(pytest.approx(0.625 * 3352.32), pytest.approx(3352.32), "measured")
+    assert device.link.rx_gb_s == pytest.approx(0.058, rel=0.2)
+    assert (first.driver, first.cuda) == ("550.90.07", "12.4")
 
 
 def test_without_a_card_the_cpu_is_the_device(no_driver):
@@ -94,6 +107,7 @@ def test_without_a_card_the_cpu_is_the_device(no_driver):
     assert device.util_pct == snapshot.host.cpu_pct
     assert device.vram.total_bytes == snapshot.host.ram_total_bytes
     assert snapshot.unavailable == {"gpu": "no NVIDIA driver library here (libnvidia-ml.so.1)"}
+    assert os.getpid() in {process.pid for process in device.processes}
 
 
 # ---- a driver that does not answer ----
@@ -125,14 +139,24 @@ def test_a_card_that_falls_silent_is_not_shown_with_old_figures(install):
         silent = until(snapshots, lambda s: s.devices[0].util_pct is None)
         assert 1.5 < time.monotonic() - begin < 3.5
         assert silent.devices[0].name == "NVIDIA GeForce RTX 4090"
+        assert silent.driver == "550.54.14"
         assert "has not answered for" in silent.devices[0].unavailable["util_pct"]
         assert silent.host.cpu_pct is not None
         driver.change({"delay_us.nvmlDeviceGetPowerUsage": None})
         until(snapshots, lambda s: s.devices[0].util_pct == 97)
 
 
-def test_slow_calls_do_not_hold_up_the_snapshots(install):
-    install("rtx4090").change({"delay_us.nvmlDeviceGetUtilizationRates": 500_000})
+@pytest.mark.parametrize(
+    "function",
+    [
+        "nvmlDeviceGetUtilizationRates",
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetGraphicsRunningProcesses_v3",
+        "nvmlGpmSampleGet",
+    ],
+)
+def test_slow_calls_do_not_hold_up_the_snapshots(install, function):
+    install("h100").change({f"delay_us.{function}": 500_000})
     with sampling(interval_s=0.1) as (_, snapshots):
         until(snapshots, lambda s: s.devices[0].kind == "gpu")
         times = [snapshots.get(timeout=5).time for _ in range(12)]
@@ -296,10 +320,10 @@ def test_a_fresh_process_finds_the_driver_by_itself(install):
 
 
 def test_the_import_costs_next_to_nothing(tmp_path):
-    """The console's first frame waits for it: no psutil, no pynvml, < 5 ms beyond what Textual loads."""
+    """The console's first frame waits for it: no psutil, no pynvml, < 5 ms of CPU beyond what Textual loads."""
     program = (
-        "import asyncio, msgspec, sys, time; t = time.perf_counter(); import phitui.hardware.sampler;"
-        "print(time.perf_counter() - t, {'psutil', 'pynvml'} & set(sys.modules))"
+        "import asyncio, msgspec, sys, time; t = time.process_time(); import phitui.hardware.sampler;"
+        "print(time.process_time() - t, {'psutil', 'pynvml'} & set(sys.modules))"
     )
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
     answers = [run(program, **compiled).split(" ", 1) for _ in range(6)]

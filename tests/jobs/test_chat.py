@@ -110,6 +110,33 @@ async def test_a_lost_answer_keeps_its_text_and_the_next_prompt_works(room):
     assert first.prompt not in [turn.content for turn in room.chat.turns("x")]
 
 
+async def test_release_stops_the_answer_and_holds_what_is_queued_until_a_model_has_loaded(room):
+    first = room.chat.submit("Count from one to one thousand in words.")
+    second = room.chat.submit("What is the capital of France?")
+    await room.until(lambda: first.tokens >= 3)
+    await room.chat.release()
+    assert (first.state, first.reason) == (State.DONE, "cancelled")
+    assert first.usage.completion_tokens >= 3
+    assert second.state is State.QUEUED and not room.chat.answering
+    assert room.chat.context_tokens is None
+    room.chat.handle(room.client.loaded)
+    await room.until(lambda: second.state.over)
+    assert "Paris" in second.text
+    assert room.chat.context_tokens == second.usage.prompt_tokens + second.usage.completion_tokens
+
+
+async def test_release_does_not_wait_for_ever(room):
+    first = room.chat.submit("Count from one to one thousand in words.")
+    await room.until(lambda: first.tokens >= 1)
+    os.kill(room.client.pid, signal.SIGSTOP)
+    try:
+        await room.chat.release(within_s=0.2)
+    finally:
+        os.kill(room.client.pid, signal.SIGCONT)
+    assert (first.state, first.reason, first.usage) == (State.DONE, "cancelled", None)
+    assert first.text
+
+
 async def test_clear_forgets_everything(room):
     first = room.chat.submit("What is the capital of France?")
     room.chat.submit("And of Spain?")

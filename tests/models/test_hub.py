@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 
@@ -158,7 +159,40 @@ async def test_a_model_that_cannot_be_converted_is_refused_before_its_weights_ar
     with serving(handler) as url:
         _, text = await failure(Pull(str(models), "someone/tiny"), tmp_path / "log", **hub_settings(url, tmp_path))
     assert "GPTNeoX" in text
+    assert downloads(models) == []
     assert not any("safetensors" in name for name, _, _ in handler.asked if not name.endswith(".json"))
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "RepoNotFound"), (403, "GatedRepo"), (404, "EntryNotFound")])
+async def test_a_refusal_in_mid_pull_leaves_nothing(models, tmp_path, files, status, code):
+    """The list of files is open to all, the weights are not: so it is with models that ask for terms."""
+    handler = hub("someone/tiny", files, status=status, code=code)
+    handler.refuses = ".safetensors"
+    with serving(handler) as url:
+        _, text = await failure(Pull(str(models), "someone/tiny"), tmp_path / "log", **hub_settings(url, tmp_path))
+    assert "someone/tiny" in text
+    assert any(name == "config.json" for name, _, _ in handler.asked)
+    assert list(models.iterdir()) == []
+
+
+async def test_awq_is_seen_before_the_weights_are_fetched(models, tmp_path, files):
+    config = json.loads((files / "config.json").read_text())
+    awq = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}
+    (files / "config.json").write_text(json.dumps(config | {"quantization_config": awq}))
+    handler = hub("someone/tiny", files)
+    request = Pull(str(models), "someone/tiny", "int8")
+    with serving(handler) as url:
+        reply, text = await failure(request, tmp_path / "log", **hub_settings(url, tmp_path))
+    assert reply.exit_code == 2 and "AWQ int4 weights, which cannot be stored as 'int8'" in text
+    assert not any("safetensors" in name for name, _, _ in handler.asked if not name.endswith(".json"))
+
+
+async def test_pulled_again_for_another_context_window(models, tmp_path, files):
+    with serving(hub("someone/tiny", files)) as url:
+        for context, window in ((0, 4096), (1000, 1000), (100_000, 4096)):
+            request = Pull(str(models), "someone/tiny", context=context)
+            await run(request, tmp_path / "log", **hub_settings(url, tmp_path))
+            assert verify(models / "tiny").context_window == window
 
 
 async def test_files_that_will_never_do_are_not_kept(models, tmp_path, files):

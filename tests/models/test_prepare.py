@@ -85,6 +85,16 @@ async def test_a_damaged_demo_model_is_made_again(models, tmp_path, wheels, demo
     assert hidden(models) == []
 
 
+async def test_the_demo_model_is_made_again_for_a_wish(models, tmp_path, wheels, demo_folder):
+    shutil.copytree(demo_folder, models / DEMO.name)
+    request = PrepareDemo(str(models), "int8_float16", 512)
+    assert isinstance((await run(request, tmp_path / "log", **only(wheels)))[-1], Prepared)
+    manifest = verify(models / DEMO.name)
+    assert (manifest.quantization, manifest.context_window) == ("int8_float16", 512)
+    _, text = await failure(PrepareDemo(str(models), "int3"), tmp_path / "log", **only(wheels))
+    assert "int3" in text and verify(models / DEMO.name) == manifest
+
+
 async def test_two_at_once_make_it_once(models, tmp_path, wheels):
     first, second = await asyncio.gather(
         run(PrepareDemo(str(models)), tmp_path / "log1", **only(wheels)),

@@ -36,6 +36,33 @@ def names(models):
     return sorted(path.name for path in models.iterdir() if not path.name.startswith(".lock-"))
 
 
+def test_a_lock_leaves_no_file_and_never_has_two_holders(tmp_path):
+    holders, most, turns = [], [], []
+
+    def work():
+        for _ in range(5):
+            with placement.locked(tmp_path, "x", lambda: None) as mine:
+                assert mine
+                holders.append(1)
+                time.sleep(0.002)
+                most.append(len(holders))
+                holders.pop()
+                turns.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    with placement.locked(tmp_path, "x") as mine:
+        assert mine
+        for thread in threads:
+            thread.start()
+        with placement.locked(tmp_path, "x") as second:
+            assert not second
+        assert turns == []
+    for thread in threads:
+        thread.join()
+    assert len(turns) == 20 and max(most) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_catalog_has_each_name_once():
     every = [name for entry in CATALOG for name in (entry.name, entry.hub.lower(), *entry.aliases)]
     assert len(every) == len(set(every))

@@ -188,6 +188,23 @@ def test_a_key_parks_the_model_and_the_next_prompt_brings_it_back(open_console):
     console.wait_for("Paris")
 
 
+def test_another_model_is_switched_to_and_back(open_console):
+    console = open_console(columns=80, rows=24)
+    console.wait_for("is ready on")
+    console.send("\x1bOQ")  # F2
+    console.wait_for(r"● smollm2-135m +SmolLM2 135M Instruct +0\.14 GB +int8 +8,192")
+    console.send("\x1b[B" + ENTER)  # the one below it
+    console.wait_for("φ phitui  Tiny Phi-3 · ")
+    console.wait_for("From here on another model answers")
+    assert len(console.family()) == 2  # the console and one engine
+    console.send("\x1bOQ")
+    console.wait_for(r"● tiny-phi3 ")
+    console.send("\x1b[A" + ENTER)
+    console.wait_for("φ phitui  SmolLM2 135M Instruct · ")
+    console.send("What is the capital of France?" + ENTER)
+    console.wait_for("Paris")
+
+
 def test_an_empty_prompt_is_told(open_console):
     console = open_console()
     console.wait_for("is ready on")

@@ -58,6 +58,7 @@ class QuietEngine:
 
     loaded = None
     pid = ENGINE_PID
+    folder = holding = "models/phi-3-mini"
 
     async def generate(self, turns, sampling):
         return 1
@@ -79,7 +80,7 @@ class FrozenConsole(PhituiApp):
         super().__init__(load_config(overrides={"theme": {"name": theme}}))
         self.snapshot = snapshot
         self.engine = QuietEngine()
-        self.console_screen._engine = self.console_screen.chat.engine = self.engine
+        self.console_screen._engine = self.console_screen.chat.engine = self.models._engine = self.engine
 
     async def _start(self):
         self._early = None

@@ -8,7 +8,7 @@ from frozen_console import WITHOUT_CARD, FrozenConsole
 from textual.widgets import Markdown, Static
 
 from phitui.config import load_config
-from phitui.engine.api import Delta, Finished, Timings, Usage
+from phitui.engine.api import Delta, Finished, Parked, ParkRefused, Timings, Usage, Woken
 from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.chat import State
 from phitui.tui.app import PhituiApp
@@ -267,6 +267,23 @@ async def test_a_model_that_cannot_be_had_is_said_and_the_screen_stays():
         assert texts(app, "#model") == ["no engine"]
 
 
+async def test_parking_that_is_refused_is_said_and_the_model_stays():
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        app.load()
+        app._on_event(Parked("host memory"))
+        await pilot.pause(0.1)
+        assert texts(app, "#model") == ["Phi-3 Mini 4K Instruct · parked (host memory)"]
+        assert texts(app, "#parked") == ["Model parked (host memory)"]
+        app._on_event(Woken(0.4))
+        app._on_event(ParkRefused(Failure("host RAM is short for parking: needs 3.8 GB, 2.1 GB free", "", 3)))
+        await pilot.pause(0.1)
+        assert "host RAM is short for parking: needs 3.8 GB, 2.1 GB free" in texts(app, ".note.warn")
+        assert texts(app, "#model")[0].startswith("Phi-3 Mini 4K Instruct · int8_float16")
+        assert texts(app, "#parked") == [""]
+
+
 async def test_a_reading_that_is_missing_is_a_dash_with_its_reason():
     app = FrozenConsole(snapshot=WITHOUT_CARD)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -314,6 +331,7 @@ async def test_every_key_of_the_console_has_an_id_and_is_in_the_footer_or_the_pa
         hidden = [binding for binding in own if not binding.show]
         assert {"Quit", "New chat", "Park", "Stop"} <= titles
         in_palette = {"console.park"}
+        assert "Models" in titles
         only_moving = {"prompt.older", "prompt.newer", "console.page_up", "console.page_down"}
         only_moving |= {"transcript.up", "transcript.down"}
         assert {binding.id for binding in hidden} <= in_palette | only_moving

@@ -1,5 +1,6 @@
 """Pictures of the console at the sizes that must work, in a dark and a light theme."""
 
+import frozen_models
 import pytest
 from frozen_console import ANSWER, WITH_CARD, WITHOUT_CARD, FrozenConsole
 
@@ -87,3 +88,31 @@ def test_an_engine_that_died(snap_compare):
 
 def test_a_terminal_that_is_too_small(snap_compare):
     assert snap_compare(FrozenConsole(), run_before=settle, terminal_size=(20, 5))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_the_model_screen_with_a_pull_on_its_way(snap_compare, size, theme):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        frozen_models.fill(pilot.app, frozen_models.PULLING)
+        await pilot.press("f2")
+        await pilot.pause(0.5)
+
+    assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_a_damaged_model_and_the_question_what_to_pull(snap_compare, size):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        frozen_models.fill(pilot.app)
+        await pilot.press("f2", "down", "enter")
+        if size == (80, 24):
+            await pilot.press("p")
+            pilot.app.screen.query_one("#wanted").cursor_blink = False
+        await pilot.pause(0.5)
+
+    assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)

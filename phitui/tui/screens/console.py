@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from phitui.config import Config
-from phitui.engine.api import Died, Event, Loaded, Parked, Timings, Woken
+from phitui.engine.api import Died, Event, Loaded, Parked, ParkRefused, Timings, Woken
 from phitui.engine.client import EngineClient
 from phitui.errors import PhituiError
 from phitui.hardware.snapshot import Snapshot
@@ -30,8 +30,11 @@ from phitui.tui.widgets.readings import groups
 from phitui.tui.widgets.status import StatusLine
 from phitui.tui.widgets.transcript import Transcript
 
+if TYPE_CHECKING:
+    from phitui.jobs.model_work import ModelWork
+
 HOW_TO_GET_PHI3 = (
-    "This is the small embedded model ({title}). For Phi-3 Mini quit and run: phitui model pull phi-3-mini"
+    "This is the small embedded model ({title}). For Phi-3 Mini press F2: the model screen pulls and loads it."
 )
 
 
@@ -45,6 +48,7 @@ class ConsoleScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="console.stop", priority=True),
         Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
+        Binding("f2", "app.models", "Models", id="console.models", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
         Binding("pagedown", "page(1)", "Page down", show=False, id="console.page_down", priority=True),
@@ -69,6 +73,9 @@ class ConsoleScreen(Screen[None]):
         super().__init__()
         self._config = config
         self._engine = engine
+        self._answers: str | None = None  # the folder of the model that was ready last
+        self._engine_progress: Progress | None = None
+        self._work_progress: Progress | None = None
         self.chat = Chat(engine, sampling(config), config.generation.system, self._on_exchange)
         self.performance = Performance(config.tuner.limit, lambda: self._engine.pid)
         self._calibrator = Calibrator(self.performance)
@@ -125,7 +132,8 @@ class ConsoleScreen(Screen[None]):
         self.performance.note_event(event)
         self._calibrator.look()
         if isinstance(event, Progress):
-            self.query_one(ProgressLine).show(event)
+            self._engine_progress = event
+            self._show_progress()
             self.query_one(StatusLine).show_state(event.text)
         elif isinstance(event, Loaded):
             self._on_loaded(event)
@@ -133,33 +141,78 @@ class ConsoleScreen(Screen[None]):
             self.show_failure(event.error())
         elif isinstance(event, Died):
             self._on_died(event)
+        elif isinstance(event, ParkRefused):
+            self._note(str(event.failure.error()), "warn")
         elif isinstance(event, Parked | Woken):
             self._on_parking(event)
         self.chat.handle(event)
 
     def show_failure(self, error: PhituiError) -> None:
         """The engine cannot be had: say why and what to do; the screen stays."""
-        self.query_one(ProgressLine).done()
+        self._engine_progress = None
+        self._show_progress()
         self.query_one(StatusLine).show_state("no engine")
         self._note(str(error), "bad")
 
+    def show_switching(self, title: str) -> None:
+        """Another model has been asked for."""
+        self._show_parked("")
+        self.query_one(StatusLine).show_state(f"switching to {title}…")
+        self.query_one(StatusLine).show_context(None, None)
+
+    def show_work(self, work: ModelWork) -> None:
+        """A pull or another piece of work on the models has gone on, or has ended."""
+        ended = self._work_progress is not None and work.progress is None
+        self._work_progress = work.progress
+        self._show_progress()
+        if ended and work.outcome is not None:
+            self._note(work.outcome.text, "bad" if work.outcome.failed else "")
+
+    def say(self, text: str) -> None:
+        """A line of phitui's own in the chat."""
+        self._note(text)
+
+    def _show_progress(self) -> None:
+        """One line for both: what the prompt waits for comes first."""
+        progress = self._engine_progress or self._work_progress
+        if progress is None:
+            self.query_one(ProgressLine).done()
+        else:
+            self.query_one(ProgressLine).show(progress)
+
+    def _show_parked(self, place: str) -> None:
+        """Say in the gauges that the model is parked, or with "" that it is not."""
+        self.query_one(GaugeColumn).show_parked(place)
+        self.query_one(GaugeLine).show_parked(place)
+
     def _on_loaded(self, loaded: Loaded) -> None:
-        self.query_one(ProgressLine).done()
+        self._engine_progress = None
+        self._show_progress()
+        self._show_parked("")
         self.query_one(StatusLine).show_loaded(loaded)
         self._show_context()
+        before, self._answers = self._answers, self._engine.folder
         where = "GPU" if loaded.device == "cuda" else "CPU"
-        self._note(f"{loaded.title} is ready on the {where} after {loaded.load_s:.1f} s: {loaded.why}.")
-        if loaded.name == DEMO.name:
-            self._note(HOW_TO_GET_PHI3.format(title=loaded.title))
+        ready = f"{loaded.title} is ready on the {where} after {loaded.load_s:.1f} s: {loaded.why}."
+        if before is not None and before == self._answers:
+            self._note(f"The engine is back after {loaded.load_s:.1f} s.")
+        elif before is not None:
+            self._note(f"From here on another model answers. {ready}")
+        else:
+            self._note(ready)
+            if loaded.name == DEMO.name:
+                self._note(HOW_TO_GET_PHI3.format(title=loaded.title))
 
     def _on_parking(self, event: Parked | Woken) -> None:
         """The model went to rest, or was brought back for a prompt."""
         loaded = self._engine.loaded
         if isinstance(event, Woken):
+            self._show_parked("")
             if loaded is not None:
                 self.query_one(StatusLine).show_loaded(loaded)
             self._note(f"The model was brought back in {event.seconds:.1f} s.")
         elif loaded is not None:
+            self._show_parked(event.place)
             self.query_one(StatusLine).show_state(f"{loaded.title} · parked ({event.place})")
 
     def _on_died(self, died: Died) -> None:
@@ -168,6 +221,7 @@ class ConsoleScreen(Screen[None]):
             if died.restarting
             else "it keeps dying and is not restarted; quit and see phitui doctor"
         )
+        self._show_parked("")
         self.query_one(StatusLine).show_state("restarting the engine…" if died.restarting else "no engine")
         self._note(f"The engine died ({died.reason}): {what}.", "bad")
 

@@ -107,6 +107,8 @@ def facts(exchange: Exchange) -> str:
 def _done(exchange: Exchange) -> str:
     ends = {"stop": "", "length": " · token limit reached", "cancelled": " · stopped"}
     end = ends[exchange.reason or "stop"]
+    if exchange.usage is None and exchange.tokens:  # another model was asked for before the engine had stopped
+        return f"{exchange.tokens} tokens{end}"
     if exchange.usage is None or exchange.timings is None or not exchange.usage.completion_tokens:
         return f"no answer{end}"
     rate = exchange.timings.decode_tokens_per_s

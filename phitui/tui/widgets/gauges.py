@@ -131,6 +131,7 @@ class GaugeColumn(VerticalScroll):
         &.-dense GaugeGroup { margin: 0 0 1 0; }
         #last { height: auto; margin: 0 0 1 0; }
         #last-title { color: $primary; text-style: bold; }
+        #parked { color: $text-warning; margin: 0 0 1 0; height: auto; display: none; }
         #no-gpu { color: $text-muted; margin: 0 0 1 0; height: auto; display: none; }
         #hint { dock: bottom; height: auto; max-height: 5; padding: 1 0 0 0; display: none; }
     }
@@ -139,6 +140,7 @@ class GaugeColumn(VerticalScroll):
     def compose(self) -> ComposeResult:
         yield Static("Last answer", id="last-title", markup=False)
         yield Static(_last(None, None), id="last", markup=False)
+        yield Static("", id="parked", markup=False)
         yield Static("", id="no-gpu", markup=False)
         yield Static("", id="hint", markup=False)
 
@@ -160,6 +162,10 @@ class GaugeColumn(VerticalScroll):
     def show_answer(self, timings: Timings | None, energy: PerToken | None) -> None:
         """The figures of the answer that was finished last."""
         self._put("#last", _last(timings, energy))
+
+    def show_parked(self, place: str) -> None:
+        """That the model is parked and where its weights are; "" where it is not."""
+        self._put("#parked", Content(parked(place)))
 
     def _put(self, selector: str, content: Content) -> None:
         note = self.query_one(selector, Static)
@@ -184,6 +190,11 @@ def _last(timings: Timings | None, energy: PerToken | None) -> Content:
     )
 
 
+def parked(place: str) -> str:
+    """That the model's memory is free for others: why the gauges are low."""
+    return f"Model parked ({displayable(one_line(place, 40))})" if place else ""
+
+
 class GaugeLine(Static):
     """The most important readings on one line, the last answer's figures first."""
 
@@ -195,7 +206,14 @@ class GaugeLine(Static):
         super().__init__("", markup=False)
         self._readings: list[Reading] = []
         self._answer: list[Reading] = []
+        self._parked = ""
         self._ascii = wants_ascii()
+
+    def show_parked(self, place: str) -> None:
+        """That the model is parked; "" where it is not."""
+        if place != self._parked:
+            self._parked = place
+            self._paint()
 
     def show(self, wanted: list[Group]) -> None:
         """New readings; what is not available is left out of the line."""
@@ -214,8 +232,8 @@ class GaugeLine(Static):
 
     def _paint(self) -> None:
         """As many readings as there is room for: one that is cut would be a false one."""
-        parts: list[Content] = []
-        room = self.content_size.width
+        parts = [Content.styled(parked(self._parked), "$text-warning")] if self._parked else []
+        room = self.content_size.width - sum(part.cell_length for part in parts)
         for part in map(self._brief, [*self._answer, *self._readings]):
             room -= part.cell_length + 2 * bool(parts)
             if room < 0:

@@ -69,6 +69,7 @@ class HubHandler(_Quiet):
     folder: Path
     status: int
     code: str
+    refuses: str = ""  # what the path of a refused request has in it
     cut_at: int | None
     elsewhere: str
     paths: list[str]
@@ -80,7 +81,7 @@ class HubHandler(_Quiet):
     def do_GET(self):
         self.paths.append(self.path)
         path = self.path.split("?")[0]
-        if self.status != 200:
+        if self.status != 200 and self.refuses in path:
             self.answer(self.status, b'{"error": "no"}', X_Error_Code=self.code, X_Error_Message="no")
         elif path.startswith(f"/api/models/{self.repository}"):
             siblings = [describe(path) for path in sorted(self.folder.iterdir()) if path.is_file()]

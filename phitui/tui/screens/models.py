@@ -1,0 +1,213 @@
+"""The model screen: what is here, what could be, and switching between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Static
+
+from phitui.config import shown_path
+from phitui.errors import PhituiError
+from phitui.jobs.inventory import ModelRow
+from phitui.jobs.model_desk import ModelDesk
+from phitui.tui.widgets.dialogs import Confirm, PullDialog, PullWish
+from phitui.tui.widgets.model_facts import COLUMNS, ModelFacts, cells, shown
+from phitui.tui.widgets.progress import ProgressLine
+
+HELP = "Enter switches, for later starts too · p pulls this model or any other"
+
+
+class ModelTable(DataTable[Text]):
+    """One row for each model."""
+
+    # Not a priority binding of the screen: that would overtake an arrow key that came just before it.
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Switch", id="models.switch")]
+
+
+class ModelsScreen(Screen[None]):
+    """Opened on top of the console, which goes on below it."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual reads it so
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f2", "back", "Back", key_display="esc", id="models.back"),
+        Binding("p", "pull", "Pull", id="models.pull"),
+        Binding("v", "verify", "Verify", id="models.verify"),
+        Binding("d,delete", "remove", "Remove", key_display="d", id="models.remove"),
+        Binding("c", "cancel", "Cancel", id="models.cancel"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="models.page_up", priority=True),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="models.page_down", priority=True),
+    ]
+
+    DEFAULT_CSS = """
+    ModelsScreen {
+        #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        #shelf { height: 1fr; layout: horizontal; }
+        ModelTable {
+            height: 1fr; width: 1fr; background: $background; scrollbar-size: 1 1;
+            scrollbar-background: $background; scrollbar-color: $panel;
+        }
+        #detail {
+            height: 1fr; width: 42; padding: 0 1; border-left: vkey $panel; scrollbar-size-vertical: 1;
+            scrollbar-background: $background; scrollbar-color: $panel;
+        }
+        ProgressLine { margin: 0; padding: 0 2; }  /* a margin would take width from the others, too */
+        #said { height: auto; max-height: 4; padding: 0 2; color: $text-muted; }
+        #said.bad { color: $text-error; }
+        &.-narrow {
+            #shelf { layout: vertical; }
+            #detail { width: 1fr; border-left: none; border-top: hkey $panel; }
+        }
+    }
+    """
+
+    def __init__(self, desk: ModelDesk, switch: Callable[[ModelRow], None]) -> None:
+        """`switch` begins to switch, and raises PhituiError where that cannot be."""
+        super().__init__()
+        self._desk = desk
+        self._switch = switch
+        self._ready = False
+        self._shown: list[tuple[str, ...]] = []
+
+    def compose(self) -> ComposeResult:
+        store = shown(shown_path(self._desk.store), 200)
+        yield Static(Content.assemble(("φ phitui", "bold $primary"), f"  Models · {store}"), id="head", markup=False)
+        with Horizontal(id="shelf"):
+            yield ModelTable(cursor_type="row")
+            with VerticalScroll(id="detail", can_focus=False):
+                yield ModelFacts(store)
+        yield ProgressLine()
+        yield Static(HELP, id="said", markup=False)
+        yield Footer(show_command_palette=True)
+
+    def on_mount(self) -> None:
+        self.query_one(ModelTable).add_columns(*COLUMNS)
+        self._ready = True
+        self._desk.refresh()
+        self.show()
+
+    def show(self) -> None:
+        """Rows, progress or outcome may be different: paint what is."""
+        if not self._ready:
+            return
+        self._show_rows()
+        work, line = self._desk.work, self.query_one(ProgressLine)
+        if work.progress is not None:
+            line.show(work.progress)
+        else:
+            line.done()
+        if self._desk.error:
+            self.say(self._desk.error, bad=True)
+        elif work.outcome is not None:
+            self.say(work.outcome.text, work.outcome.failed)
+
+    def say(self, text: str, bad: bool = False) -> None:
+        """One line below the table."""
+        said = self.query_one("#said", Static)
+        if str(said.content) != (text := shown(text, 500)):
+            said.update(Content(text))
+        said.set_class(bad, "bad")
+
+    def _show_rows(self) -> None:
+        table = self.query_one(ModelTable)
+        wanted = [cells(row) for row in self._desk.rows]
+        if wanted != self._shown:
+            place, self._shown = self._place(table), wanted
+            table.clear()
+            for row, texts in zip(self._desk.rows, wanted, strict=True):
+                style = "bold" if row.loaded else "dim" if row.folder is None else ""
+                table.add_row(*(Text(text, style, justify=_justify(i)) for i, text in enumerate(texts)), key=_key(row))
+            table.move_cursor(row=place)
+        self._show_about()
+
+    def _place(self, table: ModelTable) -> int:
+        """Where the cursor goes when the rows are new: to the row it was on, at first to the loaded one."""
+        keys = [_key(row) for row in self._desk.rows]
+        if table.row_count:
+            chosen = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
+            return keys.index(chosen) if chosen in keys else min(table.cursor_row, len(keys) - 1)
+        return next((i for i, row in enumerate(self._desk.rows) if row.loaded), 0)
+
+    @on(DataTable.RowHighlighted)
+    def _show_about(self) -> None:
+        if self.query_one(ModelFacts).show(self._chosen()):
+            self.query_one("#detail").scroll_home(animate=False)
+
+    def _chosen(self) -> ModelRow | None:
+        table = self.query_one(ModelTable)
+        return self._desk.rows[table.cursor_row] if 0 <= table.cursor_row < len(self._desk.rows) else None
+
+    def _try(self, deed: Callable[..., None], *args: Any) -> bool:
+        """Do it, or say why it cannot be done."""
+        try:
+            deed(*args)
+        except PhituiError as error:
+            self.say(str(error), bad=True)
+            return False
+        return True
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+    def action_page(self, direction: int) -> None:
+        detail = self.query_one("#detail")
+        detail.scroll_relative(y=direction * detail.scrollable_content_region.height, animate=False)
+
+    @on(DataTable.RowSelected)
+    def _switch_chosen(self) -> None:
+        """Have the engine load the chosen model."""
+        row = self._chosen()
+        if row is not None:
+            self._try(self._switch, row)
+
+    def action_pull(self) -> None:
+        """Ask what to pull; the chosen model, where it has a source, is proposed."""
+        row = self._chosen()
+        name = row.source if row is not None else ""
+
+        def decided(wish: PullWish | None) -> None:
+            if wish is not None:
+                self._try(self._desk.work.pull, *wish)
+
+        self.app.push_screen(PullDialog(shown(name, 200)), decided)
+
+    def action_verify(self) -> None:
+        """Read all of the chosen model's files and compare them with its manifest."""
+        row = self._chosen()
+        if row is not None:
+            self._try(self._desk.verify, row)
+
+    def action_remove(self) -> None:
+        """Take the chosen model out of the store, after a question."""
+        row = self._chosen()
+        if row is None or not self._try(self._desk.check_removal, row):
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self._try(self._desk.remove, row)
+
+        what = "is removed from the disk" if row.folder else "is not here: what a pull has left of it is removed"
+        self.app.push_screen(Confirm(f"{shown(row.name, 60)} {what}.", "remove it"), decided)
+
+    def action_cancel(self) -> None:
+        """Stop the pull or the check."""
+        if not self._desk.work.cancel():
+            self.say("Nothing is under way that could be stopped.")
+
+
+def _key(row: ModelRow) -> str:
+    """Tells a model of the store from one of the same name elsewhere."""
+    return str(row.folder or row.name)
+
+
+def _justify(column: int) -> Any:
+    return "right" if COLUMNS[column] in ("Size", "Context") else "left"

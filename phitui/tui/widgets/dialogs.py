@@ -1,0 +1,98 @@
+"""Small questions on top of a screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Select, Static
+
+from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT
+from phitui.tui.display import displayable
+
+# How weights can be stored: those of phitui.models.quantize, which is not for this process.
+PRECISIONS = ("int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32")
+
+_BOX = """
+    {name} {{
+        align: center middle;
+        #box {{
+            width: 64; max-width: 100%; height: auto; max-height: 100%;
+            padding: 1 2; background: $surface; border: round $primary;
+        }}
+        .keys {{ color: $text-muted; margin: 1 0 0 0; }}
+    }}
+"""
+
+
+class Confirm(ModalScreen[bool]):
+    """A question whose answer is yes or no."""
+
+    DEFAULT_CSS = _BOX.format(name="Confirm")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y,enter", "answer(True)", "Yes", id="confirm.yes"),
+        Binding("n,escape", "answer(False)", "No", id="confirm.no"),
+    ]
+
+    def __init__(self, question: str, yes: str) -> None:
+        """`yes` says what happens then."""
+        super().__init__()
+        self._question = question
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static(Content(displayable(self._question)), markup=False)
+            yield Static(Content(displayable(f"Enter or y: {self._yes} · Esc or n: no")), classes="keys", markup=False)
+
+    def action_answer(self, answer: bool) -> None:
+        self.dismiss(answer)
+
+
+class PullWish(NamedTuple):
+    """What to pull, how to store its weights ("": int8, or AWQ as it is), and for how many tokens (0: not said)."""
+
+    name: str
+    precision: str
+    context: int
+
+
+class PullDialog(ModalScreen[PullWish | None]):
+    """Asks which model to pull, at which precision, for which context window."""
+
+    DEFAULT_CSS = _BOX.format(name="PullDialog")
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="pull.back")]
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static("Pull a model of the list, or organisation/model", markup=False)
+            yield Input(self._name, placeholder="organisation/model", max_length=200, id="wanted")
+            yield Static("Precision of the stored weights", markup=False)
+            kinds = [("int8, or AWQ int4 as it is", ""), *((kind, kind) for kind in PRECISIONS)]
+            yield Select(kinds, value="", allow_blank=False, id="precision")
+            yield Static("Context window in tokens; empty: as the model has it", markup=False)
+            yield Input(placeholder="over LongRoPE's short length its long factors", id="context", type="integer")
+            yield Static("Enter pulls · Tab to the next field · Esc back", classes="keys", markup=False)
+
+    @on(Input.Submitted)
+    def _submit(self, message: Input.Submitted) -> None:
+        del message  # of either field
+        wanted = self.query_one("#wanted", Input).value.strip()
+        context = self.query_one("#context", Input).value.strip()
+        if context and not (context.isdecimal() and LEAST_CONTEXT <= int(context[:12]) <= MOST_CONTEXT):
+            self.notify(f"A context window has {LEAST_CONTEXT} to {MOST_CONTEXT} tokens.", severity="warning")
+        elif wanted:
+            precision = self.query_one("#precision", Select).value
+            self.dismiss(PullWish(wanted, str(precision), int(context or 0)))
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
