@@ -13,7 +13,8 @@ from phitui.cli.signals import cancel_on_signals
 from phitui.cli.tune_table import report, table
 from phitui.config import Config, save_setting, shown_path, user_config_file
 from phitui.errors import ExitCode, PhituiError, UsageError
-from phitui.jobs.tune import ProbeBegan, ProbeEnded, TuneEvent, TuneResult, tune
+from phitui.jobs.tune import tune
+from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, TuneEvent, TuneResult
 from phitui.jobs.tuning_model import Limit, parse_limit
 from phitui.jobs.tunings import remember
 from phitui.tuner.probes import Goal
@@ -99,6 +100,8 @@ class _Teller:
             self._began(event)
         elif isinstance(event, ProbeEnded):
             self._ended(event)
+        elif isinstance(event, Earlier):
+            narrate(_earlier(event))
         elif event.stage != "load":
             self._narrator.show(event)
 
@@ -110,15 +113,29 @@ class _Teller:
             sys.stderr.flush()
 
     def _ended(self, event: ProbeEnded) -> None:
-        verdict = event.verdict
-        shape, outcome = verdict.probe.shape, verdict.outcome
-        memory = "" if outcome.peak_bytes is None else f", {outcome.peak_bytes / 1e9:.3f} GB"
-        rate = f", {shape.batch / outcome.step_s:.0f} tok/s" if outcome.step_s else ""
-        why = f" ({outcome.detail})" if outcome.detail else ""
-        line = f"probe {event.number}: {event.setup}: {shape.batch} rows: {verdict.judged}{rate}{memory}{why}"
         if self._bar:
             sys.stderr.write("\r\x1b[K")
-        narrate(line)
+        verdict = event.verdict
+        shape, outcome = verdict.probe.shape, verdict.outcome
+        parts = [f"{shape.batch} row{'s' * (shape.batch != 1)}: {verdict.judged}"]
+        if outcome.step_s:
+            parts.append(f"{shape.batch / outcome.step_s:.0f} tok/s")
+        if outcome.peak_bytes is not None:
+            parts.append(f"{outcome.peak_bytes / 1e9:.3f} GB")
+        if outcome.detail:
+            parts.append(outcome.detail)
+        narrate(f"probe {event.number}: {event.setup}: {', '.join(parts)}")
+
+
+def _earlier(event: Earlier) -> str:
+    found = event.tuning
+    if found is None:
+        return f"phitui: {event.problem}"
+    state = f"stale: {event.problem}" if event.problem else "it still holds"
+    return (
+        f"found before, {found.made}: {found.batch} rows, {found.workers} × {found.threads} threads, "
+        f"{found.conditions.compute_type}, {found.tokens_per_s:.0f} output tok/s ({state})"
+    )
 
 
 def _bar(share: float, width: int = 20) -> str:

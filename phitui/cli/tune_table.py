@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from phitui.jobs.tune import Trial, TuneResult
+from phitui.jobs.tune_events import Trial, TuneResult
 from phitui.jobs.tuning_model import Setup
 from phitui.tuner.probes import Verdict
 

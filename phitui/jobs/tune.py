@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,16 +17,16 @@ import msgspec
 from phitui.config import Config
 from phitui.engine.api import Load, Loaded, Probed
 from phitui.errors import PhituiError, UnavailableError, UsageError
-from phitui.ipc.messages import Progress
 from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.start import engine_log, what_to_load
+from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, Trial, TuneEvent, TuneResult
 from phitui.jobs.tuning_model import Limit, Setup, compute_types, memory_model, setups
+from phitui.jobs.tunings import earlier
 from phitui.models.manifest import Manifest, read_manifest
+from phitui.text import one_line
 from phitui.tuner.answer import Answer, Knowledge
-from phitui.tuner.memory import FittedMemory
 from phitui.tuner.probes import Goal, NothingFitsError, Outcome, Probe, Verdict
 from phitui.tuner.search import explore, try_sizes
-from phitui.tuner.steptime import StepTime
 
 T = TypeVar("T")
 # Another configuration has to be this much faster to be worth a change: below it is noise.
@@ -34,63 +34,6 @@ _WORTH = 1.03
 _CONFIRM_PROBES = 6
 # On a CPU the tables of positions grow when they are needed; on CUDA a lack of memory there would break them.
 _CPU_POSITIONS = 16
-
-
-@dataclass(frozen=True)
-class ProbeBegan:
-    """A probe begins, the `number`-th of all."""
-
-    setup: Setup
-    probe: Probe
-    number: int
-    limit_bytes: int
-
-
-@dataclass(frozen=True)
-class ProbeEnded:
-    """How it went, and the fits with it. `steps` is None while nothing has run."""
-
-    setup: Setup
-    verdict: Verdict
-    number: int
-    memory: FittedMemory
-    steps: StepTime | None
-    limit_bytes: int
-
-
-TuneEvent = Progress | ProbeBegan | ProbeEnded
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One configuration that was measured: output tokens/s of the goal's work by batch size."""
-
-    setup: Setup
-    rates: dict[int, float]
-    steps: StepTime | None
-    problem: str = ""
-
-    @property
-    def best(self) -> tuple[float, int]:
-        """The best throughput, and the batch that has it; (0, 0) where nothing ran."""
-        return max(((rate, batch) for batch, rate in self.rates.items()), default=(0.0, 0))
-
-
-@dataclass(frozen=True)
-class TuneResult:
-    """The answer, the configuration that it holds for, and all that was tried. `probes` has every probe of all
-    configurations; `present` is the configuration at the beginning, with its trial."""
-
-    goal: Goal
-    setup: Setup
-    answer: Answer
-    loaded: Loaded
-    manifest: Manifest
-    rest_bytes: int
-    usable_bytes: int
-    present: Trial
-    trials: list[Trial]
-    probes: list[tuple[Setup, Verdict]] = field(default_factory=list)
 
 
 async def tune(
@@ -106,12 +49,14 @@ async def tune(
     Raises UsageError for lengths beyond the context window, NothingFitsError where one row does not fit, and
     PhituiError where the engine cannot be loaded or does not survive.
     """
-    load = await what_to_load(config, tell, environ)
+    load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
     manifest = read_manifest(Path(load.folder))
     check_lengths(goal, manifest.context_window)
     engine = ProbingEngine(engine_log(environ), tell)
     try:
-        return await _Tuning(engine, load, manifest, goal, limit, tell).run(vary_compute_type)
+        return await _Tuning(engine, load, manifest, goal, limit, tell).run(vary_compute_type, environ)
+    except NothingFitsError as error:
+        raise NothingFitsError(f"{error.message}; {largest_taker(engine.pid)}", error.fix) from error
     finally:
         await engine.stop()
 
@@ -126,6 +71,22 @@ def check_lengths(goal: Goal, window: int) -> None:
             f"has {window}",
             "Lower --prompt-tokens, --max-tokens or --context",
         )
+
+
+def largest_taker(engine_pid: int | None) -> str:
+    """Who holds most of the RAM, beside the engine and us, in words."""
+    import psutil
+
+    ours = {os.getpid(), engine_pid}
+    held = []
+    for process in psutil.process_iter(["name", "memory_info"]):
+        info = process.info["memory_info"]
+        if info is not None and process.pid not in ours:
+            held.append((int(info.rss), process.pid, one_line(str(process.info["name"]), 40)))
+    if not held:
+        return "no other program is to be seen"
+    size, pid, name = max(held)
+    return f"of the other programs {name} (process {pid}) holds most RAM, {size / 1e9:.2f} GB"
 
 
 class _Tuning:
@@ -145,8 +106,12 @@ class _Tuning:
         self._probes: list[tuple[Setup, Verdict]] = []
         self._rest_bytes = self._usable_bytes = 0
 
-    async def run(self, vary_compute_type: bool) -> TuneResult:
+    async def run(self, vary_compute_type: bool, environ: Mapping[str, str]) -> TuneResult:
         loaded, know = await self._ready(None, self._goal)
+        total = self._goal.prompt_tokens + self._goal.new_tokens
+        tuning, problem = earlier(self._manifest, loaded.device, total, self._usable_bytes, environ)
+        if tuning is not None or problem:
+            self._tell(Earlier(tuning, problem))
         setup = present = Setup(loaded.workers, loaded.threads, loaded.compute_type)
         answer = await self._drive(present, know, explore(know))
         trials = [Trial(present, know.measured_rates(), answer.steps)]
@@ -167,7 +132,7 @@ class _Tuning:
         best = trials[0]
         for setup in setups(trials[0].setup, loaded.device):
             best = await self._try(setup, batches, trials, best)
-        if vary_compute_type:
+        if vary_compute_type and loaded.footprint is not None:  # packed weights (AWQ) run in one type alone
             for kind in compute_types(loaded.device, loaded.compute_types):
                 if kind != best.setup.compute_type:
                     best = await self._try(best.setup._replace(compute_type=kind), batches, trials, best)

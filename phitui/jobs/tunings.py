@@ -12,7 +12,7 @@ from phitui.config import home
 from phitui.engine.threads import usable_cores
 from phitui.hardware.cpu import cpu_name
 from phitui.hardware.probe import probe_driver
-from phitui.jobs.tune import TuneResult
+from phitui.jobs.tune_events import TuneResult
 from phitui.models.manifest import Manifest
 from phitui.store.tunings import FILE_NAME, Conditions, Tuning, bucket, newest_for, read_tunings, stale, write_tuning
 
