@@ -68,7 +68,7 @@ def goal_of(config: Config, args: argparse.Namespace) -> Goal:
     new = args.max_tokens or DEFAULT_NEW_TOKENS
     prompt = args.prompt_tokens or DEFAULT_PROMPT_TOKENS
     if args.context is not None:
-        new = args.max_tokens or min(DEFAULT_NEW_TOKENS, args.context // 2)
+        new = args.max_tokens or min(DEFAULT_NEW_TOKENS, max(1, args.context // 2))
         prompt = args.context - new
         if prompt < 1:
             raise UsageError(f"--context {args.context} leaves no prompt before {new} tokens of answer")
