@@ -27,6 +27,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/console.py
 	$(BIN)/python benchmarks/threads.py
+	$(BIN)/python benchmarks/tuner.py
 	$(BIN)/python benchmarks/bandwidth.py
 
 # Makes a checkpoint of Phi-3 Mini's size first: 16 GB of disk, some minutes.

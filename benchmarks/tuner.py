@@ -221,7 +221,7 @@ def main() -> None:
     args = parser.parse_args()
     home = demo_home()
     about = machine()
-    load = Load(str(home / "models" / "smollm2-135m"), "cpu", "int8", 1, str(home / "profiles.json"), 0.0, 2)
+    load = Load(str(home / "models" / "smollm2-135m"), "cpu", "int8", 1, str(home / "profiles.json"))
     goal = Goal(args.prompt_tokens, args.max_tokens, spills=False)
     limit = args.limit_mb * 10**6
     figures = asyncio.run(searches(load, goal, limit, args.step))

@@ -116,8 +116,8 @@ class _Tuning:
         answer = await self._drive(present, know, explore(know))
         trials = [Trial(present, know.measured_rates(), answer.steps)]
         batches = sorted({answer.b_best, min(self._goal.start, answer.b_max)}, reverse=True)
-        found = await self._knobs(trials, batches, loaded, vary_compute_type)
         usable, rest = self._usable_bytes, self._rest_bytes
+        found = await self._knobs(trials, batches, loaded, vary_compute_type)
         if found != present:
             better, better_loaded = await self._confirm(found, max(trials, key=lambda one: one.best).best[1])
             if better is not None and better.tokens_per_s >= answer.tokens_per_s:

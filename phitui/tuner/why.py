@@ -23,9 +23,10 @@ def why(know: Knowledge, steps: StepTime, best: int, top: int) -> str:
         "cache": best * steps.token_s * depth / step,
     }
     growth = steps.decode_rate(2 * best, depth) / (steps.decode_rate(best, depth) or 1.0)
-    part = f"{shares['fixed']:.0%} of a step is the same whatever the batch, {growth - 1:.0%} more with twice the rows"
+    part = f"{shares['fixed']:.0%} of a step is the same whatever the batch"
     if best == top and growth >= _STILL_GROWING:
-        return f"memory-bound at {top} rows: the limit ends it while throughput still grows ({part})"
+        more = f"{growth - 1:.0%} more with twice the rows"
+        return f"memory-bound at {top} rows: the limit ends it while throughput still grows ({part}, {more})"
     if shares["cache"] > max(shares["rows"], shares["fixed"]):
         return f"KV-bound at {best} rows: {shares['cache']:.0%} of a step goes with the cached tokens"
     if shares["fixed"] > shares["rows"]:
