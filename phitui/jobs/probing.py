@@ -24,10 +24,16 @@ class ProbingEngine:
         self._client = EngineClient(log, self._events.put_nowait)
         self._tell = tell
         self._usable = 0
+        self._positions = 1
 
     @property
     def pid(self) -> int | None:
         return self._client.pid
+
+    @property
+    def device(self) -> str:
+        """Where the model is loaded, "cpu" or "cuda"; "" while none is."""
+        return self._client.loaded.device if self._client.loaded else ""
 
     async def load(self, load: Load) -> Loaded:
         """Load, in a fresh process. Raises PhituiError with the engine's reason where it cannot."""
@@ -39,6 +45,7 @@ class ProbingEngine:
 
     async def warm_up(self, positions: int) -> Room:
         """Have all workers used; returns the memory at rest. Raises PhituiError where that fails."""
+        self._positions = positions
         number = await self._client.warm_up(positions)
         event = await self._answer(number)
         if isinstance(event, Room):
@@ -57,6 +64,7 @@ class ProbingEngine:
         if not isinstance(event, Died) or not event.restarting:
             raise UnavailableError("the engine keeps dying", "Run phitui doctor")
         await self._loaded()
+        await self.warm_up(self._positions)
         detail = f"the engine died ({event.reason})"
         return Probed(number, "oom" if _KILLED in event.reason else "failed", self._usable, 0.0, detail=detail)
 

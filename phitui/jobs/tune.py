@@ -56,7 +56,8 @@ async def tune(
     try:
         return await _Tuning(engine, load, manifest, goal, limit, tell).run(vary_compute_type, environ)
     except NothingFitsError as error:
-        raise NothingFitsError(f"{error.message}; {largest_taker(engine.pid)}", error.fix) from error
+        who = largest_taker(engine.pid) if engine.device == "cpu" else "phitui monitor shows who holds the card"
+        raise NothingFitsError(f"{error.message}; {who}", error.fix) from error
     finally:
         await engine.stop()
 
@@ -118,16 +119,16 @@ class _Tuning:
         batches = sorted({answer.b_best, min(self._goal.start, answer.b_max)}, reverse=True)
         usable, rest = self._usable_bytes, self._rest_bytes
         found = await self._knobs(trials, batches, loaded, vary_compute_type)
-        if found != present:
-            better, better_loaded = await self._confirm(found, max(trials, key=lambda one: one.best).best[1])
+        if found.setup != present:
+            better, better_loaded = await self._confirm(found.setup, found.best[1])
             if better is not None and better.tokens_per_s >= answer.tokens_per_s:
-                setup, answer, loaded = found, better, better_loaded
+                setup, answer, loaded = found.setup, better, better_loaded
                 usable, rest = self._usable_bytes, self._rest_bytes
         return TuneResult(
             self._goal, setup, answer, loaded, self._manifest, rest, usable, trials[0], trials, self._probes
         )
 
-    async def _knobs(self, trials: list[Trial], batches: list[int], loaded: Loaded, vary_compute_type: bool) -> Setup:
+    async def _knobs(self, trials: list[Trial], batches: list[int], loaded: Loaded, vary_compute_type: bool) -> Trial:
         """Try the others, cheapest first; returns the fastest, which is the present one where none is worth it."""
         best = trials[0]
         for setup in setups(trials[0].setup, loaded.device):
@@ -136,7 +137,7 @@ class _Tuning:
             for kind in compute_types(loaded.device, loaded.compute_types):
                 if kind != best.setup.compute_type:
                     best = await self._try(best.setup._replace(compute_type=kind), batches, trials, best)
-        return best.setup
+        return best
 
     async def _try(self, setup: Setup, batches: list[int], trials: list[Trial], best: Trial) -> Trial:
         """Measure one configuration; returns the better of it and `best`. One that cannot be loaded, or in which
