@@ -1,19 +1,24 @@
 # `make run` opens the console, `make test` runs all checks. Both make their own virtual environment in .venv.
+# `make parity` compares the converted models with transformers on torch, in an environment of its own.
 PYTHON ?= python3
 VENV := .venv
+PARITY := .venv-parity
 BIN := $(VENV)/bin
 # A machine with an NVIDIA driver also gets the CUDA library that CTranslate2 needs.
 GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
 
-.PHONY: run test lint types bench bench-convert clean
+.PHONY: run test parity lint types bench bench-convert bench-parity clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
 
 test: $(VENV)/.installed-dev lint types
 	$(BIN)/python -m pytest
+
+parity: $(PARITY)/.installed
+	$(PARITY)/bin/python -m pytest parity $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -28,16 +33,21 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/console.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/tuner.py
+	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/bandwidth.py
 
 # Makes a checkpoint of Phi-3 Mini's size first: 16 GB of disk, some minutes.
 bench-convert: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/convert.py
 
-$(BIN)/python:
+# As `make parity`, and keeps the figures.
+bench-parity: $(PARITY)/.installed
+	$(PARITY)/bin/python -m pytest parity --publish
+
+$(BIN)/python $(PARITY)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("phitui needs Python 3.10 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 10) else None'
-	@echo "making the virtual environment $(VENV)"
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module does not work: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@echo "making the virtual environment $(@D:/bin=)"
+	@$(PYTHON) -m venv $(@D:/bin=) || { rm -rf $(@D:/bin=); echo "Python's venv module does not work: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
 	@echo "installing phitui and what it needs (once)"
@@ -48,5 +58,13 @@ $(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# torch first, alone, so that nothing else chooses its version: 2 GB with CUDA's libraries where pip finds no CPU build.
+$(PARITY)/.installed: $(PARITY)/bin/python $(SOURCES)
+	@echo "installing torch and phitui for the comparison (once)"
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' \
+		|| { echo "make parity needs torch 2.13.0, which pip could not install for $$($(PARITY)/bin/python -V): choose another with PYTHON=" >&2; exit 1; }
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,parity]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(PARITY) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

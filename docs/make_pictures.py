@@ -1,22 +1,32 @@
 """Makes the pictures of the real screen that the documentation shows: `python docs/make_pictures.py`.
 
-The console runs as it is, with the demo model answering, and Textual draws what it shows as SVG.
+The console runs as it is, with the demo model answering, the monitor on the tests' stand-in for the NVIDIA driver with
+two moving cards; Textual draws what they show as SVG.
 """
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from phitui.config import load_config
+from phitui.hardware.feed import Feed
+from phitui.hardware.sampler import Sampler
 from phitui.tui.app import PhituiApp
+from phitui.tui.monitor_app import MonitorApp
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+from monitor import Cards
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 PROMPTS = (
     "In two sentences: what is a KV cache?",
     "Write a Python function that adds two numbers.",
 )
+MINUTE_S = 60.0
 SIZES = {"console-120x40": (120, 40), "console-80x24": (80, 24)}
 
 
@@ -52,11 +62,35 @@ def _save(name: str, svg: str) -> None:
     (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
+async def monitor_picture(name: str, size: tuple[int, int], theme: str) -> None:
+    """Watch the cards for a minute and save the screen."""
+    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(["sleep", "90"]) as child:  # noqa: ASYNC220
+        cards = Cards(Path(folder), child.pid)
+        cards.move(True)
+        feed = Feed()
+        app = MonitorApp(load_config(overrides={"theme": {"name": theme}}), feed, readonly=False, ascii_only=False)
+        app.monitor.picture.place = "stand-in driver"
+        with cards.driver.installed():
+            sampler = Sampler(1.0, feed.put)
+            sampler.start()
+            async with app.run_test(size=size) as pilot:
+                await pilot.press("z", "z")  # a second for each column of dots
+                await pilot.pause(MINUTE_S)
+                app.clear_notifications()
+                await pilot.pause(0.5)
+                svg = app.export_screenshot(title="phitui monitor")
+            sampler.stop()
+            cards.move(False)
+        child.terminate()
+    (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
 def main() -> None:
     theme = sys.argv[1] if len(sys.argv) > 1 else "phitui-dark"
     asyncio.run(models_picture("models-120x40", (120, 40), theme))
     for name, size in SIZES.items():
         asyncio.run(picture(name, size, theme))
+    asyncio.run(monitor_picture("monitor-120x40", (120, 40), theme))
 
 
 if __name__ == "__main__":

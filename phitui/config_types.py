@@ -65,6 +65,12 @@ class HardwareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval_s: Annotated[float, msgspec.Meta(ge=0.2, le=3600)]
 
 
+class MonitorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[monitor]: what graphs and bars are drawn with; "auto" goes by the terminal's encoding."""
+
+    symbols: Literal["auto", "braille", "ascii"]
+
+
 class TunerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[tuner]: `limit` is a share of the usable device memory."""
 
@@ -85,6 +91,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: GenerationSettings
     console: ConsoleSettings
     hardware: HardwareSettings
+    monitor: MonitorSettings
     tuner: TunerSettings
     theme: ThemeSettings
     sources: tuple[Path, ...] = ()

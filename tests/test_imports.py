@@ -64,3 +64,14 @@ def test_the_console_answers_without_a_heavy_library_in_its_process(home):
 def test_the_core_does_without_a_screen(package, home):
     loaded = modules(f"import {package}\n", home)
     assert loaded & (HEAVY | {"textual", "rich", "tomlkit", "pynvml"}) == set()
+
+
+def test_the_monitor_alone_has_no_engine_in_it(home):
+    code = "import sys, phitui.cli.monitor, phitui.tui.monitor_app; print(' '.join(sys.modules))"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=environment(home), capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "textual" in loaded
+    assert not {
+        name for name in loaded if name.startswith(("phitui.engine", "phitui.jobs", "phitui.models", "tomlkit"))
+    }

@@ -22,6 +22,7 @@ COMMANDS = {
     "ask": "answer one prompt on stdout",
     "tune": "find the fastest batch and configuration for this machine",
     "model": "list, pull, convert, verify and remove models",
+    "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
     "doctor": "check this installation and machine, and say how to mend it",
 }
 _EXAMPLES = """examples:
@@ -108,7 +109,8 @@ def _dispatch(args: argparse.Namespace) -> int:
     config = configuration(args)
     if args.command is None:
         return console(config)
-    gc.enable()
+    if args.command != "monitor":  # which opens a screen, and collects after its first frame
+        gc.enable()
     return int(_module(args.command).run(config, args))
 
 
@@ -125,10 +127,15 @@ def configuration(args: argparse.Namespace) -> Config:
 
 def console(config: Config) -> int:
     """Open the console. Raises UsageError where there is no terminal that can show it."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("the console needs a terminal on stdin and stdout", "Use phitui ask in scripts")
-    if os.environ.get("TERM", "") in ("", "dumb"):
-        raise UsageError(f"TERM={os.environ.get('TERM', '')!r} cannot show the console", "Set TERM, or use phitui ask")
+    need_terminal("the console", "Use phitui ask in scripts")
     from phitui.tui.app import run as run_app
 
     return run_app(config)
+
+
+def need_terminal(what: str, instead: str) -> None:
+    """Raises UsageError where no terminal is there that can show `what`."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(f"{what} needs a terminal on stdin and stdout", instead)
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        raise UsageError(f"TERM={os.environ.get('TERM', '')!r} cannot show {what}", f"Set TERM. {instead}")

@@ -86,6 +86,9 @@ def _engine(process: int, engine: Engine) -> list[Part]:
 
 
 def largest(processes: Sequence[Process]) -> str:
-    """The name of the process with the most memory, among those whose memory and name are known; else ""."""
-    known = [process for process in processes if process.used_bytes and process.name]
-    return max(known, key=lambda process: process.used_bytes or 0).name or "" if known else ""
+    """The process with the most memory, by its name or else its id; "" where nobody's memory is known."""
+    known = [process for process in processes if process.used_bytes]
+    if not known:
+        return ""
+    most = max(known, key=lambda process: process.used_bytes or 0)
+    return most.name or f"PID {most.pid}"

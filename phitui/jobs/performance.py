@@ -13,7 +13,7 @@ from phitui.engine.api import Died, Event, Finished, Loaded, Parked, Pulse, Reje
 from phitui.hardware import hints
 from phitui.hardware.energy import EnergyMeter, PerToken, Sample
 from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts
-from phitui.hardware.snapshot import Device, Snapshot
+from phitui.hardware.snapshot import Bandwidth, Device, Snapshot
 from phitui.ipc.messages import Failure
 from phitui.jobs.pulse_book import Decode, PulseBook
 from phitui.jobs.traffic import Traffic, device_traffic, engine_traffic, load
@@ -38,6 +38,29 @@ class View(msgspec.Struct, frozen=True):
     engine: bool = False
     decode: Decode | None = None
     joules_per_token: float | None = None
+
+
+def with_traffic(snapshot: Snapshot, views: list[View]) -> Snapshot:
+    """The snapshot with the bandwidth that `views` have for each device: the modelled one where nothing is measured."""
+    devices = [
+        replace(
+            view.device,
+            bandwidth=Bandwidth(view.traffic.value_gb_s, view.traffic.peak_gb_s, view.traffic.source),
+            unavailable=_reasons(view),
+        )
+        for view in views
+    ]
+    return replace(snapshot, devices=devices)
+
+
+def _reasons(view: View) -> dict[str, str]:
+    traffic = view.traffic
+    reasons = {key: why for key, why in view.device.unavailable.items() if not key.startswith("bandwidth.")}
+    if traffic.value_gb_s is None:
+        reasons["bandwidth.value_gb_s"] = reasons["bandwidth.source"] = traffic.reason
+    if traffic.peak_gb_s is None:
+        reasons["bandwidth.peak_gb_s"] = traffic.peak_reason
+    return reasons
 
 
 class Performance:

@@ -401,6 +401,20 @@ int nvmlDeviceGetName(handle_t device, char *out, unsigned int size)
     return device_text(__func__, device, "name", out, size);
 }
 
+/* Asked by gpustat alone. */
+int nvmlDeviceGetIndex(handle_t device, unsigned int *index)
+{
+    int code;
+
+    wait_as_told(__func__);
+    pthread_mutex_lock(&guard);
+    code = device_refusal(__func__, device);
+    if (code == SUCCESS)
+        *index = (unsigned int)((device - 1) % 1000);
+    pthread_mutex_unlock(&guard);
+    return code;
+}
+
 int nvmlDeviceGetUUID(handle_t device, char *out, unsigned int size)
 {
     return device_text(__func__, device, "uuid", out, size);

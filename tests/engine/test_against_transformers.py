@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 import json
-import random
 
 import pytest
-from tiny_phi3 import make_tiny_phi3, make_tokenizer, tiny_phi3_model
-from tokenizers import Tokenizer
+from many_texts import texts
+from tiny_gguf import spm_metadata, spm_tokenizer
+from tiny_phi3 import PHI3_TOKENS, make_tiny_phi3, make_tokenizer, tiny_phi3_model
+from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer
 
 from phitui.engine.api import Turn
 from phitui.engine.prompt import ChatPrompt
+from phitui.models import gguf_tokenizer
 from phitui.models.manifest import read_manifest
 
-PIECES = [
-    "The quick brown fox",
-    " jumps over 1,024 lazy dogs.",
-    "\n\n\tdef f(x: int) -> int:\n        return x ** 2  # ½\n",
-    "Straße, naïve café",
-    "Ελληνικά και русский",
-    "中文字符，日本語の文章。",
-    "한국어 문장",
-    "العربية والعبرية עברית",
-    "हिन्दी में ไทย",
-    "🦊🏳️‍🌈👩‍👩‍👧🇩🇪",
-    "<|user|>",
-    "<|end|>\n",
-    "  ",
-    "\r\n",
-    "{% if x %}{{ y }}{% endif %}",
-    "SELECT * FROM t WHERE a <> 'b';",
-    "\u200d\ufeffe\u0301",
-    "https://example.org/?q=a+b&c=%20",
-]
+KNOWN = ["The quick brown fox", "jumps over the lazy dog", "return x and print the text", "the capital of the users"]
 
 
-def texts() -> list[str]:
-    rng = random.Random(8)
-    return ["".join(rng.choices(PIECES, k=rng.randint(1, 6))) for _ in range(200)]
-
-
-@pytest.fixture(scope="module", params=["plain", "rstrip"])
+@pytest.fixture(scope="module", params=["plain", "rstrip", "sentencepiece"])
 def both(request, tmp_path_factory):
-    """The same folder as transformers and as phitui reads it; "rstrip": special tokens take white space, as Phi-3's."""
+    """The same folder as transformers and as phitui reads it; see the tokenizers below."""
     tmp = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "rstrip":
-            patch.setattr("tiny_phi3.make_tokenizer", stripping)
+        if request.param != "plain":
+            made = {"rstrip": stripping, "sentencepiece": sentencepiece}[request.param]
+            patch.setattr("tiny_phi3.make_tokenizer", made)
         converted = tiny_phi3_model(tmp)
         theirs = AutoTokenizer.from_pretrained(make_tiny_phi3(tmp / "hub"), local_files_only=True)
     return theirs, ChatPrompt(converted, read_manifest(converted))
@@ -61,6 +40,14 @@ def stripping():
     return Tokenizer.from_str(json.dumps(settings))
 
 
+def sentencepiece():
+    """Phi-3's own kind: SentencePiece's BPE with single bytes, special tokens that take white space."""
+    made = spm_tokenizer(KNOWN)
+    for token in PHI3_TOKENS:
+        made.add_special_tokens([AddedToken(token, normalized=False, rstrip=token != "<|endoftext|>")])
+    return made
+
+
 def test_chats_and_their_token_ids(both):
     theirs, ours = both
     for number, text in enumerate(texts()):
@@ -72,3 +59,17 @@ def test_chats_and_their_token_ids(both):
         assert ours.render(turns) == rendered
         ids = theirs.encode(rendered, add_special_tokens=False)
         assert theirs.convert_tokens_to_ids(ours.tokens(turns)) == ids
+
+
+def test_sentencepiece_in_a_gguf_file(tmp_path):
+    """The same tokenizer as llama.cpp's converter writes it, against the Hub folder in transformers."""
+    made = spm_tokenizer(KNOWN)
+    made.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}')
+    theirs = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    vocabulary = gguf_tokenizer.from_gguf(spm_metadata(made), tmp_path)
+    ours = Tokenizer.from_str(vocabulary.tokenizer_json.decode())
+    for text in texts():
+        ids = theirs.encode(text, add_special_tokens=False)
+        assert ours.encode(text, add_special_tokens=False).ids == ids
+        assert ours.decode(ids, skip_special_tokens=False) == theirs.decode(ids)

@@ -6,7 +6,7 @@ import pytest
 from phitui.engine.api import Died, Finished, Loaded, Parked, Pulse, Started, Timings, Usage, Woken
 from phitui.hardware.copy_rate import MemoryRate
 from phitui.hardware.snapshot import Bandwidth, Device, Host, Memory, Process, Snapshot
-from phitui.jobs.performance import Performance
+from phitui.jobs.performance import Performance, with_traffic
 from phitui.models.footprint import Footprint
 
 GIB = 1024**3
@@ -238,3 +238,20 @@ def test_a_dead_engine_is_nowhere():
     view = bench.view()
     assert (view.engine, view.decode, bench.made.working) == (False, None, False)
     assert view.memory.bytes_of("others") == 12 * GIB
+
+
+def test_a_snapshot_takes_the_modelled_bandwidth_and_its_reasons():
+    bench = Bench("cpu", SMOL)
+    snapshot = Snapshot(0.0, HOST, [msgspec.structs.replace(CPU, unavailable={"bandwidth.peak_gb_s": "not measured"})])
+    device = with_traffic(snapshot, bench.made.views(snapshot)).devices[0]
+    assert device.bandwidth == Bandwidth()
+    assert device.unavailable == {
+        "bandwidth.value_gb_s": "modelled while it decodes",
+        "bandwidth.source": "modelled while it decodes",
+        "bandwidth.peak_gb_s": "measured while the engine is idle",
+    }
+    bench.made.memory_rate = MemoryRate(15.0, 20.0, 32 << 20)
+    bench.answer(pulse(steps=8, decode_s=0.25, context=0.0))
+    device = with_traffic(snapshot, bench.made.views(snapshot)).devices[0]
+    assert device.bandwidth == Bandwidth(pytest.approx(4.32), 20.0, "modelled")
+    assert device.unavailable == {}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ctranslate2.specs import model_spec
 from phi3_reference import log_probabilities
+from tiny_gguf import add_gguf_tokenizer
 from tiny_phi3 import (
     FF_DIM,
     HEAD_DIM,
@@ -21,7 +22,6 @@ from tiny_phi3 import (
     VOCABULARY,
     in_type,
     make_tiny_phi3,
-    make_tokenizer,
     phi3_config,
     random_tensors,
     save_tensors,
@@ -255,22 +255,6 @@ def write_gguf(path, tensors, kv_heads, kind=gguf.GGMLQuantizationType.F32, arch
     writer.write_tensors_to_file()
     writer.close()
     return path
-
-
-def add_gguf_tokenizer(writer):
-    model = json.loads(make_tokenizer().to_str())
-    tokens = sorted(model["model"]["vocab"], key=model["model"]["vocab"].get)
-    tokens += [added["content"] for added in model["added_tokens"] if added["id"] >= len(tokens)]
-    spare = [f"[spare {i}]" for i in range(VOCABULARY - len(tokens))]
-    special = {added["content"] for added in model["added_tokens"]}
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokens + spare)
-    writer.add_token_types([3 if token in special else 1 for token in tokens] + [5] * len(spare))
-    writer.add_token_merges([" ".join(merge) for merge in model["model"]["merges"]])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(tokens.index("<|end|>"))
-    writer.add_chat_template("{{ bos_token }}{{ messages[0].content }}")
 
 
 def permuted(name, values, kv_heads):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from tiny_gguf import spm_metadata, spm_tokenizer
 from tiny_phi3 import make_tiny_phi3, make_tokenizer
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, trainers
+from tokenizers import Tokenizer, models
 
 from phitui.errors import PhituiError
 from phitui.models import gguf_tokenizer, tokenizer
@@ -158,52 +159,10 @@ def test_older_tokenizer_files_go_through_transformers(tmp_path):
     assert of(vocabulary).encode(text, add_special_tokens=False).tokens == made.encode(text).tokens
 
 
-def spm_tokenizer() -> Tokenizer:
-    """A SentencePiece-like BPE as Llama's tokenizer.json has it, with bytes for what it does not know."""
-    trained = Tokenizer(models.BPE())
-    trained.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    texts = [text for text in TEXTS if text.isascii()] * 3 + ["the capital of the capital", "tabs and spaces"]
-    trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=300, show_progress=False))
-    model = json.loads(trained.to_str())["model"]
-    first = ["<unk>", "<s>", "</s>", *(f"<0x{number:02X}>" for number in range(256))]
-    # SentencePiece puts what it has merged first, in the order of the merges, and single characters last.
-    merged = ["".join(merge) for merge in model["merges"]]
-    tokens = [*first, *merged, *(token for token in model["vocab"] if token not in merged)]
-    ids = {token: number for number, token in enumerate(tokens)}
-    merges = [tuple(merge) for merge in model["merges"]]
-    made = Tokenizer(models.BPE(vocab=ids, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    made.normalizer = trained.normalizer
-    made.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    made.add_special_tokens([AddedToken(token, normalized=False) for token in first[:3]])
-    made.add_special_tokens([AddedToken(token, normalized=False, rstrip=True) for token in ("<|user|>", "<|end|>")])
-    return made
-
-
-def spm_metadata(made, architecture="phi3"):
-    """As llama.cpp's converter writes a SentencePiece model: a score for each token, the later the lower."""
-    ids = made.get_vocab(with_added_tokens=True)
-    tokens = sorted(ids, key=ids.get)
-    merged = {"".join(merge) for merge in json.loads(made.to_str())["model"]["merges"]}
-    kinds = {"<unk>": 2} | dict.fromkeys(("<s>", "</s>", "<|user|>", "<|end|>"), 3)
-    return {
-        "general.architecture": architecture,
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.pre": "default",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.scores": [float(259 - i) if token in merged else -1e9 for i, token in enumerate(tokens)],
-        "tokenizer.ggml.token_type": [kinds.get(token, 6 if token.startswith("<0x") else 1) for token in tokens],
-        "tokenizer.ggml.bos_token_id": 1,
-        "tokenizer.ggml.eos_token_id": 2,
-        "tokenizer.ggml.unknown_token_id": 0,
-    }
-
-
 @pytest.mark.parametrize("text", [*TEXTS, "the capital of the tabs", "<|user|>\nHi there<|end|>\n<|user|> x"])
 def test_sentencepiece_from_its_scores(text, tmp_path):
     """Every way to build a token is a merge there, only the trained ones here: the ids are the same all the same."""
-    made = spm_tokenizer()
+    made = spm_tokenizer(TEXTS)
     built = of(gguf_tokenizer.from_gguf(spm_metadata(made), tmp_path))
     expected = made.encode(text, add_special_tokens=False)
     found = built.encode(text, add_special_tokens=False)
@@ -212,7 +171,7 @@ def test_sentencepiece_from_its_scores(text, tmp_path):
 
 
 def test_only_phi3_takes_the_white_space_after_special_tokens(tmp_path):
-    made = spm_tokenizer()
+    made = spm_tokenizer(TEXTS)
     user, end = (made.token_to_id(token) for token in ("<|user|>", "<|end|>"))
     ids = {}
     for architecture in ("phi3", "llama"):
@@ -232,4 +191,4 @@ def test_only_phi3_takes_the_white_space_after_special_tokens(tmp_path):
 )
 def test_damaged_sentencepiece(tmp_path, changes, says):
     with pytest.raises(PhituiError, match=says):
-        gguf_tokenizer.from_gguf(spm_metadata(spm_tokenizer()) | changes, tmp_path / "x.gguf")
+        gguf_tokenizer.from_gguf(spm_metadata(spm_tokenizer(TEXTS)) | changes, tmp_path / "x.gguf")

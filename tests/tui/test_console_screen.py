@@ -12,6 +12,7 @@ from phitui.engine.api import Delta, Finished, Parked, ParkRefused, Timings, Usa
 from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.chat import State
 from phitui.tui.app import PhituiApp
+from phitui.tui.base_app import BaseApp
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.widgets.gauges import Gauge, GaugeLine
 from phitui.tui.widgets.prompt import Prompt
@@ -323,7 +324,7 @@ async def test_every_key_of_the_console_has_an_id_and_is_in_the_footer_or_the_pa
     async with app.run_test() as pilot:
         await pilot.pause(0.1)
         own = [
-            binding for kind in (PhituiApp, ConsoleScreen, Prompt, Transcript) for binding in kind.__dict__["BINDINGS"]
+            binding for kind in (BaseApp, ConsoleScreen, Prompt, Transcript) for binding in kind.__dict__["BINDINGS"]
         ]
         assert own
         assert all(binding.id for binding in own)

@@ -26,7 +26,8 @@ def test_the_legend_names_all_in_two_columns():
     assert plain(legend(FULL, 30, ascii_only=True)) == [
         "W weights 4.0  K KV      2.0",
         "+ work    2.0  o vllm   12.0",
-        "x driver  1.0  | limit  21.8",
+        "x driver  1.0  . free    3.0",
+        "| limit  21.8",
     ]
 
 
@@ -34,7 +35,7 @@ def test_a_cache_that_is_empty_keeps_its_place_in_the_legend():
     idle = memory_parts(CARD, Engine(8 * GIB, 4 * GIB, 0), 0.95)
     rows = plain(legend(idle, 30, ascii_only=True))
     assert rows[0] == "W weights 4.0  K KV      0.0"
-    assert len(rows) == 3
+    assert len(rows) == 4
 
 
 def test_what_cannot_be_told_apart_is_hatched_and_said():

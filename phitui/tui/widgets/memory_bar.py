@@ -90,8 +90,7 @@ def _entries(memory: MemoryParts) -> list[tuple[_Look, int]]:
     kinds: list[Kind] = [part.kind for part in memory.parts if part.kind != "free"]
     if "weights" in there and "unknown" not in there:
         kinds = [*_ENGINE, *(kind for kind in kinds if kind not in _ENGINE)]
-    if "reserve" not in there:
-        kinds.append("free")
+    kinds.append("free")
     found = [(_named(kind, there.get(kind)), there[kind].bytes if kind in there else 0) for kind in kinds]
     return found if memory.limit_bytes is None else [*found, (_LIMIT, memory.limit_bytes)]
 

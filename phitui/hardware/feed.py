@@ -1,0 +1,33 @@
+"""Hands snapshots from the sampler's thread on to others, and keeps those that come before somebody listens."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from phitui.hardware.snapshot import Snapshot
+
+# More than can come in before the first frame; a listener that never comes must not fill the memory.
+_MOST_WAITING = 64
+
+
+class Feed:
+    """`put` from any thread; `listen` once, with what takes each snapshot (in the thread that puts it)."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Snapshot] = deque(maxlen=_MOST_WAITING)
+        self._listener: Callable[[Snapshot], None] | None = None
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot on, or keep it for the listener to come."""
+        if self._listener is None:
+            self._waiting.append(snapshot)
+        else:
+            self._listener(snapshot)
+
+    def listen(self, listener: Callable[[Snapshot], None]) -> list[Snapshot]:
+        """From now on every snapshot goes to `listener`; returns those that came before."""
+        self._listener = listener
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting

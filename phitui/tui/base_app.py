@@ -1,0 +1,180 @@
+"""What every application of phitui's does: themes, signals, the terminal's end, defects, thrifty repaints."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from functools import partial
+from types import FrameType
+from typing import Any, ClassVar
+
+from rich.console import RenderableType
+from textual import events
+from textual._compositor import ChopsUpdate
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from phitui.config import Config, config_dir, logs_dir, save_setting
+from phitui.errors import ExitCode, PhituiError
+from phitui.store.defects import describe_defect
+from phitui.text import sanitize
+from phitui.tui.hangup import leave_within_limit, watch_terminal
+from phitui.tui.themes import load_all, load_theme
+from phitui.tui.thrift import ThriftyUpdate
+
+# Python's own default.
+_SWITCH_INTERVAL_S = 0.005
+
+
+class BaseApp(App[None]):
+    """Starts work after the first frame (`begin`), keeps early keys for it, and leaves cleanly from anywhere."""
+
+    TITLE = "phitui"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q,ctrl+c", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
+        Binding("ctrl+t", "next_theme", "Theme", id="app.theme", priority=True),
+    ]
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving = False
+        self._early: list[events.Event] | None = []
+        theme = load_theme(config.theme.name, os.environ)
+        self.register_theme(theme)
+        self.theme = theme.name
+
+    def prepare(self) -> None:
+        """Called before the first frame is painted."""
+
+    async def begin(self) -> None:
+        """The first frame is there: start what it did not need."""
+
+    def system_commands(self) -> Iterable[SystemCommand]:
+        """What the palette has besides quitting and the themes."""
+        return ()
+
+    def on_mount(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_loop_error)
+        if not self.is_headless:  # where there is no terminal, signals are for whoever runs us
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, self._on_signal)
+            watch_terminal(partial(self._leave_from_outside, signal.SIGHUP))
+        self._resume_only_if_suspended()
+        self.prepare()
+        self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
+
+    def _resume_only_if_suspended(self) -> None:
+        """Textual starts its terminal mode anew at every SIGCONT. After a SIGSTOP, which it could not see, the mode is
+        still on: it would take the raw mode for what it has to restore at the end, and read keys with two threads."""
+        resume = signal.getsignal(signal.SIGCONT)
+        if not callable(resume):  # a driver without job control, as in tests
+            return
+
+        def guarded(number: int, frame: FrameType | None) -> None:
+            if getattr(self._driver, "_must_signal_resume", True) and callable(resume):
+                resume(number, frame)
+
+        signal.signal(signal.SIGCONT, guarded)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keep the keys that were typed before there was a prompt to take them."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._early is not None:
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
+    async def _start(self) -> None:
+        gc.enable()  # off since the start: see phitui.__main__
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)  # shorter while imports and the sampler's threads met
+        gc.freeze()  # what the imports made stays: no collection need look at it again
+        early, self._early = self._early or [], None
+        for event in early:
+            await super().on_event(event)
+        await self.begin()
+
+    def exit(self, *args: Any, **options: Any) -> None:
+        """Leave. From here on events find no widgets that could show them."""
+        self._leaving = True
+        super().exit(*args, **options)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A task or callback of ours failed: better an end that says so than a screen that waits for ever."""
+        error = context.get("exception")
+        if isinstance(error, Exception) and not self._leaving:
+            self._handle_exception(error)
+        else:
+            loop.default_exception_handler(context)
+
+    def _fatal_error(self) -> None:
+        """A defect ends the console with one line, its traceback in the log; Textual would print pages of it."""
+        self._leaving = True
+        error = self._exception or RuntimeError("unknown")
+        self.panic(f"phitui: {sanitize(describe_defect(error, logs_dir()))}")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Somebody wants us gone. Not a handler of the loop's, which does not run while the loop is blocked."""
+        del frame
+        leave_within_limit(128 + number)
+        self._leave_from_outside(number)
+
+    def _leave_from_outside(self, number: int) -> None:
+        """End as by the key, with the status a shell expects. From any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(partial(self.exit, return_code=128 + number))
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Every repaint passes here on its way to the terminal."""
+        super()._display(screen, ThriftyUpdate(renderable) if isinstance(renderable, ChopsUpdate) else renderable)
+
+    def action_next_theme(self) -> None:
+        """The next theme, kept for later starts."""
+        names = self._register_themes()
+        place = names.index(self.theme) if self.theme in names else -1
+        self._use_theme(names[(place + 1) % len(names)])
+
+    def _use_theme(self, name: str) -> None:
+        self.theme = name
+        try:
+            save_setting(config_dir(os.environ) / "config.toml", "theme.name", name)
+        except PhituiError as error:
+            self.notify(str(error), severity="warning", markup=False)
+        else:
+            self.notify(f"Theme {name}", timeout=2, markup=False)
+
+    def _register_themes(self) -> list[str]:
+        """Read all themes anew, so that an edited file shows; returns their names."""
+        themes, errors = load_all(os.environ)
+        for theme in themes:
+            self.register_theme(theme)
+        for error in errors:
+            self.notify(str(error), severity="warning", markup=False)
+        return [theme.name for theme in themes]
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        del screen  # the commands are the same on all of them
+        yield SystemCommand("Quit", "Leave phitui", self.action_quit)
+        yield from self.system_commands()
+        for name in self._register_themes():
+            yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self._use_theme, name))
+
+
+def run_app(app: BaseApp, config: Config) -> int:
+    """Run until it is left. Returns the exit code."""
+    app.run(mouse=_mouse(config))
+    return app.return_code if app.return_code is not None else int(ExitCode.DONE)
+
+
+def _mouse(config: Config) -> bool:
+    """Whether to take the mouse: over SSH a terminal's own selection is worth more."""
+    if config.console.mouse == "auto":
+        return "SSH_CONNECTION" not in os.environ
+    return config.console.mouse == "on"

@@ -1,0 +1,116 @@
+"""One device: in full with its graphs, or as one row where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phitui.hardware.history import History, device_key
+from phitui.hardware.snapshot import Device, Host
+from phitui.tui.monitor import gauges
+from phitui.tui.monitor.cells import ACCENT, MUTED, PLAIN, TITLE, TRACK, VALUE, Row, apart, bar, fit, length, name
+from phitui.tui.monitor.graph import Graph, join
+
+_GAP = " │ "
+
+
+class DeviceBlock:
+    """Keeps the graphs of one device from picture to picture."""
+
+    def __init__(self, device: Device) -> None:
+        self._key = device_key(device)
+        self._graphs: dict[str, Graph] = {}
+
+    def rows(
+        self,
+        device: Device,
+        host: Host,
+        history: History,
+        more: Sequence[gauges.Fact] = (),
+        *,
+        width: int,
+        graph_rows: int,
+        fact_rows: int,
+        seconds: float,
+        selected: bool,
+        ascii_only: bool,
+    ) -> list[Row]:
+        """Title, gauges, graphs and facts, `more` of them first: 3 + `graph_rows` + `fact_rows` rows of `width`."""
+        found = gauges.gauges(device)
+        each = (width - 2 - len(_GAP) * (len(found) - 1)) // len(found)
+        sizes = [each] * (len(found) - 1)
+        sizes.append(width - 2 - len(_GAP) * (len(found) - 1) - sum(sizes))
+        pairs = list(zip(found, sizes, strict=True))
+        rows = [title(device, width, selected)]
+        rows.append(_side_by_side([gauges.head(gauge, size) for gauge, size in pairs]))
+        rows.append(_side_by_side([gauges.bar_row(gauge, size) for gauge, size in pairs]))
+        spans = [
+            self._graph(gauge.metric).rows(history, (size, graph_rows), seconds, gauge.full_scale, ascii_only)
+            for gauge, size in pairs
+        ]
+        rows += join(spans, (_GAP, TRACK)) if graph_rows else []
+        facts = gauges.fact_rows([*more, *gauges.facts(device, host)], width - 2, fact_rows)
+        rows += [*facts, *([[]] * (fact_rows - len(facts)))]
+        return [rows[0], *(fit([(" ", PLAIN), *row], width) for row in rows[1:])]
+
+    def _graph(self, metric: str) -> Graph:
+        if metric not in self._graphs:
+            self._graphs[metric] = Graph(self._key, metric)
+        return self._graphs[metric]
+
+
+def _side_by_side(pieces: list[Row]) -> Row:
+    row: Row = []
+    for piece in pieces:
+        row += [(_GAP, TRACK), *piece] if row else piece
+    return row
+
+
+def label(device: Device) -> str:
+    """What a device is called in front of its name."""
+    return "CPU" if device.kind == "cpu" else f"GPU {device.index}"
+
+
+def title(device: Device, width: int, selected: bool) -> Row:
+    """The line above a block."""
+    mark = "▶" if selected else "─"
+    row: Row = [(f"{mark} ", ACCENT if selected else TRACK), (label(device), TITLE), (" ", PLAIN)]
+    row.append((name(device.name, max(width - 30, 8)), VALUE))
+    if device.mig:
+        row.append((f" MIG {name(device.mig, 20)}", ACCENT))
+    row.append((" ", PLAIN))
+    return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
+
+
+def compact(device: Device, width: int, selected: bool) -> Row:
+    """A device on one row: the four gauges with small bars."""
+    mark = ("▶ ", ACCENT) if selected else ("  ", PLAIN)
+    found = gauges.gauges(device)
+    naming = 26 if width >= 120 else 12
+    room = width - 2 - naming
+    each = room // len(found)
+    row: Row = [mark, *fit([(f"{label(device):<7}", TITLE), (name(device.name, naming - 8), PLAIN)], naming)]
+    for gauge in found:
+        wide = each - 1
+        small = bar(gauge.parts, max(wide // 3, 4))
+        words = gauges.head(gauge, wide - length(small) - 1)
+        row += [*words, (" ", PLAIN), *small, (" ", PLAIN)]
+    return fit(row, width)
+
+
+def reasons(device: Device, most: int, width: int) -> list[Row]:
+    """Why figures of the device are not available, those with the same reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for metric, reason in device.unavailable.items():
+        by_reason.setdefault(reason, []).append(metric.replace("_", " "))
+    if not by_reason:
+        return [fit([("  every figure of this device is available", MUTED)], width)]
+    rows = [
+        fit([("  – ", MUTED), (name(reason, 200), PLAIN), (": " + name(", ".join(metrics), 300), MUTED)], width)
+        for reason, metrics in by_reason.items()
+    ]
+    return rows[:most]
+
+
+def no_gpu(reason: str, width: int) -> Row:
+    """Why a machine is shown without a GPU."""
+    return apart([("  No GPU: ", MUTED), (name(reason, 300), MUTED)], [], width)

@@ -1,0 +1,44 @@
+"""The hints, worst first, as rows."""
+
+from __future__ import annotations
+
+from phitui.hardware.hints import Hint, hints, of_device
+from phitui.hardware.snapshot import Device, Snapshot
+from phitui.tui.monitor.cells import BAD, MUTED, OK, PLAIN, WARN, Row, fit, name
+from phitui.tui.monitor.device_block import label
+
+_ROLES = {"bad": BAD, "warn": WARN, "info": OK}
+
+
+Said = list[tuple[Device, Hint]]
+
+
+def hint_rows(said: Said, many: bool, most: int, width: int) -> list[Row]:
+    """At most `most` rows of `width` cells; where more is to be said, the last one counts the rest. Where there are
+    `many` devices each row says of which it is."""
+    if not said:
+        return [fit([("  nothing holds the devices back, as far as their figures tell", MUTED)], width)][:most]
+    rows = [_row(device, hint, many, width) for device, hint in said]
+    if len(rows) > most > 0:
+        rows[most - 1 :] = [fit([(f"  and {len(rows) - most + 1} more", MUTED)], width)]
+    return rows[:most]
+
+
+def device_hints(snapshot: Snapshot, limit: float) -> Said:
+    """What the devices' own figures tell, without an engine. `limit` is the share of memory that counts as full."""
+    return [(device, hint) for device in snapshot.devices for hint in hints(of_device(device, snapshot.host, limit))]
+
+
+def worst_first(said: Said) -> Said:
+    """The worst of all devices first."""
+    return sorted(said, key=lambda pair: tuple(_ROLES).index(pair[1].level))
+
+
+def _row(device: Device, hint: Hint, many: bool, width: int) -> Row:
+    row: Row = [("  ● ", _ROLES[hint.level])]
+    if many:
+        row.append((f"{label(device)}: ", MUTED))
+    row.append((name(hint.text, 200), PLAIN))
+    if hint.evidence:
+        row.append((f" · {name(hint.evidence, 200)}", MUTED))
+    return fit(row, width)

@@ -1,0 +1,172 @@
+"""The whole picture of the monitor, from the top row to the keys."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from phitui.hardware.history import History, device_key
+from phitui.hardware.snapshot import Device, Host, Snapshot
+from phitui.tui.monitor import device_block
+from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
+from phitui.tui.monitor.device_block import DeviceBlock
+from phitui.tui.monitor.gauges import Fact
+from phitui.tui.monitor.hints_pane import Said, device_hints, hint_rows, worst_first
+from phitui.tui.monitor.layout import Plan, plan
+from phitui.tui.monitor.process_table import ProcessTable
+
+if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
+    from phitui.jobs.performance import View
+
+GIB = 1024**3
+# Seconds that a column of dots stands for.
+SCALES = (4.0, 10.0, 1.0, 2.0)
+
+
+@dataclass
+class Picture:
+    """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock, `limit` the
+    share of memory that counts as full. `views` is what an engine's figures add; without one there are none."""
+
+    history: History
+    place: str
+    ascii_only: bool = False
+    limit: float = 0.95
+    views: list[View] = field(default_factory=list)
+    note: str = ""
+    snapshot: Snapshot | None = None
+    table: ProcessTable = field(default_factory=ProcessTable)
+    selected: int = 0
+    show_reasons: bool = False
+    scale: int = 0
+    _blocks: dict[str, DeviceBlock] = field(default_factory=dict)
+
+    def select(self, by: int) -> None:
+        """Select another device."""
+        count = len(self.snapshot.devices) if self.snapshot else 0
+        self.selected = (self.selected + by) % count if count else 0
+
+    def next_scale(self) -> float:
+        """Another time scale of the graphs; returns its seconds a column."""
+        self.scale = (self.scale + 1) % len(SCALES)
+        return SCALES[self.scale]
+
+    def rows(self, width: int, height: int, keys: list[tuple[str, str]]) -> list[Row]:
+        """The picture in `width` × `height` cells; `keys` are those of the last row with what they do."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            rows = [self._head(None, width), fit([], width), fit([("  reading the hardware…", MUTED)], width)]
+        else:
+            rows = [self._head(snapshot, width), *self._body(snapshot, width, max(height - 2, 0))]
+        rows = rows[: height - 1]
+        return [*rows, *[fit([], width)] * (height - 1 - len(rows)), _keys(keys, width)]
+
+    def _body(self, snapshot: Snapshot, width: int, height: int) -> list[Row]:
+        devices = snapshot.devices
+        self.selected = min(self.selected, max(len(devices) - 1, 0))
+        self.table.take(devices, snapshot.time)
+        rows = _machine(snapshot, width)
+        processes = sum(len(device.processes or ()) for device in devices)
+        said = self._hints(snapshot)
+        below = len(said)
+        if self.show_reasons and devices:
+            below = len(set(devices[self.selected].unavailable.values()))
+        parts = plan(width, height - len(rows), len(devices), processes, below)
+        rows += self._devices(snapshot, parts, width)
+        rows += self.table.rows(devices, (width, parts.process_rows), active=True)
+        if self.show_reasons and devices:
+            device = devices[self.selected]
+            rows.append(_rule(f"Not available on {device_block.label(device)}", width))
+            rows += device_block.reasons(device, max(parts.hint_rows - 1, 0), width)
+        else:
+            rows.append(_rule("Hints", width))
+            rows += hint_rows(said, len(devices) > 1, max(parts.hint_rows - 1, 0), width)
+        return rows
+
+    def _hints(self, snapshot: Snapshot) -> Said:
+        if not self.views:
+            return worst_first(device_hints(snapshot, self.limit))
+        return worst_first([(view.device, hint) for view in self.views for hint in view.hints])
+
+    def _more(self, device: Device) -> list[Fact]:
+        """What the engine's clock adds to the facts of a device."""
+        from phitui.tui.monitor.engine_facts import engine_facts  # only where there is an engine
+
+        key = device_key(device)
+        return [fact for view in self.views if device_key(view.device) == key for fact in engine_facts(view)]
+
+    def _devices(self, snapshot: Snapshot, parts: Plan, width: int) -> list[Row]:
+        devices = snapshot.devices
+        rows: list[Row] = []
+        if parts.compact:
+            first = min(max(self.selected - parts.compact // 2, 0), max(len(devices) - parts.compact, 0))
+            for number, device in enumerate(devices[first : first + parts.compact], first):
+                rows.append(device_block.compact(device, width, number == self.selected))
+        shown = devices if parts.full > 1 else devices[self.selected : self.selected + parts.full]
+        many = len(devices) > 1
+        for device in shown:
+            rows += self._block(device).rows(
+                device,
+                snapshot.host,
+                self.history,
+                self._more(device) if self.views else (),
+                width=width,
+                graph_rows=parts.graph_rows,
+                fact_rows=parts.fact_rows,
+                seconds=SCALES[self.scale],
+                selected=many and device is devices[self.selected],
+                ascii_only=self.ascii_only,
+            )
+        return rows
+
+    def _block(self, device: Device) -> DeviceBlock:
+        key = device_key(device)
+        if len(self._blocks) > 64 and key not in self._blocks:
+            self._blocks.clear()
+        if key not in self._blocks:
+            self._blocks[key] = DeviceBlock(device)
+        return self._blocks[key]
+
+    def _head(self, snapshot: Snapshot | None, width: int) -> Row:
+        clock = time.strftime("%H:%M:%S", time.localtime(snapshot.time)) if snapshot else ""
+        note = [(f"{name(self.note, max(width // 2, 10))}  ", KEY)] if self.note else []
+        about = [self.place]
+        if snapshot and snapshot.driver:
+            about.append(f"NVIDIA driver {snapshot.driver}")
+        if snapshot and snapshot.cuda:
+            about.append(f"CUDA {snapshot.cuda}")
+        left = [(" φ ", KEY), (name(" · ".join(about), max(width - 14, 10)), HEAD)]
+        return apart([*left, (" " * width, HEAD)], [(" ", HEAD), *note, (f"{clock} ", HEAD)], width)
+
+
+def _machine(snapshot: Snapshot, width: int) -> list[Row]:
+    """The host beside its GPUs; without one, why."""
+    if not any(device.kind == "gpu" for device in snapshot.devices):
+        return [device_block.no_gpu(snapshot.unavailable.get("gpu", "not known"), width)]
+    return [fit([(" host ", TITLE), *_host(snapshot.host)], width)]
+
+
+def _host(host: Host) -> Row:
+    cpu = NOTHING if host.cpu_pct is None else f"{host.cpu_pct:3.0f} %"
+    used, total = host.ram_used_bytes, host.ram_total_bytes
+    ram = NOTHING if used is None or not total else f"{used / GIB:.1f} / {total / GIB:.1f} GiB"
+    load = NOTHING if host.load1 is None else f"{host.load1:.1f}"
+    cpus = f" on {host.cpus} CPUs" if host.cpus else ""
+    pairs = (("CPU ", cpu), ("   RAM ", ram), ("   load ", load + cpus))
+    return [span for label, value in pairs for span in ((label, MUTED), (value, PLAIN))]
+
+
+def _rule(text: str, width: int) -> Row:
+    row: Row = [("─ ", TRACK), (text, TITLE), (" ", PLAIN)]
+    return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
+
+
+def _keys(keys: list[tuple[str, str]], width: int) -> Row:
+    row: Row = []
+    for key, does in keys:
+        pair = [(f" {key}", KEY), (f" {does} ", HEAD)]
+        if length(row) + length(pair) > width:
+            break
+        row += pair
+    return fit(row, width, HEAD)

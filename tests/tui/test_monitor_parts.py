@@ -1,0 +1,167 @@
+"""The monitor's parts without a screen: rows, graphs, layout, the process table."""
+
+import pytest
+from frozen_monitor import BEGUN, CARD, CPU, GIB, HOST, LOST, PROCESSES, snapshots
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from phitui.hardware.history import History
+from phitui.hardware.snapshot import Bandwidth, Device, Memory, Process, Snapshot
+from phitui.tui.monitor.canvas import changed
+from phitui.tui.monitor.cells import bar, fit, length, outside
+from phitui.tui.monitor.gauges import gauges, head
+from phitui.tui.monitor.graph import Graph, page_start
+from phitui.tui.monitor.layout import plan
+from phitui.tui.monitor.picture import Picture
+from phitui.tui.monitor.process_table import ProcessTable
+
+
+def text(row):
+    return "".join(part for part, _ in row)
+
+
+def history(values, seconds=1.0):
+    kept = History(5000)
+    for number, value in enumerate(values):
+        kept.add(Snapshot(number * seconds, HOST, [Device("gpu", 0, "card", util_pct=value)]))
+    return kept
+
+
+def test_a_graph_shows_the_means_of_what_is_over():
+    values = [0.0] * 4 + [100.0] * 4 + [None] * 4 + [50.0] * 5
+    rows = Graph("gpu/0//", "util_pct").rows(history(values), (10, 2), 4.0, 100.0, False)
+    assert [part.strip() for part, _ in rows] == ["⢸", "⣸⢠"] or [part.rstrip() for part, _ in rows]
+    dots = "".join(part for part, _ in rows)
+    assert "⢸" in dots or "⡇" in dots
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_a_graph_that_goes_on_is_the_one_that_is_drawn_anew(ascii_only):
+    kept, graph = History(500), Graph("gpu/0//", "util_pct")
+    for second in range(400):
+        kept.add(Snapshot(1000.0 + second, HOST, [Device("gpu", 0, "card", util_pct=second * 37 % 101 * 1.0)]))
+        size, seconds = ((20, 3), 2.0) if second < 300 else ((31, 5), 4.0)
+        fresh = Graph("gpu/0//", "util_pct").rows(kept, size, seconds, 100.0, ascii_only)
+        assert graph.rows(kept, size, seconds, 100.0, ascii_only) == fresh
+        assert all(cell_len(part) == size[0] for part, _ in fresh)
+        if ascii_only:
+            assert all(part.isascii() for part, _ in fresh)
+
+
+def test_zero_is_seen_and_missing_is_not():
+    zero = Graph("gpu/0//", "util_pct").rows(history([0.0] * 9), (4, 1), 4.0, 100.0, False)
+    missing = Graph("gpu/0//", "util_pct").rows(history([None] * 9), (4, 1), 4.0, 100.0, False)
+    assert text(zero).strip() == "⣀"
+    assert text(missing).strip() == ""
+
+
+def test_a_page_moves_by_a_third():
+    starts = {page_start(number, 90) for number in range(1000, 1300)}
+    assert {b - a for a, b in zip(sorted(starts), sorted(starts)[1:], strict=False)} == {30}
+    assert all(0 <= number - page_start(number, 90) < 90 for number in range(1000, 1300))
+
+
+@given(st.lists(st.floats(0, 1.5), max_size=4), st.integers(0, 60))
+def test_a_bar_has_its_width(shares, width):
+    assert length(bar([(share, "ok") for share in shares], width)) == width
+
+
+@given(st.text(max_size=30), st.integers(0, 40))
+def test_outside_text_takes_the_cells_it_is_given(raw, width):
+    shown = outside(raw, width)
+    assert cell_len(shown) == width
+    assert not {"\x1b", "\n", "\x9b"} & set(shown)
+    assert length(fit([(shown, "plain"), ("x" * 50, "plain")], width)) == width
+
+
+def test_only_changed_cells_are_found():
+    old = [("abcdefghijklmno", "plain"), ("tail", "muted")]
+    assert changed(old, old) == []
+    assert changed(old, [("abXdefghijklmYo", "plain"), ("tail", "muted")]) == [(2, 3), (13, 14)]
+    assert changed(old, [("aXcXefghijklmno", "plain"), ("tail", "ok")]) == [(1, 4), (15, 19)]
+    assert changed(old, [("abcdefghij", "plain"), ("klmno", "ok"), ("tail", "muted")]) == [(10, 15)]
+    wide = [("漢字", "plain"), ("ab", "plain")]
+    assert changed(wide, [("漢字", "plain"), ("aX", "plain")])[0][0] == 0
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("height", [10, 16, 21, 37, 47])
+@pytest.mark.parametrize("devices", [1, 2, 3, 8, 40])
+def test_a_plan_fits(width, height, devices):
+    parts = plan(width, height, devices, 30, 5)
+    used = parts.full * (3 + parts.graph_rows + parts.fact_rows) + parts.compact + parts.process_rows + parts.hint_rows
+    assert used <= max(height, 7)
+    assert parts.full == devices or parts.compact or parts.full == 1
+    assert min(parts) >= 0
+
+
+def test_80x24_shows_a_card_in_full():
+    parts = plan(80, 21, 1, 3, 2)
+    assert parts.full == 1
+    assert parts.graph_rows >= 4
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 12), (80, 24), (200, 50)])
+@pytest.mark.parametrize("devices", [[], [CARD], [CARD, LOST], [CPU], [CARD] * 30])
+def test_a_picture_is_exactly_as_large_as_it_should_be(size, devices):
+    kept = History(200)
+    picture = Picture(kept, "host")
+    for snapshot in snapshots(*devices, count=20):
+        kept.add(snapshot)
+        picture.snapshot = snapshot
+    width, height = size
+    rows = picture.rows(width, height, [("q", "Close")])
+    assert len(rows) == height
+    assert {length(row) for row in rows} == {width}
+
+
+def test_the_source_of_the_bandwidth_is_said_at_every_width():
+    for source in ("measured", "modelled", "busy"):
+        device = Device("gpu", 0, "card", bandwidth=Bandwidth(612.0, 1008.0, source))
+        gauge = gauges(device)[2]
+        for width in (18, 25, 40):
+            shown = text(head(gauge, width))
+            assert "612" in shown
+            assert source[:4] in shown
+            assert ("≤" in shown) == (source == "busy")
+
+
+def test_unknown_figures_are_dashes_never_zero():
+    shown = [text(head(gauge, 25)).split() for gauge in gauges(LOST)]
+    assert [words[-1] for words in shown] == ["–"] * 4
+    assert gauges(Device("gpu", 0, "x", vram=Memory(24 * GIB)))[1].values == ("–",)
+
+
+def test_processes_are_sorted_filtered_and_kept_marked():
+    table = ProcessTable()
+    table.take([CARD], BEGUN)
+    assert [line.process.pid for line in table._lines] == [31337, 4242, 77]  # by memory
+    table.move(1)
+    assert table.marked.process.pid == 4242
+    table.sort_by("p")
+    table.take([CARD], BEGUN)
+    assert [line.process.pid for line in table._lines] == [77, 4242, 31337]
+    assert table.marked.process.pid == 4242
+    table.sort_by("t")  # what is not known comes last, either way
+    for descending in (True, False):
+        table.descending = descending
+        table.take([CARD], BEGUN)
+        assert table._lines[-1].process.pid == 31337
+    table.pattern = "XORG"
+    table.take([CARD], BEGUN)
+    assert [line.process.pid for line in table._lines] == [77]
+    table.pattern = "nothing like it"
+    assert table.take([CARD], BEGUN) is None
+    assert table.marked is None
+    assert "no process with" in text(table.rows([CARD], (80, 5), True)[2])
+
+
+def test_names_of_processes_cannot_reach_the_terminal():
+    evil = Process(5, "C", name="x", command="\x1b]0;owned\x07\x1b[31mred‮[bold]漢字\n", user="\x1b[2J")
+    table = ProcessTable()
+    table.take([Device("gpu", 0, "\x1b[31m", processes=[evil, *PROCESSES])], BEGUN)
+    shown = "\n".join(text(row) for row in table.rows([], (120, 8), True))
+    assert "\x1b" not in shown
+    assert "‮" not in shown
+    assert "red[bold]漢字" in shown
