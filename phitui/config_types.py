@@ -23,14 +23,17 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[engine]: `threads` 0 means measured; `restart_limit` counts restarts in a row; `park_after_s`
-    0 means never."""
+    """[engine]: `threads` of each worker, 0 means measured; `batch` in rows; `kv_tokens` 0 means not measured;
+    `restart_limit` counts restarts in a row; `park_after_s` 0 means never."""
 
     device: Literal["auto", "cuda", "cpu"]
     compute_type: Literal[
         "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32"
     ]
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)]
+    workers: Annotated[int, msgspec.Meta(ge=1, le=1024)]
+    batch: Annotated[int, msgspec.Meta(ge=1, le=65536)]
+    kv_tokens: Annotated[int, msgspec.Meta(ge=0, le=10**12)]
     restart_limit: Annotated[int, msgspec.Meta(ge=0, le=100)]
     park_after_s: Annotated[int, msgspec.Meta(ge=0, le=86400)]
 

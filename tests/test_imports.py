@@ -51,7 +51,15 @@ def test_the_console_answers_without_a_heavy_library_in_its_process(home):
 
 
 @pytest.mark.parametrize(
-    "package", ["phitui.cli.ask", "phitui.cli.model", "phitui.jobs.chat", "phitui.hardware.sampler"]
+    "package",
+    [
+        "phitui.cli.ask",
+        "phitui.cli.model",
+        "phitui.cli.tune",
+        "phitui.jobs.chat",
+        "phitui.jobs.tune",
+        "phitui.hardware.sampler",
+    ],
 )
 def test_the_core_does_without_a_screen(package, home):
     loaded = modules(f"import {package}\n", home)

@@ -20,6 +20,7 @@ from phitui.store.defects import describe_defect
 # Name: the module in phitui.cli that has it, and the line in the help. A module is imported when its command runs.
 COMMANDS = {
     "ask": "answer one prompt on stdout",
+    "tune": "find the fastest batch and configuration for this machine",
     "model": "list, pull, convert, verify and remove models",
     "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
     "doctor": "check this installation and machine, and say how to mend it",

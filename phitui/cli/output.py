@@ -28,6 +28,8 @@ def write(text: str) -> None:
 
 def narrate(line: str) -> None:
     """One line on stderr. Terminal sequences in it are taken out."""
+    if sys.stderr is None:  # print() would take stdout instead
+        return
     with contextlib.suppress(OSError, ValueError):
         print(sanitize(line), file=sys.stderr, flush=True)
 
@@ -40,6 +42,8 @@ class Narrator:
 
     def show(self, progress: Progress) -> None:
         """Tell of one step."""
+        if sys.stderr is None:
+            return
         text = one_line(progress.text, 120)
         if sys.stderr.isatty() and progress.total:
             end = "\n" if progress.done >= progress.total else ""

@@ -31,7 +31,8 @@ class Sampling(msgspec.Struct, frozen=True):
 
 class Load(msgspec.Struct, tag=True, frozen=True):
     """Load a model folder. `threads` of 0: the count that is fastest for one prompt, measured once and kept in
-    `profiles` (a file). `park_after_s` of 0: park only when asked to."""
+    `profiles` (a file). `park_after_s` of 0: park only when asked to. `workers` share the weights, each with `threads`
+    of its own (on CUDA: with a stream of its own), and the rows of a batch are split over them."""
 
     folder: str
     device: str
@@ -39,6 +40,7 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     threads: int
     profiles: str
     park_after_s: float = 0.0
+    workers: int = 1
 
 
 class Generate(msgspec.Struct, tag=True, frozen=True):
@@ -57,6 +59,56 @@ class Cancel(msgspec.Struct, tag=True, frozen=True):
 
 class Park(msgspec.Struct, tag=True, frozen=True):
     """Give the model's memory back until the next prompt, once what is queued has been answered."""
+
+
+class WarmUp(msgspec.Struct, tag=True, frozen=True):
+    """Have every worker read `positions` tokens and make one, so that what the first use allocates is there; then say
+    how much memory there is. `Room` follows, or `Rejected`."""
+
+    id: int
+    positions: int
+
+
+class Room(msgspec.Struct, tag=True, frozen=True):
+    """Memory in bytes: `rest_bytes` is what the engine holds with nothing running, `usable_bytes` what it may hold in
+    all by what is free now. On CUDA both are of the device's memory pool; on a CPU resident memory and RAM."""
+
+    id: int
+    rest_bytes: int
+    usable_bytes: int
+
+
+class Probe(msgspec.Struct, tag=True, frozen=True):
+    """Run `batch` rows of `prompt_tokens` ordinary tokens each, make exactly `new_tokens` for each, and measure it.
+
+    With `bound_bytes` (0: none) the engine's memory must not grow above it: on a CPU an allocation beyond fails as on a
+    card, where the kernel would else end the process. `Probed` follows, or `Rejected`.
+    """
+
+    id: int
+    batch: int
+    prompt_tokens: int
+    new_tokens: int
+    bound_bytes: int = 0
+
+
+class Probed(msgspec.Struct, tag=True, frozen=True):
+    """What a probe gave. `usable_bytes` as in `Room`, by what was free when it began; `peak_bytes` is the most that the
+    engine held.
+
+    `prefill_s` is the time to the first token of the last row, `step_s` the median of the decode steps after it and
+    `step_p95_s` their 95th percentile, `seconds` the whole call. Without "ok" they are None and `detail` says why.
+    """
+
+    id: int
+    kind: Literal["ok", "oom", "failed", "cancelled"]
+    usable_bytes: int
+    seconds: float
+    peak_bytes: int | None = None
+    prefill_s: float | None = None
+    step_s: float | None = None
+    step_p95_s: float | None = None
+    detail: str = ""
 
 
 class Parked(msgspec.Struct, tag=True, frozen=True):
@@ -79,7 +131,7 @@ class Woken(msgspec.Struct, tag=True, frozen=True):
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
     """The model is ready. `why` says how device, compute type and threads were chosen; `footprint` is None where the
-    model's bytes per step are not known."""
+    model's bytes per step are not known; `compute_types` are those that the device runs."""
 
     name: str
     title: str
@@ -91,6 +143,8 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
     load_s: float
     why: str
     footprint: Footprint | None = None
+    workers: int = 1
+    compute_types: list[str] = []
 
 
 class Started(msgspec.Struct, tag=True, frozen=True):
@@ -181,6 +235,7 @@ class Died(msgspec.Struct, tag=True, frozen=True):
     restarting: bool
 
 
-Request = Load | Generate | Cancel | Park
-WorkerEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
+Request = Load | Generate | Cancel | Park | WarmUp | Probe
+_ChatEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
+WorkerEvent = _ChatEvent | Room | Probed
 Event = WorkerEvent | Died

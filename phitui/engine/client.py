@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+from phitui.engine.allocator import allocator_environment
 from phitui.engine.api import (
     Cancel,
     Died,
@@ -16,9 +17,13 @@ from phitui.engine.api import (
     Load,
     Loaded,
     Park,
+    Probe,
+    Probed,
     Rejected,
+    Room,
     Sampling,
     Turn,
+    WarmUp,
     WorkerEvent,
 )
 from phitui.errors import PhituiError
@@ -64,7 +69,7 @@ class EngineClient:
     async def warm(self) -> None:
         """Start the process before it is known what to load: its imports run meanwhile."""
         if self._child is None:
-            self._child = await Child.start(WORKER, WorkerEvent, self._log)
+            self._child = await Child.start(WORKER, WorkerEvent, self._log, **allocator_environment())
 
     async def load(self, load: Load) -> None:
         """Load a model. `Loaded` or `Failure` comes as an event.
@@ -93,9 +98,19 @@ class EngineClient:
 
         Raises PhituiError without a loaded engine, and UsageError for text that cannot be sent.
         """
+        return await self._request(Generate(next(self._ids), turns, sampling))
+
+    async def warm_up(self, positions: int) -> int:
+        """Have all workers used once, with so many positions; returns the id of the `Room` that follows."""
+        return await self._request(WarmUp(next(self._ids), positions))
+
+    async def probe(self, batch: int, prompt_tokens: int, new_tokens: int, bound_bytes: int = 0) -> int:
+        """Measure a batch of this shape; returns the id of the `Probed` that follows. See `engine.api.Probe`."""
+        return await self._request(Probe(next(self._ids), batch, prompt_tokens, new_tokens, bound_bytes))
+
+    async def _request(self, request: Generate | WarmUp | Probe) -> int:
         if self._child is None or self.loaded is None:
             raise PhituiError("the engine is not loaded")
-        request = Generate(next(self._ids), turns, sampling)
         self._pending.add(request.id)
         try:
             await self._child.send(request)
@@ -105,7 +120,7 @@ class EngineClient:
         return request.id
 
     async def cancel(self, request_id: int) -> None:
-        """Stop an answer. `Finished` with reason "cancelled" follows."""
+        """Stop an answer or a probe. `Finished` with reason "cancelled", or `Probed` with that kind, follows."""
         if self._child is not None and request_id in self._pending:
             await self._child.send(Cancel(request_id))
 
@@ -144,7 +159,7 @@ class EngineClient:
         """Keep the book of what is loaded and what is owed."""
         if isinstance(event, Loaded):
             self.loaded = event
-        elif isinstance(event, Finished):
+        elif isinstance(event, Finished | Probed | Room):
             self._restarts = 0
             self._pending.discard(event.id)
         elif isinstance(event, Rejected):

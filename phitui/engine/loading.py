@@ -50,6 +50,8 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
             load_s=time.perf_counter() - started,
             why="; ".join(filter(None, (chosen.why, thread_why, manifest.context_note))),
             footprint=footprint(manifest, generator.compute_type),
+            workers=load.workers,
+            compute_types=sorted(ctranslate2.get_supported_compute_types(chosen.device)),
         )
         return Model(generator, prompt.result(), manifest, loaded)
 
@@ -74,7 +76,11 @@ def _generator(
     def make(count: int) -> ctranslate2.Generator:
         try:
             return ctranslate2.Generator(
-                load.folder, device=chosen.device, compute_type=chosen.compute_type, intra_threads=count
+                load.folder,
+                device=chosen.device,
+                compute_type=chosen.compute_type,
+                inter_threads=load.workers,
+                intra_threads=count,
             )
         except (MemoryError, RuntimeError, ValueError) as error:
             raise load_error(error, folder, manifest, chosen.device) from error
@@ -100,9 +106,9 @@ def load_error(error: Exception, folder: Path, manifest: Manifest, device: str) 
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, by the messages of CTranslate2, CUDA, cuBLAS and Thrust."""
+    """Whether memory ran out, by the messages of CTranslate2, MKL, CUDA, cuBLAS and Thrust."""
     text = str(error).lower()
-    signs = ("out of memory", "alloc_failed", "bad_alloc")
+    signs = ("out of memory", "alloc_failed", "bad_alloc", "failed to allocate memory")
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 

@@ -16,6 +16,14 @@ from phitui.engine.api import Turn
 from phitui.errors import PhituiError, UsageError
 from phitui.models.manifest import Manifest
 
+# What probes read: any text does, the time of a step does not depend on it.
+_PLAIN = (
+    "A decode step reads every weight of the model once, whatever the number of rows, and the keys and values of all "
+    "the tokens that came before. So more rows share the cost of the weights, until the arithmetic or the cache of the "
+    "rows takes longer than the weights do. Where that is depends on the card, on the model and on the length of the "
+    "texts, and it is quicker to measure it than to argue about it."
+)
+
 
 class ChatPrompt:
     """A model's own chat template and tokenizer."""
@@ -54,6 +62,15 @@ class ChatPrompt:
         if not tokens:
             raise UsageError("the model's chat template makes nothing of this chat", "Convert the model again")
         return [token for token in tokens if token is not None]
+
+    def ordinary(self, rows: int, count: int) -> list[list[str]]:
+        """`rows` prompts of `count` tokens of plain text each, no two alike as far as the text reaches: for probes."""
+        ids = self._tokenizer.encode(_PLAIN, add_special_tokens=False).ids
+        words = [token for number in ids if (token := self._tokenizer.id_to_token(number)) is not None]
+        if not words:
+            raise PhituiError("the model's tokenizer makes nothing of plain text", "Convert the model again")
+        length = len(words)
+        return [[words[(7 * row + place) % length] for place in range(count)] for row in range(rows)]
 
     def detokenizer(self) -> Detokenizer:
         """A fresh one for a new answer."""

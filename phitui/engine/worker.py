@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from phitui.engine.api import (
     Cancel,
@@ -15,15 +18,21 @@ from phitui.engine.api import (
     Park,
     Parked,
     ParkRefused,
+    Probe,
+    Probed,
     Rejected,
     Request,
     Timings,
     Usage,
+    WarmUp,
     Woken,
 )
 from phitui.engine.generation import Answer
 from phitui.engine.loading import Model, check_answers, load_model
+from phitui.engine.meter import Meter, meter
 from phitui.engine.parking import Parking, bytes_in_memory
+from phitui.engine.probing import ProbeRun, warm_up
+from phitui.engine.recovery import EngineLostError
 from phitui.errors import ExitCode, PhituiError
 from phitui.ipc.child import Channel
 from phitui.ipc.messages import Failure, Progress
@@ -37,14 +46,15 @@ class Worker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._requests: queue.SimpleQueue[Load | Generate | Park] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Load | Generate | Park | WarmUp | Probe] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._cancelled: set[int] = set()
-        self._answer: Answer | None = None
+        self._answer: Answer | ProbeRun | None = None
         self._latest = 0  # the request that was begun last
         self._model: Model | None = None
         self._parking: Parking | None = None
         self._park_after_s = 0.0
+        self._meter: Meter | None = None
         self._park_refused = False
 
     def run(self) -> None:
@@ -56,10 +66,14 @@ class Worker:
                 self._load(request)
             elif isinstance(request, Generate):
                 self._generate(request)
+            elif isinstance(request, Probe):
+                self._probe(request)
+            elif isinstance(request, WarmUp):
+                self._warm_up(request)
             else:
                 self._park()
 
-    def _next(self) -> Load | Generate | Park:
+    def _next(self) -> Load | Generate | Park | WarmUp | Probe:
         """The next request; `Park` when none has come for as long as was agreed."""
         may_park = self._parking is not None and not self._parking.parked and not self._park_refused
         idle = may_park and self._park_after_s
@@ -103,21 +117,60 @@ class Worker:
             return
         self._park_refused = False
         answer = Answer(self._model, request, self._channel.send, self._requests.qsize)
+        if not self._begin(request.id, answer):
+            self._channel.send(Finished(request.id, "cancelled", Usage(0, 0), Timings(None, None, None, None)))
+            return
+        with self._working(request.id):
+            answer.run()
+
+    def _probe(self, request: Probe) -> None:
+        if self._model is None:
+            self._channel.send(Rejected(request.id, Failure("no model is loaded")))
+            return
+        probe = ProbeRun(self._model, request, self._measure())
+        if not self._begin(request.id, probe):
+            self._channel.send(Probed(request.id, "cancelled", 0, 0.0))
+            return
+        with self._working(request.id):
+            try:
+                self._channel.send(probe.run())
+            except EngineLostError as error:  # the parent starts another process and goes on with it
+                print(f"phitui: {error}", file=sys.stderr, flush=True)
+                os._exit(int(ExitCode.FAILED))
+
+    def _warm_up(self, request: WarmUp) -> None:
+        if self._model is None:
+            self._channel.send(Rejected(request.id, Failure("no model is loaded")))
+            return
+        with self._working(request.id):
+            self._channel.send(warm_up(self._model, request, self._measure()))
+
+    def _measure(self) -> Meter:
+        if self._meter is None:
+            self._meter = meter(self._model.loaded.device if self._model else "cpu")
+        return self._meter
+
+    def _begin(self, number: int, answer: Answer | ProbeRun) -> bool:
+        """Whether it may begin: it may have been cancelled while it waited."""
         with self._lock:
-            self._latest = request.id
-            if request.id in self._cancelled:
-                self._cancelled.discard(request.id)
-                self._channel.send(Finished(request.id, "cancelled", Usage(0, 0), Timings(None, None, None, None)))
-                return
+            self._latest = number
+            if number in self._cancelled:
+                self._cancelled.discard(number)
+                return False
             self._answer = answer
+            return True
+
+    @contextmanager
+    def _working(self, number: int) -> Iterator[None]:
+        """The model is awake; what goes wrong rejects this one request."""
         try:
             if self._parking is not None and self._parking.parked:
                 self._channel.send(Woken(self._parking.wake()))
-            answer.run()
+            yield
         except PhituiError as error:
-            self._channel.send(Rejected(request.id, Failure.of(error)))
+            self._channel.send(Rejected(number, Failure.of(error)))
         except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
-            self._channel.send(Rejected(request.id, Failure(f"{type(error).__name__}: {error}")))
+            self._channel.send(Rejected(number, Failure(f"{type(error).__name__}: {error}")))
         finally:
             with self._lock:
                 self._answer = None

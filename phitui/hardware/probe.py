@@ -22,6 +22,7 @@ class Gpu(msgspec.Struct, frozen=True):
     compute_capability: str | None = None
     vram_bytes: int | None = None
     unavailable: dict[str, str] = {}
+    uuid: str | None = None
 
 
 class DriverReport(msgspec.Struct, frozen=True):
@@ -92,7 +93,8 @@ def _facts(index: int, handle: Any, sheet: Sheet) -> Gpu:
     name = sheet.text("name", ask(handle, (("nvmlDeviceGetName", ()),))) or f"GPU {index}"
     memory = memory_figures(sheet, ask(handle, MEMORY))
     capability = _capability(sheet, ask(handle, _CAPABILITY))
-    return Gpu(index, name, capability, memory.total_bytes, sheet.unavailable)
+    uuid = sheet.text("uuid", ask(handle, (("nvmlDeviceGetUUID", ()),)))
+    return Gpu(index, name, capability, memory.total_bytes, sheet.unavailable, uuid)
 
 
 def _capability(sheet: Sheet, answer: Any) -> str | None:

@@ -26,8 +26,15 @@ async def start_engine(
     Raises PhituiError when there is no such model or it cannot be prepared.
     """
     await client.warm()  # its imports run while the model is looked for
+    await client.load(await what_to_load(config, tell, environ))
+
+
+async def what_to_load(
+    config: Config, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
+) -> Load:
+    """The configured model and how to run it. Raises and tells as `start_engine`."""
     folder = await _folder(config.model.name, tell, environ)
-    await load_folder(client, config, folder, environ)
+    return load_of(config, folder, environ)
 
 
 async def load_folder(
@@ -37,15 +44,19 @@ async def load_folder(
 
     Raises PhituiError when no process can be started.
     """
-    await client.load(
-        Load(
-            folder=str(folder),
-            device=config.engine.device,
-            compute_type=config.engine.compute_type,
-            threads=config.engine.threads,
-            profiles=str(home(environ) / FILE_NAME),
-            park_after_s=config.engine.park_after_s,
-        )
+    await client.load(load_of(config, folder, environ))
+
+
+def load_of(config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> Load:
+    """The configured way to run the model in `folder`."""
+    return Load(
+        folder=str(folder),
+        device=config.engine.device,
+        compute_type=config.engine.compute_type,
+        threads=config.engine.threads,
+        profiles=str(home(environ) / FILE_NAME),
+        park_after_s=config.engine.park_after_s,
+        workers=config.engine.workers,
     )
 
 

@@ -35,7 +35,8 @@ class Footprint(msgspec.Struct, frozen=True):
     - `weight_step`: weights read for one decode step, whatever the batch: every linear layer with its scales, the
       output layer (also where it shares the embeddings' matrix) and the norms, but not the embeddings, of which a step
       reads one row for each sequence.
-    - `kv_token`: keys and values of one token of one sequence in all layers.
+    - `kv_token`: keys and values of one token of one sequence in all layers. Those of every head, of grouped-query
+      models as well: CTranslate2 repeats them (`replicate_heads` in layers/attention.cc) before it caches them.
     """
 
     weights: int
@@ -58,7 +59,7 @@ def footprint(manifest: Manifest, compute_type: str) -> Footprint | None:
     return Footprint(
         weights=step if is_tied(manifest) else step + output,
         weight_step=step,
-        kv_token=2 * sizes.layers * sizes.kv_heads * sizes.head_dim * _ITEM_BYTES[rest],
+        kv_token=2 * sizes.layers * sizes.heads * sizes.head_dim * _ITEM_BYTES[rest],
     )
 
 

@@ -11,12 +11,16 @@ import standin
 
 from phitui.hardware.probe import DriverReport, Gpu, probe_driver
 
+UUIDS = ("GPU-4e1f0c52-7a3b-4d6e-9b1a-0c2d3e4f5a60", "GPU-b7c8d9e0-1f2a-4b3c-8d4e-5f60718293a4")
+
 
 def test_two_cards(install):
     driver = install("2x4090")
     card = "NVIDIA GeForce RTX 4090"
     assert probe_driver() == DriverReport(
-        "550.54.14", "12.4", [Gpu(0, card, "8.9", 25757220864), Gpu(1, card, "8.9", 25757220864)]
+        "550.54.14",
+        "12.4",
+        [Gpu(0, card, "8.9", 25757220864, uuid=UUIDS[0]), Gpu(1, card, "8.9", 25757220864, uuid=UUIDS[1])],
     )
     assert driver.started() == 0
 

@@ -13,7 +13,7 @@ from phitui.models.footprint import Footprint
 GIB = 1024**3
 PID = 4711
 PHI3 = Footprint(weights=3_825_598_976, weight_step=3_726_970_112, kv_token=393_216)
-SMOL = Footprint(weights=135_000_000, weight_step=135_000_000, kv_token=46_080)
+SMOL = Footprint(weights=135_000_000, weight_step=135_000_000, kv_token=138_240)
 CARD = Device(
     "gpu", 0, "RTX 4090", util_pct=97.0, power_w=300.0, energy_j=1000.0,
     vram=Memory(24 * GIB, 12 * GIB, GIB, 11 * GIB), bandwidth=Bandwidth(900.0, 1008.0, "busy"),

@@ -38,9 +38,11 @@ def test_float16_reads_two_bytes_a_weight_and_no_scales():
     assert footprint(manifest(), "float16").weight_step == 2 * (3_722_379_264 + 199_680)
 
 
-def test_fewer_kv_heads_make_a_smaller_cache():
+def test_grouped_query_heads_are_cached_repeated():
     grouped = msgspec.structs.replace(PHI3, kv_heads=8)
-    assert footprint(manifest(grouped), "float16").kv_token == 393_216 // 4
+    made = footprint(manifest(grouped), "float16")
+    assert made.kv_token == 393_216
+    assert made.weights < footprint(manifest(), "float16").weights  # their projections are smaller all the same
 
 
 def test_what_is_not_a_plain_type_is_not_known():

@@ -35,6 +35,7 @@ def test_modelled_bandwidth_speed_and_memory_by_parts():
     assert "decode 104 tok/s" in said
     assert "at most 245 tok/s" in said
     assert "MBU 43 %" in said
+    assert "with KV copies 511 GB/s" in said
     assert "J/token 4.29" in said
     assert "weights 3.6 GiB" in said and "KV 0.4 GiB" in said
 

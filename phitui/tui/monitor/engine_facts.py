@@ -19,6 +19,8 @@ def engine_facts(view: View) -> list[Fact]:
         Fact("decode", _of(decode.tokens_per_s if decode else None, ".0f", " tok/s"), 10),
         Fact("at most", _of(traffic.ceiling_tokens_per_s, ".0f", " tok/s"), 10),
         Fact("MBU", _of(traffic.mbu and 100 * traffic.mbu, ".0f", " %"), 5),
+        # CTranslate2 copies each layer's cache to append to it: up to three times what a step has to read of it.
+        Fact("with KV copies", _of(traffic.engine_gb_s, ".0f", " GB/s"), 9),
         Fact("J/token", _of(view.joules_per_token, ".2f", ""), 5),
         *(
             Fact(label, _of(view.memory.bytes_of(kind) / GIB, ".1f", " GiB"), 8)

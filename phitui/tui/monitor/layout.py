@@ -7,6 +7,8 @@ from typing import NamedTuple
 _BLOCK = 3  # title, figures, bars
 _FEWEST_GRAPH_ROWS = 2
 _READABLE_GRAPH_ROWS = 4
+# The graphs of all devices together have this share of the screen before a long list of processes gets the rest.
+_GRAPHS_SHARE = 4
 # What a step of the graphs to the left costs to repaint grows with their height, so it is shared.
 _MOST_GRAPH_ROWS = 16
 _FEWEST_PROCESS_ROWS = 4  # title, heads, two processes
@@ -48,7 +50,8 @@ def _share(height: int, full: int, compact: int, facts: int, wanted: tuple[int, 
     table, hints = _FEWEST_PROCESS_ROWS, _FEWEST_HINT_ROWS
     most_table, most_hints = 2 + wanted[0], min(1 + wanted[1], _MOST_HINT_ROWS)
     spare = max(height - full * (_BLOCK + graph + facts) - hints - table, 0)
-    for most in (_READABLE_GRAPH_ROWS, _MOST_GRAPH_ROWS // max(full, 1)):
+    readable = max(_READABLE_GRAPH_ROWS, height // _GRAPHS_SHARE // max(full, 1))
+    for most in (readable, _MOST_GRAPH_ROWS // max(full, 1)):
         if full:
             more = max(min(spare // full, most - graph), 0)
             graph, spare = graph + more, spare - full * more

@@ -98,7 +98,10 @@ class MonitorScreen(Screen[None]):
         if not self._keys:
             active = self.active_bindings.values()
             shown = [bound.binding for bound in active if bound.binding.show and bound.enabled]
-            self._keys = [(self.app.get_key_display(binding), binding.description) for binding in shown]
+            # Of an action's keys the first one is shown.
+            first = {binding.action: binding for binding in reversed(shown)}
+            bindings = [binding for binding in shown if first[binding.action] is binding]
+            self._keys = [(self.app.get_key_display(binding), binding.description) for binding in bindings]
             self._keys.insert(3, ("^p", "Palette"))  # whatever finds no room behind it is there
             self._keys.append(("gpum…", "Sort"))
         return self._keys

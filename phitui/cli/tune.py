@@ -1,0 +1,162 @@
+"""phitui tune: the fastest batch and configuration for this machine, as a table or one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import Any
+
+from phitui.cli.output import Narrator, narrate, write
+from phitui.cli.signals import cancel_on_signals
+from phitui.cli.tune_table import report, table
+from phitui.config import Config, save_setting, shown_path, user_config_file
+from phitui.errors import ExitCode, PhituiError, UsageError
+from phitui.jobs.tune import tune
+from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, TuneEvent, TuneResult
+from phitui.jobs.tuning_model import Limit, parse_limit
+from phitui.jobs.tunings import remember
+from phitui.tuner.probes import Goal
+
+DEFAULT_PROMPT_TOKENS = 256
+DEFAULT_NEW_TOKENS = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    lengths = parser.add_mutually_exclusive_group()
+    lengths.add_argument("--context", metavar="N", type=int, help="tokens of a row in all, prompt and answer")
+    lengths.add_argument(
+        "--prompt-tokens", metavar="N", type=int, help=f"tokens of a prompt (default {DEFAULT_PROMPT_TOKENS})"
+    )
+    parser.add_argument(
+        "--max-tokens", metavar="N", type=int, help=f"tokens of an answer (default {DEFAULT_NEW_TOKENS})"
+    )
+    parser.add_argument(
+        "--limit", metavar="SHARE|SIZE", help="how much of the usable memory may be taken, as 0.95 or 6GB"
+    )
+    parser.add_argument("--slo-itl-ms", metavar="X", type=float, help="also the largest batch that keeps this latency")
+    parser.add_argument("--start", metavar="B", type=int, help="the batch to begin with (default: engine.batch)")
+    parser.add_argument("--apply", action="store_true", help="write what was found into your config.toml")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Tune and return the exit code. Raises PhituiError."""
+    goal = goal_of(config, args)
+    limit = Limit(config.tuner.limit) if args.limit is None else parse_limit(args.limit)
+    result = asyncio.run(_tune(config, goal, limit, vary_compute_type="compute_type" not in vars(args)))
+    write(json.dumps(report(result), ensure_ascii=sys.stdout.isatty()) + "\n" if args.json else table(result))
+    try:
+        remember(result)
+    except PhituiError as error:
+        narrate(f"phitui: {error}")
+    if args.apply:
+        apply(result)
+    return int(ExitCode.DONE)
+
+
+def goal_of(config: Config, args: argparse.Namespace) -> Goal:
+    """What is asked for on the command line. Raises UsageError for what cannot be."""
+    for name in ("context", "prompt_tokens", "max_tokens", "start"):
+        value = getattr(args, name)
+        if value is not None and not 1 <= value <= 10**7:
+            raise UsageError(f"--{name.replace('_', '-')}: expected a number above 0, got {value}")
+    latency = args.slo_itl_ms
+    if latency is not None and not 0 < latency < 10**7:
+        raise UsageError(f"--slo-itl-ms: expected milliseconds above 0, got {latency}")
+    new = args.max_tokens or DEFAULT_NEW_TOKENS
+    prompt = args.prompt_tokens or DEFAULT_PROMPT_TOKENS
+    if args.context is not None:
+        new = args.max_tokens or min(DEFAULT_NEW_TOKENS, max(1, args.context // 2))
+        prompt = args.context - new
+        if prompt < 1:
+            raise UsageError(f"--context {args.context} leaves no prompt before {new} tokens of answer")
+    return Goal(
+        prompt_tokens=prompt,
+        new_tokens=new,
+        start=args.start or config.engine.batch,
+        slo_itl_s=None if latency is None else latency / 1000,
+    )
+
+
+async def _tune(config: Config, goal: Goal, limit: Limit, vary_compute_type: bool) -> TuneResult:
+    cancel_on_signals()
+    try:
+        return await tune(config, goal, limit, _Teller().tell, vary_compute_type)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+class _Teller:
+    """What is under way, on stderr: a bar where somebody watches, and a line for each probe."""
+
+    def __init__(self) -> None:
+        self._narrator = Narrator()
+        self._bar = sys.stderr is not None and sys.stderr.isatty()
+
+    def tell(self, event: TuneEvent) -> None:
+        if isinstance(event, ProbeBegan):
+            self._began(event)
+        elif isinstance(event, ProbeEnded):
+            self._ended(event)
+        elif isinstance(event, Earlier):
+            narrate(_earlier(event))
+        elif event.stage != "load":
+            self._narrator.show(event)
+
+    def _began(self, event: ProbeBegan) -> None:
+        if self._bar:
+            done = min(event.probe.predicted_bytes, event.limit_bytes)
+            text = f"probe {event.number}: {event.setup}: {event.probe.shape.batch} rows, memory against the limit:"
+            sys.stderr.write(f"\r\x1b[K{text} {_bar(done / max(event.limit_bytes, 1))}")
+            sys.stderr.flush()
+
+    def _ended(self, event: ProbeEnded) -> None:
+        if self._bar:
+            sys.stderr.write("\r\x1b[K")
+        verdict = event.verdict
+        shape, outcome = verdict.probe.shape, verdict.outcome
+        parts = [f"{shape.batch} row{'s' * (shape.batch != 1)}: {verdict.judged}"]
+        if outcome.step_s:
+            parts.append(f"{shape.batch / outcome.step_s:.0f} tok/s")
+        if outcome.peak_bytes is not None:
+            parts.append(f"{outcome.peak_bytes / 1e9:.3f} GB")
+        if outcome.detail:
+            parts.append(outcome.detail)
+        narrate(f"probe {event.number}: {event.setup}: {', '.join(parts)}")
+
+
+def _earlier(event: Earlier) -> str:
+    found = event.tuning
+    if found is None:
+        return f"phitui: {event.problem}"
+    state = f"stale: {event.problem}" if event.problem else "it still holds"
+    return (
+        f"found before, {found.made}: {found.batch} rows, {found.workers} × {found.threads} threads, "
+        f"{found.conditions.compute_type}, {found.tokens_per_s:.0f} output tok/s ({state})"
+    )
+
+
+def _bar(share: float, width: int = 20) -> str:
+    full = round(max(0.0, min(share, 1.0)) * width)
+    return f"[{'#' * full}{'.' * (width - full)}] {share:.0%}"
+
+
+def apply(result: TuneResult) -> None:
+    """Write the configuration into the user's config.toml. Raises PhituiError."""
+    path = user_config_file()
+    for key, value in settings(result).items():
+        save_setting(path, key, value)
+    narrate(f"written to {shown_path(path)}: {', '.join(f'{k} = {v}' for k, v in settings(result).items())}")
+
+
+def settings(result: TuneResult) -> dict[str, Any]:
+    """The settings that a result stands for."""
+    return {
+        "engine.workers": result.setup.workers,
+        "engine.threads": result.setup.threads,
+        "engine.compute_type": result.setup.compute_type,
+        "engine.batch": result.answer.b_best,
+        "engine.kv_tokens": result.answer.kv_token_budget,
+    }

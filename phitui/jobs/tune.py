@@ -1,0 +1,218 @@
+"""Finds the fastest configuration and batch: the search of phitui.tuner on a real engine, and the engine's own knobs.
+
+First the search in the configuration that is there; then other workers × threads and other compute types, with a probe
+or two each; then, where one of them is faster, the search again in that one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from phitui.config import Config
+from phitui.engine.api import Load, Loaded, Probed
+from phitui.errors import PhituiError, UnavailableError, UsageError
+from phitui.jobs.probing import ProbingEngine
+from phitui.jobs.start import engine_log, what_to_load
+from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, Trial, TuneEvent, TuneResult
+from phitui.jobs.tuning_model import Limit, Setup, compute_types, memory_model, setups
+from phitui.jobs.tunings import earlier
+from phitui.models.manifest import Manifest, read_manifest
+from phitui.text import one_line
+from phitui.tuner.answer import Answer, Knowledge
+from phitui.tuner.probes import Goal, NothingFitsError, Outcome, Probe, Verdict
+from phitui.tuner.search import explore, try_sizes
+
+T = TypeVar("T")
+# Another configuration has to be this much faster to be worth a change: below it is noise.
+_WORTH = 1.03
+_CONFIRM_PROBES = 6
+# On a CPU the tables of positions grow when they are needed; on CUDA a lack of memory there would break them.
+_CPU_POSITIONS = 16
+
+
+async def tune(
+    config: Config,
+    goal: Goal,
+    limit: Limit,
+    tell: Callable[[TuneEvent], None],
+    vary_compute_type: bool = True,
+    environ: Mapping[str, str] = os.environ,
+) -> TuneResult:
+    """Tune for `goal` within `limit`. Cancelling ends the engine's process.
+
+    Raises UsageError for lengths beyond the context window, NothingFitsError where one row does not fit, and
+    PhituiError where the engine cannot be loaded or does not survive.
+    """
+    load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
+    manifest = read_manifest(Path(load.folder))
+    check_lengths(goal, manifest.context_window)
+    engine = ProbingEngine(engine_log(environ), tell)
+    try:
+        return await _Tuning(engine, load, manifest, goal, limit, tell).run(vary_compute_type, environ)
+    except NothingFitsError as error:
+        who = largest_taker(engine.pid) if engine.device == "cpu" else "phitui monitor shows who holds the card"
+        raise NothingFitsError(f"{error.message}; {who}", error.fix) from error
+    finally:
+        await engine.stop()
+
+
+def check_lengths(goal: Goal, window: int) -> None:
+    """Raises UsageError with the figures where the lengths are not above 0 or beyond the context window."""
+    if min(goal.prompt_tokens, goal.new_tokens) < 1:
+        raise UsageError("prompt and answer need at least one token each")
+    if goal.prompt_tokens + goal.new_tokens > window:
+        raise UsageError(
+            f"{goal.prompt_tokens} tokens of prompt and {goal.new_tokens} of answer do not fit: the context window "
+            f"has {window}",
+            "Lower --prompt-tokens, --max-tokens or --context",
+        )
+
+
+def largest_taker(engine_pid: int | None) -> str:
+    """Who holds most of the RAM, beside the engine and us, in words."""
+    import psutil
+
+    ours = {os.getpid(), engine_pid}
+    held = []
+    for process in psutil.process_iter(["name", "memory_info"]):
+        info = process.info["memory_info"]
+        if info is not None and process.pid not in ours:
+            held.append((int(info.rss), process.pid, one_line(str(process.info["name"]), 40)))
+    if not held:
+        return "no other program is to be seen"
+    size, pid, name = max(held)
+    return f"of the other programs {name} (process {pid}) holds most RAM, {size / 1e9:.2f} GB"
+
+
+class _Tuning:
+    """One run: what is loaded, and every probe so far."""
+
+    def __init__(
+        self,
+        engine: ProbingEngine,
+        load: Load,
+        manifest: Manifest,
+        goal: Goal,
+        limit: Limit,
+        tell: Callable[[TuneEvent], None],
+    ) -> None:
+        self._engine, self._load, self._manifest = engine, load, manifest
+        self._goal, self._limit, self._tell = goal, limit, tell
+        self._probes: list[tuple[Setup, Verdict]] = []
+        self._rest_bytes = self._usable_bytes = 0
+
+    async def run(self, vary_compute_type: bool, environ: Mapping[str, str]) -> TuneResult:
+        loaded, know = await self._ready(None, self._goal)
+        total = self._goal.prompt_tokens + self._goal.new_tokens
+        tuning, problem = earlier(self._manifest, loaded.device, total, self._usable_bytes, environ)
+        if tuning is not None or problem:
+            self._tell(Earlier(tuning, problem))
+        setup = present = Setup(loaded.workers, loaded.threads, loaded.compute_type)
+        answer = await self._drive(present, know, explore(know))
+        trials = [Trial(present, know.measured_rates(), answer.steps)]
+        batches = sorted({answer.b_best, min(self._goal.start, answer.b_max)}, reverse=True)
+        usable, rest = self._usable_bytes, self._rest_bytes
+        found = await self._knobs(trials, batches, loaded, vary_compute_type)
+        if found.setup != present:
+            better, better_loaded = await self._confirm(found.setup, found.best[1])
+            if better is not None and better.tokens_per_s >= answer.tokens_per_s:
+                setup, answer, loaded = found.setup, better, better_loaded
+                usable, rest = self._usable_bytes, self._rest_bytes
+        return TuneResult(
+            self._goal, setup, answer, loaded, self._manifest, rest, usable, trials[0], trials, self._probes
+        )
+
+    async def _knobs(self, trials: list[Trial], batches: list[int], loaded: Loaded, vary_compute_type: bool) -> Trial:
+        """Try the others, cheapest first; returns the fastest, which is the present one where none is worth it."""
+        best = trials[0]
+        for setup in setups(trials[0].setup, loaded.device):
+            best = await self._try(setup, batches, trials, best)
+        if vary_compute_type and loaded.footprint is not None:  # packed weights (AWQ) run in one type alone
+            for kind in compute_types(loaded.device, loaded.compute_types):
+                if kind != best.setup.compute_type:
+                    best = await self._try(best.setup._replace(compute_type=kind), batches, trials, best)
+        return best
+
+    async def _try(self, setup: Setup, batches: list[int], trials: list[Trial], best: Trial) -> Trial:
+        """Measure one configuration; returns the better of it and `best`. One that cannot be loaded, or in which
+        nothing fits, is no error of the tuning."""
+        try:
+            _, know = await self._ready(setup, self._goal)
+            await self._drive(setup, know, try_sizes(know, batches))
+            trial = Trial(setup, know.measured_rates() if know.good else {}, know.step_time() if know.good else None)
+        except (UnavailableError, NothingFitsError) as error:
+            trial = Trial(setup, {}, None, str(error))
+        trials.append(trial)
+        return trial if trial.best[0] > _WORTH * best.best[0] else best
+
+    async def _confirm(self, setup: Setup, batch: int) -> tuple[Answer | None, Loaded]:
+        loaded, know = await self._ready(setup, replace(self._goal, start=batch, most_probes=_CONFIRM_PROBES))
+        try:
+            return await self._drive(setup, know, explore(know)), loaded
+        except NothingFitsError:
+            return None, loaded
+
+    async def _ready(self, setup: Setup | None, goal: Goal) -> tuple[Loaded, Knowledge]:
+        """Load a configuration (None: as configured), warm it up, and begin a Knowledge of it."""
+        load = self._load
+        if setup is not None:
+            load = msgspec.structs.replace(
+                load, workers=setup.workers, threads=setup.threads, compute_type=setup.compute_type
+            )
+        loaded = await self._engine.load(load)
+        model = memory_model(self._manifest, loaded.compute_type, loaded.workers)
+        positions = goal.prompt_tokens + goal.new_tokens if loaded.device == "cuda" else _CPU_POSITIONS
+        room = await self._engine.warm_up(min(positions, loaded.context_window))
+        # The model counts the tables of positions with each batch: warming up has made them already.
+        self._rest_bytes = max(0, room.rest_bytes - model.rotary(positions))
+        self._usable_bytes = room.usable_bytes
+        # RAM that is short ends a process or is swapped, and is measured either way; VRAM may spill silently.
+        goal = replace(goal, spills=loaded.device == "cuda")
+        return loaded, Knowledge(goal, model, self._rest_bytes, self._limit.of(room.usable_bytes))
+
+    async def _drive(self, setup: Setup, know: Knowledge, asked: Generator[Probe, Outcome, T]) -> T:
+        """Answer the search's probes with the engine's, and tell of each."""
+        try:
+            probe = next(asked)
+            while True:
+                number = len(self._probes) + 1
+                self._tell(ProbeBegan(setup, probe, number, know.limit_bytes))
+                made = await self._engine.probe(probe.shape, self._usable_bytes)
+                if made.usable_bytes:
+                    self._usable_bytes = made.usable_bytes
+                outcome = _outcome(made, self._limit.of(self._usable_bytes))
+                answered = len(know.verdicts)
+                try:
+                    probe = asked.send(outcome)
+                finally:
+                    self._note(setup, know, answered)
+        except StopIteration as end:
+            done: T = end.value
+            return done
+
+    def _note(self, setup: Setup, know: Knowledge, answered: int) -> None:
+        for verdict in know.verdicts[answered:]:
+            self._probes.append((setup, verdict))
+            steps = know.step_time() if know.good else None
+            self._tell(ProbeEnded(setup, verdict, len(self._probes), know.memory, steps, know.limit_bytes))
+
+
+def _outcome(made: Probed, limit_bytes: int) -> Outcome:
+    if made.kind == "cancelled":  # nobody here cancels one probe alone
+        raise PhituiError("the probe was cancelled")
+    return Outcome(
+        kind=made.kind,
+        limit_bytes=limit_bytes,
+        peak_bytes=made.peak_bytes,
+        step_s=made.step_s,
+        step_p95_s=made.step_p95_s,
+        prefill_s=made.prefill_s,
+        seconds=made.seconds,
+        detail=made.detail,
+    )

@@ -1,0 +1,81 @@
+"""What the tuner tells while it works, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from phitui.engine.api import Loaded
+from phitui.ipc.messages import Progress
+from phitui.jobs.tuning_model import Setup
+from phitui.models.manifest import Manifest
+from phitui.store.tunings import Tuning
+from phitui.tuner.answer import Answer
+from phitui.tuner.memory import FittedMemory
+from phitui.tuner.probes import Goal, Probe, Verdict
+from phitui.tuner.steptime import StepTime
+
+
+@dataclass(frozen=True)
+class ProbeBegan:
+    """A probe begins, the `number`-th of all."""
+
+    setup: Setup
+    probe: Probe
+    number: int
+    limit_bytes: int
+
+
+@dataclass(frozen=True)
+class ProbeEnded:
+    """How it went, and the fits with it. `steps` is None while nothing has run."""
+
+    setup: Setup
+    verdict: Verdict
+    number: int
+    memory: FittedMemory
+    steps: StepTime | None
+    limit_bytes: int
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier tuning found, and why it does not hold any more ("" where it does); or, without one, what is
+    wrong with the file that they are kept in."""
+
+    tuning: Tuning | None
+    problem: str
+
+
+TuneEvent = Progress | ProbeBegan | ProbeEnded | Earlier
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration that was measured: output tokens/s of the goal's work by batch size."""
+
+    setup: Setup
+    rates: dict[int, float]
+    steps: StepTime | None
+    problem: str = ""
+
+    @property
+    def best(self) -> tuple[float, int]:
+        """The best throughput, and the batch that has it; (0, 0) where nothing ran."""
+        return max(((rate, batch) for batch, rate in self.rates.items()), default=(0.0, 0))
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """The answer, the configuration that it holds for, and all that was tried. `probes` has every probe of all
+    configurations; `present` is the configuration at the beginning, with its trial."""
+
+    goal: Goal
+    setup: Setup
+    answer: Answer
+    loaded: Loaded
+    manifest: Manifest
+    rest_bytes: int
+    usable_bytes: int
+    present: Trial
+    trials: list[Trial]
+    probes: list[tuple[Setup, Verdict]] = field(default_factory=list)

@@ -1,0 +1,84 @@
+"""The tuner's answers from one start to the next: under which conditions they were found, and whether they hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+from phitui.config import home
+from phitui.engine.threads import usable_cores
+from phitui.hardware.cpu import cpu_name
+from phitui.hardware.probe import probe_driver
+from phitui.jobs.tune_events import TuneResult
+from phitui.models.manifest import Manifest
+from phitui.store.tunings import FILE_NAME, Conditions, Tuning, bucket, newest_for, read_tunings, stale, write_tuning
+
+
+def tunings_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where they are kept."""
+    return home(environ) / FILE_NAME
+
+
+def conditions(manifest: Manifest, device: str, compute_type: str, total_tokens: int) -> Conditions:
+    """What holds now for this model on "cpu" or "cuda"."""
+    name, driver = f"{cpu_name()}, {usable_cores()} cores", ""
+    if device == "cuda":
+        report = probe_driver()
+        name = next((gpu.uuid or gpu.name or "" for gpu in report.gpus), "") or "a GPU that its driver does not name"
+        driver = report.driver or ""
+    weights = manifest.files.get("model.bin")
+    return Conditions(
+        device=name,
+        driver=driver,
+        engine=version("ctranslate2"),
+        model=weights.sha256 if weights else "",
+        compute_type=compute_type,
+        bucket=bucket(total_tokens),
+    )
+
+
+def to_keep(result: TuneResult) -> Tuning:
+    """What is stored of a result."""
+    goal, answer, setup = result.goal, result.answer, result.setup
+    total = goal.prompt_tokens + goal.new_tokens
+    return Tuning(
+        conditions=conditions(result.manifest, result.loaded.device, setup.compute_type, total),
+        model_name=result.manifest.name,
+        made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        prompt_tokens=goal.prompt_tokens,
+        new_tokens=goal.new_tokens,
+        workers=setup.workers,
+        threads=setup.threads,
+        batch=answer.b_best,
+        b_max=answer.b_max,
+        kv_tokens=answer.kv_token_budget,
+        tokens_per_s=round(answer.tokens_per_s, 3),
+        peak_bytes=answer.memory.peak(goal.shape(answer.b_best)),
+        limit_bytes=answer.limit_bytes,
+        why=answer.why,
+    )
+
+
+def remember(result: TuneResult, environ: Mapping[str, str] = os.environ) -> None:
+    """Keep a result. Raises PhituiError where it cannot be written."""
+    write_tuning(tunings_file(environ), to_keep(result))
+
+
+def earlier(
+    manifest: Manifest,
+    device: str,
+    total_tokens: int,
+    usable_bytes: int | None,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Tuning | None, str]:
+    """The newest stored tuning of this model for texts of this length, and why it does not hold now ("" where it
+    does). With no tuning the second is "", or what is wrong with the file."""
+    stored, problem = read_tunings(tunings_file(environ))
+    found = newest_for(stored, manifest.name, bucket(total_tokens))
+    if found is None:
+        return None, problem
+    now = conditions(manifest, device, found.conditions.compute_type, total_tokens)
+    return found, stale(found, now, usable_bytes)

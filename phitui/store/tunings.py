@@ -1,0 +1,117 @@
+"""tunings.json: what the tuner found, with all that it holds for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from phitui.errors import PhituiError
+
+FILE_NAME = "tunings.json"
+_LEAST_BUCKET = 256
+_NAMES = {
+    "device": "the device",
+    "driver": "the driver",
+    "engine": "CTranslate2",
+    "model": "the model's weights",
+}
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """What a tuning holds for. `device` is the GPU's UUID, or the CPU's name and its usable cores; `driver` is "" on a
+    CPU; `engine` is CTranslate2's version; `model` the SHA-256 of its weights; `bucket` a length in tokens, prompt and
+    answer together, rounded up to a power of two."""
+
+    device: str
+    driver: str
+    engine: str
+    model: str
+    compute_type: str
+    bucket: int
+
+
+class Tuning(msgspec.Struct, frozen=True):
+    """What was found. `made` is a time in UTC (ISO 8601), `b_max`, `batch` (the best) and `kv_tokens` are in rows and
+    tokens, `peak_bytes` is the memory that the best batch takes, as predicted by the fit."""
+
+    conditions: Conditions
+    model_name: str
+    made: str
+    prompt_tokens: int
+    new_tokens: int
+    workers: int
+    threads: int
+    batch: int
+    b_max: int
+    kv_tokens: int
+    tokens_per_s: float
+    peak_bytes: int
+    limit_bytes: int
+    why: str
+
+
+class _File(msgspec.Struct):
+    tunings: list[Tuning] = []
+
+
+def bucket(total_tokens: int) -> int:
+    """The length bucket: the power of two, at least 256, that so many tokens fit into."""
+    size = _LEAST_BUCKET
+    while size < total_tokens:
+        size *= 2
+    return size
+
+
+def read_tunings(path: Path) -> tuple[list[Tuning], str]:
+    """All that is stored, newest first, and "" or what is wrong with the file: then it counts as empty."""
+    try:
+        stored = msgspec.json.decode(path.read_bytes(), type=_File).tunings
+    except FileNotFoundError:
+        return [], ""
+    except OSError as error:
+        return [], f"{path} cannot be read: {error.strerror}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return [], f"{path} is damaged and ignored: {str(error)[:200]}"
+    return sorted(stored, key=lambda one: one.made, reverse=True), ""
+
+
+def write_tuning(path: Path, tuning: Tuning) -> None:
+    """Store it, in place of one with the same conditions. Raises PhituiError where it cannot be written."""
+    others = [one for one in read_tunings(path)[0] if one.conditions != tuning.conditions]
+    data = msgspec.json.format(msgspec.json.encode(_File([tuning, *others])), indent=2) + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".tunings-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise PhituiError(f"{path}: cannot be written: {error.strerror}", "What was found is not kept") from error
+
+
+def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> str:
+    """Why a stored tuning does not hold now, or "" where it does. `usable_bytes`, where it is known, is what the engine
+    may hold in all by what is free now."""
+    for field, name in _NAMES.items():
+        if getattr(tuning.conditions, field) != getattr(now, field):
+            return f"{name} is another one"
+    if usable_bytes is not None and usable_bytes < tuning.peak_bytes:
+        return f"it takes {tuning.peak_bytes / 1e9:.2f} GB, {usable_bytes / 1e9:.2f} GB are usable now"
+    return ""
+
+
+def newest_for(tunings: list[Tuning], model_name: str, length_bucket: int) -> Tuning | None:
+    """The newest tuning of a model, by its name, for texts of this length."""
+    matching = (one for one in tunings if (one.model_name, one.conditions.bucket) == (model_name, length_bucket))
+    return next(matching, None)

@@ -1,0 +1,1 @@
+"""The search for the best batch size: pure, knows no engine."""

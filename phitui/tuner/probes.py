@@ -1,0 +1,75 @@
+"""What the search asks to be measured, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from phitui.errors import PhituiError
+from phitui.tuner.memory import Shape
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the batch is for: prompts of `prompt_tokens`, answers of `new_tokens`, both counts of tokens.
+
+    `start` is the batch to begin with, `most` the largest that is of any use. `slo_itl_s` is the inter-token latency,
+    in seconds, that 95 % of the steps are to keep. `spills` says that memory above what there is may go elsewhere
+    without a word, so that a sudden jump in step time counts as failed. A probe makes `decode_steps` steps. The search
+    ends after `most_probes` probes or `budget_s` seconds of them.
+    """
+
+    prompt_tokens: int
+    new_tokens: int
+    start: int = 26
+    most: int = 1024
+    slo_itl_s: float | None = None
+    decode_steps: int = 32
+    most_probes: int = 9
+    spills: bool = True
+    budget_s: float = float("inf")
+
+    def shape(self, batch: int) -> Shape:
+        """The whole work at this batch size."""
+        return Shape(batch, self.prompt_tokens, self.new_tokens)
+
+
+class Probe(NamedTuple):
+    """One measurement to make, what it is for, and the peak of memory that is predicted for it."""
+
+    shape: Shape
+    why: str
+    predicted_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a probe gave. Bytes are those of the engine alone: `limit_bytes` is what it may use now, with what other
+    programs hold taken off, so that it is up to date at every probe.
+
+    `step_s` is the median decode step, `step_p95_s` its 95th percentile, `prefill_s` the time to read the prompts,
+    `seconds` what the probe took in all. Without "ok" they are None.
+    """
+
+    kind: Literal["ok", "oom", "failed"]
+    limit_bytes: int
+    peak_bytes: int | None = None
+    step_s: float | None = None
+    step_p95_s: float | None = None
+    prefill_s: float | None = None
+    seconds: float = 0.0
+    detail: str = ""
+
+
+class Verdict(NamedTuple):
+    """A probe with its outcome, what was predicted for it (bytes of its own shape), and how it was judged: "ok", "over"
+    (it ran, above the limit), "slow" (it ran, much slower than fewer rows: memory spilled), "oom" or "failed"."""
+
+    probe: Probe
+    outcome: Outcome
+    predicted_bytes: int
+    judged: str
+
+
+class NothingFitsError(PhituiError):
+    """Not even one row fits."""

@@ -1,0 +1,136 @@
+"""`phitui tune` as scripts use it: the real command on the tiny model, with a small limit."""
+
+import json
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from terminal import command, environment
+
+from phitui.config import read_toml
+
+SHORT = ("--model", "tiny-phi3", "--device", "cpu", "--compute-type", "int8")
+SHAPE = ("--prompt-tokens", "200", "--max-tokens", "24", "--start", "8", "--limit", "200MB")
+
+
+def tune(home, *arguments, **extra):
+    return subprocess.run(
+        command("tune", *arguments),
+        env=environment(home, **extra),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def test_one_object_that_is_applied_kept_and_found_again(home):
+    done = tune(home, *SHORT, *SHAPE, "--json", "--slo-itl-ms", "60000", "--apply")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    report = json.loads(done.stdout)
+    _check(report)
+    assert report["b_slo"] == report["b_max"]  # a minute is kept by every batch
+
+    settings = read_toml(home / "config" / "phitui" / "config.toml")["engine"]
+    assert settings == {**report["config"], "batch": report["b_best"], "kv_tokens": report["kv_token_budget"]}
+
+    kept = home / "tunings.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    content = json.loads(kept.read_text())
+    assert content["tunings"][0]["batch"] == report["b_best"]
+    content["tunings"][0]["conditions"]["engine"] = "4.0.0"
+    kept.write_text(json.dumps(content))
+
+    again = tune(home, *SHORT, *SHAPE)
+    assert again.returncode == 0, again.stderr
+    assert "stale: CTranslate2 is another one" in again.stderr
+    for word in ("predicted GB", "measured GB", "B_max", "B*", "KV-token budget", "why"):
+        assert word in again.stdout
+
+
+def _check(report):
+    assert set(report) >= {"b_max", "b_best", "b_slo", "kv_token_budget", "config", "why", "limit_bytes", "probes"}
+    assert 1 <= report["b_best"] <= report["b_max"]
+    assert report["kv_token_budget"] == report["b_max"] * 224
+    assert report["limit_bytes"] == 200_000_000
+    assert set(report["config"]) == {"workers", "threads", "compute_type"}
+    assert report["config"]["compute_type"] == "int8_float32"  # --compute-type was given: it is not varied
+    for probe in report["probes"]:
+        assert set(probe) >= {
+            "batch", "prompt_tokens", "new_tokens", "predicted_bytes", "measured_bytes", "tokens_per_s", "outcome",
+        }  # fmt: skip
+        assert probe["predicted_bytes"] <= report["limit_bytes"]
+        assert probe["outcome"] in ("ok", "over")
+        assert (probe["outcome"] == "ok") is (probe["measured_bytes"] <= report["limit_bytes"])
+
+
+def test_a_damaged_file_of_tunings_is_a_line_and_no_more(home):
+    (home / "tunings.json").write_text("{not json")
+    process = start(home)
+    line = process.stderr.readline()
+    while b"probe 1" not in line and b"tunings.json" not in line:
+        line = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert b"tunings.json is damaged and ignored" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--prompt-tokens", "4000", "--max-tokens", "200"], 2, ["4000", "200", "the context window has 4096"]),
+        (["--context", "5000"], 2, ["the context window has 4096"]),
+        (["--context", "1"], 2, ["--context 1 leaves no prompt"]),
+        (["--context", "64", "--max-tokens", "64"], 2, ["leaves no prompt"]),
+        (["--context", "64", "--prompt-tokens", "64"], 2, ["not allowed with"]),
+        (["--max-tokens", "0"], 2, ["--max-tokens", "above 0"]),
+        (["--start", "-3"], 2, ["--start", "above 0"]),
+        (["--slo-itl-ms", "nan"], 2, ["--slo-itl-ms"]),
+        (["--limit", "much"], 2, ["--limit", "share", "size"]),
+        (["--limit", "20MB", "--prompt-tokens", "64"], 1, ["not even one row", "may be used", "holds most RAM"]),
+    ],
+    ids=["window", "context", "tiny", "none-left", "both", "zero", "negative", "nan", "limit", "nothing-fits"],
+)
+def test_bad_input_is_one_line(home, arguments, code, words):
+    done = tune(home, *SHORT, *arguments)
+    assert done.returncode == code
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("phitui: ")
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in last
+
+
+def test_a_closed_stderr_leaves_stdout_to_the_object(home):
+    words = " ".join(command("tune", *SHORT, "--prompt-tokens", "8", "--max-tokens", "2", "--start", "2", "--json"))
+    done = subprocess.run(
+        ["sh", "-c", f"{words} --limit 90MB 2>&-"], env=environment(home), capture_output=True, timeout=180, check=False
+    )
+    assert json.loads(done.stdout)["b_max"] >= 1
+
+
+def start(home):
+    return subprocess.Popen(
+        command("tune", *SHORT, *SHAPE), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_ctrl_c_ends_it_with_130_and_no_process(home):
+    process = start(home)
+    while b"probe 1" not in process.stderr.readline():
+        pass
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    output, errors = process.communicate(timeout=20)
+    assert time.monotonic() - begun < 10
+    assert process.returncode == 130
+    assert (output, b"Traceback" in errors) == (b"", False)
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+    assert not (home / "tunings.json").exists()

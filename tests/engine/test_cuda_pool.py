@@ -1,0 +1,86 @@
+"""The memory pool of a CUDA device, on a stand-in for the driver's library that is built here."""
+
+import ctypes
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import standin
+
+from phitui.engine.cuda_pool import CudaPool
+from phitui.engine.meter import CudaMeter
+from phitui.errors import UnavailableError
+
+GB = 10**9
+SOURCE = Path(standin.HERE) / "standin_cuda.c"
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    if standin.compiler() is None:
+        pytest.skip(standin.NO_COMPILER)
+    file = tmp_path_factory.mktemp("cuda") / "libcuda.so.1"
+    subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", file, SOURCE], check=True)
+    loaded = ctypes.CDLL(str(file))
+    for name in ("standin_reset", "standin_take", "standin_give"):
+        getattr(loaded, name).argtypes = [ctypes.c_uint64] * (2 if name == "standin_reset" else 1)
+    return loaded
+
+
+@pytest.fixture
+def cuda(library):
+    library.standin_reset(24 * GB, 2 * GB)
+    return library
+
+
+def test_marks_follow_what_is_taken_and_given_back(cuda):
+    pool = CudaPool(cuda)
+    cuda.standin_take(4 * GB)
+    cuda.standin_take(3 * GB)
+    cuda.standin_give(3 * GB)
+    assert (pool.used(), pool.used_high()) == (4 * GB, 7 * GB)
+    assert (pool.reserved(), pool.reserved_high()) == (7 * GB, 7 * GB)
+    pool.trim()
+    assert (pool.reserved(), pool.reserved_high()) == (4 * GB, 7 * GB)
+    pool.reset_high()
+    assert (pool.reserved_high(), pool.used_high()) == (4 * GB, 4 * GB)
+
+
+def test_free_memory_is_asked_for_on_any_thread(cuda):
+    pool, seen = CudaPool(cuda), []
+    cuda.standin_take(4 * GB)
+    thread = threading.Thread(target=lambda: seen.append(pool.free()))
+    thread.start()
+    thread.join()
+    assert seen == [18 * GB]
+
+
+def test_the_meter_counts_from_rest_to_the_peak(cuda):
+    cuda.standin_take(4 * GB)
+    meter = CudaMeter(CudaPool(cuda))
+    assert (meter.rest(), meter.usable()) == (4 * GB, 22 * GB)
+    cuda.standin_take(9 * GB)
+    cuda.standin_give(9 * GB)
+    assert meter.usable() == 22 * GB  # what the pool keeps is ours all the same
+    meter.watch()
+    cuda.standin_take(6 * GB)
+    cuda.standin_give(6 * GB)
+    assert meter.peak() == 10 * GB
+    assert meter.rest() == 4 * GB
+
+
+def test_another_allocator_is_said_and_not_measured(cuda):
+    with pytest.raises(UnavailableError, match="CT2_CUDA_ALLOCATOR"):
+        CudaMeter(CudaPool(cuda)).rest()
+
+
+def test_what_the_driver_refuses_has_its_number(cuda):
+    cuda.standin_refuse(100)
+    with pytest.raises(UnavailableError, match="cuInit failed with error 100"):
+        CudaPool(cuda)
+
+
+def test_an_old_driver_without_pools_is_said(tmp_path):
+    with pytest.raises(UnavailableError, match="has no cuInit"):
+        CudaPool(ctypes.CDLL(None))

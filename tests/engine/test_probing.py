@@ -1,0 +1,111 @@
+"""Probes of the tuner on the real engine: shapes, times, memory, running out of it, and leaving at any moment."""
+
+import pytest
+from test_engine import GREEDY, PARIS, running
+
+from phitui.engine.api import Probed, Rejected, Room
+from phitui.engine.probing import Mark, percentile, step_times
+
+MIB = 1024**2
+
+
+async def probe(engine, *shape, bound_bytes=0):
+    number = await engine.client.probe(*shape, bound_bytes=bound_bytes)
+    return await engine.wait(lambda e: isinstance(e, Probed | Rejected) and e.id == number)
+
+
+async def warm(engine, positions=8):
+    number = await engine.client.warm_up(positions)
+    return await engine.wait(lambda e: isinstance(e, Room | Rejected) and e.id == number)
+
+
+async def test_a_probe_has_times_and_memory(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder) as engine:
+        room = await warm(engine)
+        assert 10 * MIB < room.rest_bytes < room.usable_bytes
+        made = await probe(engine, 4, 20, 12)
+        assert made.kind == "ok"
+        assert made.peak_bytes >= room.rest_bytes - MIB
+        assert made.usable_bytes > made.peak_bytes
+        assert 0 < made.step_s <= made.step_p95_s
+        # Prefill with the first token, and eleven steps more, are the whole call.
+        assert made.prefill_s + 6 * made.step_s < made.seconds
+        assert made.prefill_s < made.seconds
+
+
+async def test_one_token_has_no_steps_but_a_time(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder) as engine:
+        made = await probe(engine, 2, 5, 1)
+        assert (made.kind, made.step_p95_s) == ("ok", None)
+        assert made.step_s == pytest.approx(made.prefill_s)
+
+
+async def test_memory_grows_with_the_batch_as_predicted(tmp_path, demo_folder):
+    """The growth from 2 to 24 rows is the model's, whose terms are CTranslate2's own allocations."""
+    from phitui.jobs.tuning_model import memory_model
+    from phitui.models.manifest import read_manifest
+    from phitui.tuner.memory import Shape
+
+    model = memory_model(read_manifest(demo_folder), "int8_float32", workers=1)
+    async with running(tmp_path, demo_folder) as engine:
+        await warm(engine)
+        peaks = {batch: (await probe(engine, batch, 120, 4)).peak_bytes for batch in (2, 24)}
+    predicted = model.peak(Shape(24, 120, 4)) - model.peak(Shape(2, 120, 4))
+    assert peaks[24] - peaks[2] == pytest.approx(predicted, rel=0.05)
+
+
+async def test_rows_are_split_over_the_workers(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder, workers=2) as engine:
+        assert engine.client.loaded.workers == 2
+        assert "float32" in engine.client.loaded.compute_types
+        assert isinstance(await warm(engine), Room)
+        for batch in (1, 2, 5):
+            made = await probe(engine, batch, 20, 12)
+            assert (made.kind, made.step_s > 0) == ("ok", True)
+
+
+async def test_shapes_that_cannot_be_are_refused_and_the_engine_goes_on(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder) as engine:
+        refused = await probe(engine, 2, 4000, 1000)
+        assert "5000 tokens do not fit: the context window has 4096" in refused.failure.message
+        assert isinstance(await probe(engine, 0, 8, 8), Rejected)
+        assert (await probe(engine, 1, 8, 8)).kind == "ok"
+
+
+async def test_memory_runs_out_and_the_engine_goes_on(tmp_path, demo_folder):
+    """A real failure to allocate: the process is held to 40 MiB more than it has."""
+    async with running(tmp_path, demo_folder) as engine:
+        room = await warm(engine)
+        pid = engine.client.pid
+        made = await probe(engine, 24, 120, 8, bound_bytes=room.rest_bytes + 40 * MIB)
+        assert made.kind == "oom"
+        assert made.peak_bytes is None
+        assert "the engine goes on" in made.detail
+        assert engine.client.pid == pid
+        assert (await probe(engine, 2, 16, 4)).kind == "ok"
+        text, _ = await engine.ask(PARIS, GREEDY)
+        assert "Paris" in text
+
+
+async def test_a_probe_can_be_cancelled(tmp_path, demo_folder):
+    async with running(tmp_path, demo_folder) as engine:
+        running_one = await engine.client.probe(2, 8, 1500)
+        waiting = await engine.client.probe(2, 8, 1500)
+        await engine.client.cancel(waiting)
+        await engine.client.cancel(running_one)
+        for number in (running_one, waiting):
+            made = await engine.wait(lambda e, number=number: isinstance(e, Probed) and e.id == number, timeout_s=20)
+            assert made.kind == "cancelled"
+        assert (await probe(engine, 1, 8, 8)).kind == "ok"
+
+
+def test_gaps_are_those_of_each_share():
+    marks = [Mark(0, 0, 1.0), Mark(1, 0, 1.5), Mark(0, 1, 2.0), Mark(1, 1, 2.6), Mark(0, 2, 3.0)]
+    firsts, gaps = step_times(marks)
+    assert firsts == [1.0, 1.5]
+    assert sorted(gaps) == pytest.approx([1.0, 1.0, 1.1])
+
+
+def test_the_95th_percentile_is_the_nearest_rank():
+    assert percentile([float(n) for n in range(1, 101)], 0.95) == 95
+    assert percentile([3.0], 0.95) == 3.0

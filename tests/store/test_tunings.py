@@ -1,0 +1,75 @@
+"""What the tuner found is kept, is stale when anything changes, and a damaged file is a line and no more."""
+
+import msgspec
+import pytest
+
+from phitui.errors import PhituiError
+from phitui.store.tunings import Conditions, Tuning, bucket, newest_for, read_tunings, stale, write_tuning
+
+HERE = Conditions("AMD EPYC, 2 cores", "", "4.8.5", "ab" * 32, "int8_float32", 512)
+FOUND = Tuning(
+    HERE, "smollm2-135m", "2026-01-02T03:04:05+00:00", 256, 256, 2, 1, 104, 128, 65536, 571.0, 10**9, 2 * 10**9, "why"
+)
+
+
+def test_it_comes_back_newest_first_and_mode_0600(tmp_path):
+    path = tmp_path / "home" / "tunings.json"
+    older = msgspec.structs.replace(
+        FOUND, conditions=msgspec.structs.replace(HERE, bucket=1024), made="2025-01-01T00:00:00+00:00"
+    )
+    write_tuning(path, older)
+    write_tuning(path, FOUND)
+    assert read_tunings(path) == ([FOUND, older], "")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["tunings.json"]
+
+
+def test_the_same_conditions_are_replaced(tmp_path):
+    path = tmp_path / "tunings.json"
+    write_tuning(path, FOUND)
+    again = msgspec.structs.replace(FOUND, batch=96)
+    write_tuning(path, again)
+    assert read_tunings(path)[0] == [again]
+
+
+@pytest.mark.parametrize("content", [b"\xff{not json", b"[]", b'{"tunings": [{"batch": "many"}]}', b"[" * 100_000])
+def test_a_damaged_file_is_said_and_ignored_and_written_anew(tmp_path, content):
+    path = tmp_path / "tunings.json"
+    path.write_bytes(content)
+    found, problem = read_tunings(path)
+    assert found == []
+    assert "tunings.json is damaged and ignored" in problem
+    assert "\n" not in problem
+    write_tuning(path, FOUND)
+    assert read_tunings(path) == ([FOUND], "")
+
+
+def test_no_file_is_no_problem(tmp_path):
+    assert read_tunings(tmp_path / "tunings.json") == ([], "")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PhituiError, match="cannot be written"):
+        write_tuning(tmp_path / "file" / "tunings.json", FOUND)
+
+
+@pytest.mark.parametrize(
+    ("field", "word"),
+    [("device", "device"), ("driver", "driver"), ("engine", "CTranslate2"), ("model", "weights")],
+)
+def test_it_is_stale_when_anything_changes(field, word):
+    assert word in stale(FOUND, msgspec.structs.replace(HERE, **{field: "another"}))
+
+
+def test_it_is_stale_when_memory_no_longer_suffices():
+    assert stale(FOUND, HERE) == ""
+    assert stale(FOUND, HERE, usable_bytes=10**9) == ""
+    assert stale(FOUND, HERE, usable_bytes=10**9 - 1) == "it takes 1.00 GB, 1.00 GB are usable now"
+
+
+def test_lengths_fall_into_powers_of_two():
+    assert [bucket(n) for n in (1, 256, 257, 512, 4096, 5000)] == [256, 256, 512, 512, 4096, 8192]
+    assert newest_for([FOUND], "smollm2-135m", 512) == FOUND
+    assert newest_for([FOUND], "smollm2-135m", 1024) is None
+    assert newest_for([FOUND], "phi-3-mini", 512) is None
