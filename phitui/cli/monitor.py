@@ -175,7 +175,7 @@ def _replay(config: Config, args: argparse.Namespace) -> int:
 
 
 def _ascii(config: Config, args: argparse.Namespace) -> bool:
-    from phitui.tui.monitor import wants_ascii
+    from phitui.tui.display import wants_ascii
 
     return args.ascii or wants_ascii(config.monitor.symbols)
 

@@ -47,9 +47,11 @@ class Answer:
         self._clock.tokenized(time.perf_counter(), len(prompt))
         room = fit(len(prompt), self._request.sampling, self._model.manifest.context_window)
         self._send(Started(self._request.id, len(prompt)))
-        if not self.cancelled.is_set():
-            self._decode(prompt, room)
-        self._pulse(last=True)
+        try:
+            if not self.cancelled.is_set():
+                self._decode(prompt, room)
+        finally:
+            self._pulse(last=True)  # also of one that fails: its time is work, and its decode is over
         self._send(
             Finished(
                 self._request.id,

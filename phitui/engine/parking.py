@@ -7,9 +7,16 @@ import ctypes
 import time
 from typing import Any
 
+from phitui.engine.api import Loaded
 from phitui.engine.loading import is_out_of_memory
 from phitui.errors import UnavailableError
 from phitui.hardware.cpu import memory
+
+
+def bytes_in_memory(loaded: Loaded) -> int:
+    """What the weights take where they are computed with: loading may have made them larger than their file, as int8
+    that runs in float16. Without a footprint their file's size."""
+    return loaded.weight_bytes if loaded.footprint is None else loaded.footprint.weights
 
 
 def check_host_room(needed_bytes: int, available_bytes: int | None) -> None:

@@ -30,7 +30,7 @@ from phitui.engine.api import (
 from phitui.engine.generation import Answer
 from phitui.engine.loading import Model, check_answers, load_model
 from phitui.engine.meter import Meter, meter
-from phitui.engine.parking import Parking
+from phitui.engine.parking import Parking, bytes_in_memory
 from phitui.engine.probing import ProbeRun, warm_up
 from phitui.engine.recovery import EngineLostError
 from phitui.errors import ExitCode, PhituiError
@@ -103,7 +103,7 @@ class Worker:
             self._fail(Failure(f"cannot load the model: {type(error).__name__}: {error}", "", ExitCode.UNAVAILABLE))
         else:
             self._model = model
-            self._parking = Parking(model.generator, model.loaded.device, model.loaded.weight_bytes)
+            self._parking = Parking(model.generator, model.loaded.device, bytes_in_memory(model.loaded))
             self._park_after_s = load.park_after_s
             self._channel.send(model.loaded)
 

@@ -22,8 +22,6 @@ SHORTEST_CPU_WINDOW_S = 0.1
 # Drivers of the kernel whose sensors sit in the CPU, and the label of the whole chip where they have several.
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 _WHOLE_CHIP = ("Package id 0", "Tctl", "Tdie")
-
-
 _NOT_LISTED = Missing("not listed")
 
 
@@ -180,5 +178,5 @@ def _resident_bytes(pid: int) -> Any:
         return library.Process(pid).memory_info().rss
     except library.NoSuchProcess:
         return Missing("the process has ended")
-    except Exception as error:  # noqa: BLE001 - as in _try
+    except Exception as error:  # noqa: BLE001 - as in `attempt`
         return Missing(clean(f"{type(error).__name__}: {error}"))

@@ -30,11 +30,14 @@ def choose(process: Process) -> Target:
     pid = process.pid
     if pid <= 1:
         raise PhituiError(f"process {pid} is the system's first one: it is not ended from here")
+    if process.started is None:  # then nothing tells whether this id is that process here
+        why = process.unavailable.get("started", "its start is not known")
+        raise PhituiError(f"process {pid} is not ended from here: {why}")
     try:
         if pid == os.getpid() or pid in {parent.pid for parent in psutil.Process().parents()}:
             raise PhituiError(f"process {pid} is phitui itself, or what it runs in: it is not ended from here")
         seen = psutil.Process(pid)
-        if process.started is None or abs(seen.create_time() - process.started) > _SAME_START_S:
+        if abs(seen.create_time() - process.started) > _SAME_START_S:
             raise PhituiError(f"process {pid} is not the one that was listed: its id is another's by now")
         return Target(pid, seen.name(), _user(seen), seen)
     except psutil.NoSuchProcess as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -17,17 +18,21 @@ class Feed:
     def __init__(self) -> None:
         self._waiting: deque[Snapshot] = deque(maxlen=_MOST_WAITING)
         self._listener: Callable[[Snapshot], None] | None = None
+        self._turn = threading.Lock()  # so that none comes in between "nobody listens" and the keeping of it
 
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot on, or keep it for the listener to come."""
-        if self._listener is None:
-            self._waiting.append(snapshot)
-        else:
-            self._listener(snapshot)
+        with self._turn:
+            listener = self._listener
+            if listener is None:
+                self._waiting.append(snapshot)
+        if listener is not None:
+            listener(snapshot)
 
     def listen(self, listener: Callable[[Snapshot], None]) -> list[Snapshot]:
         """From now on every snapshot goes to `listener`; returns those that came before."""
-        self._listener = listener
-        waiting = list(self._waiting)
-        self._waiting.clear()
+        with self._turn:
+            self._listener = listener
+            waiting = list(self._waiting)
+            self._waiting.clear()
         return waiting

@@ -26,8 +26,7 @@ FEW_ROWS = 16
 FREE_ROW = 0.05
 # Rules about decode need decode: most of the engine's time.
 MOSTLY = 0.5
-# Driver figures are rounded means over up to 1 s: below this a card counts as idle, above it as working.
-IDLE_UTIL_PCT = 20.0
+# Driver figures are rounded means over up to 1 s: above this a card counts as working.
 BUSY_UTIL_PCT = 50.0
 # Time that the card waits for the engine to be asked, as a share of the last minute.
 IDLE_SHARE = 0.5

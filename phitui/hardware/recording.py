@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import threading
 import time
 from array import array
 from pathlib import Path
@@ -37,6 +38,8 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error = ""
+        self._closed = False
+        self._turn = threading.Lock()  # the sampler's thread writes, and may be left behind when another closes
         try:
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         except OSError as error:
@@ -63,9 +66,12 @@ class Recorder:
 
     def write(self, snapshot: Snapshot) -> None:
         """Append one. A disk that takes no more ends the recording: `error` says so, nothing is raised."""
-        if self.error:
-            return
         line = msgspec.json.encode(snapshot) + b"\n"
+        with self._turn:
+            if not self.error and not self._closed:
+                self._append(line)
+
+    def _append(self, line: bytes) -> None:
         try:
             before = os.fstat(self._file).st_size
             if os.write(self._file, line) < len(line):
@@ -78,12 +84,16 @@ class Recorder:
             self.error = f"recording stopped: {error.strerror}"
 
     def close(self) -> None:
-        """Sync and let go of the file."""
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            self.error = self.error or f"the recording may not be whole: {error.strerror}"
-        os.close(self._file)
+        """Sync and let go of the file: from here on nothing is written, for its number may be another file's."""
+        with self._turn:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                os.fsync(self._file)
+            except OSError as error:
+                self.error = self.error or f"the recording may not be whole: {error.strerror}"
+            os.close(self._file)
 
 
 class BadLine(NamedTuple):

@@ -49,11 +49,6 @@ class Sampler:
         self._receiver_error = ""
         self._thread = threading.Thread(target=self._run, name="phitui-sampler", daemon=True)
 
-    @property
-    def gpu_present(self) -> bool | None:
-        """Whether the driver has shown a GPU; None while it has not answered yet."""
-        return self._gpus.present
-
     def start(self) -> None:
         """Begin. Raises RuntimeError the second time."""
         self._thread.start()
@@ -131,7 +126,6 @@ class _GpuDesk:
     """Reads the driver in a thread of its own, and tells whoever asks the newest answer or its absence."""
 
     def __init__(self) -> None:
-        self.present: bool | None = None
         self.thread = threading.Thread(target=self._run, name="phitui-nvml", daemon=True)
         self._changed = threading.Condition()
         self._asked_at: float | None = None
@@ -180,7 +174,6 @@ class _GpuDesk:
             with self._changed:
                 self._reading, self._read_at = reading, time.monotonic()
                 self._asked_at = None
-                self.present = bool(reading.devices)
                 self._changed.notify_all()
         if gpus is not None:
             gpus.close()

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from phitui.engine.api import Died, Event, Finished, Loaded, Parked, Pulse, Rejected, Started, Woken
 from phitui.hardware import hints
 from phitui.hardware.energy import EnergyMeter, PerToken, Sample
+from phitui.hardware.history import device_key
 from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts
 from phitui.hardware.snapshot import Bandwidth, Device, Snapshot
-from phitui.ipc.messages import Failure
+from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.pulse_book import Decode, PulseBook
 from phitui.jobs.traffic import Traffic, device_traffic, engine_traffic, load
 from phitui.models.footprint import Footprint
@@ -83,6 +84,7 @@ class Performance:
         self._answer_begun = 0.0
         self._unread: tuple[float, float, int] | None = None  # begin, end and tokens of an answer without its energy
         self._energy = EnergyMeter()
+        self._metered = ""  # the device of these samples
         self.answer_energy: PerToken | None = None
         self.memory_rate: MemoryRate | None = None
 
@@ -98,15 +100,24 @@ class Performance:
                 self._end_answer(now, event.usage.completion_tokens)
             self._answering = None
         elif isinstance(event, Loaded):
+            self._forget()  # an engine that was ended for another model has not told what became of its answer
             self._loaded, self._parked = event, False
             self._pulses.begin(now)
         elif isinstance(event, Parked | Woken):
             self._parked = isinstance(event, Parked)
         elif isinstance(event, Died | Failure):
-            self._loaded = self._answering = self._unread = None
+            self._forget()
+        elif isinstance(event, Progress) and event.stage == "load":
+            self._forget()  # the one before has ended
+
+    def _forget(self) -> None:
+        if self._unread is not None:  # its reading will not come
+            self.answer_energy = None
+        self._loaded = self._answering = self._unread = None
 
     def _end_answer(self, now: float, tokens: int) -> None:
         """Its energy is known when the sensors have been read once more."""
+        self.answer_energy = None
         if self._loaded is not None and self._loaded.device == "cuda":
             self._unread = (self._answer_begun, now, tokens)
             self.answer_energy = PerToken(None, None, None, False, "with the next reading")
@@ -116,6 +127,8 @@ class Performance:
         device = self._engine_device(snapshot)
         if device is None or device.kind != "gpu":  # a CPU's energy is not read
             return
+        if device_key(device) != self._metered:  # another card's counter has nothing to do with this one's
+            self._metered, self._energy = device_key(device), EnergyMeter()
         power = device.power_w if device.power_instant_w is None else device.power_instant_w
         reason = device.unavailable.get("power_w", "")
         self._energy.note(Sample(self._clock(), device.energy_j, power, self.working, reason))
@@ -131,7 +144,6 @@ class Performance:
     @property
     def wants_memory_rate(self) -> bool:
         """Whether the machine's memory should be measured: the engine computes on the CPU and has nothing to do."""
-
         on_cpu = self._loaded is not None and self._loaded.device == "cpu"
         return on_cpu and self.memory_rate is None and not self.working and not self._parked
 

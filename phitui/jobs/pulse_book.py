@@ -17,8 +17,8 @@ _LEAST_WORK_S = 1.0
 
 
 class Decode(NamedTuple):
-    """The newest second of decode: steps per second of decode time, rows, tokens in the cache of a row (mean), and the
-    share of the engine's time that was decode."""
+    """The newest second of decode, or the newest step where one takes longer: steps per second of decode time, rows,
+    tokens in the cache of a row (mean), and the share of the engine's time that was decode."""
 
     steps_per_s: float
     rows: int
@@ -56,14 +56,27 @@ class PulseBook:
         """The newest second of decode; None while there is none."""
         if not self._pulses or now - self._pulses[-1][0] > _SILENT_S or self._pulses[-1][1].last:
             return None
-        newest = self._pulses[-1][0]
-        pulses = [pulse for at, pulse in self._pulses if at > newest - _NEWEST_S]
+        pulses = self._newest()
         steps, seconds = sum(pulse.steps for pulse in pulses), sum(pulse.decode_s for pulse in pulses)
         if not steps or seconds <= 0:
             return None
         lengths = sum((pulse.context_tokens or 0.0) * pulse.steps for pulse in pulses)
         share = min(seconds / sum(pulse.window_s for pulse in pulses), 1.0)
-        return Decode(steps / seconds, pulses[-1].rows, lengths / steps, share)
+        return Decode(steps / seconds, pulses[0].rows, lengths / steps, share)
+
+    def _newest(self) -> list[Pulse]:
+        """The pulses of the newest second, the newest first; where no step ended in it, back to the last one that did
+        in this answer: a large model on a CPU takes longer for each."""
+        since = self._pulses[-1][0] - _NEWEST_S
+        pulses: list[Pulse] = []
+        found = False
+        for at, pulse in reversed(self._pulses):
+            found = found or pulse.last
+            if at <= since and found:
+                break
+            pulses.append(pulse)
+            found = found or pulse.steps > 0
+        return pulses
 
     def idle_share(self, now: float) -> float | None:
         """The share of the last minute in which the engine had nothing to do; None where it did nothing at all, or has

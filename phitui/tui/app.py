@@ -21,8 +21,8 @@ from phitui.ipc.messages import Failure
 from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
+from phitui.tui.display import wants_ascii
 from phitui.tui.model_front import ModelFront
-from phitui.tui.monitor import wants_ascii
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 
@@ -87,12 +87,13 @@ class PhituiApp(BaseApp):
             self._loop.call_soon_threadsafe(self._show_snapshot, snapshot)
 
     def _show_snapshot(self, snapshot: Snapshot) -> None:
-        if self._showing():
-            self.console_screen.show_snapshot(snapshot)
-            views = self.console_screen.performance.views(snapshot)
-            snapshot = with_traffic(snapshot, views)
-            self.monitor.show_snapshot(snapshot, views)
+        if not self._showing():
+            self._history.add(snapshot)
+            return
+        views = self.console_screen.show_snapshot(snapshot)
+        snapshot = with_traffic(snapshot, views)
         self._history.add(snapshot)
+        self.monitor.show_snapshot(snapshot, views)
 
     def action_monitor(self) -> None:
         """Open the monitor over the console."""

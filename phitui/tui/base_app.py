@@ -23,6 +23,7 @@ from phitui.config import Config, config_dir, logs_dir, save_setting
 from phitui.errors import ExitCode, PhituiError
 from phitui.store.defects import describe_defect
 from phitui.text import sanitize
+from phitui.tui.display import displayable
 from phitui.tui.hangup import leave_within_limit, watch_terminal
 from phitui.tui.themes import load_all, load_theme
 from phitui.tui.thrift import ThriftyUpdate
@@ -105,6 +106,10 @@ class BaseApp(App[None]):
         """Leave. From here on events find no widgets that could show them."""
         self._leaving = True
         super().exit(*args, **options)
+
+    def notify(self, message: str, **options: Any) -> None:
+        """A message that goes by itself. Whatever of it is a file's or a process's cannot steer the terminal."""
+        super().notify(displayable(message), **{**options, "markup": False})
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A task or callback of ours failed: better an end that says so than a screen that waits for ever."""

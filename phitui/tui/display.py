@@ -1,14 +1,23 @@
-"""Outside text for the screen: what `sanitize` does, and what the libraries that draw it cannot stand."""
+"""What a screen can take: outside text without what the libraries that draw it cannot stand, and which characters."""
 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 
 from phitui.text import sanitize
 
 _JOINER = "\u200d"
 _joiners = re.compile(f"{_JOINER}+")
+
+
+def wants_ascii(symbols: str = "auto") -> bool:
+    """Whether to draw in ASCII alone: by the setting monitor.symbols, or because the terminal takes no UTF-8."""
+    if symbols != "auto":
+        return symbols == "ascii"
+    terminal = sys.__stdout__  # Textual puts another in the place of sys.stdout
+    return terminal is not None and (terminal.encoding or "").lower().replace("-", "") != "utf8"
 
 
 def displayable(text: str) -> str:

@@ -28,6 +28,7 @@ class MonitorApp(BaseApp):
         self._history = History()
         self._trouble = trouble
         self.monitor = MonitorScreen(self._history, os.uname().nodename, readonly=readonly, ascii_only=ascii_only)
+        self.monitor.picture.limit = config.tuner.limit
 
     def get_default_screen(self) -> Screen[None]:
         return self.monitor
@@ -45,7 +46,7 @@ class MonitorApp(BaseApp):
     def _take(self, snapshot: Snapshot) -> None:
         self._history.add(snapshot)
         if not self._leaving:
-            self.monitor.picture.note = self._trouble() or self.monitor.picture.note
+            self.monitor.picture.note = self._trouble()
             self.monitor.show_snapshot(snapshot)
 
     def system_commands(self) -> Iterable[SystemCommand]:

@@ -10,6 +10,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input
 
 from phitui.config import Config
 from phitui.errors import PhituiError
@@ -48,6 +49,7 @@ class ReplayApp(BaseApp):
         self._speed = SPEEDS.index(1.0)
         self._timer: Timer | None = None
         self.monitor = MonitorScreen(self._history, recording.path.name, readonly=True, ascii_only=ascii_only)
+        self.monitor.picture.limit = config.tuner.limit
 
     def get_default_screen(self) -> Screen[None]:
         return self.monitor
@@ -59,6 +61,12 @@ class ReplayApp(BaseApp):
     async def begin(self) -> None:
         if told := self._recording.told():
             self.notify(displayable(told), severity="warning", timeout=8, markup=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a filter is being typed its letters are not keys of the player."""
+        if action in ("play", "seek", "jump", "speed") and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
 
     @property
     def speed(self) -> float:

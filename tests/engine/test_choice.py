@@ -122,9 +122,13 @@ def test_which_cpus_overflow(flags, overflows):
     assert int8_overflows(flags) == overflows
 
 
-def test_this_machine_is_asked_without_an_error(tmp_path):
-    assert this_cpu_overflows() in (True, False)
-    assert this_cpu_overflows(tmp_path) is False
+@pytest.mark.parametrize(("machine", "overflows"), [("x86_64", True), ("AMD64", True), ("aarch64", False)])
+def test_a_machine_is_asked_by_its_cpuinfo(tmp_path, monkeypatch, machine, overflows):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert this_cpu_overflows(tmp_path) is False  # it has none
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("flags\t\t: fpu sse4_1 avx avx2\n")
+    assert this_cpu_overflows(tmp_path) is overflows
 
 
 @pytest.mark.parametrize("kind", ["auto", "float16"])

@@ -1,9 +1,12 @@
 """When parking is refused. Parking itself is tried on the real engine in test_engine.py."""
 
+import msgspec
 import pytest
 
-from phitui.engine.parking import Parking, check_host_room
+from phitui.engine.api import Loaded
+from phitui.engine.parking import Parking, bytes_in_memory, check_host_room
 from phitui.errors import UnavailableError
+from phitui.models.footprint import Footprint
 
 GB = 10**9
 
@@ -41,3 +44,10 @@ def test_weights_that_fit_move_to_the_host():
     parking = Parking(card, "cuda", 1000)
     assert parking.park() == "host memory"
     assert parking.parked and card.unloaded is True
+
+
+def test_weights_that_loading_made_larger_need_that_much_room():
+    loaded = Loaded("m", "M", "cuda", "float16", 0, 4096, 2 * GB, 1.0, "")
+    assert bytes_in_memory(loaded) == 2 * GB
+    footprint = Footprint(weights=4 * GB, weight_step=4 * GB, kv_token=1)
+    assert bytes_in_memory(msgspec.structs.replace(loaded, footprint=footprint)) == 4 * GB

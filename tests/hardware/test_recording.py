@@ -45,6 +45,18 @@ def test_a_second_recording_goes_on_behind_the_first(tmp_path):
     assert recording.told().startswith("1 line is no snapshot and left out (first: line 2: ")
 
 
+def test_a_reading_that_comes_too_late_is_in_no_other_file(tmp_path):
+    """The sampler's thread may be left behind in a driver; by then the descriptor can be another file's."""
+    recorder = Recorder(tmp_path / "r.jsonl")
+    recorder.close()
+    with (tmp_path / "other").open("ab") as other:
+        assert other.fileno() == recorder._file
+        recorder.write(snapshot(1.0))
+        recorder.close()
+    assert (tmp_path / "other").read_bytes() == b""
+    assert recorder.error == ""
+
+
 def test_a_last_line_that_is_cut_off_is_no_error(tmp_path):
     path = tmp_path / "r.jsonl"
     record(path, 1.0, 2.0)

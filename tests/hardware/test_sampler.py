@@ -59,13 +59,12 @@ def no_driver(monkeypatch, tmp_path):
 
 def test_a_card_and_its_changes(install):
     driver = install("2x4090")
-    with sampling() as (sampler, snapshots):
+    with sampling() as (_, snapshots):
         first = snapshots.get(timeout=5)
         check_snapshot(first)
         assert [(d.kind, d.util_pct) for d in first.devices] == [("gpu", 97), ("gpu", 0)]
         assert first.unavailable == {}
         assert abs(first.time - time.time()) < 5
-        assert sampler.gpu_present is True
         driver.change({"1.util_gpu": 33})
         until(snapshots, lambda s: s.devices[1].util_pct == 33)
     assert driver.started() == 0
@@ -99,9 +98,8 @@ def test_the_first_snapshot_knows_what_is_a_difference(install):
 
 
 def test_without_a_card_the_cpu_is_the_device(no_driver):
-    with sampling() as (sampler, snapshots):
-        snapshot = until(snapshots, lambda s: sampler.gpu_present is not None)
-        assert sampler.gpu_present is False
+    with sampling() as (_, snapshots):
+        snapshot = until(snapshots, lambda s: "not answered" not in s.unavailable["gpu"])
     (device,) = snapshot.devices
     assert (device.kind, device.index) == ("cpu", 0)
     assert device.util_pct == snapshot.host.cpu_pct
@@ -117,17 +115,15 @@ def test_a_start_that_hangs_delays_nothing(install):
     driver = install("rtx4090")
     driver.change({"delay_us.nvmlInitWithFlags": HOUR_US})
     begin = time.monotonic()
-    with sampling(interval_s=0.2) as (sampler, snapshots):
+    with sampling(interval_s=0.2) as (_, snapshots):
         first = snapshots.get(timeout=5)
         assert time.monotonic() - begin < 1.0
         assert [device.kind for device in first.devices] == ["cpu"]
         assert first.unavailable["gpu"].startswith("the driver has not answered for 0.")
         later = until(snapshots, lambda s: "for 1." in s.unavailable["gpu"])
-        assert sampler.gpu_present is None
         check_snapshot(later)
         driver.change({"delay_us.nvmlInitWithFlags": None})
         until(snapshots, lambda s: s.devices[0].util_pct == 97)
-        assert sampler.gpu_present is True
 
 
 def test_a_card_that_falls_silent_is_not_shown_with_old_figures(install):
@@ -171,7 +167,7 @@ def test_stop_does_not_wait_for_a_call_that_hangs(install, function):
         snapshots.get(timeout=5)
         begin = time.monotonic()
         sampler.stop()
-        assert time.monotonic() - begin < 0.3
+        assert time.monotonic() - begin < 1  # 0.2 s, and what a machine under load adds; the call hangs for an hour
         taken = snapshots.qsize()
         time.sleep(0.5)
         assert snapshots.qsize() == taken
@@ -260,7 +256,7 @@ def test_stop_from_the_receiver_and_a_receiver_that_hangs(no_driver):
     assert entered.wait(5)
     begin = time.monotonic()
     stuck.stop()
-    assert time.monotonic() - begin < 0.3
+    assert time.monotonic() - begin < 1
     release.set()
 
 

@@ -6,6 +6,7 @@ import pytest
 from phitui.engine.api import Died, Finished, Loaded, Parked, Pulse, Started, Timings, Usage, Woken
 from phitui.hardware.copy_rate import MemoryRate
 from phitui.hardware.snapshot import Bandwidth, Device, Host, Memory, Process, Snapshot
+from phitui.ipc.messages import Progress
 from phitui.jobs.performance import Performance, with_traffic
 from phitui.models.footprint import Footprint
 
@@ -88,6 +89,21 @@ def test_the_speed_is_that_of_the_newest_second():
     bench.answer(*[pulse(steps=5)] * 8, *[pulse(steps=20)] * 4)
     assert bench.view().decode.steps_per_s == pytest.approx(80 / 0.96)
     assert bench.view().joules_per_token == pytest.approx(300 / (80 / 0.96))
+
+
+def test_steps_of_more_than_a_second_are_seen_all_the_time():
+    """A model of 15 GB on a CPU: a step ends with every sixth pulse."""
+    bench = Bench()
+    bench.answer(*[pulse(steps=0, decode_s=0.0, context=None)] * 4)
+    assert bench.view().decode is None  # it still reads the prompt
+    for _ in range(3):
+        bench.answer(pulse(steps=1, decode_s=1.5))
+        for _ in range(5):
+            bench.answer(pulse(steps=0, decode_s=0.0, context=None))
+            assert bench.view().decode.steps_per_s == pytest.approx(1 / 1.5)
+    bench.answer(pulse(steps=0, decode_s=0.0, context=None, last=True))
+    bench.answer(*[pulse(steps=0, decode_s=0.0, context=None)] * 5)
+    assert bench.view().decode is None  # the next prompt is read: the answer before is not its decode
 
 
 def test_without_bytes_per_step_nothing_is_modelled():
@@ -184,6 +200,48 @@ def test_energy_of_an_answer_is_known_with_the_reading_after_it():
     assert bench.made.answer_energy.gross_j == pytest.approx(30.0)
     assert bench.made.answer_energy.net_j == pytest.approx(25.0)
     assert (bench.made.answer_energy.source, bench.made.answer_energy.rough) == ("counter", False)
+
+
+def test_an_engine_that_is_ended_for_another_model_leaves_no_answer_behind():
+    """It says nothing any more: neither `Finished` nor `Died` comes."""
+    bench = Bench("cpu", SMOL)
+    bench.answer(pulse())
+    bench.made.note_event(Progress("load", "loading the other"))
+    assert bench.view(CPU).engine is False  # the old model's bytes are not there any more
+    bench.made.note_event(loaded("cpu", SMOL))
+    assert not bench.made.working
+    assert bench.made.wants_memory_rate
+    assert bench.view(CPU).memory.bytes_of("kv") == 0
+
+
+def test_another_cards_counter_is_not_this_ones():
+    """The driver lists an engine's process some seconds after its start: until then the first card is taken."""
+    bench = Bench()
+    first = msgspec.structs.replace(CARD, uuid="GPU-a", energy_j=5e6, processes=[])
+    second = msgspec.structs.replace(CARD, index=1, uuid="GPU-b", energy_j=9e6)
+    bench.made.note_snapshot(Snapshot(0.0, HOST, [first]))
+    bench.answer()
+    for joules in (0.0, 300.0):
+        bench.now += 1.0
+        card = msgspec.structs.replace(second, energy_j=9e6 + joules)
+        bench.made.note_snapshot(Snapshot(0.0, HOST, [first, card]))
+    bench.finish(tokens=100)
+    bench.now += 1.0
+    bench.made.note_snapshot(Snapshot(0.0, HOST, [first, msgspec.structs.replace(second, energy_j=9e6 + 600.0)]))
+    assert (bench.made.answer_energy.gross_j, bench.made.answer_energy.reason) == (None, "not read from begin to end")
+
+
+def test_an_answer_on_the_cpu_has_not_the_energy_of_one_before_on_a_card():
+    bench = Bench()
+    bench.answer()
+    bench.finish()
+    for second in range(3):
+        energy(bench, 1000.0 + second, 1.0)
+    assert bench.made.answer_energy is not None
+    bench.made.note_event(loaded("cpu", SMOL))
+    bench.answer()
+    bench.finish()
+    assert bench.made.answer_energy is None
 
 
 def test_without_a_card_an_answer_has_no_energy():

@@ -1,5 +1,6 @@
 """The monitor's parts without a screen: rows, graphs, layout, the process table."""
 
+import msgspec
 import pytest
 from frozen_monitor import BEGUN, CARD, CPU, GIB, HOST, LOST, PROCESSES, snapshots
 from hypothesis import given
@@ -8,7 +9,7 @@ from rich.cells import cell_len
 
 from phitui.hardware.history import History
 from phitui.hardware.snapshot import Bandwidth, Device, Memory, Process, Snapshot
-from phitui.tui.monitor.canvas import changed
+from phitui.tui.monitor.canvas import _plain_ascii, changed
 from phitui.tui.monitor.cells import bar, fit, length, outside
 from phitui.tui.monitor.gauges import gauges, head
 from phitui.tui.monitor.graph import Graph, page_start
@@ -31,9 +32,8 @@ def history(values, seconds=1.0):
 def test_a_graph_shows_the_means_of_what_is_over():
     values = [0.0] * 4 + [100.0] * 4 + [None] * 4 + [50.0] * 5
     rows = Graph("gpu/0//", "util_pct").rows(history(values), (10, 2), 4.0, 100.0, False)
-    assert [part.strip() for part, _ in rows] == ["⢸", "⣸⢠"] or [part.rstrip() for part, _ in rows]
-    dots = "".join(part for part, _ in rows)
-    assert "⢸" in dots or "⡇" in dots
+    # Two columns of dots in a cell, four dots in a row of it: 0 is one dot, 100 all eight, then nothing, then 50.
+    assert [part.rstrip() for part, _ in rows] == [" " * 7 + "⢸", " " * 7 + "⣸⢸"]
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
@@ -125,6 +125,17 @@ def test_the_source_of_the_bandwidth_is_said_at_every_width():
             assert "612" in shown
             assert source[:4] in shown
             assert ("≤" in shown) == (source == "busy")
+
+
+def test_the_level_of_memory_is_that_of_what_is_usable():
+    card = msgspec.structs.replace(CARD, vram=Memory(24 * GIB, 226 * GIB // 10, GIB // 2, 0))
+    assert [gauge.parts[0][1] for gauge in gauges(card) if gauge.label == "VRAM"] == ["bad"]  # 94 %, of usable 96 %
+
+
+def test_ascii_takes_the_cells_of_what_it_stands_for():
+    for drawn in ("e\u0301t\u00e9", "日本", "a…b"):
+        assert len(_plain_ascii(drawn)) == cell_len(drawn)
+        assert _plain_ascii(drawn).isascii()
 
 
 def test_unknown_figures_are_dashes_never_zero():

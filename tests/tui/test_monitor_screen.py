@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import psutil
 import pytest
 from frozen_console import WITH_CARD, FrozenConsole
@@ -11,11 +12,13 @@ from frozen_monitor import BEGUN, CARD, CPU, LOST, FrozenMonitor, snapshots
 from textual.widgets import Input
 
 from phitui.config import load_config
+from phitui.hardware.feed import Feed
 from phitui.hardware.recording import Recorder, Recording
 from phitui.hardware.snapshot import Device, Process
+from phitui.tui.monitor_app import MonitorApp
 from phitui.tui.replay_app import ReplayApp
-from phitui.tui.screens.confirm import ConfirmScreen
 from phitui.tui.screens.monitor import MonitorScreen
+from phitui.tui.widgets.dialogs import Confirm
 
 SIZE = (120, 40)
 
@@ -76,6 +79,29 @@ async def test_devices_reasons_scale_and_pause():
         assert "paused" not in app.text
 
 
+async def test_paused_is_said_beside_the_recording():
+    app = FrozenMonitor(snapshots(CARD, count=2))
+    app._trouble = lambda: "● gpu.jsonl"
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("space")
+        app._take(next(iter(snapshots(CARD, count=1))))
+        await pilot.press("z")  # any key that paints
+        assert "paused ● gpu.jsonl" in app.text
+        await pilot.press("space")
+        assert "paused" not in app.text and "● gpu.jsonl" in app.text
+
+
+@pytest.mark.parametrize(("limit", "full"), [(0.98, False), (0.9, True)])
+async def test_memory_is_full_from_the_tuners_limit_on(limit, full):
+    feed = Feed()
+    app = MonitorApp(load_config(overrides={"tuner": {"limit": limit}}), feed, readonly=True, ascii_only=False)
+    for snapshot in snapshots(CARD, count=2):  # 22 of 23.5 GiB that are usable
+        feed.put(snapshot)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert ("VRAM is nearly full" in app.monitor._canvas.text()) is full
+
+
 async def test_equal_readings_paint_nothing():
     shown = list(snapshots(CARD, count=3))
     app = FrozenMonitor(shown)
@@ -102,7 +128,7 @@ async def test_readonly_has_neither_key_nor_command(readonly):
         assert ("End process" in commands) is not readonly
         await pilot.press("k")
         await pilot.pause(0.2)
-        assert not isinstance(app.screen, ConfirmScreen)
+        assert not isinstance(app.screen, Confirm)
         assert bool(notes(app)) is not readonly  # the marked process is not one of this machine
 
 
@@ -110,7 +136,7 @@ async def test_every_key_has_an_id_and_is_in_the_last_row_or_the_palette():
     app = FrozenMonitor(snapshots(CARD, count=2))
     async with app.run_test(size=(200, 50)) as pilot:
         await pilot.pause()
-        own = [binding for kind in (MonitorScreen, ReplayApp, ConfirmScreen) for binding in kind.__dict__["BINDINGS"]]
+        own = [binding for kind in (MonitorScreen, ReplayApp, Confirm) for binding in kind.__dict__["BINDINGS"]]
         assert all(binding.id for binding in own)
         titles = {command.title for command in app.get_system_commands(app.screen)}
         last = app.text.splitlines()[-1]
@@ -129,13 +155,13 @@ async def test_a_process_is_ended_only_after_yes():
         app = FrozenMonitor(snapshots(Device("gpu", 0, "card", processes=[listed]), count=2))
         async with app.run_test(size=SIZE) as pilot:
             await pilot.press("k")
-            await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
             assert str(child.pid) in str(app.screen.query_one("#question").content)
             await pilot.press("enter", "n")
             await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
             assert child.poll() is None
             await pilot.press("k")
-            await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
             await pilot.press("y")
             await until(pilot, lambda: notes(app))
             assert notes(app) == [f"Process {child.pid} has ended."]
@@ -163,6 +189,17 @@ async def test_the_console_opens_it_and_it_closes_again():
         await until(pilot, lambda: app.screen is app.monitor)
         await pilot.press("q")
         await until(pilot, lambda: app.screen is app.console_screen)
+
+
+async def test_in_the_console_the_history_has_what_is_painted():
+    app = FrozenConsole(snapshot=WITH_CARD)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app._early is None)
+        newest = []
+        show = app.monitor.show_snapshot
+        app.monitor.show_snapshot = lambda *args: (newest.append(app._history.newest), show(*args))
+        app._show_snapshot(msgspec.structs.replace(WITH_CARD, time=77.0))
+        assert newest == [77.0]
 
 
 async def test_a_recording_plays_pauses_and_seeks(tmp_path):
@@ -194,4 +231,34 @@ async def test_a_recording_plays_pauses_and_seeks(tmp_path):
         await until(pilot, lambda: app.place == 119)
         await pilot.press("k")
         await pilot.pause(0.1)
-        assert not isinstance(app.screen, ConfirmScreen)
+        assert not isinstance(app.screen, Confirm)
+
+
+async def test_a_filter_can_have_the_letters_that_are_keys_of_the_player(tmp_path):
+    recorder = Recorder(tmp_path / "r.jsonl")
+    for snapshot in snapshots(CARD, count=3):
+        recorder.write(snapshot)
+    recorder.close()
+    app = ReplayApp(load_config(), Recording(tmp_path / "r.jsonl"), ascii_only=False)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("space", "slash")
+        await pilot.pause()
+        await pilot.press("a", "minus", "space", "b", "home", "plus")
+        assert app.monitor.picture.table.pattern == "+a- b"
+        assert (app.speed, app.playing, app.place) == (1.0, False, 0)
+        await pilot.press("enter", "minus")
+        assert app.speed == 0.5
+
+
+async def test_nothing_in_a_recording_steers_the_terminal():
+    card = msgspec.structs.replace(
+        CARD, name="\x1b]0;owned\x07card", throttle_reasons=["\x1b]0;owned\x07HOT\x9b2J"], mig="\x1b[2J1g"
+    )
+    app = FrozenMonitor(snapshots(card, count=2))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert "HOT" in app.text
+        app.notify("a\x1b]0;owned\x07 b")
+        await pilot.pause()
+        assert notes(app) == ["a b"]
+        assert app.text.replace("\n", "").isprintable()

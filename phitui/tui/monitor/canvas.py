@@ -149,4 +149,5 @@ def _single(text: str) -> bool:
 def _plain_ascii(text: str) -> str:
     if text.isascii():
         return text
-    return text.translate(_TO_ASCII).encode("ascii", "replace").decode().ljust(cell_len(text))
+    size = cell_len(text)  # of some characters two cells, of marks none
+    return text.translate(_TO_ASCII).encode("ascii", "replace").decode().ljust(size)[:size]

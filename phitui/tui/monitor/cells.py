@@ -75,8 +75,3 @@ def bar(parts: Sequence[tuple[float, str]], width: int) -> Row:
         row.append(("━" * (halves // 2 - used) + "╸" * (halves % 2), role))
         used = (halves + 1) // 2
     return fit([*row, ("─" * (width - used), TRACK)], width)
-
-
-def gauge_level(value: float, warn: float, bad: float) -> str:
-    """The role of a bar by two thresholds."""
-    return BAD if value >= bad else WARN if value >= warn else OK

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from phitui.hardware.snapshot import Device, Host
-from phitui.tui.monitor.cells import MUTED, NOTHING, OK, RESERVE, VALUE, WARN, Row, apart, bar, fit, gauge_level
+from phitui.tui.levels import heat_level, memory_level, power_level
+from phitui.tui.monitor.cells import MUTED, NOTHING, OK, RESERVE, VALUE, WARN, Row, apart, bar, fit, name
 
 GIB = 1024**3
 # Of the driver's reasons those that say nothing is wrong.
@@ -53,7 +54,7 @@ def _memory(label: str, device: Device) -> Gauge:
     if used is None or not total:
         return Gauge(label, (NOTHING,), (), "used_bytes", scale)
     words = (f"{used / GIB:.1f} / {total / GIB:.1f} GiB", f"{used / GIB:.1f}/{total / GIB:.0f} GiB")
-    parts = [(used / total, gauge_level(used / total, 0.85, 0.95))]
+    parts: list[tuple[float, str]] = [(used / total, memory_level(used, total - (reserved or 0)))]
     if reserved:
         parts.append((reserved / total, RESERVE))
     return Gauge(label, words, tuple(parts), "used_bytes", scale)
@@ -77,7 +78,7 @@ def _power(device: Device) -> Gauge:
         return Gauge("Power", (NOTHING,), (), "power_w", limit)
     if not limit:
         return Gauge("Power", (f"{draw:.0f} W",), (), "power_w", None)
-    part = (draw / limit, gauge_level(draw / limit, 0.95, 1.02))
+    part = (draw / limit, power_level(draw / limit))
     return Gauge("Power", (f"{draw:.0f} / {limit:.0f} W", f"{draw:.0f} W"), (part,), "power_w", limit)
 
 
@@ -150,7 +151,7 @@ def _limits(reasons: Sequence[str] | None) -> Fact:
     if reasons is None:
         return Fact("limited by", NOTHING, 12)
     found = [reason for reason in reasons if reason not in _HARMLESS]
-    shown = " ".join(found) or ("nothing, idle" if "GPU_IDLE" in reasons else "nothing")
+    shown = name(" ".join(found), 80) or ("nothing, idle" if "GPU_IDLE" in reasons else "nothing")
     return Fact("limited by", shown, max(13, min(len(shown), 40)), WARN if found else VALUE)
 
 
@@ -176,7 +177,7 @@ def _energy(joules: float | None) -> str:
 
 
 def _heat(celsius: float | None) -> str:
-    level = OK if celsius is None else gauge_level(celsius, 80, 90)
+    level = OK if celsius is None else heat_level(celsius)
     return VALUE if level == OK else level
 
 

@@ -9,7 +9,6 @@ from phitui.tui.monitor.device_block import label
 
 _ROLES = {"bad": BAD, "warn": WARN, "info": OK}
 
-
 Said = list[tuple[Device, Hint]]
 
 

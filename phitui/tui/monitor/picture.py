@@ -35,6 +35,7 @@ class Picture:
     limit: float = 0.95
     views: list[View] = field(default_factory=list)
     note: str = ""
+    paused: bool = False
     snapshot: Snapshot | None = None
     table: ProcessTable = field(default_factory=ProcessTable)
     selected: int = 0
@@ -130,7 +131,8 @@ class Picture:
 
     def _head(self, snapshot: Snapshot | None, width: int) -> Row:
         clock = time.strftime("%H:%M:%S", time.localtime(snapshot.time)) if snapshot else ""
-        note = [(f"{name(self.note, max(width // 2, 10))}  ", KEY)] if self.note else []
+        told = "  ".join(filter(None, ("paused" if self.paused else "", self.note)))
+        note = [(f"{name(told, max(width // 2, 10))}  ", KEY)] if told else []
         about = [self.place]
         if snapshot and snapshot.driver:
             about.append(f"NVIDIA driver {snapshot.driver}")

@@ -19,7 +19,7 @@ from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.calibrator import Calibrator
 from phitui.jobs.chat import Chat, Exchange, State
-from phitui.jobs.performance import Performance
+from phitui.jobs.performance import Performance, View
 from phitui.jobs.start import sampling
 from phitui.models.catalog import DEMO
 from phitui.tui.display import displayable
@@ -114,8 +114,8 @@ class ConsoleScreen(Screen[None]):
             f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. Ctrl-Q quits."
         )
 
-    def show_snapshot(self, snapshot: Snapshot) -> None:
-        """New readings of the hardware."""
+    def show_snapshot(self, snapshot: Snapshot) -> list[View]:
+        """New readings of the hardware; returns what they mean together with the engine's figures."""
         performance = self.performance
         performance.note_snapshot(snapshot)
         self._calibrator.look()
@@ -127,6 +127,7 @@ class ConsoleScreen(Screen[None]):
         self.query_one(GaugeColumn).show(snapshot, wanted, own.hints[0] if own.hints else None)
         self.query_one(GaugeColumn).show_answer(self._last_timings, performance.answer_energy)
         self.query_one(GaugeLine).show(wanted)
+        return views
 
     def show_event(self, event: Event) -> None:
         """An event of the engine."""

@@ -160,7 +160,8 @@ class MonitorScreen(Screen[None]):
         self._paused = not self._paused
         if not self._paused and self._latest is not None:
             self.picture.snapshot, self.picture.views = self._latest
-        self.note("paused" if self._paused else "")
+        self.picture.paused = self._paused
+        self.paint()
 
     async def action_filter(self) -> None:
         """Ask for a word; Enter keeps it, Escape takes it away."""
@@ -201,9 +202,9 @@ class MonitorScreen(Screen[None]):
             self.notify(displayable(str(error)), severity="warning", markup=False)
 
     async def _ask_and_send(self, target: ending.Target, number: signal.Signals, question: str) -> None:
-        from phitui.tui.screens.confirm import ConfirmScreen
+        from phitui.tui.widgets.dialogs import Confirm  # most never need it
 
-        if not await self.app.push_screen_wait(ConfirmScreen(question)):
+        if not await self.app.push_screen_wait(Confirm(question, f"send {number.name}")):
             return
         await asyncio.to_thread(ending.send, target, number)
         if await asyncio.to_thread(ending.ended, target, _PATIENCE_S):

@@ -31,11 +31,11 @@ _BOX = """
 
 
 class Confirm(ModalScreen[bool]):
-    """A question whose answer is yes or no."""
+    """A question whose answer is yes or no. Enter is neither: it may have been meant for what was there before."""
 
     DEFAULT_CSS = _BOX.format(name="Confirm")
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "answer(True)", "Yes", id="confirm.yes"),
+        Binding("y", "answer(True)", "Yes", id="confirm.yes"),
         Binding("n,escape", "answer(False)", "No", id="confirm.no"),
     ]
 
@@ -47,8 +47,8 @@ class Confirm(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
-            yield Static(Content(displayable(self._question)), markup=False)
-            yield Static(Content(displayable(f"Enter or y: {self._yes} · Esc or n: no")), classes="keys", markup=False)
+            yield Static(Content(displayable(self._question)), id="question", markup=False)
+            yield Static(Content(displayable(f"y: {self._yes} · Esc or n: no")), classes="keys", markup=False)
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)

@@ -16,8 +16,8 @@ from phitui.hardware.energy import PerToken
 from phitui.hardware.hints import Hint
 from phitui.hardware.snapshot import Snapshot
 from phitui.text import one_line
-from phitui.tui.display import displayable
-from phitui.tui.widgets.memory_bar import legend, memory_bar, wants_ascii
+from phitui.tui.display import displayable, wants_ascii
+from phitui.tui.widgets.memory_bar import legend, memory_bar
 from phitui.tui.widgets.readings import NOTHING, Group, Reading, answer_readings, missing_gpu
 
 _LINE_BAR_CELLS = 6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import NamedTuple
 
 from textual.content import Content
@@ -37,12 +36,6 @@ _LOOKS: dict[Kind, _Look] = {
 _LIMIT = _Look("┃", "|", "$foreground", "limit")
 # The legend names the same entries whether or not a part is there now: a row that comes and goes moves all below it.
 _ENGINE: tuple[Kind, ...] = ("weights", "kv", "work", "others")
-
-
-def wants_ascii() -> bool:
-    """Whether the terminal's own encoding has no block characters."""
-    terminal = sys.__stdout__  # Textual puts another in the place of sys.stdout
-    return terminal is not None and terminal.encoding.lower().replace("-", "") not in ("utf8", "utf16", "utf32")
 
 
 def cells(memory: MemoryParts, width: int) -> list[tuple[Kind, int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from phitui.engine.api import Timings
 from phitui.hardware.energy import PerToken
@@ -14,10 +13,10 @@ from phitui.jobs.performance import View
 from phitui.jobs.traffic import Traffic
 from phitui.text import one_line
 from phitui.tui.display import displayable
+from phitui.tui.levels import Level, heat_level, memory_level, power_level
 
 NOTHING = "–"
 GIB = 1024**3
-Level = Literal["ok", "warn", "bad"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _memory(label: str, memory: MemoryParts) -> Reading:
     if used is None or not total:
         return Reading(label, NOTHING, reason=memory.reason)
     amount = f"{used / GIB:.1f} / {total / GIB:.1f} GiB"
-    level = _level(used / (memory.usable_bytes or total), 0.85, 0.95)
+    level = memory_level(used, memory.usable_bytes or total)
     return Reading(label, amount, used / total, level, memory=memory, brief=f"{label} {amount.replace(' / ', '/')}")
 
 
@@ -168,14 +167,14 @@ def _power(view: View) -> Reading:
         return Reading("Power", f"{device.power_w:.0f} W{joules}", brief=brief)
     fraction = device.power_w / device.power_limit_w
     amount = f"{device.power_w:.0f} / {device.power_limit_w:.0f} W{joules}"
-    return Reading("Power", amount, fraction, _level(fraction, 0.95, 1.02), brief=brief)
+    return Reading("Power", amount, fraction, power_level(fraction), brief=brief)
 
 
 def _temperature(celsius: float | None, reason: str) -> Reading:
     if celsius is None:
         return Reading("Temperature", NOTHING, reason=reason)
     value = f"{celsius:.0f} °C"
-    return Reading("Temperature", value, celsius / 100, _level(celsius, 80, 90), brief=value)
+    return Reading("Temperature", value, celsius / 100, heat_level(celsius), brief=value)
 
 
 def _load(host: Host) -> Reading:
@@ -184,7 +183,3 @@ def _load(host: Host) -> Reading:
     cores = f" on {host.cpus} CPUs" if host.cpus else ""
     fraction = host.load1 / host.cpus if host.cpus else None
     return Reading("Load", f"{host.load1:.2f}{cores}", fraction, brief=f"Load {host.load1:.2f}")
-
-
-def _level(value: float, warn: float, bad: float) -> Level:
-    return "bad" if value >= bad else "warn" if value >= warn else "ok"
