@@ -227,12 +227,12 @@ def test_what_nobody_asks_for_is_forgotten():
 
 def test_the_largest_processes_of_the_machine():
     with running(sys.executable, "-c", "x = b'x' * (300 << 20); input()") as pid:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while psutil.Process(pid).memory_info().rss < 300 * MIB and time.monotonic() < deadline:
             time.sleep(0.02)
         table = ProcessTable()
         table.largest(0.0)
-        time.sleep(0.2)
+        time.sleep(1.0)
         largest = table.largest(5.0)
     assert 1 <= len(largest) <= 50
     sizes = [process.used_bytes for process in largest]
@@ -242,6 +242,7 @@ def test_the_largest_processes_of_the_machine():
         assert process.kind == "C"
     found = next(process for process in largest if process.pid == pid)
     assert found.used_bytes == found.rss_bytes > 300 * MIB
+    assert found.util_pct is not None and found.cpu_pct is not None, found.unavailable
     assert found.util_pct <= found.cpu_pct
 
 
