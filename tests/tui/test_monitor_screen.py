@@ -118,6 +118,8 @@ async def test_every_key_has_an_id_and_is_in_the_last_row_or_the_palette():
         for binding in MonitorScreen.__dict__["BINDINGS"]:
             shown = binding.description in (last if binding.show else titles)
             assert shown or binding.id in only_moving, binding.id
+        for once in ("Close", "Quit", "Theme", "Palette"):
+            assert last.count(once) == 1, last
 
 
 async def test_a_process_is_ended_only_after_yes():
