@@ -44,6 +44,11 @@ async def test_sort_filter_and_move():
         await pilot.press("slash")
         await pilot.pause()
         await pilot.press(*"xorg")
+        field = app.screen.query_one(Input)
+        assert (field.size.height, field.region.height) == (
+            1,
+            1,
+        )  # one sees what one types
         assert "Xorg :0" in app.text
         assert "4242" not in app.text
         await pilot.press("enter")

@@ -54,7 +54,7 @@ class MonitorScreen(Screen[None]):
     ]
     DEFAULT_CSS = """
     MonitorScreen {
-        Input { dock: bottom; height: 1; border: none; padding: 0 1; background: $panel; }
+        Input, Input:focus { dock: bottom; height: 1; border: none; padding: 0 1; background: $panel; }
     }
     """
 
