@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -179,8 +179,9 @@ class MonitorScreen(Screen[None]):
     async def _filtered(self) -> None:
         await self.query(Input).remove()
 
-    async def key_escape(self) -> None:
+    async def key_escape(self, event: events.Key) -> None:
         if self.query(Input):
+            event.stop()  # the key's binding would close the monitor with it
             self.picture.table.pattern = ""
             await self.query(Input).remove()
             self.paint()
