@@ -10,6 +10,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input
 
 from phitui.config import Config
 from phitui.errors import PhituiError
@@ -105,6 +106,12 @@ class ReplayApp(BaseApp):
         if self.playing and self.place + 1 < len(self._recording):
             self._show(self.place + 1)
             self._wait()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a filter is typed its keys are text: blanks, signs, and what moves in a line."""
+        if action in ("play", "seek", "jump", "speed") and isinstance(self.focused, Input):
+            return False
+        return super().check_action(action, parameters)
 
     def action_play(self) -> None:
         self.playing = not self.playing

@@ -203,3 +203,8 @@ async def test_a_recording_plays_pauses_and_seeks(tmp_path):
         await pilot.press("k")
         await pilot.pause(0.1)
         assert not isinstance(app.screen, ConfirmScreen)
+        await pilot.press("slash")
+        await pilot.pause()
+        await pilot.press("x", "space", "minus", "m", "home", "plus")  # text now, not keys of the recording
+        assert app.monitor.picture.table.pattern == "+x -m"
+        assert (app.place, app.playing) == (119, True)
