@@ -12,7 +12,7 @@ from typing import Any
 
 from phitui.hardware.cgroup import cgroup_limits, cpu_quota
 from phitui.hardware.figures import Missing, Sheet, clean
-from phitui.hardware.os_processes import ProcessTable
+from phitui.hardware.os_processes import PERIOD_S, SECOND_READING_S, ProcessTable
 from phitui.hardware.snapshot import DEVICE_FIGURES, Device, Host, Memory, Process
 from phitui.hardware.system import attempt, psutil
 
@@ -42,10 +42,11 @@ class HostReader:
         self._largest_due = float("-inf")
 
     def largest(self, now: float) -> list[Process] | Missing:
-        """The processes of this machine with the most resident memory, read every 5 s."""
+        """The processes of this machine with the most resident memory, read every 5 s; the second time soon."""
         if now >= self._largest_due:
+            first = isinstance(self._largest, Missing)
             self._largest = attempt(lambda: self._table.largest(now))
-            self._largest_due = now + _SLOW_PERIOD_S
+            self._largest_due = now + (SECOND_READING_S if first else PERIOD_S)
         return self._largest
 
     def prime(self, now: float) -> None:

@@ -226,6 +226,8 @@ def queue_empty(figures: Figures) -> Hint | None:
     """The device waits for prompts."""
     if figures.idle_share is None or figures.idle_share < IDLE_SHARE or figures.queued:
         return None
+    if figures.decode_share is not None:
+        return None  # the first prompt after a pause: nothing waits any more
     if figures.util_pct is not None and figures.util_pct > BUSY_UTIL_PCT:
         return None  # somebody else's work
     what = "GPU" if figures.on_gpu else "engine"

@@ -10,7 +10,7 @@ from phitui.hardware.driver import GpuLostError, ask, call
 from phitui.hardware.figures import Missing, Sheet
 from phitui.hardware.gpu_processes import gpu_processes
 from phitui.hardware.nvml_figures import ANSWERS, MEMORY, device_of, part
-from phitui.hardware.os_processes import ProcessTable
+from phitui.hardware.os_processes import PERIOD_S, SECOND_READING_S, ProcessTable
 from phitui.hardware.snapshot import Device
 
 _MOST_SLICES = 16
@@ -19,7 +19,6 @@ _NOT_APART = Missing("the driver does not tell it apart for a slice of a card")
 _PROFILE = re.compile(r"\bMIG ((?:\d+c\.)?\d+g\.\d+gb(?:\+[\w.]+)*)")
 _MB = 1 << 20
 _GB = 1 << 30
-_SLOW_PERIOD_S = 5.0
 
 
 class _Slice:
@@ -76,8 +75,9 @@ class Slices:
     def _figures(self, piece: _Slice, identity: Device, table: ProcessTable, now: float) -> Device:
         try:
             if now >= piece.processes_due:
+                first = isinstance(piece.processes, Missing)
                 piece.processes = gpu_processes(piece.handle, table, now)
-                piece.processes_due = now + _SLOW_PERIOD_S
+                piece.processes_due = now + (SECOND_READING_S if first else PERIOD_S)
             answers: dict[str, Any] = dict.fromkeys(ANSWERS, _NOT_APART)
             answers.update(vram=ask(piece.handle, MEMORY), processes=piece.processes, shares_ram=False)
             return device_of(identity, answers)

@@ -13,7 +13,7 @@ from phitui.hardware.gpm import ANY_TENSOR_UTIL, DRAM_BW_UTIL, SM_UTIL, Gpm
 from phitui.hardware.gpu_processes import gpu_processes
 from phitui.hardware.mig import Slices
 from phitui.hardware.nvml_figures import MEMORY, device_of, part
-from phitui.hardware.os_processes import ProcessTable
+from phitui.hardware.os_processes import PERIOD_S, SECOND_READING_S, ProcessTable
 from phitui.hardware.snapshot import Device
 
 Questions = tuple[Question, ...]
@@ -67,7 +67,8 @@ class Card:
     def _forget(self) -> None:
         self._static: dict[str, Any] = {}
         self._slow: dict[str, Any] = {}
-        self._slow_due = float("-inf")
+        self._processes: Any = None
+        self._slow_due = self._processes_due = float("-inf")
         self._counters = {name: Counter() for name in ("energy", "tx", "rx")}
 
     def open(self) -> None:
@@ -131,10 +132,13 @@ class Card:
             self._slow = {metric: ask(self.handle, questions) for metric, questions in _SLOW.items()}
             told = fields.field_values(self.handle, (fields.MEMORY_TEMPERATURE,))
             self._slow["memory_temperature_c"] = told[fields.MEMORY_TEMPERATURE]
-            self._slow["processes"] = gpu_processes(self.handle, self._table, now)
             self._slices.find(self.handle)
             self._slow_due = now + _SLOW_PERIOD_S
-        return self._slow
+        if now >= self._processes_due:
+            first = self._processes is None
+            self._processes = gpu_processes(self.handle, self._table, now)
+            self._processes_due = now + (SECOND_READING_S if first else PERIOD_S)
+        return {**self._slow, "processes": self._processes}
 
     def _asked_always(self, now: float) -> dict[str, Any]:
         answers = {metric: ask(self.handle, questions) for metric, questions in _FAST.items()}

@@ -18,6 +18,9 @@ _MOST_LISTED = 50
 _LONGEST_COMMAND = 512
 # CPU time is counted in ticks of 10 ms; and two devices may ask for one process in one reading.
 _SHORTEST_WINDOW_S = 0.25
+# Processes are read seldom; but a share is a difference, so the second reading comes soon after the first.
+PERIOD_S = 5.0
+SECOND_READING_S = 0.3
 _FORGET_S = 30.0
 _UNKNOWN = "no such process here: it has ended, or belongs to another PID namespace"
 

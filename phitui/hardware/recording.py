@@ -118,7 +118,7 @@ class Recording:
         self._offsets = array("Q")
         try:
             if not path.is_file():
-                raise UsageError(f"--replay {path}: no such file")
+                raise UsageError(f"--replay {path}: {'is not a file' if path.exists() else 'no such file'}")
             with path.open("rb") as file:
                 self._scan(file)
         except OSError as error:

@@ -96,7 +96,7 @@ class Switching:
         elif before is None or before == folder:
             self._pass_on(failure)
         else:
-            self._say(f"{folder.name} cannot be used: {failure.error()} Going back to {before.name}.")
+            self._say(f"{folder.name} cannot be used: {str(failure.error()).rstrip('.')}. Going back to {before.name}.")
             failure = await self._load(before)
             if failure is not None and self._wanted is None:
                 self._pass_on(failure)

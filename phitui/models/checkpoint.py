@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,11 +86,29 @@ def advise(descriptor: int, offset: int, length: int) -> None:
 
 
 def open_for_reading(path: Path) -> int:
-    """A file descriptor. Raises PhituiError."""
+    """A file descriptor. Raises PhituiError, for a pipe or device too: whoever opens a pipe may wait for ever."""
     try:
-        return os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise PhituiError(f"cannot read {path}: {error.strerror}") from error
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise PhituiError(f"cannot read {path}: it is not a file", FETCH_AGAIN)
+
+
+def read_whole(path: Path) -> bytes:
+    """All of a file. Raises FileNotFoundError where there is none, PhituiError where it cannot be read."""
+    try:
+        descriptor = open_for_reading(path)
+    except PhituiError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        raise
+    try:
+        return read_exactly(descriptor, 0, os.fstat(descriptor).st_size, path)
+    finally:
+        os.close(descriptor)
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -204,7 +223,7 @@ class SafetensorsCheckpoint:
 
     def _open_shards(self, index: Path) -> None:
         try:
-            places = msgspec.json.decode(index.read_bytes(), type=_Index).weight_map
+            places = msgspec.json.decode(read_whole(index), type=_Index).weight_map
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PhituiError(f"cannot read {index}: {error}", FETCH_AGAIN) from error
         shards: dict[str, SafetensorsFile] = {}

@@ -187,7 +187,7 @@ def _asked(repository: str, question: Callable[[Any], Any]) -> Any:
         return question(hub)
     except errors.GatedRepoError as error:
         raise PhituiError(
-            f"{repository} asks its users to accept its terms (403)",
+            f"{repository} asks its users to accept its terms (HTTP {error.response.status_code})",
             f"Accept them on the model's page, then set HF_TOKEN. It is at {_endpoint(hub)}/{repository}",
         ) from error
     except errors.RepositoryNotFoundError as error:

@@ -14,6 +14,7 @@ import msgspec
 from tokenizers import Tokenizer
 
 from phitui.errors import PhituiError
+from phitui.models.checkpoint import read_whole
 
 # Tokens that end an answer in the chat formats of these models, beside the checkpoint's own.
 _TURN_ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>")
@@ -70,11 +71,9 @@ def from_folder(folder: Path, size: int, config: dict[str, Any]) -> Vocabulary:
 def _tokenizer_json(folder: Path) -> bytes:
     path = folder / "tokenizer.json"
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except FileNotFoundError:
         return _made_by_transformers(folder)
-    except OSError as error:
-        raise PhituiError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _made_by_transformers(folder: Path) -> bytes:
@@ -125,10 +124,10 @@ def ends_of(candidates: list[str], vocabulary: set[str], where: Path) -> list[st
 def _folder_template(folder: Path, settings: dict[str, Any]) -> str:
     path = folder / "chat_template.jinja"
     try:
-        return checked_template(path.read_text("utf-8"), path)
+        return checked_template(read_whole(path).decode(), path)
     except FileNotFoundError:
         pass
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise PhituiError(f"cannot read {path}: {error}", FETCH_AGAIN) from error
     template = settings.get("chat_template") or ""
     if isinstance(template, list):  # several, by name
@@ -147,12 +146,10 @@ def checked_template(template: object, where: Path) -> str:
 def read_json(path: Path, required: bool = False) -> dict[str, Any]:
     """A JSON object; {} where an optional file is missing. Raises PhituiError for what is damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return msgspec.json.decode(read_whole(path), type=dict[str, Any])
     except FileNotFoundError as error:
         if not required:
             return {}
         raise PhituiError(f"{path.parent} has no {path.name}", "Give a .gguf file or a whole model folder.") from error
-    except OSError as error:
-        raise PhituiError(f"cannot read {path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PhituiError(f"{path} is damaged: {error}", FETCH_AGAIN) from error

@@ -102,7 +102,13 @@ def test_others_that_hold_memory_while_there_is_room():
 def test_idle_with_an_empty_queue():
     figures = Figures(on_gpu=True, idle_share=0.8, util_pct=3.0, queued=0)
     assert hints.queue_empty(figures).text == "GPU idle 80%: queue empty"
-    for change in ({"queued": 2}, {"idle_share": 0.4}, {"idle_share": None}, {"util_pct": 90.0}):
+    for change in (
+        {"queued": 2},
+        {"idle_share": 0.4},
+        {"idle_share": None},
+        {"util_pct": 90.0},
+        {"decode_share": 0.9},  # an answer is made now
+    ):
         assert hints.queue_empty(replace(figures, **change)) is None
 
 

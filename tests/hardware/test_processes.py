@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from figure_checks import check_device, check_process
 from phitui.hardware import os_processes
 from phitui.hardware.nvml import Gpus
 from phitui.hardware.os_processes import ProcessTable
+from phitui.hardware.sampler import Sampler
 
 MIB = 1 << 20
 NOT_HERE = "no such process here: it has ended, or belongs to another PID namespace"
@@ -208,9 +210,30 @@ def test_the_namespace_of_this_process_is_known(monkeypatch):
 def test_processes_are_asked_every_five_seconds(install, gpus):
     driver = install("rtx4090")
     assert set(listed(gpus)) == {1234, 2201}
+    assert set(listed(gpus, 1.0)) == {1234, 2201}  # the second reading comes soon, for what is a difference
     driver.change({"0.processes.compute": ""})
-    assert set(listed(gpus, 4.9)) == {1234, 2201}
-    assert set(listed(gpus, 5.0)) == {2201}
+    assert set(listed(gpus, 5.9)) == {1234, 2201}
+    assert set(listed(gpus, 6.0)) == {2201}
+
+
+@pytest.mark.parametrize("profile", ["rtx4090", "h100_mig", None])
+def test_shares_of_processes_are_known_with_the_second_snapshot(install, profile):
+    """That is all that `phitui monitor --once` waits for."""
+    with running(sys.executable, "-c", "x = b'x' * (100 << 20)\nwhile True: pass") as pid:
+        if profile:
+            mine = {"0.processes.compute": f"{pid}:1000000"}
+            install(profile).change({**mine, "0.mig0.processes.compute": f"{pid}:1000000"})
+        found = SimpleQueue()
+        sampler = Sampler(0.6, found.put)
+        sampler.start()
+        try:
+            found.get(timeout=10)
+            devices = found.get(timeout=10).devices
+        finally:
+            sampler.stop()
+    shares = [p.cpu_pct for device in devices for p in device.processes or () if p.pid == pid]
+    assert len(shares) == (2 if profile == "h100_mig" else 1)
+    assert all(share is not None and share > 5 for share in shares)
 
 
 def test_what_nobody_asks_for_is_forgotten():

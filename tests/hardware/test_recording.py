@@ -106,6 +106,8 @@ def test_a_file_without_snapshots_is_refused(tmp_path, content, why):
         Recording(path)
     with pytest.raises(UsageError, match="no such file"):
         Recording(tmp_path / "other")
+    with pytest.raises(UsageError, match="is not a file"):
+        Recording(tmp_path)
 
 
 def test_nothing_else_is_written_behind(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -179,6 +181,21 @@ def test_settings_that_do_not_fit(hub, tmp_path, settings, says):
 def test_damaged_json(hub, tmp_path, file, text):
     (hub / file).write_bytes(text)
     assert file in refusal(hub, tmp_path)
+
+
+FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"]
+
+
+@pytest.mark.parametrize("file", [*FILES, "model.safetensors.index.json"])
+def test_a_pipe_instead_of_a_file_is_not_waited_for(hub, tmp_path, file):
+    (hub / file).unlink(missing_ok=True)
+    os.mkfifo(hub / file)
+    said = []
+    thread = threading.Thread(target=lambda: said.append(refusal(hub, tmp_path)), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert said, "it waits for somebody to write into the pipe"
+    assert f"{file}: it is not a file" in said[0]
 
 
 def test_no_config(hub, tmp_path):

@@ -63,8 +63,8 @@ def hub_settings(url, tmp_path):
     [
         (404, "RepoNotFound", "has no model"),
         (401, "RepoNotFound", "HF_TOKEN"),
-        (401, "GatedRepo", "terms"),
-        (403, "GatedRepo", "terms"),
+        (401, "GatedRepo", "terms (HTTP 401)"),
+        (403, "GatedRepo", "terms (HTTP 403)"),
         (403, "", "HF_TOKEN"),
         (400, "", "HTTP 400"),
     ],

@@ -176,3 +176,39 @@ def test_names_of_processes_cannot_reach_the_terminal():
     assert "\x1b" not in shown
     assert "‮" not in shown
     assert "red[bold]漢字" in shown
+
+
+SLICES = [
+    Device("gpu", 0, "NVIDIA H100", "MIG-a", mig="1g.10gb", processes=[Process(7, "C", GIB)]).without_figures("apart"),
+    Device("gpu", 0, "NVIDIA H100", "MIG-b", mig="3g.40gb", processes=[Process(7, "C", GIB)]),
+]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+@pytest.mark.parametrize("devices", [SLICES, [CARD, *SLICES, LOST, LOST, LOST]], ids=["in full", "compact"])
+def test_slices_of_a_card_are_told_apart(size, devices):
+    picture = Picture(History(10), "host", snapshot=Snapshot(BEGUN, HOST, devices), show_reasons=True)
+    picture.selected = next(i for i, device in enumerate(devices) if device.mig == "1g.10gb")
+    rows = [text(row) for row in picture.rows(*size, [("q", "Close")])]
+    above = [row for row in rows[: next(i for i, row in enumerate(rows) if "Processes" in row)] if "GPU 0 " in row]
+    assert any("1g.1" in row for row in above)
+    assert any("3g.4" in row for row in above)
+    assert any("Not available on GPU 0 1g.10gb" in row for row in rows)
+    picture.table.pattern = "3g.40gb"
+    listed = "\n".join(text(row) for row in picture.rows(*size, [("q", "Close")])).partition("Processes")[2]
+    assert "▶ GPU 0 3g.40gb" in listed
+    assert "1g.10gb   " not in listed.partition("Not available")[0]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+def test_all_reasons_can_be_read(size):
+    missing = {f"figure_{number}_of_the_card": f"reason {number // 9}" for number in range(36)}
+    device = msgspec.structs.replace(CARD, unavailable=missing)
+    picture = Picture(History(10), "host", snapshot=Snapshot(BEGUN, HOST, [device]), show_reasons=True)
+    rows = [text(row) for row in picture.rows(*size, [("q", "Close")])]
+    shown = " ".join("\n".join(rows).partition("Not available")[2].split())
+    if size == (80, 24):
+        assert "more lines" in shown  # there is no room for more: that is said
+        assert len([row for row in rows if "figure" in row]) >= 5
+    else:
+        assert all(metric.replace("_", " ") in shown for metric in missing)

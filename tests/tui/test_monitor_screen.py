@@ -47,6 +47,11 @@ async def test_sort_filter_and_move():
         await pilot.press("slash")
         await pilot.pause()
         await pilot.press(*"xorg")
+        field = app.screen.query_one(Input)
+        assert (field.size.height, field.region.height) == (
+            1,
+            1,
+        )  # one sees what one types
         assert "Xorg :0" in app.text
         assert "4242" not in app.text
         await pilot.press("enter")
@@ -56,6 +61,7 @@ async def test_sort_filter_and_move():
         await pilot.pause()
         await pilot.press("escape")
         await pilot.pause()
+        assert not app._exit  # the same key closes the monitor, but not while the field is there
         assert table.pattern == ""
         assert "4242" in app.text
 
@@ -144,6 +150,8 @@ async def test_every_key_has_an_id_and_is_in_the_last_row_or_the_palette():
         for binding in MonitorScreen.__dict__["BINDINGS"]:
             shown = binding.description in (last if binding.show else titles)
             assert shown or binding.id in only_moving, binding.id
+        for once in ("Close", "Quit", "Theme", "Palette"):
+            assert last.count(once) == 1, last
 
 
 async def test_a_process_is_ended_only_after_yes():

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
 
 from phitui.hardware.history import History, device_key
 from phitui.hardware.snapshot import Device, Host
 from phitui.tui.monitor import gauges
-from phitui.tui.monitor.cells import ACCENT, MUTED, PLAIN, TITLE, TRACK, VALUE, Row, apart, bar, fit, length, name
+from phitui.tui.monitor.cells import (
+    ACCENT,
+    MUTED,
+    PLAIN,
+    TITLE,
+    TRACK,
+    VALUE,
+    Row,
+    apart,
+    bar,
+    fit,
+    length,
+    name,
+    outside,
+)
 from phitui.tui.monitor.graph import Graph, join
 
 _GAP = " │ "
+_MEASURE = Console(file=io.StringIO())  # wrapping text asks for one, and uses nothing of it
 
 
 class DeviceBlock:
@@ -66,18 +85,17 @@ def _side_by_side(pieces: list[Row]) -> Row:
 
 
 def label(device: Device) -> str:
-    """What a device is called in front of its name."""
-    return "CPU" if device.kind == "cpu" else f"GPU {device.index}"
+    """What a device is called in front of its name; slices of one card are told apart by their kind."""
+    if device.kind == "cpu":
+        return "CPU"
+    return f"GPU {device.index} {name(device.mig, 20)}" if device.mig else f"GPU {device.index}"
 
 
 def title(device: Device, width: int, selected: bool) -> Row:
     """The line above a block."""
     mark = "▶" if selected else "─"
     row: Row = [(f"{mark} ", ACCENT if selected else TRACK), (label(device), TITLE), (" ", PLAIN)]
-    row.append((name(device.name, max(width - 30, 8)), VALUE))
-    if device.mig:
-        row.append((f" MIG {name(device.mig, 20)}", ACCENT))
-    row.append((" ", PLAIN))
+    row += [(name(device.name, max(width - 30, 8)), VALUE), (" ", PLAIN)]
     return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
 
 
@@ -88,7 +106,8 @@ def compact(device: Device, width: int, selected: bool) -> Row:
     naming = 26 if width >= 120 else 12
     room = width - 2 - naming
     each = room // len(found)
-    row: Row = [mark, *fit([(f"{label(device):<7}", TITLE), (name(device.name, naming - 8), PLAIN)], naming)]
+    place = f"{outside(label(device), min(max(len(label(device)), 6), naming - 1))} "
+    row: Row = [mark, *fit([(place, TITLE), (name(device.name, max(naming - len(place) - 1, 1)), PLAIN)], naming)]
     for gauge in found:
         wide = each - 1
         small = bar(gauge.parts, max(wide // 3, 4))
@@ -97,18 +116,19 @@ def compact(device: Device, width: int, selected: bool) -> Row:
     return fit(row, width)
 
 
-def reasons(device: Device, most: int, width: int) -> list[Row]:
-    """Why figures of the device are not available, those with the same reason together."""
+def reasons(device: Device, width: int) -> list[Row]:
+    """Why figures of the device are not available, those with the same reason together, in as many rows as it takes."""
     by_reason: dict[str, list[str]] = {}
     for metric, reason in device.unavailable.items():
         by_reason.setdefault(reason, []).append(metric.replace("_", " "))
     if not by_reason:
         return [fit([("  every figure of this device is available", MUTED)], width)]
-    rows = [
-        fit([("  – ", MUTED), (name(reason, 200), PLAIN), (": " + name(", ".join(metrics), 300), MUTED)], width)
-        for reason, metrics in by_reason.items()
-    ]
-    return rows[:most]
+    rows: list[Row] = []
+    for reason, metrics in by_reason.items():
+        told = f"{name(reason, 200)}: {', '.join(name(metric, 60) for metric in metrics)}"
+        for number, line in enumerate(Text(told).wrap(_MEASURE, max(width - 4, 1))):
+            rows.append(fit([("    " if number else "  – ", MUTED), (line.plain.rstrip(), PLAIN)], width))
+    return rows
 
 
 def no_gpu(reason: str, width: int) -> Row:

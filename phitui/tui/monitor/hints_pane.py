@@ -17,9 +17,13 @@ def hint_rows(said: Said, many: bool, most: int, width: int) -> list[Row]:
     `many` devices each row says of which it is."""
     if not said:
         return [fit([("  nothing holds the devices back, as far as their figures tell", MUTED)], width)][:most]
-    rows = [_row(device, hint, many, width) for device, hint in said]
+    return first_rows([_row(device, hint, many, width) for device, hint in said], most, width)
+
+
+def first_rows(rows: list[Row], most: int, width: int, what: str = "") -> list[Row]:
+    """At most `most` of the rows; where there are more, the last one counts the rest of them, `what` they are."""
     if len(rows) > most > 0:
-        rows[most - 1 :] = [fit([(f"  and {len(rows) - most + 1} more", MUTED)], width)]
+        rows[most - 1 :] = [fit([(f"  and {len(rows) - most + 1} more{what}", MUTED)], width)]
     return rows[:most]
 
 

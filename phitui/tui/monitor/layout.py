@@ -27,9 +27,9 @@ class Plan(NamedTuple):
     hint_rows: int
 
 
-def plan(width: int, height: int, devices: int, processes: int, hints: int) -> Plan:
+def plan(width: int, height: int, devices: int, processes: int, hints: int, *, whole: bool = False) -> Plan:
     """Divide `height` rows, those of the head and the keys taken off, among `devices` and the rest; `processes` and
-    `hints` say how many rows of them there are.
+    `hints` say how many rows of them there are. With `whole` hints get what they need before anything else grows.
 
     All devices are shown in full where they fit with small graphs; else each has a row, and the selected one is shown
     in full below where that fits.
@@ -38,18 +38,21 @@ def plan(width: int, height: int, devices: int, processes: int, hints: int) -> P
     smallest = _BLOCK + _FEWEST_GRAPH_ROWS + facts
     spare = height - _FEWEST_PROCESS_ROWS - _FEWEST_HINT_ROWS
     if devices * smallest <= spare:
-        return _share(height, devices, 0, facts, (processes, hints))
+        return _share(height, devices, 0, facts, (processes, hints), whole)
     compact = min(devices, max(spare - smallest, 0)) if spare - smallest >= 2 else max(spare, 1)
     full = 1 if spare - compact >= smallest else 0
-    return _share(height - compact, full, compact, facts, (processes, hints))
+    return _share(height - compact, full, compact, facts, (processes, hints), whole)
 
 
-def _share(height: int, full: int, compact: int, facts: int, wanted: tuple[int, int]) -> Plan:
+def _share(height: int, full: int, compact: int, facts: int, wanted: tuple[int, int], whole: bool) -> Plan:
     """Give graphs what makes them readable, then processes and hints what they need, then graphs the rest."""
     graph = _FEWEST_GRAPH_ROWS if full else 0
     table, hints = _FEWEST_PROCESS_ROWS, _FEWEST_HINT_ROWS
     most_table, most_hints = 2 + wanted[0], min(1 + wanted[1], _MOST_HINT_ROWS)
     spare = max(height - full * (_BLOCK + graph + facts) - hints - table, 0)
+    if whole:
+        hints = most_hints = min(1 + wanted[1], hints + spare)
+        spare = max(height - full * (_BLOCK + graph + facts) - hints - table, 0)
     readable = max(_READABLE_GRAPH_ROWS, height // _GRAPHS_SHARE // max(full, 1))
     for most in (readable, _MOST_GRAPH_ROWS // max(full, 1)):
         if full:

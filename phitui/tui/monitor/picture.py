@@ -12,7 +12,7 @@ from phitui.tui.monitor import device_block
 from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
 from phitui.tui.monitor.device_block import DeviceBlock
 from phitui.tui.monitor.gauges import Fact
-from phitui.tui.monitor.hints_pane import Said, device_hints, hint_rows, worst_first
+from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, worst_first
 from phitui.tui.monitor.layout import Plan, plan
 from phitui.tui.monitor.process_table import ProcessTable
 
@@ -70,16 +70,13 @@ class Picture:
         rows = _machine(snapshot, width)
         processes = sum(len(device.processes or ()) for device in devices)
         said = self._hints(snapshot)
-        below = len(said)
-        if self.show_reasons and devices:
-            below = len(set(devices[self.selected].unavailable.values()))
-        parts = plan(width, height - len(rows), len(devices), processes, below)
+        why = device_block.reasons(devices[self.selected], width) if self.show_reasons and devices else []
+        parts = plan(width, height - len(rows), len(devices), processes, len(why or said), whole=bool(why))
         rows += self._devices(snapshot, parts, width)
         rows += self.table.rows(devices, (width, parts.process_rows), active=True)
-        if self.show_reasons and devices:
-            device = devices[self.selected]
-            rows.append(_rule(f"Not available on {device_block.label(device)}", width))
-            rows += device_block.reasons(device, max(parts.hint_rows - 1, 0), width)
+        if why:
+            rows.append(_rule(f"Not available on {device_block.label(devices[self.selected])}", width))
+            rows += first_rows(why, max(parts.hint_rows - 1, 0), width, " lines")
         else:
             rows.append(_rule("Hints", width))
             rows += hint_rows(said, len(devices) > 1, max(parts.hint_rows - 1, 0), width)

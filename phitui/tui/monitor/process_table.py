@@ -13,6 +13,7 @@ from phitui.tui.monitor.device_block import label
 
 _MIB = 1024**2
 _GIB = 1024**3
+_WIDEST_PLACE = 16  # "GPU 0 1g.10gb", a slice of a card
 
 
 class Line(NamedTuple):
@@ -82,6 +83,7 @@ class ProcessTable:
     pattern: str = ""
     _marked: tuple[str, int] | None = None
     _lines: list[Line] = field(default_factory=list)
+    _place_width: int = 0
 
     def sort_by(self, key: str) -> None:
         """Sort by the column with this key; once more turns the order around."""
@@ -97,6 +99,7 @@ class ProcessTable:
             for device in devices
             for process in device.processes or ()
         ]
+        self._place_width = min(max((len(label(device)) for device in devices), default=0), _WIDEST_PLACE)
         wanted = self.pattern.casefold()
         lines = [line for line in lines if wanted in _searched(line)] if wanted else lines
         value = _BY_KEY[self.sort_key].value
@@ -128,7 +131,7 @@ class ProcessTable:
         first = min(max(place - room // 2, 0), max(len(self._lines) - room, 0))
         rows = [self._title(width), self._heads(width)]
         for number, line in enumerate(self._lines[first : first + room], first):
-            rows.append(_row(line, width, marked=active and number == place))
+            rows.append(_row(line, self._columns(width), width, marked=active and number == place))
         if not self._lines:
             rows.append(fit([("  " + self._why_empty(devices), MUTED)], width))
         rows += [fit([], width)] * (height - len(rows))
@@ -142,12 +145,19 @@ class ProcessTable:
 
     def _heads(self, width: int) -> Row:
         row: Row = [("  ", MUTED)]
-        for column, size in _columns(width):
+        for column, size in self._columns(width):
             arrow = ("▼" if self.descending else "▲") if column.key == self.sort_key else ""
             head = column.title + arrow
             head = head.rjust(size) if column.right else head.ljust(size)
             row.append((head + "  ", ACCENT if arrow else MUTED))
         return fit(row, width)
+
+    def _columns(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that are shown, and how wide each is."""
+        shown = [column for column in COLUMNS if width >= column.wide]
+        sizes = [max(column.width, self._place_width) if column.key == "g" else column.width for column in shown]
+        rest = max(width - 2 - sum(size + 2 for size in sizes), 8)
+        return [(column, size or rest) for column, size in zip(shown, sizes, strict=True)]
 
     def _why_empty(self, devices: list[Device]) -> str:
         if self.pattern:
@@ -169,15 +179,9 @@ def _searched(line: Line) -> str:
     return " ".join(word for word in words if word).casefold()
 
 
-def _columns(width: int) -> list[tuple[Column, int]]:
-    shown = [column for column in COLUMNS if width >= column.wide]
-    taken = 2 + sum(column.width + 2 for column in shown)
-    return [(column, column.width or max(width - taken, 8)) for column in shown]
-
-
-def _row(line: Line, width: int, marked: bool) -> Row:
+def _row(line: Line, columns: list[tuple[Column, int]], width: int, marked: bool) -> Row:
     row: Row = [("▶ " if marked else "  ", MARKED if marked else PLAIN)]
-    for column, size in _columns(width):
+    for column, size in columns:
         text = column.text(line)
         cell = outside(text, size)
         if column.right:

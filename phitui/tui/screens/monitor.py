@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -54,7 +54,7 @@ class MonitorScreen(Screen[None]):
     ]
     DEFAULT_CSS = """
     MonitorScreen {
-        Input { dock: bottom; height: 1; border: none; padding: 0 1; background: $panel; }
+        Input, Input:focus { dock: bottom; height: 1; border: none; padding: 0 1; background: $panel; }
     }
     """
 
@@ -98,10 +98,9 @@ class MonitorScreen(Screen[None]):
         if not self._keys:
             active = self.active_bindings.values()
             shown = [bound.binding for bound in active if bound.binding.show and bound.enabled]
-            # Of an action's keys the first one is shown.
-            first = {binding.action: binding for binding in reversed(shown)}
-            bindings = [binding for binding in shown if first[binding.action] is binding]
-            self._keys = [(self.app.get_key_display(binding), binding.description) for binding in bindings]
+            # A binding of several keys is there once for each of them, all with the same key to show.
+            told = [(self.app.get_key_display(binding), binding.description) for binding in shown]
+            self._keys = list(dict.fromkeys(told))
             self._keys.insert(3, ("^p", "Palette"))  # whatever finds no room behind it is there
             self._keys.append(("gpum…", "Sort"))
         return self._keys
@@ -181,8 +180,9 @@ class MonitorScreen(Screen[None]):
     async def _filtered(self) -> None:
         await self.query(Input).remove()
 
-    async def key_escape(self) -> None:
+    async def key_escape(self, event: events.Key) -> None:
         if self.query(Input):
+            event.stop()  # the key's binding would close the monitor with it
             self.picture.table.pattern = ""
             await self.query(Input).remove()
             self.paint()
