@@ -47,12 +47,19 @@ def test_three_hours_at_one_reading_a_second_keep_memory_flat(install, hours):
     assert hours(install("h100"), 1, sys.getallocatedblocks) < 300
 
 
+def ours():
+    """Traced bytes of the readers: threads that other tests have left behind allocate as well."""
+    files = [tracemalloc.Filter(True, f"*{name}*") for name in ("phitui/hardware", "pynvml", "psutil")]
+    statistics = tracemalloc.take_snapshot().filter_traces(files).statistics("filename")
+    return sum(statistic.size for statistic in statistics)
+
+
 @pytest.mark.parametrize("name", ["2x4090", "h100_mig"])
 def test_three_hours_of_readings_allocate_nothing_that_stays(install, hours, name):
     """Every 30 s: with its allocations traced a reading takes several times as long."""
     tracemalloc.start()
     try:
-        assert hours(install(name), 30, lambda: tracemalloc.get_traced_memory()[0]) < 20_000
+        assert hours(install(name), 30, ours) < 20_000
     finally:
         tracemalloc.stop()
 
@@ -90,6 +97,14 @@ def test_what_is_asked_once_every_second_and_every_five(install):
         "nvmlGpmSampleGet": 1,
         "nvmlGpmMetricsGet": 1,
     }
+    processes = [
+        "nvmlDeviceGetComputeRunningProcesses_v3",
+        "nvmlDeviceGetGraphicsRunningProcesses_v3",
+        "nvmlDeviceGetProcessUtilization",
+    ]
+    soon = collections.Counter(second)
+    soon.update(processes)
+    assert calls(gpus, 0.3) == soon  # a share is a difference
     assert calls(gpus, 1.0) == second
     assert calls(gpus, 4.5) == second
     newer = hasattr(pynvml, "nvmlDeviceGetTemperatureV")
@@ -103,13 +118,11 @@ def test_what_is_asked_once_every_second_and_every_five(install):
             "nvmlDeviceGetCurrPcieLinkGeneration",
             "nvmlDeviceGetCurrPcieLinkWidth",
             "nvmlDeviceGetFieldValues",
-            "nvmlDeviceGetComputeRunningProcesses_v3",
-            "nvmlDeviceGetGraphicsRunningProcesses_v3",
-            "nvmlDeviceGetProcessUtilization",
+            *processes,
             "nvmlDeviceGetMigMode",
         ]
     )
-    assert calls(gpus, 5.0) == fifth
+    assert calls(gpus, 5.5) == fifth
     fifth["nvmlDeviceGetCount"] += 1
-    assert calls(gpus, 10.0) == fifth
+    assert calls(gpus, 10.6) == fifth
     gpus.close()
