@@ -11,10 +11,31 @@ from transformers import PreTrainedModel
 def rounded(model: PreTrainedModel, matrices: str, vectors: str) -> PreTrainedModel:
     """A copy whose weights went through the stored types: "int8", "float16", "bfloat16" or "float32"."""
     model = copy.deepcopy(model)
+    factors = _folded(model)
     with torch.no_grad():
-        for weights in model.parameters():
-            weights.copy_(_through(weights, matrices if weights.ndim == 2 else vectors))
+        for name, weights in model.named_parameters():
+            dtype = matrices if weights.ndim == 2 else vectors
+            if factors is not None and name.endswith("qkv_proj.weight"):
+                weights.copy_(_through(weights * factors, dtype) / factors)
+            else:
+                weights.copy_(_through(weights, dtype))
     return model
+
+
+def _folded(model: PreTrainedModel) -> torch.Tensor | None:
+    """By what the rows of the fused queries, keys and values are multiplied before they are stored, or None.
+
+    Where a part of each head turns and LongRoPE scales the attention, the scale, once for the queries and once for the
+    keys, is in the rows of the queries that turn.
+    """
+    rotary, config = model.model.rotary_emb, model.config
+    turning = 2 * len(rotary.inv_freq)
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if rotary.attention_scaling == 1 or turning == size:
+        return None
+    factors = torch.ones(config.num_attention_heads + 2 * config.num_key_value_heads, size)
+    factors[: config.num_attention_heads, :turning] = rotary.attention_scaling**2
+    return factors.reshape(-1, 1)
 
 
 def _through(weights: torch.Tensor, dtype: str) -> torch.Tensor:
