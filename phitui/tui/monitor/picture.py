@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands al
 
 GIB = 1024**3
 # Seconds that a column of dots stands for.
-SCALES = (4.0, 10.0, 1.0, 2.0)
+SCALES = (6.0, 10.0, 1.0, 2.0)
 
 
 @dataclass
