@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compare import TOLERANCE, Likeness, converted, log_p
+from compare import TOLERANCE, Likeness, Reference, converted, log_p
 from definition import int8_model, rounded
 from engine import Engine
 
-from phitui.models.quantize import STORAGE
+from phitui.models.precision import PRECISIONS
 
 # Means over all positions, against transformers in float32 with the unrounded weights: KL in nats, and the share of
 # positions with the same likeliest token. Measured on these models with int8 products that are exact (the definition
@@ -47,15 +47,29 @@ def as_figures(found: Likeness, bound: dict[str, float] | None = None) -> dict[s
     return figures | {"max_delta_log_p": float(f"{found.largest:.2g}"), **({"bound": bound} if bound else {})}
 
 
+def int8_against_float32(reference: Reference, engine: Engine) -> dict[str, object]:
+    """The figures of an engine that computes in int8, and of int8 by its definition; both must be within bounds."""
+    model = int8_model(reference.model)
+    engines, defined = Likeness(), Likeness()
+    for ids in reference.sequences:
+        expected = reference.log_p(ids)
+        engines.add(expected, engine.log_p(ids))
+        defined.add(expected, log_p(model, ids))
+    bound = EXACT if products_are_exact() else SATURATING
+    assert_within(engines, bound)
+    assert_within(defined, EXACT)
+    return {**as_figures(engines, bound), "by_definition": as_figures(defined)}
+
+
 @pytest.mark.parametrize(
     "kind, quantization",
-    [*((kind, "int8") for kind in SOME), *(("phi3-tied", other) for other in STORAGE)],
+    [*((kind, "int8") for kind in SOME), *(("phi3-tied", other) for other in PRECISIONS)],
 )
 def test_stored_weights_are_the_rounded_ones(kind, quantization, prepared, figures, tmp_path):
     """Computed in float32, so that nothing but the stored weights is compared."""
     folder, reference = prepared(kind)
     engine = Engine(converted(folder, tmp_path / "made", quantization), "float32")
-    model = rounded(reference.model, *STORAGE[quantization])
+    model = rounded(reference.model, *PRECISIONS[quantization])
     likeness = Likeness()
     for ids in reference.sequences:
         likeness.add(log_p(model, ids), engine.log_p(ids))
@@ -63,7 +77,7 @@ def test_stored_weights_are_the_rounded_ones(kind, quantization, prepared, figur
     figures("stored_weights", f"{kind} {quantization}", {"max_delta_log_p": float(f"{likeness.largest:.2g}")})
 
 
-@pytest.mark.parametrize("quantization", STORAGE)
+@pytest.mark.parametrize("quantization", PRECISIONS)
 def test_every_stored_precision_computes_in_int8(quantization, prepared, tmp_path):
     """What a CPU does by default with each of them; CTranslate2 quantizes the wider ones while it loads them."""
     folder, reference = prepared("phi3-gqa")
@@ -79,16 +93,7 @@ def test_int8_is_near_to_float32(kind, prepared, figures, tmp_path):
     """With the int8 product that CTranslate2 takes on this CPU."""
     folder, reference = prepared(kind)
     engine = Engine(converted(folder, tmp_path / "made", "int8"), "int8")
-    model = int8_model(reference.model)
-    engines, defined = Likeness(), Likeness()
-    for ids in reference.sequences:
-        expected = reference.log_p(ids)
-        engines.add(expected, engine.log_p(ids))
-        defined.add(expected, log_p(model, ids))
-    bound = EXACT if products_are_exact() else SATURATING
-    assert_within(engines, bound)
-    assert_within(defined, EXACT)
-    figures("int8_against_float32", kind, {**as_figures(engines, bound), "by_definition": as_figures(defined)})
+    figures("int8_against_float32", kind, int8_against_float32(reference, engine))
 
 
 @pytest.mark.parametrize("kind", ["phi3", "llama"])

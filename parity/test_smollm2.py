@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare import Likeness, Reference, assert_float32_parity, converted, log_p
-from definition import int8_model
+from compare import Reference, assert_float32_parity, converted
 from engine import Engine
 from many_texts import texts
-from test_int8 import as_figures, assert_within, products_are_exact
+from test_int8 import int8_against_float32
 from tiny_phi3 import CACHE, demo_wheel
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
@@ -116,15 +115,4 @@ def test_answers_are_those_of_the_dequantized_weights(reference, in_float32, fig
 
 def test_int8_is_near_to_float32(reference, gguf_file, figures, tmp_path):
     engine = Engine(converted(gguf_file, tmp_path / "made", "int8"), "int8", torch.get_num_threads())
-    model = int8_model(reference.model)
-    engines, defined = Likeness(), Likeness()
-    for ids in reference.sequences:
-        expected = reference.log_p(ids)
-        engines.add(expected, engine.log_p(ids))
-        defined.add(expected, log_p(model, ids))
-    bound = EXACT if products_are_exact() else SATURATING
-    assert_within(engines, bound)
-    assert_within(defined, EXACT)
-    figures(
-        "int8_against_float32", "smollm2-135m", {**as_figures(engines, bound), "by_definition": as_figures(defined)}
-    )
+    figures("int8_against_float32", "smollm2-135m", int8_against_float32(reference, engine))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from phitui.errors import UnavailableError
+from phitui.models.precision import ITEM_BYTES
 
 # In order of preference. On CUDA int8 weights with float16 around them: half the memory traffic of float16 and
 # tensor cores for the rest; cards before 7.0 lack fast float16. On a CPU int8 alone.
@@ -16,7 +17,6 @@ _PREFERRED = {
 # The compute capability from which CTranslate2 reports a kind, by what is in its name. bfloat16 comes before float16,
 # whose name is in its own.
 _CAPABILITY = (("bfloat16", "8.0"), ("float16", "7.0"), ("int8", "6.1"))
-_BYTES = {"int8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 AWQ_NEEDS = "AWQ int4 runs on CUDA cards of compute capability 7.5 and newer only"
 _AWQ_FIX = "Convert another checkpoint of the model for other cards and the CPU"
 
@@ -107,9 +107,9 @@ def _instead(device: str, best: str) -> str:
 def _conversion(stored: str, kind: str) -> str:
     """What CTranslate2 makes of the weights when it loads them, one tensor after the other: no second copy is kept."""
     before, after = _matrix(stored), _matrix(kind)
-    if before == after or not {before, after} <= _BYTES.keys():
+    if before == after or not {before, after} <= ITEM_BYTES.keys():
         return ""
-    times = _BYTES[after] / _BYTES[before]
+    times = ITEM_BYTES[after] / ITEM_BYTES[before]
     size = f", {times:g} times their size" if times != 1 else ""
     return f"weights stored as {before} become {after} when loaded{size}"
 

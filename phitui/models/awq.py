@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from phitui.errors import PhituiError, UsageError
 from phitui.models.checkpoint import SafetensorsCheckpoint
 from phitui.models.manifest import AWQ, AWQ_PREFIX
-from phitui.models.quantize import DEFAULT, check_quantization, store
+from phitui.models.quantize import DEFAULT, Linear, check_quantization, store
 from phitui.models.settings import Settings
 
 BITS = 4
@@ -120,20 +120,6 @@ def tensor_names(weight: str) -> list[str]:
     return [weight.removesuffix("weight") + end for end in ("qweight", "qzeros", "scales")]
 
 
-@dataclass(frozen=True)
-class Linear:
-    """Outputs `first` to `first + count` of the layers in `outputs` ("….weight": outputs), side by side.
-
-    All have `inputs` inputs. `scales`, one for each of the outputs, multiply them.
-    """
-
-    outputs: dict[str, int]
-    inputs: int
-    first: int
-    count: int
-    scales: NDArray[np.float32] | None = None
-
-
 class Packed(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
     """One of a linear layer's three tensors; it is read when it is written."""
 
@@ -143,7 +129,7 @@ class Packed(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
         """`end` is "qweight", "qzeros" or "scales". Raises PhituiError where a tensor is missing or misshapen."""
         self._source, self._awq, self._linear, self._end, self._done = source, awq, linear, end, done
         for name, outputs in linear.outputs.items():
-            if not awq.fits(outputs, linear.inputs) or not awq.fits(linear.count, linear.inputs):
+            if not awq.fits(outputs, linear.inputs) or not awq.fits(linear.wanted, linear.inputs):
                 raise PhituiError(
                     f"{source.where}: the layer {name!r} has {linear.inputs} inputs and {outputs} outputs, "
                     f"which CTranslate2 cannot compute as AWQ {awq.layout}",
@@ -161,7 +147,7 @@ class Packed(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
 
     @property
     def shape(self) -> list[int]:
-        return list(self._awq.shapes(self._linear.count, self._linear.inputs)[self._end])
+        return list(self._awq.shapes(self._linear.wanted, self._linear.inputs)[self._end])
 
     @property
     def dtype(self) -> str:
@@ -176,7 +162,7 @@ class Packed(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
         whole = np.concatenate(parts, self._awq.axis) if len(parts) > 1 else parts[0]
         # Outputs are packed in two tensors of gemm's.
         unit = _PACKED if self._awq.axis == 1 and self._end != "scales" else 1
-        first, count = self._linear.first // unit, self._linear.count // unit
+        first, count = self._linear.first // unit, self._linear.wanted // unit
         cut = whole[:, first : first + count] if self._awq.axis == 1 else whole[first : first + count]
         if self._end != "scales":
             return cut

@@ -10,24 +10,23 @@ from typing import Any
 
 import ctranslate2
 import msgspec
-import numpy as np
 from ctranslate2.specs import attention_spec, common_spec, transformer_spec
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 import phitui
 from phitui.errors import PhituiError, UsageError
 from phitui.ipc.messages import Progress
 from phitui.models import gguf_tokenizer, tokenizer
 from phitui.models.architectures import Architecture
-from phitui.models.awq import BITS, Linear, Packed, settled
+from phitui.models.awq import BITS, Packed, settled
 from phitui.models.checkpoint import Checkpoint, SafetensorsCheckpoint
 from phitui.models.gguf_config import from_gguf_metadata
 from phitui.models.gguf_source import GgufFile
 from phitui.models.growing_hash import GrowingHash
 from phitui.models.hub_config import from_hub_config
 from phitui.models.manifest import FORMAT, FileEntry, Label, Manifest, describe_files, write_manifest
-from phitui.models.quantize import STORAGE, Matrix, Rows, Vector, in_order, store
+from phitui.models.precision import ITEM_BYTES, PRECISIONS
+from phitui.models.quantize import Linear, Matrix, Vector, in_order, store
 from phitui.models.rotary_variables import query_scales, set_positions, share_factors
 from phitui.models.tokenizer import Vocabulary
 
@@ -84,7 +83,7 @@ def _open_folder(folder: Path, label: Label, context: int) -> Source:
 def convert(source: Source, folder: Path, quantization: str, report: Report) -> Manifest:
     """Write the model into `folder`, which must not exist; the manifest comes last. Returns the manifest.
 
-    `quantization` is one of `quantize.STORAGE`, or "" for the source's own where it has one, else int8.
+    `quantization` is one of `precision.PRECISIONS`, or "" for the source's own where it has one, else int8.
     `report` gets a Progress for every matrix. Raises PhituiError for weights that are missing, of the wrong
     shape or not finite, and OSError where the folder cannot be written: what is there then is incomplete.
     """
@@ -114,7 +113,7 @@ class _Filler:
         kept = " (AWQ int4, kept as it is)" if source.architecture.awq else ""
         self._title = source.label.title + kept
         # CTranslate2 has no other activations with AWQ, and converts nothing there when it loads.
-        self._matrix_type, self._vector_type = STORAGE.get(quantization, ("float16", "float16"))
+        self._matrix_type, self._vector_type = PRECISIONS.get(quantization, ("float16", "float16"))
         self._report = report
         self._written = 0
 
@@ -124,12 +123,12 @@ class _Filler:
         names, sizes = self._architecture.names, self._architecture.sizes
         decoder = spec.decoder
         decoder.scale_embeddings = False
-        self._matrix(decoder.embeddings, {names.embeddings: sizes.vocabulary}, sizes.model_dim)
+        self._matrix(decoder.embeddings, Linear({names.embeddings: sizes.vocabulary}, sizes.model_dim))
         decoder.layer_norm.gamma = self._vector(names.norm)
         for index, layer in enumerate(decoder.layer):
             self._layer(layer, index)
         if not self._architecture.tied:
-            self._matrix(decoder.projection, {names.output: sizes.vocabulary}, sizes.model_dim)
+            self._matrix(decoder.projection, Linear({names.output: sizes.vocabulary}, sizes.model_dim))
         else:
             decoder.projection.weight = decoder.embeddings.weight
         spec.register_vocabulary(self._vocabulary.tokens)
@@ -173,13 +172,14 @@ class _Filler:
 
         attention.layer_norm.gamma = self._vector(names.attention_norm.format(i=index))
         scales = query_scales(self._architecture.rope, sizes)
-        self._linear(attention.linear[0], split(names.qkv, [queries, keys, keys]), sizes.model_dim, scales=scales)
-        self._linear(attention.linear[1], {names.attention_output.format(i=index): sizes.model_dim}, queries)
+        qkv = split(names.qkv, [queries, keys, keys])
+        self._linear(attention.linear[0], Linear(qkv, sizes.model_dim, scales=scales))
+        self._linear(attention.linear[1], Linear({names.attention_output.format(i=index): sizes.model_dim}, queries))
         ffn.layer_norm.gamma = self._vector(names.ffn_norm.format(i=index))
         gate_up = split(names.gate_up, [sizes.ff_dim, sizes.ff_dim])
-        self._linear(ffn.linear_0, gate_up, sizes.model_dim, 0, sizes.ff_dim)
-        self._linear(ffn.linear_0_noact, gate_up, sizes.model_dim, sizes.ff_dim, sizes.ff_dim)
-        self._linear(ffn.linear_1, {names.down.format(i=index): sizes.model_dim}, sizes.ff_dim)
+        self._linear(ffn.linear_0, Linear(gate_up, sizes.model_dim, 0, sizes.ff_dim))
+        self._linear(ffn.linear_0_noact, Linear(gate_up, sizes.model_dim, sizes.ff_dim, sizes.ff_dim))
+        self._linear(ffn.linear_1, Linear({names.down.format(i=index): sizes.model_dim}, sizes.ff_dim))
         set_positions(attention, self._architecture.rope, sizes.head_dim)
 
     def _vector(self, name: str) -> Vector:
@@ -187,47 +187,21 @@ class _Filler:
         values = self._weights.rows(name, 0, self._architecture.sizes.model_dim)
         return Vector(store(values, self._vector_type, self._weights, name), self._vector_type)
 
-    def _linear(
-        self,
-        module: Any,
-        tensors: dict[str, int],
-        columns: int,
-        first: int = 0,
-        count: int | None = None,
-        scales: NDArray[np.float32] | None = None,
-    ) -> None:
+    def _linear(self, module: Any, linear: Linear) -> None:
         """`_matrix` for a layer that AWQ quantizes, where the checkpoint is one of those."""
         awq = self._architecture.awq
         if awq is None or not isinstance(self._weights, SafetensorsCheckpoint):
-            self._matrix(module, tensors, columns, first, count, scales)
+            self._matrix(module, linear)
             return
-        outputs = Linear(tensors, columns, first, sum(tensors.values()) if count is None else count, scales)
-        module.weight = Packed(self._weights, awq, outputs, "qweight", self._one_written)
-        module.weight_scale = Packed(self._weights, awq, outputs, "scales")
-        module.weight_zero = Packed(self._weights, awq, outputs, "qzeros")
+        module.weight = Packed(self._weights, awq, linear, "qweight", self._one_written)
+        module.weight_scale = Packed(self._weights, awq, linear, "scales")
+        module.weight_zero = Packed(self._weights, awq, linear, "qzeros")
 
-    def _matrix(
-        self,
-        module: Any,
-        tensors: dict[str, int],
-        columns: int,
-        first: int = 0,
-        count: int | None = None,
-        scales: NDArray[np.float32] | None = None,
-    ) -> None:
-        """Give `module` rows `first` to `first + count` of the tensors (name: rows), one below the other.
-
-        `scales` multiply the rows.
-        """
-        stop = sum(tensors.values()) if count is None else first + count
-        parts, row = [], 0
-        for name, rows in tensors.items():
-            self._check_shape(name, (rows, columns))
-            begin, end = max(first, row), min(stop, row + rows)
-            if begin < end:
-                parts.append(Rows(name, begin - row, end - begin, columns))
-            row += rows
-        module.weight = Matrix(self._weights, parts, self._matrix_type, self._one_written, scales)
+    def _matrix(self, module: Any, linear: Linear) -> None:
+        """Give `module` the outputs of `linear`, one below the other."""
+        for name, outputs in linear.outputs.items():
+            self._check_shape(name, (outputs, linear.inputs))
+        module.weight = Matrix(self._weights, linear.rows(), self._matrix_type, self._one_written, linear.scales)
         if self._matrix_type == "int8":
             module.weight_scale = module.weight.scale
 
@@ -283,8 +257,8 @@ def needed_bytes(source: Source, quantization: str) -> int:
     attention = sizes.model_dim * sizes.head_dim * (2 * sizes.heads + 2 * sizes.kv_heads)
     layer = attention + 3 * sizes.model_dim * sizes.ff_dim
     tables = (1 if source.architecture.tied else 2) * sizes.vocabulary * sizes.model_dim
-    stored = STORAGE.get(settled(awq, quantization, source.weights.where), ("float16", "float16"))[0]
-    item = {"int8": 1, "float32": 4}.get(stored, 2)
+    stored = PRECISIONS.get(settled(awq, quantization, source.weights.where), ("float16", "float16"))[0]
+    item = ITEM_BYTES[stored]
     linear_item = awq.bytes_per_weight if awq else item
     tokenizer_bytes = len(msgspec.json.encode(source.vocabulary.tokens)) * 2 + len(source.vocabulary.tokenizer_json)
     weight_bytes = sizes.layers * layer * linear_item + tables * item

@@ -10,20 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from phitui.models.precision import ITEM_BYTES, PRECISIONS
+
 if TYPE_CHECKING:  # the console, which shows footprints and makes none, does without
     from phitui.models.manifest import Manifest, Sizes
 
-# Type of the matrices, type of the norms and of the KV cache, by compute type. "int8" alone keeps float32 between.
-_RUN_TIME = {
-    "int8": ("int8", "float32"),
-    "int8_float32": ("int8", "float32"),
-    "int8_float16": ("int8", "float16"),
-    "int8_bfloat16": ("int8", "bfloat16"),
-    "float32": ("float32", "float32"),
-    "float16": ("float16", "float16"),
-    "bfloat16": ("bfloat16", "bfloat16"),
-}
-_ITEM_BYTES = {"int8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 # One float32 for each row of an int8 matrix, whatever the compute type: CTranslate2 converts all but the scales.
 _SCALE_BYTES = 4
 
@@ -50,23 +41,23 @@ def footprint(manifest: Manifest, compute_type: str) -> Footprint | None:
     None where it is not known: a storage or compute type that is not a plain one (AWQ). Not counted, both below
     0.2 %: LongRoPE's factors, and the sums per row that some int8 kernels of CPUs keep beside the weights.
     """
-    if manifest.quantization not in _RUN_TIME or compute_type not in _RUN_TIME:
+    if manifest.quantization not in PRECISIONS or compute_type not in PRECISIONS:
         return None
-    matrix, rest = _RUN_TIME[compute_type]
+    matrix, rest = PRECISIONS[compute_type]
     sizes = manifest.sizes
     output = _matrix_bytes(sizes.vocabulary, sizes.model_dim, matrix)
     step = sizes.layers * _layer_bytes(sizes, matrix) + output + _norm_bytes(sizes, rest)
     return Footprint(
         weights=step if is_tied(manifest) else step + output,
         weight_step=step,
-        kv_token=2 * sizes.layers * sizes.heads * sizes.head_dim * _ITEM_BYTES[rest],
+        kv_token=2 * sizes.layers * sizes.heads * sizes.head_dim * ITEM_BYTES[rest],
     )
 
 
 def is_tied(manifest: Manifest) -> bool:
     """Whether the output layer shares the embeddings' matrix, by the size of the weights on disk: without that
     matrix twice the file would be larger by one."""
-    matrix, rest = _RUN_TIME[manifest.quantization]
+    matrix, rest = PRECISIONS[manifest.quantization]
     sizes = manifest.sizes
     output = _matrix_bytes(sizes.vocabulary, sizes.model_dim, matrix)
     tied = sizes.layers * _layer_bytes(sizes, matrix) + output + _norm_bytes(sizes, rest)
@@ -87,9 +78,9 @@ def _layer_bytes(sizes: Sizes, matrix: str) -> int:
 
 
 def _matrix_bytes(rows: int, columns: int, matrix: str) -> int:
-    return rows * columns * _ITEM_BYTES[matrix] + (rows * _SCALE_BYTES if matrix == "int8" else 0)
+    return rows * columns * ITEM_BYTES[matrix] + (rows * _SCALE_BYTES if matrix == "int8" else 0)
 
 
 def _norm_bytes(sizes: Sizes, rest: str) -> int:
     """Two norms a layer and the last one."""
-    return (2 * sizes.layers + 1) * sizes.model_dim * _ITEM_BYTES[rest]
+    return (2 * sizes.layers + 1) * sizes.model_dim * ITEM_BYTES[rest]

@@ -19,19 +19,9 @@ from numpy.typing import NDArray
 from phitui.errors import PhituiError, UsageError
 from phitui.models.checkpoint import Checkpoint
 from phitui.models.manifest import AWQ, AWQ_PREFIX
+from phitui.models.precision import ITEM_BYTES, PRECISIONS
 
-# How the names of CTranslate2's quantizations split: type of matrices, type of the rest.
-STORAGE = {
-    "int8": ("int8", "float32"),
-    "int8_float32": ("int8", "float32"),
-    "int8_float16": ("int8", "float16"),
-    "int8_bfloat16": ("int8", "bfloat16"),
-    "float32": ("float32", "float32"),
-    "float16": ("float16", "float16"),
-    "bfloat16": ("bfloat16", "bfloat16"),
-}
 DEFAULT = "int8"
-_ITEM_BYTES = {"int8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 # A block in float32 with its temporaries stays in a core's cache: twice as fast as blocks of a million.
 _BLOCK_ELEMENTS = 1 << 17
 # While one matrix goes to the disk, two threads make the next: more cores find the disk too slow.
@@ -40,13 +30,13 @@ _HELPER = ThreadPoolExecutor(1, thread_name_prefix="quantize")
 
 
 def check_quantization(name: str) -> None:
-    """Raise UsageError for a name that `STORAGE` has not."""
-    if name not in STORAGE:
+    """Raise UsageError for a name that `PRECISIONS` has not."""
+    if name not in PRECISIONS:
         if name == AWQ or name.startswith(AWQ_PREFIX):
             raise UsageError(
                 "phitui does not quantize to AWQ itself", "Pull or convert a checkpoint whose weights are AWQ already."
             )
-        raise UsageError(f"no quantization is called {name[:40]!r}", f"Known are: {', '.join(STORAGE)}.")
+        raise UsageError(f"no quantization is called {name[:40]!r}", f"Known are: {', '.join(PRECISIONS)}.")
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,35 @@ class Rows:
     first: int
     count: int
     columns: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Outputs `first` to `first + count` of the layers in `outputs` ("….weight": outputs), side by side.
+
+    All have `inputs` inputs. `count` None is all that follow. `scales`, one for each of the outputs, multiply them.
+    """
+
+    outputs: dict[str, int]
+    inputs: int
+    first: int = 0
+    count: int | None = None
+    scales: NDArray[np.float32] | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many outputs these are."""
+        return sum(self.outputs.values()) - self.first if self.count is None else self.count
+
+    def rows(self) -> list[Rows]:
+        """Where they lie in the tensors, which have a row for each output."""
+        parts, row, stop = [], 0, self.first + self.wanted
+        for name, rows in self.outputs.items():
+            begin, end = max(self.first, row), min(stop, row + rows)
+            if begin < end:
+                parts.append(Rows(name, begin - row, end - begin, self.inputs))
+            row += rows
+        return parts
 
 
 class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
@@ -92,7 +111,7 @@ class Matrix(Variable):  # type: ignore[misc]  # ctranslate2 ships no types
         return self._dtype
 
     def num_bytes(self) -> int:
-        return self.shape[0] * self.shape[1] * _ITEM_BYTES[self._dtype]
+        return self.shape[0] * self.shape[1] * ITEM_BYTES[self._dtype]
 
     def to_bytes(self) -> memoryview:
         """The whole matrix as it is stored. Raises PhituiError for weights that are not finite."""

@@ -17,7 +17,7 @@ from phitui.config import load_config, user_config_file
 from phitui.jobs.chat import State
 from phitui.tui.app import PhituiApp
 from phitui.tui.screens.models import ModelsScreen
-from phitui.tui.widgets.dialogs import PRECISIONS, Confirm, PullDialog
+from phitui.tui.widgets.dialogs import Confirm, PullDialog
 from phitui.tui.widgets.model_facts import ModelFacts
 
 STORY = "Tell me a very long story about a lighthouse."
@@ -423,9 +423,3 @@ async def test_parking_shows_beside_the_gauges(store):
         await until(pilot, lambda: exchange.state.over)
         assert texts(app, "#parked") == [""]
         assert "parked" not in texts(app, "GaugeLine")[0]
-
-
-def test_the_dialog_offers_what_the_converter_knows():
-    from phitui.models.quantize import STORAGE
-
-    assert set(PRECISIONS) == set(STORAGE)

@@ -13,10 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Select, Static
 
 from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT
+from phitui.models.precision import PRECISIONS
 from phitui.tui.display import displayable
-
-# How weights can be stored: those of phitui.models.quantize, which is not for this process.
-PRECISIONS = ("int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32")
 
 _BOX = """
     {name} {{
