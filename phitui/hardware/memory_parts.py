@@ -68,14 +68,14 @@ def memory_parts(
 
 def _used(used: int, engine: Engine | None, others: Sequence[Process]) -> list[Part]:
     if engine is None:
-        return [Part("others", used, largest(others))]
+        return [Part("others", used, largest(others, used))]
     if engine.process_bytes is None:
         # The weights are there for sure, where there is room for them; the rest may be anybody's.
         weights = engine.weights_bytes or 0
         known = weights if weights <= used else 0
         return [Part("weights", known), Part("unknown", used - known, "not told apart")]
     process = min(engine.process_bytes, used)
-    return [*_engine(process, engine), Part("others", used - process, largest(others))]
+    return [*_engine(process, engine), Part("others", used - process, largest(others, used - process))]
 
 
 def _engine(process: int, engine: Engine) -> list[Part]:
@@ -85,10 +85,13 @@ def _engine(process: int, engine: Engine) -> list[Part]:
     return [Part("weights", weights), Part("kv", kv), Part("work", process - weights - kv)]
 
 
-def largest(processes: Sequence[Process]) -> str:
-    """The process with the most memory, by its name or else its id; "" where nobody's memory is known."""
+def largest(processes: Sequence[Process], of_bytes: int) -> str:
+    """The process with the most memory, by its name or else its id; "" where none is known to have most of
+    `of_bytes`."""
     known = [process for process in processes if process.used_bytes]
     if not known:
         return ""
     most = max(known, key=lambda process: process.used_bytes or 0)
+    if 2 * (most.used_bytes or 0) <= of_bytes:
+        return ""
     return most.name or f"PID {most.pid}"

@@ -51,6 +51,12 @@ def test_no_engine_here():
     assert kinds(memory_parts(CARD, None, 0.95, PROCESSES)) == {"others": 20, "reserve": 1, "free": 3}
 
 
+def test_the_largest_process_names_the_others_where_most_of_them_are_its():
+    for held, name in ((9 * GIB, ""), (11 * GIB, "vllm")):
+        made = memory_parts(CARD, None, 0.95, [Process(7, "C", held, name="vllm"), Process(8, "G", GIB, name="Xorg")])
+        assert made.parts[0] == Part("others", 20 * GIB, name)
+
+
 def test_ram_has_no_reserve():
     made = memory_parts(Memory(64 * GIB, 20 * GIB, None, 44 * GIB), Engine(GIB, GIB // 2, 0), 0.5)
     assert kinds(made) == {"weights": 0.5, "work": 0.5, "others": 19, "free": 44}

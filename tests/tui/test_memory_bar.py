@@ -74,7 +74,7 @@ def test_a_sliver_is_seen_in_a_long_bar_and_does_not_distort_a_short_one():
 
 
 def test_a_name_from_outside_is_clean_and_short():
-    made = memory_parts(CARD, None, 0.95, [Process(1, "C", GIB, name="\x1b[31mevil\u202ename with more")])
+    made = memory_parts(CARD, None, 0.95, [Process(1, "C", 12 * GIB, name="\x1b[31mevil\u202ename with more")])
     (row, *_) = plain(legend(made, 30, ascii_only=False))
     assert "\x1b" not in row and "\u202e" not in row
     assert row.startswith("░ evilna… 20.0")

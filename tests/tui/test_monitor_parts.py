@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from phitui.hardware.history import History
-from phitui.hardware.snapshot import Bandwidth, Device, Memory, Process, Snapshot
+from phitui.hardware.snapshot import Bandwidth, Device, Link, Memory, Process, Snapshot
 from phitui.tui.monitor.canvas import _plain_ascii, changed
 from phitui.tui.monitor.cells import bar, fit, length, outside
 from phitui.tui.monitor.gauges import gauges, head
@@ -212,3 +212,22 @@ def test_all_reasons_can_be_read(size):
         assert len([row for row in rows if "figure" in row]) >= 5
     else:
         assert all(metric.replace("_", " ") in shown for metric in missing)
+
+
+def test_what_comes_and_goes_moves_nothing_for_half_a_minute():
+    """Hints and processes: the rows that they have had stay theirs."""
+    picture = Picture(History(), "here")
+    calm = msgspec.structs.replace(CARD, throttle_reasons=[], link=Link(4, 4, 16, 16), vram=Memory(24 * GIB, GIB))
+
+    def rule_at(device, seconds):
+        picture.snapshot = Snapshot(BEGUN + seconds, HOST, [device])
+        rows = [text(row) for row in picture.rows(120, 40, [])]
+        return next(number for number, row in enumerate(rows) if row.startswith("─ Hints"))
+
+    without = rule_at(calm, 0.0)
+    hinted = rule_at(CARD, 1.0)
+    assert hinted < without
+    assert rule_at(calm, 2.0) == rule_at(calm, 30.0) == hinted
+    assert rule_at(calm, 40.0) == without
+    rule_at(CARD, 41.0)
+    assert rule_at(calm, 5.0) == without, "a replay that goes back begins anew"

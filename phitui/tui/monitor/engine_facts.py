@@ -21,13 +21,18 @@ def engine_facts(view: View) -> list[Fact]:
         Fact("MBU", _of(traffic.mbu and 100 * traffic.mbu, ".0f", " %"), 5),
         # CTranslate2 copies each layer's cache to append to it: up to three times what a step has to read of it.
         Fact("with KV copies", _of(traffic.engine_gb_s, ".0f", " GB/s"), 9),
-        Fact("J/token", _of(view.joules_per_token, ".2f", ""), 5),
+        *_energy(view),
         *(
             Fact(label, _of(view.memory.bytes_of(kind) / GIB, ".1f", " GiB"), 8)
             for label, kind in _PARTS
             if any(part.kind == kind for part in view.memory.parts)
         ),
     ]
+
+
+def _energy(view: View) -> list[Fact]:
+    """Of a GPU: a CPU's energy is not read."""
+    return [Fact("J/token", _of(view.joules_per_token, ".2f", ""), 5)] if view.device.kind == "gpu" else []
 
 
 def _of(value: float | None, form: str, unit: str) -> str:

@@ -14,6 +14,10 @@ GIB = 1024**3
 _HARMLESS = {"GPU_IDLE", "APPLICATIONS_CLOCKS_SETTING", "SYNC_BOOST", "DISPLAY_CLOCK_SETTING"}
 
 
+# Labels for narrow columns.
+_SHORT = {"Bandwidth": "BW"}
+
+
 class Gauge(NamedTuple):
     """A figure with a bar and a graph. `values` are its wordings, the longest first; `parts` the bar's, as shares of
     full scale; `full_scale` the graph's, None where the figure has no natural one."""
@@ -65,7 +69,7 @@ def _bandwidth(device: Device) -> Gauge:
     if value is None:
         return Gauge("Bandwidth", (NOTHING,), (), "bandwidth_gb_s", peak)
     sign = "≤ " if source == "busy" else ""  # the time that memory was busy bounds the traffic, no more
-    words = [f"{sign}{value:.0f} GB/s {source}", f"{sign}{value:.0f} {source}", f"{sign}{value:.0f} {source[:4]}"]
+    words = [f"{sign}{value:.0f} GB/s {source}", f"{sign}{value:.0f} GB/s {source[:4]}"]
     if peak:
         words.insert(0, f"{sign}{value:.0f} / {peak:.0f} GB/s {source}")
     parts = ((value / peak, OK),) if peak else ()
@@ -84,9 +88,8 @@ def _power(device: Device) -> Gauge:
 
 def head(gauge: Gauge, width: int) -> Row:
     """Label and value in `width` cells: the longest wording that fits."""
-    wordings = [*gauge.values, gauge.values[-1]]
-    for label in (gauge.label, gauge.label[:4]):
-        for value in wordings:
+    for value in gauge.values:
+        for label in (gauge.label, _SHORT.get(gauge.label, gauge.label)):
             if len(label) + 1 + len(value) <= width:
                 return apart([(label, MUTED)], [(value, VALUE)], width)
     return fit([(gauge.values[-1], VALUE)], width)

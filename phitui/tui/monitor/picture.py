@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,24 @@ if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands al
 GIB = 1024**3
 # Seconds that a column of dots stands for.
 SCALES = (6.0, 10.0, 1.0, 2.0)
+# Rows that were wanted are kept for so long, in seconds: what comes and goes moves nothing else on the screen.
+_KEPT_S = 30.0
+
+
+class _Room:
+    """The most rows that were wanted in the last seconds."""
+
+    def __init__(self) -> None:
+        self._wanted: deque[tuple[float, int]] = deque()
+
+    def most(self, now: float, count: int) -> int:
+        """The most of the last seconds, with `count` that is wanted at `now`."""
+        while self._wanted and not 0 <= now - self._wanted[0][0] <= _KEPT_S:  # a replay can go back in time
+            self._wanted.popleft()
+        while self._wanted and self._wanted[-1][1] <= count:
+            self._wanted.pop()
+        self._wanted.append((now, count))
+        return self._wanted[0][1]
 
 
 @dataclass
@@ -42,6 +61,8 @@ class Picture:
     show_reasons: bool = False
     scale: int = 0
     _blocks: dict[str, DeviceBlock] = field(default_factory=dict)
+    _hint_room: _Room = field(default_factory=_Room)
+    _process_room: _Room = field(default_factory=_Room)
 
     def select(self, by: int) -> None:
         """Select another device."""
@@ -71,7 +92,9 @@ class Picture:
         processes = sum(len(device.processes or ()) for device in devices)
         said = self._hints(snapshot)
         why = device_block.reasons(devices[self.selected], width) if self.show_reasons and devices else []
-        parts = plan(width, height - len(rows), len(devices), processes, len(why or said), whole=bool(why))
+        processes = self._process_room.most(snapshot.time, processes)
+        wanted = len(why) or self._hint_room.most(snapshot.time, len(said))
+        parts = plan(width, height - len(rows), len(devices), processes, wanted, whole=bool(why))
         rows += self._devices(snapshot, parts, width)
         rows += self.table.rows(devices, (width, parts.process_rows), active=True)
         if why:

@@ -46,12 +46,12 @@ def _age_text(line: Line) -> str | None:
 
 
 COLUMNS = (
-    Column("g", "GPU", 6, False, 0, lambda x: (x.device.kind, x.device.index, x.device.mig), lambda x: label(x.device)),
+    Column("g", "DEV", 6, False, 0, lambda x: (x.device.kind, x.device.index, x.device.mig), lambda x: label(x.device)),
     Column("p", "PID", 8, True, 0, lambda x: x.process.pid, lambda x: str(x.process.pid)),
     Column("u", "USER", 10, False, 70, lambda x: x.process.user or "", lambda x: x.process.user),
     Column("y", "TYPE", 4, False, 90, lambda x: x.process.kind, lambda x: x.process.kind),
     Column("m", "MEMORY", 10, True, 0, lambda x: x.process.used_bytes, lambda x: _bytes(x.process.used_bytes)),
-    Column("s", "GPU %", 5, True, 60, lambda x: x.process.util_pct, lambda x: _percent(x.process.util_pct)),
+    Column("s", "UTIL %", 6, True, 60, lambda x: x.process.util_pct, lambda x: _percent(x.process.util_pct)),
     Column("c", "CPU %", 6, True, 76, lambda x: x.process.cpu_pct, lambda x: _percent(x.process.cpu_pct)),
     Column("h", "HOST RAM", 10, True, 100, lambda x: x.process.rss_bytes, lambda x: _bytes(x.process.rss_bytes)),
     Column("t", "TIME", 8, True, 90, lambda x: x.age_s, _age_text),
