@@ -22,6 +22,7 @@ from phitui.config_types import (
     nearest,
 )
 from phitui.errors import PhituiError, UsageError
+from phitui.files import replace_file
 from phitui.resources import resource
 from phitui.text import one_line
 
@@ -209,7 +210,7 @@ def save_setting(path: Path, dotted_key: str, value: str | int | float | bool) -
     target = Path(os.path.realpath(path))  # a link to a file elsewhere (in a dotfiles folder) stays one
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _replace_file(target, changed.encode("utf-8"))
+        replace_file(target, changed.encode("utf-8"))
     except OSError as error:
         raise PhituiError(f"{shown_path(path)}: cannot be written: {error.strerror}") from error
 
@@ -230,20 +231,3 @@ def _with_setting(text: str, path: Path, section: str, key: str, value: str | in
     if parse_toml(changed, path) != wanted:
         raise PhituiError(f"{shown_path(path)}: cannot set {section}.{key} in a file of this form", "Edit it by hand.")
     return changed
-
-
-def _replace_file(target: Path, data: bytes) -> None:
-    import tempfile  # 6 ms that only this needs
-
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

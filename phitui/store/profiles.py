@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from phitui.files import replace_file
 
 FILE_NAME = "profiles.json"
 
@@ -20,15 +20,10 @@ def read_profile(path: Path, key: str) -> Any:
 def write_profile(path: Path, key: str, value: Any) -> None:
     """Store `value` (JSON) under `key`. A place that cannot be written to is no error: only time is lost."""
     content = {**_read(path), key: value}
+    data = json.dumps(content, indent=2, sort_keys=True).encode()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".profiles-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=2, sort_keys=True)
-            Path(name).replace(path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
+        replace_file(path, data)
 
 
 def _read(path: Path) -> dict[str, Any]:
