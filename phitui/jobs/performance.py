@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from phitui.engine.api import Died, Event, Finished, Loaded, Parked, Pulse, Rejected, Started, Woken
 from phitui.hardware import hints
 from phitui.hardware.energy import EnergyMeter, PerToken, Sample
+from phitui.hardware.hint_figures import Figures, of_device
 from phitui.hardware.history import device_key
 from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts
 from phitui.hardware.snapshot import Bandwidth, Device, Snapshot
@@ -173,7 +174,7 @@ class Performance:
         memory = self._memory(device, snapshot, own)
         if not own:
             traffic = device_traffic(device)
-            said = hints.hints(hints.of_device(device, snapshot.host, self._limit))
+            said = hints.hints(of_device(device, snapshot.host, self._limit))
             return View(device, traffic, memory, tuple(said))
         decode = self._pulses.decode(self._clock())
         traffic = engine_traffic(device, self._footprint, decode, self.memory_rate)
@@ -217,11 +218,11 @@ class Performance:
 
     def _figures(
         self, device: Device, snapshot: Snapshot, decode: Decode | None, traffic: Traffic, memory: MemoryParts
-    ) -> hints.Figures:
+    ) -> Figures:
         now = self._clock()
         others = next((part for part in memory.parts if part.kind == "others"), None)
         figures = replace(
-            hints.of_device(device, snapshot.host, self._limit),
+            of_device(device, snapshot.host, self._limit),
             others_bytes=others.bytes if others else None,
             others_name=others.name if others else "",
             idle_share=self._pulses.idle_share(now),

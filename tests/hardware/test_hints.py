@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from phitui.hardware import hints
-from phitui.hardware.hints import Figures
+from phitui.hardware.hint_figures import Figures, of_device
 from phitui.hardware.snapshot import Device, Host, Link, Memory
 
 GIB = 1024**3
@@ -142,7 +142,7 @@ def test_a_device_without_an_engine_has_hints_too():
         "gpu", 0, "card", util_pct=99.0, vram=Memory(24 * GIB, 23 * GIB, GIB // 2, GIB // 2),
         throttle_reasons=["SW_POWER_CAP"], link=Link(width=8, width_max=16),
     )  # fmt: skip
-    said = hints.hints(hints.of_device(card, Host(), limit=0.95))
+    said = hints.hints(of_device(card, Host(), limit=0.95))
     assert [hint.rule for hint in said] == ["memory-full", "power-capped", "link"]
     assert said[0].evidence == "23.0 of 23.5 GiB"  # without the driver's reserve
 
@@ -158,3 +158,10 @@ def test_every_rule_can_be_reached_and_is_documented():
     assert sorted(rules) == sorted(defined)
     text = (Path(hints.__file__).parents[2] / "docs" / "METRICS.md").read_text(encoding="utf-8")
     assert all(f"`{rule}`" in text for rule in rules)
+
+
+def test_a_crowded_cpu():
+    figures = Figures(load1=3.6, cores=2)
+    assert str(hints.cores_crowded(figures)) == "more programs want the CPU than it has cores (load 3.6 on 2 CPUs)"
+    for change in ({"load1": 2.9}, {"load1": None}, {"cores": None}, {"on_gpu": True}):
+        assert hints.cores_crowded(replace(figures, **change)) is None

@@ -24,9 +24,9 @@ def test_the_bar_by_hand():
 
 def test_the_legend_names_all_in_two_columns():
     assert plain(legend(FULL, 30, ascii_only=True)) == [
-        "W weights 4.0  K KV      2.0",
-        "+ work    2.0  o vllm   12.0",
-        "x driver  1.0  . free    3.0",
+        "W weights 4.00 K KV     2.00",
+        "+ work    2.00 o vllm   12.0",
+        "x driver  1.00 . free   3.00",
         "| limit  21.8",
     ]
 
@@ -34,7 +34,7 @@ def test_the_legend_names_all_in_two_columns():
 def test_a_cache_that_is_empty_keeps_its_place_in_the_legend():
     idle = memory_parts(CARD, Engine(8 * GIB, 4 * GIB, 0), 0.95)
     rows = plain(legend(idle, 30, ascii_only=True))
-    assert rows[0] == "W weights 4.0  K KV      0.0"
+    assert rows[0] == "W weights 4.00 K KV     0.00"
     assert len(rows) == 4
 
 

@@ -37,7 +37,7 @@ def test_modelled_bandwidth_speed_and_memory_by_parts():
     assert "MBU 43 %" in said
     assert "with KV copies 511 GB/s" in said
     assert "J/token 4.29" in said
-    assert "weights 3.6 GiB" in said and "KV 0.4 GiB" in said
+    assert "weights 3.56 GiB" in said and "KV 0.37 GiB" in said
 
 
 def test_hints_of_the_engine_are_there():

@@ -23,7 +23,7 @@ def engine_facts(view: View) -> list[Fact]:
         Fact("with KV copies", _of(traffic.engine_gb_s, ".0f", " GB/s"), 9),
         *_energy(view),
         *(
-            Fact(label, _of(view.memory.bytes_of(kind) / GIB, ".1f", " GiB"), 8)
+            Fact(label, _size(view.memory.bytes_of(kind)), 8)
             for label, kind in _PARTS
             if any(part.kind == kind for part in view.memory.parts)
         ),
@@ -33,6 +33,11 @@ def engine_facts(view: View) -> list[Fact]:
 def _energy(view: View) -> list[Fact]:
     """Of a GPU: a CPU's energy is not read."""
     return [Fact("J/token", _of(view.joules_per_token, ".2f", ""), 5)] if view.device.kind == "gpu" else []
+
+
+def _size(size: int) -> str:
+    """Two decimals below 10 GiB: a small model's cache is not nothing."""
+    return f"{size / GIB:.{1 if size >= 10 * GIB else 2}f} GiB"
 
 
 def _of(value: float | None, form: str, unit: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from phitui.hardware.hints import Hint, hints, of_device
+from phitui.hardware.hint_figures import of_device
+from phitui.hardware.hints import Hint, hints
 from phitui.hardware.snapshot import Device, Snapshot
 from phitui.tui.monitor.cells import BAD, MUTED, OK, PLAIN, WARN, Row, fit, name
 from phitui.tui.monitor.device_block import label

@@ -101,5 +101,5 @@ def _entry(look: _Look, size: int, width: int, ascii_only: bool) -> Content:
     """Symbol and name, and the size to the right of `width` cells."""
     symbol = look.ascii if ascii_only else look.block
     name = Content.assemble((symbol, look.style), (f" {look.label}", "$text-muted"))
-    amount = f"{size / _GIB:.1f}"
+    amount = f"{size / _GIB:.{1 if size >= 10 * _GIB else 2}f}"  # four characters, up to 99.9
     return name.pad_right(max(width - name.cell_length - len(amount), 1)) + Content(amount)
