@@ -24,17 +24,17 @@ def test_the_bar_by_hand():
 
 def test_the_legend_names_all_in_two_columns():
     assert plain(legend(FULL, 30, ascii_only=True)) == [
-        "W weights 4.00 K KV     2.00",
-        "+ work    2.00 o vllm   12.0",
-        "x driver  1.00 . free   3.00",
-        "| limit  21.8",
+        "W weights 4.00 K KV      2.00",
+        "+ work    2.00 o vllm    12.0",
+        "x driver  1.00 . free    3.00",
+        "| limit   21.8",
     ]
 
 
 def test_a_cache_that_is_empty_keeps_its_place_in_the_legend():
     idle = memory_parts(CARD, Engine(8 * GIB, 4 * GIB, 0), 0.95)
     rows = plain(legend(idle, 30, ascii_only=True))
-    assert rows[0] == "W weights 4.00 K KV     0.00"
+    assert rows[0] == "W weights 4.00 K KV      0.00"
     assert len(rows) == 4
 
 
@@ -49,7 +49,7 @@ def test_what_cannot_be_told_apart_is_hatched_and_said():
 def test_ram_has_free_instead_of_the_driver():
     made = memory_parts(Memory(64 * GIB, 20 * GIB, None, 44 * GIB), Engine(GIB, GIB // 2, 0), 0.95)
     rows = plain(legend(made, 30, ascii_only=True))
-    assert rows[-1] == ". free   44.0  | limit  60.8"
+    assert rows[-1] == ". free    44.0 | limit   60.8"
 
 
 @pytest.mark.parametrize("position", [1, 2])

@@ -68,7 +68,7 @@ def memory_bar(memory: MemoryParts, width: int, *, ascii_only: bool, mark: bool 
 def legend(memory: MemoryParts, width: int, *, ascii_only: bool) -> list[Content]:
     """What the characters mean, in GiB, two entries to a row where they fit."""
     half = width // 2
-    entries = [_entry(look, size, half - 2, ascii_only) for look, size in _entries(memory)]
+    entries = [_entry(look, size, half - 1, ascii_only) for look, size in _entries(memory)]
     rows: list[Content] = []
     while entries:
         row = entries.pop(0)
