@@ -60,7 +60,7 @@ class Outside:
         pulses: list[Pulse] = []
         while True:
             at, event = await self.events.get()
-            if isinstance(event, Delta):
+            if isinstance(event, Delta) and event.tokens is not None:
                 arrivals.append((at, event.tokens))
             elif isinstance(event, Pulse):
                 pulses.append(event)

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from phitui.config_engines import RemoteSettings
 from phitui.config_types import (
+    ENGINES,
     SECTIONS,
     Config,
     ConsoleSettings,
@@ -107,7 +109,7 @@ def load_config(
     """
     files = [(resource(CONFIG_NAME), True), (user_config_file(environ), False)]
     files += [(_expanded(name), True) for name in (environ.get("PHITUI_CONFIG"), config_flag) if name]
-    merged: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    merged: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, ENGINES)}
     sources = []
     for path, must_exist in files:
         data = _read_layer(path, must_exist)
@@ -116,12 +118,18 @@ def load_config(
             _merge(merged, data, shown_path(path))
     given = {s: {k: v for k, v in values.items() if v is not None} for s, values in (overrides or {}).items()}
     _merge(merged, given, "command line")
-    return Config(**{name: _section(name, merged[name]) for name in SECTIONS}, sources=tuple(sources))
+    sections = {name: _section(name, merged[name]) for name in SECTIONS}
+    engines = {name: RemoteSettings(**values) for name, values in merged[ENGINES].items()}
+    return Config(**sections, engines=engines, sources=tuple(sources))
 
 
 def _merge(merged: dict[str, dict[str, Any]], data: Mapping[str, Any], where: str) -> None:
     for section, values in check_layer(data, where).items():
-        merged[section].update(values)
+        if section == ENGINES:
+            for name, settings in values.items():
+                merged[ENGINES].setdefault(name, {}).update(settings)
+        else:
+            merged[section].update(values)
 
 
 def _section(name: str, values: dict[str, Any]) -> Any:

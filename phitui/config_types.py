@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
+from phitui.config_engines import RemoteSettings, check_name
+from phitui.config_engines import check_value as check_remote_value
 from phitui.errors import UsageError
 from phitui.text import one_line
 
@@ -23,9 +25,11 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[engine]: `threads` of each worker, 0 means measured; `batch` in rows; `kv_tokens` 0 means not measured;
-    `restart_limit` counts restarts in a row; `park_after_s` 0 means never."""
+    """[engine]: `name` is "ct2", the local engine, or that of an [engines.NAME]; the rest is the local one's. `threads`
+    of each worker, 0 means measured; `batch` in rows; `kv_tokens` 0 means not measured; `restart_limit` counts restarts
+    in a row; `park_after_s` 0 means never."""
 
+    name: Annotated[str, msgspec.Meta(min_length=1)]
     device: Literal["auto", "cuda", "cpu"]
     compute_type: Literal[
         "auto", "int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32"
@@ -84,7 +88,8 @@ class ThemeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings. `sources` are the files that they were read from, lowest layer first."""
+    """All settings. `engines` are those on other machines, by name; `sources` are the files that all were read from,
+    lowest layer first."""
 
     model: ModelSettings
     engine: EngineSettings
@@ -94,15 +99,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     monitor: MonitorSettings
     tuner: TunerSettings
     theme: ThemeSettings
+    engines: dict[str, RemoteSettings] = {}
     sources: tuple[Path, ...] = ()
 
 
+# Tables of tables, one for each engine.
+ENGINES = "engines"
 SECTIONS: dict[str, type[msgspec.Struct]] = {
-    field.name: field.type for field in msgspec.structs.fields(Config) if field.name != "sources"
+    field.name: field.type for field in msgspec.structs.fields(Config) if field.name not in (ENGINES, "sources")
 }
+_STRUCTS: dict[str, type[msgspec.Struct]] = {**SECTIONS, ENGINES: RemoteSettings}
 _KINDS = {
     section: {field.name: field.type for field in msgspec.structs.fields(struct)}
-    for section, struct in SECTIONS.items()
+    for section, struct in _STRUCTS.items()
 }
 
 
@@ -112,20 +121,38 @@ def check_layer(data: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]
     `where` names the layer in the error (a file, "command line"). Raises UsageError for the first thing that
     is wrong: the section or key, what was expected, what was found, and the nearest known name.
     """
-    return {section: _check_section(section, values, where) for section, values in data.items()}
+    return {
+        section: _check_engines(values, where)
+        if section == ENGINES
+        else _check_section(section, section, values, where)
+        for section, values in data.items()
+    }
 
 
-def _check_section(section: str, values: Any, where: str) -> dict[str, Any]:
+def _check_engines(engines: Any, where: str) -> dict[str, Any]:
+    if not isinstance(engines, Mapping):
+        raise UsageError(f"{where}: {ENGINES}: expected sections [{ENGINES}.NAME], got {_shown(engines)}")
+    checked = {}
+    for name, values in engines.items():
+        check_name(name, where)
+        checked[name] = _check_section(ENGINES, f"{ENGINES}.{name}", values, where)
+        for key, value in checked[name].items():
+            check_remote_value(key, value, f"{where}: {ENGINES}.{name}.{key}")
+    return checked
+
+
+def _check_section(section: str, title: str, values: Any, where: str) -> dict[str, Any]:
+    """`title` is the section as the file has it: for an engine with its name."""
     kinds = _KINDS.get(section)
     if kinds is None:
         raise UsageError(_unknown(where, section, isinstance(values, Mapping)))
     if not isinstance(values, Mapping):
-        raise UsageError(f"{where}: {section}: expected a section [{section}], got {_shown(values)}")
+        raise UsageError(f"{where}: {title}: expected a section [{title}], got {_shown(values)}")
     checked = {}
     for key, value in values.items():
         if key not in kinds:
-            raise UsageError(_unknown(where, f"{section}.{key}", is_section=False))
-        checked[key] = _check_value(kinds[key], value, f"{where}: {section}.{key}")
+            raise UsageError(_unknown(where, f"{title}.{key}", is_section=False))
+        checked[key] = _check_value(kinds[key], value, f"{where}: {title}.{key}")
     return checked
 
 
@@ -144,6 +171,8 @@ def expected(kind: Any) -> str:
     """A setting's type in words: `int from 1 to 15`, `float over 0, at most 1`, `one of "on", "off"`."""
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(f'"{value}"' for value in get_args(kind))
+    if get_origin(kind) is dict:
+        return "a table of strings"
     if get_origin(kind) is not Annotated:
         return {str: "a string", bool: "true or false"}.get(kind, str(kind))
     base, meta = get_args(kind)
@@ -177,17 +206,18 @@ def _unknown(where: str, name: str, is_section: bool) -> str:
 
 
 def _nearest_section(name: str) -> str:
-    near = nearest(name, SECTIONS)
+    near = nearest(name, _KINDS)
     return f"[{near}]" if near else ""
 
 
 def _nearest_setting(dotted: str) -> str:
     """The setting that was meant: in its section, else in any, for a section is easily wrong or left out."""
     section, _, key = dotted.rpartition(".")
-    near = nearest(key, _KINDS.get(section, ()))
+    known = _KINDS[ENGINES] if section.startswith(f"{ENGINES}.") else _KINDS.get(section, ())
+    near = nearest(key, known)
     if near:
         return f"{section}.{near}"
-    owners = {key: section for section, kinds in _KINDS.items() for key in kinds}
+    owners = {key: section for section in SECTIONS for key in _KINDS[section]}
     near = nearest(key, owners)
     return f"{owners[near]}.{near}" if near else ""
 

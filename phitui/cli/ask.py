@@ -10,14 +10,14 @@ from typing import Any
 
 import msgspec
 
-from phitui.cli.output import Narrator, write
+from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import cancel_on_signals
 from phitui.config import Config
-from phitui.engine.api import Delta, Died, Event, Finished, Loaded, Rejected, Sampling, Turn
-from phitui.engine.client import EngineClient
-from phitui.errors import ExitCode, UnavailableError, UsageError
+from phitui.engine.api import BrokeOff, Delta, Died, Event, Finished, Loaded, Rejected, Retrying, Sampling, Turn
+from phitui.errors import ExitCode, PhituiError, UnavailableError, UsageError
 from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.chat import check_prompt
+from phitui.jobs.engines import Engines
 from phitui.jobs.start import engine_log, sampling, start_engine
 from phitui.text import StreamSanitizer
 
@@ -40,7 +40,12 @@ def run(config: Config, args: argparse.Namespace) -> int:
             raise UsageError(f"--max-tokens: expected a number above 0, got {args.max_tokens}")
         draw = msgspec.structs.replace(draw, max_tokens=args.max_tokens)
     asker = Asker(config, stream=not args.json)
-    finished = asyncio.run(asker.answer([*turns, Turn("user", prompt)], draw))
+    try:
+        finished = asyncio.run(asker.answer([*turns, Turn("user", prompt)], draw))
+    except PhituiError:
+        if args.json and asker.text:  # of an answer that broke off
+            write(json.dumps(_unfinished(asker.text), ensure_ascii=sys.stdout.isatty()) + "\n")
+        raise
     if args.json:
         write(json.dumps(_report(asker.text, finished), ensure_ascii=sys.stdout.isatty()) + "\n")
     return int(ExitCode.INTERRUPTED if finished.reason == "cancelled" else ExitCode.DONE)
@@ -73,7 +78,7 @@ class Asker:
         self._stream = stream
         self._clean = StreamSanitizer()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._client = EngineClient(engine_log(), self._events.put_nowait, restart_limit=0)
+        self._client = Engines(engine_log(), self._events.put_nowait, restart_limit=0)
         self._narrator = Narrator()
         self.text = ""
 
@@ -99,14 +104,20 @@ class Asker:
                 self._take(event.text)
             elif isinstance(event, Finished):
                 self._end()
+                for note in event.notes:
+                    narrate(f"phitui: {note}")
                 return event
+            elif isinstance(event, Retrying):
+                narrate(f"phitui: {event.text}")
             else:
                 self._raise(event)
 
     def _raise(self, event: Event) -> None:
         if isinstance(event, Failure):
             raise event.error()
-        if isinstance(event, Rejected):
+        if isinstance(event, Rejected | BrokeOff):
+            if self.text:
+                self._end()
             raise event.failure.error()
         if isinstance(event, Died):
             raise UnavailableError(f"the engine died ({event.reason})", "Run phitui doctor")
@@ -121,7 +132,7 @@ class Asker:
             write(self._clean.flush() + "\n")
 
     def _narrate(self, progress: Progress) -> None:
-        if progress.stage != "load":  # a second's work that happens at every start
+        if progress.stage not in ("load", "connect"):  # a second's work that happens at every start
             self._narrator.show(progress)
 
 
@@ -138,6 +149,13 @@ def _report(text: str, finished: Finished) -> dict[str, Any]:
             "tokens_per_s": _rounded(times.tokens_per_s),
         },
     }
+
+
+def _unfinished(text: str) -> dict[str, Any]:
+    """What came of an answer that a remote engine did not end: its counts are at the end."""
+    times = dict.fromkeys(("ttft_ms", "tpot_ms", "total_ms", "tokens_per_s"))
+    usage = {"prompt_tokens": None, "completion_tokens": None}
+    return {"text": text, "finish_reason": "error", "usage": usage, "timings": times}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -10,10 +10,12 @@ import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from phitui import __version__
 from phitui.cli.output import OutputError, narrate
 from phitui.config import Config, load_config, logs_dir
+from phitui.config_engines import LOCAL, check_url
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.store.defects import describe_defect
 
@@ -25,10 +27,13 @@ COMMANDS = {
     "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
     "doctor": "check this installation and machine, and say how to mend it",
 }
+# What an engine on another machine is not asked for yet.
+_LOCAL_ONLY = ("tune", "batch", "bench")
 _EXAMPLES = """examples:
   phitui                                  open the console
   phitui ask "What is a KV cache?"        one answer on stdout
   git diff | phitui ask -s "Review this." -
+  phitui --engine http://127.0.0.1:8000   the console on a server's engine
   phitui doctor                           what is missing on this machine
 """
 
@@ -92,6 +97,7 @@ def _common_options() -> Parser:
     """Options that may stand before or after the command: what is not given leaves no trace."""
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--model", metavar="NAME|DIR", help="a model of the store, or a converted folder")
+    common.add_argument("--engine", metavar="ct2|NAME|URL", help="which engine answers: the local one, or a server")
     common.add_argument("--device", choices=("auto", "cuda", "cpu"), help="where to run it")
     common.add_argument("--compute-type", metavar="TYPE", help="auto, int8, int8_float16, float16, …")
     common.add_argument("--theme", metavar="NAME", help="the console's colours")
@@ -109,6 +115,10 @@ def _dispatch(args: argparse.Namespace) -> int:
     config = configuration(args)
     if args.command is None:
         return console(config)
+    if args.command in _LOCAL_ONLY:
+        from phitui.jobs.engines import need_local
+
+        need_local(config, f"phitui {args.command}")
     if args.command != "monitor":  # which opens a screen, and collects after its first frame
         gc.enable()
     return int(_module(args.command).run(config, args))
@@ -117,12 +127,30 @@ def _dispatch(args: argparse.Namespace) -> int:
 def configuration(args: argparse.Namespace) -> Config:
     """The configuration with the options of the command line over it. Raises UsageError."""
     given = vars(args)
-    overrides = {
-        "model": {"name": given.get("model")},
+    overrides: dict[str, dict[str, Any]] = {
         "engine": {"device": given.get("device"), "compute_type": given.get("compute_type")},
         "theme": {"name": given.get("theme")},
     }
+    _add_engine(overrides, given)
     return load_config(given.get("config"), overrides)
+
+
+def _add_engine(overrides: dict[str, dict[str, Any]], given: dict[str, Any]) -> None:
+    """--engine, and --model, which is the server's where one is chosen."""
+    name, model = given.get("engine"), given.get("model")
+    if name is None and model is not None:
+        name = load_config(given.get("config")).engine.name
+    if name is None or name == LOCAL:
+        overrides["engine"]["name"] = name
+        overrides["model"] = {"name": model}
+        return
+    settings = {} if model is None else {"model": model}
+    if "://" in name:
+        check_url(name, "--engine")
+        settings["url"], name = name, urlsplit(name).netloc
+    overrides["engine"]["name"] = name
+    if settings:
+        overrides["engines"] = {name: settings}
 
 
 def console(config: Config) -> int:

@@ -129,38 +129,55 @@ class Woken(msgspec.Struct, tag=True, frozen=True):
     seconds: float
 
 
+class Remote(msgspec.Struct, frozen=True):
+    """An engine on another machine. `name` as the configuration has it, `host` with its port, `kind` of server, `model`
+    as the server calls it, `can` what is known of it in words."""
+
+    name: str
+    host: str
+    kind: str
+    model: str
+    can: list[str] = []
+
+
 class Loaded(msgspec.Struct, tag=True, frozen=True):
     """The model is ready. `why` says how device, compute type and threads were chosen; `footprint` is None where the
-    model's bytes per step are not known; `compute_types` are those that the device runs."""
+    model's bytes per step are not known; `compute_types` are those that the device runs.
+
+    Of a `remote` engine the device is "remote", what only a process of our own has is empty or 0, and a context window
+    that its server does not tell is None.
+    """
 
     name: str
     title: str
     device: str
     compute_type: str
     threads: int
-    context_window: int
+    context_window: int | None
     weight_bytes: int
     load_s: float
     why: str
     footprint: Footprint | None = None
     workers: int = 1
     compute_types: list[str] = []
+    remote: Remote | None = None
 
 
 class Started(msgspec.Struct, tag=True, frozen=True):
-    """The engine has taken a request off its queue; prefill begins."""
+    """The engine has taken a request off its queue; prefill begins. A remote engine counts the prompt's tokens at the
+    end: None."""
 
     id: int
-    prompt_tokens: int
+    prompt_tokens: int | None
 
 
 class Delta(msgspec.Struct, tag=True, frozen=True):
-    """More text of an answer. `tokens` counts all of the answer so far; text may be empty where a character is
-    still incomplete."""
+    """More text of an answer. `tokens` counts all of the answer so far, None where the server does not say it on the
+    way; text may be empty where a character is still incomplete."""
 
     id: int
     text: str
-    tokens: int
+    tokens: int | None
 
 
 class Pulse(msgspec.Struct, tag=True, frozen=True):
@@ -186,14 +203,24 @@ class Pulse(msgspec.Struct, tag=True, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Real counts, in tokens. The end token is counted where the model made one."""
+    """Real counts, in tokens. The end token is counted where the model made one. None where a server does not tell."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class Gaps(msgspec.Struct, frozen=True):
+    """Inter-token latency as the client of a remote engine sees it: median and 95th percentile of the `count` gaps
+    between pieces of text as they came. A piece may have more tokens than one."""
+
+    p50_ms: float
+    p95_ms: float
+    count: int
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Measured in the engine from the moment it took the request (tokenizing included).
+    """Measured in the engine from the moment it took the request (tokenizing included); of a remote engine at the
+    client, from the moment it sent the request that was answered.
 
     `ttft_ms` to the first token; `tpot_ms` the mean gap between tokens after it, None where there was only one;
     `total_ms` to the last token; `tokens_per_s` all tokens over the whole time, prefill included. A None has no
@@ -204,6 +231,7 @@ class Timings(msgspec.Struct, frozen=True):
     tpot_ms: float | None
     total_ms: float | None
     tokens_per_s: float | None
+    gaps: Gaps | None = None
 
     @property
     def decode_tokens_per_s(self) -> float | None:
@@ -212,16 +240,32 @@ class Timings(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True):
-    """An answer is complete."""
+    """An answer is complete. `notes` are what a person should know of it, as counts of a server that cannot be true."""
 
     id: int
     reason: FinishReason
     usage: Usage
     timings: Timings
+    notes: list[str] = []
 
 
 class Rejected(msgspec.Struct, tag=True, frozen=True):
     """A request could not be answered; the engine goes on."""
+
+    id: int
+    failure: Failure
+
+
+class Retrying(msgspec.Struct, tag=True, frozen=True):
+    """A remote engine has not taken the request; it is sent again. `text` says why, when, and how often still."""
+
+    id: int
+    text: str
+
+
+class BrokeOff(msgspec.Struct, tag=True, frozen=True):
+    """A remote engine failed to answer, or to answer to the end: what has come of the answer stays. The next request
+    may be sent."""
 
     id: int
     failure: Failure
@@ -238,4 +282,5 @@ class Died(msgspec.Struct, tag=True, frozen=True):
 Request = Load | Generate | Cancel | Park | WarmUp | Probe
 _ChatEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
 WorkerEvent = _ChatEvent | Room | Probed
-Event = WorkerEvent | Died
+RemoteEvent = Loaded | ParkRefused | Started | Delta | Retrying | Finished | Rejected | BrokeOff
+Event = WorkerEvent | RemoteEvent | Died

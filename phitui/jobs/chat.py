@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from phitui.engine.api import (
+    BrokeOff,
     Delta,
     Died,
     Event,
@@ -22,7 +23,8 @@ from phitui.engine.api import (
     Turn,
     Usage,
 )
-from phitui.engine.client import EngineClient, raise_in_loop
+from phitui.engine.client import raise_in_loop
+from phitui.engine.interface import Engine
 from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.ipc.messages import Failure
 
@@ -36,23 +38,25 @@ class State(Enum):
     DONE = "done"
     REFUSED = "refused"
     LOST = "lost"
+    BROKEN = "broken"  # a remote engine failed
 
     @property
     def over(self) -> bool:
         """Nothing more will come."""
-        return self in (State.DONE, State.REFUSED, State.LOST)
+        return self in (State.DONE, State.REFUSED, State.LOST, State.BROKEN)
 
 
 @dataclass
 class Exchange:
-    """A prompt and what became of it. `text` is the model's, untrusted."""
+    """A prompt and what became of it. `text` is the model's, untrusted. `tokens` of the answer so far; None where a
+    remote engine does not count on the way."""
 
     number: int
     prompt: str
     state: State = State.QUEUED
     text: str = ""
     prompt_tokens: int | None = None
-    tokens: int = 0
+    tokens: int | None = 0
     reason: FinishReason | None = None
     usage: Usage | None = None
     timings: Timings | None = None
@@ -66,7 +70,7 @@ class Chat:
     A system prompt of "" leaves the system turn to the model's own template.
     """
 
-    engine: EngineClient
+    engine: Engine
     sampling: Sampling
     system: str
     on_change: Callable[[Exchange], None]
@@ -165,10 +169,16 @@ class Chat:
             exchange.tokens = event.tokens
             self._tell(exchange)
         elif isinstance(event, Finished):
-            exchange.reason, exchange.usage, exchange.timings = event.reason, event.usage, event.timings
-            self._close(exchange, State.DONE)
-        elif isinstance(event, Rejected):
-            self._close(exchange, State.REFUSED, str(event.failure.error()))
+            self._finish(exchange, event)
+        elif isinstance(event, Rejected | BrokeOff):
+            state = State.REFUSED if isinstance(event, Rejected) else State.BROKEN
+            self._close(exchange, state, str(event.failure.error()))
+
+    def _finish(self, exchange: Exchange, event: Finished) -> None:
+        exchange.reason, exchange.usage, exchange.timings = event.reason, event.usage, event.timings
+        if exchange.prompt_tokens is None:  # a remote engine counts at the end
+            exchange.prompt_tokens, exchange.tokens = event.usage.prompt_tokens, event.usage.completion_tokens
+        self._close(exchange, State.DONE)
 
     async def release(self, within_s: float = 3.0) -> None:
         """Let go of the engine, because another model takes its place: the answer on its way is stopped, and what is
@@ -210,7 +220,7 @@ class Chat:
         """
         for exchange in reversed(self.exchanges[self._counted_from :]):
             if exchange.prompt_tokens is not None and (_counts(exchange) or not exchange.state.over):
-                return exchange.prompt_tokens + exchange.tokens
+                return None if exchange.tokens is None else exchange.prompt_tokens + exchange.tokens
         return None
 
     def _lose(self, reason: str, all_of_them: bool) -> None:

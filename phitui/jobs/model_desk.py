@@ -9,7 +9,8 @@ from pathlib import Path
 
 from phitui.config import Config, logs_dir, models_dir, save_setting, shown_path, user_config_file
 from phitui.engine.api import Event
-from phitui.engine.client import EngineClient, raise_in_loop
+from phitui.engine.client import raise_in_loop
+from phitui.engine.interface import Engine
 from phitui.errors import PhituiError, UsageError
 from phitui.jobs.chat import Chat
 from phitui.jobs.inventory import ModelRow, inventory
@@ -28,7 +29,7 @@ class ModelDesk:
 
     def __init__(
         self,
-        client: EngineClient,
+        client: Engine,
         config: Config,
         chat: Chat,
         on_change: Callable[[], None],

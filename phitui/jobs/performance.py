@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from phitui.engine.api import Died, Event, Finished, Loaded, Parked, Pulse, Rejected, Started, Woken
+from phitui.engine.api import BrokeOff, Died, Event, Finished, Loaded, Parked, Pulse, Rejected, Started, Woken
 from phitui.hardware import hints
 from phitui.hardware.energy import EnergyMeter, PerToken, Sample
 from phitui.hardware.hint_figures import Figures, of_device
@@ -96,7 +96,7 @@ class Performance:
             self._pulses.note(now, event)
         elif isinstance(event, Started):
             self._answering, self._answer_begun = event, now
-        elif isinstance(event, Finished | Rejected):
+        elif isinstance(event, Finished | Rejected | BrokeOff):
             if isinstance(event, Finished) and self._answering is not None:
                 self._end_answer(now, event.usage.completion_tokens)
             self._answering = None
@@ -116,10 +116,10 @@ class Performance:
             self.answer_energy = None
         self._loaded = self._answering = self._unread = None
 
-    def _end_answer(self, now: float, tokens: int) -> None:
+    def _end_answer(self, now: float, tokens: int | None) -> None:
         """Its energy is known when the sensors have been read once more."""
         self.answer_energy = None
-        if self._loaded is not None and self._loaded.device == "cuda":
+        if self._loaded is not None and self._loaded.device == "cuda" and tokens is not None:
             self._unread = (self._answer_begun, now, tokens)
             self.answer_energy = PerToken(None, None, None, False, "with the next reading")
 
@@ -214,6 +214,8 @@ class Performance:
             return None
         decode = self._pulses.decode(self._clock())
         rows, tokens = (decode.rows, decode.context_tokens) if decode else (1, self._answering.prompt_tokens)
+        if tokens is None:  # a remote engine has none of our memory
+            return None
         return int(self._footprint.kv_token * rows * tokens)
 
     def _figures(

@@ -1,4 +1,4 @@
-"""From a configuration to an engine that loads: finds the model, prepares it where it is missing."""
+"""From a configuration to an engine that answers: finds the model and prepares it where it is missing, or connects."""
 
 from __future__ import annotations
 
@@ -7,24 +7,40 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from phitui.config import Config, home, logs_dir, models_dir
+from phitui.config_engines import LOCAL
 from phitui.engine.api import Load, Sampling
-from phitui.engine.client import EngineClient
+from phitui.engine.interface import Engine
 from phitui.errors import UnavailableError
 from phitui.ipc.messages import Progress
+from phitui.jobs.engines import Engines, remote_settings
 from phitui.store.profiles import FILE_NAME
 
 
 async def start_engine(
-    client: EngineClient,
+    client: Engines,
     config: Config,
     tell: Callable[[Progress], None],
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Have `client` load the configured model; `Loaded` or `Failure` follows as an event.
+    """Have `client` load the configured model, or connect to the configured engine; `Loaded` or `Failure` follows as an
+    event.
 
     The embedded default is fetched and converted first where the store lacks it; `tell` hears how far that is.
-    Raises PhituiError when there is no such model or it cannot be prepared.
+    Raises PhituiError when there is no such model or it cannot be prepared, or no such engine or it does not answer.
     """
+    name = config.engine.name
+    if name != LOCAL:
+        settings = remote_settings(config, name)
+        tell(Progress("connect", f"connecting to {name}…"))
+        await client.connect(await client.reach(name, settings, environ))
+        return
+    await start_local(client, config, tell, environ)
+
+
+async def start_local(
+    client: Engine, config: Config, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
+) -> None:
+    """Have `client` load the configured model on this machine. As `start_engine`."""
     await client.warm()  # its imports run while the model is looked for
     await client.load(await what_to_load(config, tell, environ))
 
@@ -37,9 +53,7 @@ async def what_to_load(
     return load_of(config, folder, environ)
 
 
-async def load_folder(
-    client: EngineClient, config: Config, folder: Path, environ: Mapping[str, str] = os.environ
-) -> None:
+async def load_folder(client: Engine, config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> None:
     """Have `client` load the model in `folder` the configured way; `Loaded` or `Failure` follows as an event.
 
     Raises PhituiError when no process can be started.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from phitui.config import Config
 from phitui.engine.api import Died, Event, Loaded
-from phitui.engine.client import EngineClient, raise_in_loop
+from phitui.engine.client import raise_in_loop
+from phitui.engine.interface import Engine
 from phitui.errors import ExitCode, PhituiError
 from phitui.ipc.messages import Failure
 from phitui.jobs.chat import Chat
@@ -24,7 +25,7 @@ class Switching:
 
     def __init__(
         self,
-        client: EngineClient,
+        client: Engine,
         config: Config,
         chat: Chat,
         pass_on: Callable[[Event], None],

@@ -168,7 +168,7 @@ class _Tuning:
         loaded = await self._engine.load(load)
         model = memory_model(self._manifest, loaded.compute_type, loaded.workers)
         positions = goal.prompt_tokens + goal.new_tokens if loaded.device == "cuda" else _CPU_POSITIONS
-        room = await self._engine.warm_up(min(positions, loaded.context_window))
+        room = await self._engine.warm_up(min(positions, loaded.context_window or positions))
         # The model counts the tables of positions with each batch: warming up has made them already.
         self._rest_bytes = max(0, room.rest_bytes - model.rotary(positions))
         self._usable_bytes = room.usable_bytes

@@ -12,16 +12,18 @@ from textual.screen import Screen
 
 from phitui.config import Config
 from phitui.engine.api import Event
-from phitui.engine.client import EngineClient, raise_in_loop
+from phitui.engine.client import raise_in_loop
 from phitui.errors import PhituiError
 from phitui.hardware.history import History
 from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure
+from phitui.jobs.engines import Engines
 from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
 from phitui.tui.display import wants_ascii
+from phitui.tui.engine_front import EngineFront
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
@@ -36,7 +38,7 @@ class PhituiApp(BaseApp):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._config = config
-        self.engine = EngineClient(engine_log(), self._on_event, config.engine.restart_limit)
+        self.engine = Engines(engine_log(), self._on_event, config.engine.restart_limit)
         self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread, self._processes)
         self.console_screen = ConsoleScreen(config, self.engine)
         self._history = History()
@@ -44,6 +46,7 @@ class PhituiApp(BaseApp):
             self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
         )
         self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
+        self.engines = EngineFront(self, self.console_screen, self.engine, config, self._on_event)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -53,7 +56,7 @@ class PhituiApp(BaseApp):
         self._sampler.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
-        self.models.starting = self._starting
+        self.models.starting = self.engines.starting = self._starting
 
     async def _start_engine(self) -> None:
         try:
@@ -107,6 +110,7 @@ class PhituiApp(BaseApp):
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
+        await self.engines.close()
         await self.models.close()
         await self.engine.stop()
 
@@ -120,6 +124,7 @@ class PhituiApp(BaseApp):
             return
         yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
         yield from self.models.commands()
+        yield from self.engines.commands()
         yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park

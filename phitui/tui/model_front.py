@@ -11,7 +11,7 @@ from textual.app import App, SystemCommand
 
 from phitui.config import Config
 from phitui.engine.api import Event, Loaded
-from phitui.engine.client import EngineClient
+from phitui.engine.interface import Engine
 from phitui.errors import PhituiError
 from phitui.text import one_line
 from phitui.tui.screens.console import ConsoleScreen
@@ -31,7 +31,7 @@ class ModelFront:
         self,
         app: App[None],
         console: ConsoleScreen,
-        engine: EngineClient,
+        engine: Engine,
         config: Config,
         show_event: Callable[[Event], None],
         showing: Callable[[], bool],

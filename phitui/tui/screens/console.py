@@ -12,8 +12,8 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from phitui.config import Config
-from phitui.engine.api import Died, Event, Loaded, Parked, ParkRefused, Timings, Woken
-from phitui.engine.client import EngineClient
+from phitui.engine.api import Died, Event, Finished, Loaded, Parked, ParkRefused, Retrying, Timings, Woken
+from phitui.engine.interface import Engine
 from phitui.errors import PhituiError
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure, Progress
@@ -27,7 +27,7 @@ from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.readings import groups
-from phitui.tui.widgets.status import StatusLine
+from phitui.tui.widgets.status import StatusLine, ready_line
 from phitui.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ class ConsoleScreen(Screen[None]):
     }
     """
 
-    def __init__(self, config: Config, engine: EngineClient) -> None:
+    def __init__(self, config: Config, engine: Engine) -> None:
         super().__init__()
         self._config = config
         self._engine = engine
-        self._answers: str | None = None  # the folder of the model that was ready last
+        self._answers: str | None = None  # the folder of the model, or the remote engine, that was ready last
         self._engine_progress: Progress | None = None
         self._work_progress: Progress | None = None
         self.chat = Chat(engine, sampling(config), config.generation.system, self._on_exchange)
@@ -147,7 +147,12 @@ class ConsoleScreen(Screen[None]):
             self._note(str(event.failure.error()), "warn")
         elif isinstance(event, Parked | Woken):
             self._on_parking(event)
+        elif isinstance(event, Retrying):
+            self._note(event.text, "warn")
         self.chat.handle(event)
+        if isinstance(event, Finished):
+            for note in event.notes:
+                self._note(note[:1].upper() + note[1:] + ".", "warn")
 
     def show_failure(self, error: PhituiError) -> None:
         """The engine cannot be had: say why and what to do; the screen stays."""
@@ -193,9 +198,9 @@ class ConsoleScreen(Screen[None]):
         self._show_parked("")
         self.query_one(StatusLine).show_loaded(loaded)
         self._show_context()
-        before, self._answers = self._answers, self._engine.folder
-        where = "GPU" if loaded.device == "cuda" else "CPU"
-        ready = f"{loaded.title} is ready on the {where} after {loaded.load_s:.1f} s: {loaded.why}."
+        self.query_one(GaugeColumn).show_elsewhere(loaded.remote)
+        before, self._answers = self._answers, loaded.remote.name if loaded.remote else self._engine.folder
+        ready = ready_line(loaded)
         if before is not None and before == self._answers:
             self._note(f"The engine is back after {loaded.load_s:.1f} s.")
         elif before is not None:
@@ -229,7 +234,7 @@ class ConsoleScreen(Screen[None]):
 
     def _on_exchange(self, exchange: Exchange) -> None:
         self.query_one(Transcript).show(exchange)
-        if exchange.state is State.LOST and not self.query_one(Prompt).put_back(exchange.prompt):
+        if exchange.state in (State.LOST, State.BROKEN) and not self.query_one(Prompt).put_back(exchange.prompt):
             self._note("The lost prompt is in the history (arrow up).", "warn")
         if exchange.timings is not None and exchange.state is State.DONE:
             self._last_timings = exchange.timings

@@ -61,7 +61,7 @@ class ExchangeView(Vertical):
             resize = len(line) != len(self._shown_facts)
             self._shown_facts = line
             label = self.query_one(".facts", Static)
-            label.set_class(self.exchange.state in (State.REFUSED, State.LOST), "bad")
+            label.set_class(self.exchange.state in (State.REFUSED, State.LOST, State.BROKEN), "bad")
             label.update(Content(line), layout=resize)
         if self.exchange.state is State.DONE and self._markdown and text:
             self._markdown = False
@@ -94,14 +94,24 @@ def facts(exchange: Exchange) -> str:
     if exchange.state is State.QUEUED:
         return "queued"
     if exchange.state is State.PREFILL:
+        if exchange.prompt_tokens is None:  # a remote engine counts at the end
+            return "sent · waiting for the first token"
         return f"reading the prompt · {exchange.prompt_tokens} tokens"
     if exchange.state is State.ANSWERING:
-        return f"answering · {exchange.tokens} tokens · Esc stops"
+        return f"answering · {_count(exchange.tokens)} tokens · Esc stops"
     if exchange.state is State.REFUSED:
         return f"not answered: {displayable(exchange.error)}"
     if exchange.state is State.LOST:
-        return f"the engine died during this answer ({displayable(exchange.error)}) · {exchange.tokens} tokens kept"
+        kept = f"{_count(exchange.tokens)} tokens kept"
+        return f"the engine died during this answer ({displayable(exchange.error)}) · {kept}"
+    if exchange.state is State.BROKEN:
+        kept = " · what came is kept" if exchange.text else ""
+        return f"not answered: {displayable(exchange.error)}{kept}"
     return _done(exchange)
+
+
+def _count(tokens: int | None) -> str:
+    return NOTHING if tokens is None else str(tokens)
 
 
 def _done(exchange: Exchange) -> str:
@@ -109,13 +119,14 @@ def _done(exchange: Exchange) -> str:
     end = ends[exchange.reason or "stop"]
     if exchange.usage is None and exchange.tokens:  # another model was asked for before the engine had stopped
         return f"{exchange.tokens} tokens{end}"
-    if exchange.usage is None or exchange.timings is None or not exchange.usage.completion_tokens:
+    nothing = not exchange.text and not (exchange.usage and exchange.usage.completion_tokens)
+    if exchange.usage is None or exchange.timings is None or nothing:
         return f"no answer{end}"
     rate = exchange.timings.decode_tokens_per_s
     ttft = exchange.timings.ttft_ms
     return (
-        f"{exchange.usage.completion_tokens} tokens"
+        f"{_count(exchange.usage.completion_tokens)} tokens"
         f" · {NOTHING if rate is None else format(rate, '.1f')} tok/s"
         f" · TTFT {NOTHING if ttft is None else format(ttft, '.0f')} ms"
-        f" · prompt {exchange.usage.prompt_tokens} tokens{end}"
+        f" · prompt {_count(exchange.usage.prompt_tokens)} tokens{end}"
     )

@@ -11,7 +11,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from phitui.engine.api import Timings
+from phitui.engine.api import Remote, Timings
 from phitui.hardware.energy import PerToken
 from phitui.hardware.hints import Hint
 from phitui.hardware.snapshot import Snapshot
@@ -132,6 +132,7 @@ class GaugeColumn(VerticalScroll):
         #last { height: auto; margin: 0 0 1 0; }
         #last-title { color: $primary; text-style: bold; }
         #parked { color: $text-warning; margin: 0 0 1 0; height: auto; display: none; }
+        #elsewhere { color: $text-muted; margin: 0 0 1 0; height: auto; display: none; }
         #no-gpu { color: $text-muted; margin: 0 0 1 0; height: auto; display: none; }
         #hint { dock: bottom; height: auto; max-height: 5; padding: 1 0 0 0; display: none; }
     }
@@ -141,6 +142,7 @@ class GaugeColumn(VerticalScroll):
         yield Static("Last answer", id="last-title", markup=False)
         yield Static(_last(None, None), id="last", markup=False)
         yield Static("", id="parked", markup=False)
+        yield Static("", id="elsewhere", markup=False)
         yield Static("", id="no-gpu", markup=False)
         yield Static("", id="hint", markup=False)
 
@@ -166,6 +168,13 @@ class GaugeColumn(VerticalScroll):
     def show_parked(self, place: str) -> None:
         """That the model is parked and where its weights are; "" where it is not."""
         self._put("#parked", Content(parked(place)))
+
+    def show_elsewhere(self, remote: Remote | None) -> None:
+        """That the engine computes on another machine, so that no gauge here is its own; None where it does not."""
+        host = "" if remote is None else displayable(one_line(remote.host, 60))
+        self._put(
+            "#elsewhere", Content(f"Engine's hardware: {NOTHING}, not read from {host}. This machine:" if host else "")
+        )
 
     def _put(self, selector: str, content: Content) -> None:
         note = self.query_one(selector, Static)

@@ -91,6 +91,12 @@ def answer_readings(timings: Timings | None, energy: PerToken | None = None) -> 
     speed = NOTHING if rate is None else f"{rate:.1f} tok/s"
     first = NOTHING if ttft is None else f"{ttft:.0f} ms"
     readings = [Reading("decode", speed, brief=speed), Reading("TTFT", first, brief=f"TTFT {first}")]
+    if timings is not None and timings.gaps is not None:
+        gaps = timings.gaps
+        readings.append(
+            Reading("ITL", f"p50 {gaps.p50_ms:.1f}, p95 {gaps.p95_ms:.1f} ms", brief=f"ITL {gaps.p50_ms:.1f} ms")
+        )
+        readings.append(Reading("", f"{gaps.count} gaps, at this end"))
     return readings if energy is None else [*readings, *_energy(energy)]
 
 

@@ -38,6 +38,10 @@ class StatusLine(Horizontal):
 
     def show_loaded(self, loaded: Loaded) -> None:
         """The model that is ready."""
+        if loaded.remote is not None:
+            remote = loaded.remote
+            self._put("#model", f"{loaded.title} · {remote.name} · {remote.kind} at {remote.host}")
+            return
         where = "CUDA" if loaded.device == "cuda" else f"CPU, {loaded.threads} thread{'s' * (loaded.threads != 1)}"
         self._put("#model", f"{loaded.title} · {loaded.compute_type} · {where}")
 
@@ -58,3 +62,12 @@ class StatusLine(Horizontal):
         label = self.query_one(selector, Static)
         if str(label.content) != text:
             label.update(Content(text), layout=len(str(label.content)) != len(text))
+
+
+def ready_line(loaded: Loaded) -> str:
+    """What is ready, for the chat."""
+    if loaded.remote is not None:
+        remote = loaded.remote
+        return f"{loaded.title} answers through {remote.name} ({remote.kind} at {remote.host}): {loaded.why}."
+    where = "GPU" if loaded.device == "cuda" else "CPU"
+    return f"{loaded.title} is ready on the {where} after {loaded.load_s:.1f} s: {loaded.why}."

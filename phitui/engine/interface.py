@@ -1,0 +1,45 @@
+"""What the chat and the screens need of an engine, wherever it computes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from phitui.engine.api import Load, Loaded, Sampling, Turn
+
+
+class Engine(Protocol):
+    """A local or a remote engine. What becomes of a request comes as events (engine/api.py)."""
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What answers; None while nothing does."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process on this machine, None where there is none."""
+
+    @property
+    def holding(self) -> str | None:
+        """The model folder that a process of ours has loaded or is loading."""
+
+    @property
+    def folder(self) -> str | None:
+        """The model folder that is loaded or was asked for last; None of a remote engine."""
+
+    async def warm(self) -> None:
+        """Start the local process before it is known what to load."""
+
+    async def load(self, load: Load) -> None:
+        """Load a model folder into a process of our own. `Loaded` or `Failure` follows."""
+
+    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
+        """Ask for an answer; returns the id that its events carry. Raises PhituiError."""
+
+    async def cancel(self, request_id: int) -> None:
+        """Stop an answer. `Finished` with reason "cancelled" follows."""
+
+    async def park(self) -> None:
+        """Have the model parked. `Parked` or `ParkRefused` follows where it was not."""
+
+    async def stop(self) -> None:
+        """End it. No event follows."""

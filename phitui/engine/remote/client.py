@@ -1,0 +1,271 @@
+"""An engine on another machine behind the interface of the local one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from phitui.engine.api import (
+    BrokeOff,
+    Event,
+    Load,
+    Loaded,
+    ParkRefused,
+    Rejected,
+    Remote,
+    Retrying,
+    Sampling,
+    Started,
+    Turn,
+)
+from phitui.engine.client import raise_in_loop
+from phitui.engine.remote.account import Account
+from phitui.engine.remote.deadline import Deadline
+from phitui.engine.remote.dialects import DIALECTS, Dialect
+from phitui.engine.remote.endpoint import Endpoint
+from phitui.engine.remote.faults import Fault, fault_of, unreachable
+from phitui.engine.remote.kinds import TITLES, Server, described, look
+from phitui.engine.remote.pieces import Garbled
+from phitui.engine.remote.transport import TooMuch, open_client, streaming
+from phitui.errors import ExitCode, PhituiError, UsageError
+from phitui.ipc.messages import Failure
+from phitui.text import one_line
+
+# Back-off before the n-th try: 0.5 s · 2^n, half of it by chance, so that many clients do not come back together.
+_BACKOFF_S = 0.5
+_LONGEST_WAIT_S = 30.0
+# An answer is complete with its reason; its counts come right behind it or not at all.
+_COUNTS_WITHIN_S = 5.0
+
+
+@dataclass
+class _Job:
+    """A request on its way. `why` says who ended its task: "cancel" or "late"."""
+
+    id: int
+    turns: list[Turn]
+    sampling: Sampling
+    account: Account
+    task: asyncio.Task[None] | None = None
+    why: str = ""
+    limit: str = ""
+    tries: int = 0
+    running: bool = False
+
+    def end(self, why: str) -> None:
+        self.why = self.why or why
+        if self.task is not None:
+            self.task.cancel()
+
+
+class RemoteClient:
+    """One server and the events of the requests to it, handed to `on_event` on the event loop. Requests run side by
+    side. There is no process, nothing to park, and no `Pulse`: what the other machine does between two tokens is not
+    known here."""
+
+    pid: int | None = None
+    holding: str | None = None
+    folder: str | None = None
+
+    def __init__(self, endpoint: Endpoint, on_event: Callable[[Event], None]) -> None:
+        self.endpoint = endpoint
+        self._on_event = on_event
+        self._ids = itertools.count(1)
+        self._jobs: dict[int, _Job] = {}
+        self._http: httpx.AsyncClient | None = None
+        self._server: Server | None = None
+        self.loaded: Loaded | None = None
+
+    async def connect(self) -> Loaded:
+        """Ask the server what it is; no event is sent. Raises PhituiError: UnavailableError if it does not answer."""
+        begun = time.monotonic()
+        self._http = open_client(self.endpoint)
+        limit = self.endpoint.settings.connect_timeout_s
+        try:
+            self._server = await asyncio.wait_for(look(self._http, self.endpoint), 2 * limit)
+        except (TimeoutError, asyncio.TimeoutError):
+            await self.stop()
+            late = PhituiError(f"{self._who} does not say within {2 * limit:g} s what it is")
+            raise unreachable(Fault(late, again=True)) from None
+        except Fault as fault:
+            await self.stop()
+            raise unreachable(fault) from None
+        except BaseException:
+            await self.stop()
+            raise
+        self.loaded = self._as_loaded(self._server, time.monotonic() - begun)
+        return self.loaded
+
+    @property
+    def _who(self) -> str:
+        return f"{self.endpoint.name} at {self.endpoint.host}"
+
+    def _as_loaded(self, server: Server, seconds: float) -> Loaded:
+        model = one_line(server.model, 120)
+        can = [*server.can, "its hardware is not read from here"]
+        if not self.endpoint.encrypted:
+            can.append("not encrypted")
+        elif not self.endpoint.settings.verify:
+            can.append("its certificate is not verified")
+        remote = Remote(self.endpoint.name, self.endpoint.host, TITLES[server.kind], model, can)
+        return Loaded(
+            name=model,
+            title=model,
+            device="remote",
+            compute_type="",
+            threads=0,
+            context_window=server.context_window,
+            weight_bytes=0,
+            load_s=seconds,
+            why=f"{described(server)}; {'; '.join(can)}",
+            remote=remote,
+        )
+
+    async def warm(self) -> None:
+        """There is no process to start."""
+
+    async def load(self, load: Load) -> None:
+        """Raises UsageError: a server has the model that it has."""
+        raise UsageError(f"{self._who} loads no model from here: {one_line(load.folder, 80)}")
+
+    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
+        """Ask for an answer; returns the id that its events carry. Raises PhituiError where it is not connected."""
+        if self.loaded is None:
+            raise PhituiError("the engine is not connected")
+        number = next(self._ids)
+        job = _Job(number, turns, sampling, Account(number, sampling.max_tokens, 0, None))
+        self._jobs[job.id] = job
+        job.task = asyncio.create_task(self._run(job), name=f"phitui-remote-{job.id}")
+        job.task.add_done_callback(raise_in_loop)
+        return job.id
+
+    async def cancel(self, request_id: int) -> None:
+        """Close the answer's stream. `Finished` with reason "cancelled" follows."""
+        job = self._jobs.get(request_id)
+        if job is None:
+            return
+        job.end("cancel")
+        if not job.running:  # a task that is cancelled before its first step never takes one
+            self._jobs.pop(request_id)
+            self._on_event(job.account.finished(cancelled=True))
+
+    async def park(self) -> None:
+        """`ParkRefused` follows: the memory is not ours."""
+        refused = Failure(f"{self._who} is not ours to park", "F8 is for the engine on this machine.", ExitCode.USAGE)
+        self._on_event(ParkRefused(refused))
+
+    async def stop(self) -> None:
+        """Close all streams and connections. No event follows."""
+        self.loaded = None
+        tasks = [job.task for job in self._jobs.values() if job.task is not None]
+        self._jobs.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def _run(self, job: _Job) -> None:
+        job.running = True
+        event: Event | None
+        try:
+            event = await self._answer(job)
+        except asyncio.CancelledError:
+            event = self._ended(job)
+            if event is None:
+                raise
+        finally:
+            known = self._jobs.pop(job.id, None) is not None
+        if known:
+            self._on_event(event)
+
+    def _ended(self, job: _Job) -> Event | None:
+        """What became of a job whose task was ended, None where nobody wants to know."""
+        if job.why == "cancel":
+            return job.account.finished(cancelled=True)
+        if job.why == "late":
+            if job.account.complete:
+                return job.account.finished()
+            return BrokeOff(job.id, Failure.of(PhituiError(f"{self._who}: {job.limit}")))
+        return None
+
+    async def _answer(self, job: _Job) -> Event:
+        """The event that ends the request."""
+        while True:
+            try:
+                await self._attempt(job)
+                return job.account.finished()
+            except Fault as fault:
+                left = self.endpoint.settings.retries - job.tries
+                if job.account.begun or not fault.again or left <= 0:
+                    return _failed(job, fault)
+                job.tries += 1
+                await self._wait(job, fault, left - 1)
+
+    async def _wait(self, job: _Job, fault: Fault, left: int) -> None:
+        wait_s = _BACKOFF_S * 2 ** (job.tries - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        wait_s = min(max(wait_s, fault.after_s or 0.0), _LONGEST_WAIT_S)
+        told = (
+            f"{fault.error.message.rstrip('.')}. Again in {wait_s:.1f} s; {left} more {'try' if left == 1 else 'tries'}"
+        )
+        self._on_event(Retrying(job.id, told))
+        await asyncio.sleep(wait_s)
+
+    async def _attempt(self, job: _Job) -> None:
+        """Send the request and take its answer in. Raises Fault."""
+        if self._http is None or self._server is None:
+            raise Fault(PhituiError("the engine is not connected"))
+        dialect = DIALECTS[self._server.kind]
+        prompt_bytes = sum(len(turn.content.encode()) for turn in job.turns)
+        job.account = Account(job.id, job.sampling.max_tokens, prompt_bytes, self._server.context_window)
+        body = dialect.body(self._server.model, job.turns, job.sampling)
+        self._on_event(Started(job.id, None))
+        deadline = Deadline(lambda: job.end("late"))
+        try:
+            self._expect(job, deadline, "no first token within", self.endpoint.settings.first_token_timeout_s)
+            async with streaming(self._http, self.endpoint, dialect.path, body, dialect.lines_are_events) as response:
+                await self._read(job, dialect, response, deadline)
+        except (Garbled, TooMuch, httpx.HTTPError, httpx.StreamError) as error:
+            raise self._broken(error) from error
+        finally:
+            deadline.stop()
+        if not job.account.complete:
+            raise Fault(PhituiError(f"{self._who}: the connection ended in the middle of the answer"), again=True)
+
+    def _broken(self, error: Exception) -> Fault:
+        if isinstance(error, Garbled):
+            return Fault(PhituiError(f"{self._who}: it sends {one_line(str(error), 200)}"))
+        return fault_of(error, self.endpoint)
+
+    def _expect(self, job: _Job, deadline: Deadline, what: str, seconds: float) -> None:
+        job.limit = f"{what} {seconds:g} s"
+        deadline.within(seconds)
+
+    async def _read(self, job: _Job, dialect: Dialect, response: httpx.Response, deadline: Deadline) -> None:
+        """Take pieces in until the server is done. A piece without a token does not put the time limit off."""
+        idle_s = self.endpoint.settings.idle_timeout_s
+        async for piece in dialect.pieces(response):
+            if piece.said is not None:
+                raise Fault(PhituiError(f"{self._who} fails in the answer: {piece.said}"), again=True)
+            delta = job.account.take(piece)
+            if delta is not None:
+                self._on_event(delta)
+            if piece.done:
+                job.account.reason = job.account.reason or "stop"
+                return
+            if piece.reason is not None:
+                self._expect(job, deadline, "no counts within", _COUNTS_WITHIN_S)
+            elif delta is not None:
+                self._expect(job, deadline, "no token for", idle_s)
+
+
+def _failed(job: _Job, fault: Fault) -> Event:
+    failure = Failure.of(fault.error)
+    return Rejected(job.id, failure) if isinstance(fault.error, UsageError) else BrokeOff(job.id, failure)

@@ -1,0 +1,81 @@
+"""How each kind of server is asked: its path, the request's form, and the form of what it streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from phitui.engine.api import Sampling, Turn
+from phitui.engine.remote.pieces import Piece, ollama_pieces, openai_pieces
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """`body` makes a request of model, turns and sampling."""
+
+    path: str
+    body: Callable[[str, list[Turn], Sampling], dict[str, Any]]
+    pieces: Callable[[httpx.Response], AsyncIterator[Piece]]
+    lines_are_events: bool = False
+
+
+def _messages(turns: list[Turn]) -> list[dict[str, str]]:
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
+
+
+def _openai(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
+    """What every such server knows. Others refuse a request with a field that they do not know."""
+    body = {
+        "model": model,
+        "messages": _messages(turns),
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if 0 < sampling.top_p < 1:  # TGI refuses 1
+        body["top_p"] = sampling.top_p
+    return body
+
+
+def _vllm(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
+    body = _openai(model, turns, sampling)
+    body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    return body | _more(sampling, "repetition_penalty")
+
+
+def _llama_cpp(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
+    return _openai(model, turns, sampling) | _more(sampling, "repeat_penalty")
+
+
+def _more(sampling: Sampling, penalty: str) -> dict[str, Any]:
+    more: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
+    return more | ({penalty: sampling.repetition_penalty} if sampling.repetition_penalty != 1.0 else {})
+
+
+def _ollama(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
+    options = {
+        "num_predict": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+    }
+    return {
+        "model": model,
+        "messages": _messages(turns),
+        "stream": True,
+        "options": options | _more(sampling, "repeat_penalty"),
+    }
+
+
+_CHAT = "/v1/chat/completions"
+# Ollama's OpenAI-style route leaves counts out where a prompt was cached, and bounds no options: its own has all.
+DIALECTS = {
+    "vllm": Dialect(_CHAT, _vllm, openai_pieces),
+    "tgi": Dialect(_CHAT, _openai, openai_pieces),
+    "llama.cpp": Dialect(_CHAT, _llama_cpp, openai_pieces),
+    "ollama": Dialect("/api/chat", _ollama, ollama_pieces, lines_are_events=True),
+    "other": Dialect(_CHAT, _openai, openai_pieces),
+}

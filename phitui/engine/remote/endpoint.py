@@ -1,0 +1,120 @@
+"""Where a remote engine is and how to speak to it: address, key, headers, TLS, time limits."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from phitui.config_engines import RemoteSettings
+from phitui.errors import UsageError
+
+_KEY = re.compile(r"[\x21-\x7e]{1,8192}")
+_KEY_FILE_BYTES = 16_384
+
+
+class Secret:
+    """A text that shows itself only when asked to: not in a log, an error or a traceback with variables."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not written anywhere")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`base` is the address without /v1 and without a slash at its end; `host` has the port where the address has."""
+
+    name: str
+    base: str
+    host: str
+    settings: RemoteSettings
+    key: Secret
+    headers: dict[str, Secret] = field(default_factory=dict)
+
+    @property
+    def encrypted(self) -> bool:
+        return self.base.startswith("https://")
+
+
+def endpoint_of(name: str, settings: RemoteSettings, environ: Mapping[str, str] = os.environ) -> Endpoint:
+    """The engine as it is configured, with its key. Raises UsageError for what is wrong or missing."""
+    where = f"engines.{name}"
+    if not settings.url:
+        raise UsageError(f"{where} has no url", f'Write url = "http://…" below [engines.{name}].')
+    parts = urlsplit(settings.url)
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}".removesuffix("/v1").rstrip("/")
+    headers = {header: Secret(value) for header, value in settings.headers.items()}
+    endpoint = Endpoint(name, base, parts.netloc, settings, _key(where, settings, environ), headers)
+    _check_plain(endpoint, parts.hostname or "")
+    return endpoint
+
+
+def _key(where: str, settings: RemoteSettings, environ: Mapping[str, str]) -> Secret:
+    if settings.api_key_env and settings.api_key_file:
+        raise UsageError(f"{where} has both api_key_env and api_key_file", "Leave one of them out.")
+    if settings.api_key_env:
+        source = f"the variable that {where}.api_key_env names"
+        text = environ.get(settings.api_key_env)
+        if not text:
+            raise UsageError(f"{source} is not set", "Export it, or use api_key_file.")
+    elif settings.api_key_file:
+        source = f"the file that {where}.api_key_file names"
+        text = _read_key(Path(settings.api_key_file).expanduser(), source)
+    else:
+        return Secret("")
+    if not _KEY.fullmatch(text.strip()):
+        raise UsageError(f"{source} holds no key: one line of ASCII without blanks")
+    return Secret(text.strip())
+
+
+def _read_key(path: Path, source: str) -> str:
+    """The file's text, if it is a file that only its owner may read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise UsageError(f"{source} is no file")
+            if mode & 0o077:
+                raise UsageError(f"{source} can be read by others (mode {mode & 0o777:04o})", f"chmod 600 {path}")
+            return file.read(_KEY_FILE_BYTES).decode("ascii", "replace")
+    except OSError as error:
+        raise UsageError(f"{source} cannot be read: {error.strerror}") from error
+
+
+def _check_plain(endpoint: Endpoint, hostname: str) -> None:
+    """Without encryption everybody on the way reads the key."""
+    secret = endpoint.key or endpoint.headers
+    if secret and not endpoint.encrypted and not _loopback(hostname) and not endpoint.settings.plain_http_key:
+        raise UsageError(
+            f"{endpoint.name}: its key or headers would go unencrypted to {endpoint.host}",
+            f"Use https://, a tunnel (ssh -L), or engines.{endpoint.name}.plain_http_key = true.",
+        )
+
+
+def _loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,112 @@
+"""What goes wrong between here and a server, as one clear line each."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import httpx
+import msgspec
+
+from phitui.engine.remote.endpoint import Endpoint
+from phitui.errors import ExitCode, PhituiError, UnavailableError, UsageError
+from phitui.text import one_line
+
+# Of what a server says of its error, so many characters are shown.
+_SHOWN_CHARS = 300
+# What a server refuses because of what is in the request.
+_BAD_INPUT = (400, 413, 422)
+_AGAIN = (408, 409, 425, 429)
+
+
+class Fault(Exception):
+    """A failure and what may follow: whether to send the request `again` (before a first token only), and after how
+    many seconds, if the server said."""
+
+    def __init__(self, error: PhituiError, again: bool = False, after_s: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.again = again
+        self.after_s = after_s
+
+
+def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
+    """What httpx, or the reading of a stream, has raised."""
+    who = f"{endpoint.name} at {endpoint.host}"
+    root = _root(error)
+    if isinstance(root, socket.gaierror):
+        return Fault(UnavailableError(f"{endpoint.name}: the host of {endpoint.host} is not known", "Check the url."))
+    if isinstance(root, ssl.SSLCertVerificationError):
+        why = one_line(root.verify_message or str(root), 120)
+        fix = "Check the host's name, or give its authority as ca_file."
+        return Fault(UnavailableError(f"{who}: its certificate cannot be trusted: {why}", fix))
+    if isinstance(root, ssl.SSLError):
+        why = one_line(root.reason or str(root), 80)
+        return Fault(UnavailableError(f"{who}: no TLS connection: {why}", "Is it https:// on this port?"))
+    if isinstance(error, httpx.ConnectTimeout):
+        limit = endpoint.settings.connect_timeout_s
+        return Fault(UnavailableError(f"{who}: no connection within {limit:g} s", "Check the url."), again=True)
+    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
+        why = one_line(getattr(root, "strerror", None) or str(root) or type(root).__name__, 120)
+        return Fault(UnavailableError(f"{who} cannot be reached: {why}", "Is the server running?"), again=True)
+    if isinstance(error, httpx.TimeoutException):
+        return Fault(PhituiError(f"{who}: the server does not read or answer in time"), again=True)
+    if isinstance(error, httpx.RemoteProtocolError | httpx.NetworkError):
+        return Fault(PhituiError(f"{who}: the connection was lost ({_lost(error, root)})"), again=True)
+    return Fault(PhituiError(f"{who}: {one_line(str(error) or type(error).__name__, 200)}"))
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first cause: what the system or OpenSSL said."""
+    seen = 0
+    while (below := error.__cause__ or error.__context__) is not None and seen < 20:
+        error, seen = below, seen + 1
+        if isinstance(error, ssl.SSLError | socket.gaierror):
+            break
+    return error
+
+
+def _lost(error: Exception, root: BaseException) -> str:
+    said = getattr(root, "strerror", None) or str(error) or type(root).__name__
+    return one_line(said, 120)
+
+
+def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint) -> Fault:
+    """What an HTTP status other than 200 means."""
+    who, said = f"{endpoint.name} at {endpoint.host}", said_in(body)
+    line = f"{who} answers {status}" + (f": {said}" if said else "")
+    if 300 <= status < 400:
+        target = one_line(headers.get("location", "nowhere"), 120)
+        return Fault(PhituiError(f"{who} redirects to {target}, which is not followed", "Set url to where it is."))
+    if status in (401, 403):
+        fix = f"Check engines.{endpoint.name}.api_key_env or api_key_file." if endpoint.key else "It wants a key."
+        return Fault(PhituiError(line, fix))
+    if status in _BAD_INPUT:
+        return Fault(UsageError(line))
+    return Fault(PhituiError(line), status in _AGAIN or status >= 500, _retry_after(headers))
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    value = headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdecimal() and len(value) < 10 else None
+
+
+def said_in(body: bytes) -> str:
+    """The message in an error's body: `{"error": "…"}`, `{"error": {"message": "…"}}`, `{"message"|"detail": "…"}`,
+    else the text itself. One line, made safe."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        found = body[:2000].decode("utf-8", "replace")
+        return "" if found.lstrip().startswith("<") else one_line(found, _SHOWN_CHARS)
+    for _ in range(2):
+        if isinstance(found, dict):
+            found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), "")
+    return one_line(found, _SHOWN_CHARS) if isinstance(found, str) else ""
+
+
+def unreachable(fault: Fault) -> PhituiError:
+    """The same for an engine that is only being asked what it is: that it does not answer means that there is none."""
+    if fault.error.exit_code == ExitCode.FAILED and fault.again:
+        return UnavailableError(fault.error.message, fault.error.fix or "Is the server running?")
+    return fault.error

@@ -1,0 +1,160 @@
+"""HTTP to one server: TLS, time limits, bounds on what it may send."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from phitui import __version__
+from phitui.engine.remote.endpoint import Endpoint
+from phitui.engine.remote.faults import Fault, fault_of, refusal
+from phitui.errors import PhituiError, UsageError
+
+# Far above what an honest server sends: one event has a token or a few, and their text is what an answer is.
+EVENT_BYTES = 1_000_000
+STREAM_BYTES = 256_000_000
+BODY_BYTES = 4_000_000
+# The head of a response is bounded by h11 (64 KiB).
+
+Reply = TypeVar("Reply", bound=msgspec.Struct)
+
+
+class TooMuch(Exception):
+    """A server sends more than an answer can be."""
+
+
+class Bounded(httpx.AsyncByteStream):
+    """A response's bytes as they come, until an event (what stands between blank lines), a line, or the whole is too
+    long: libraries above it would gather without end."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, lines_are_events: bool) -> None:
+        self._stream = stream
+        self._end = (b"\n",) if lines_are_events else (b"\n\n", b"\r\n\r\n", b"\r\r")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        total = event = 0
+        tail = b""
+        async for chunk in self._stream:
+            total += len(chunk)
+            seen = tail + chunk
+            last = max(seen.rfind(end) + len(end) if end in seen else -1 for end in self._end)
+            event = event + len(chunk) if last < 0 else len(seen) - last
+            if event > EVENT_BYTES:
+                raise TooMuch(f"an event of more than {EVENT_BYTES:,} bytes")
+            if total > STREAM_BYTES:
+                raise TooMuch(f"more than {STREAM_BYTES:,} bytes")
+            tail = chunk[-3:]
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def open_client(endpoint: Endpoint) -> httpx.AsyncClient:
+    """A client for this server alone. It follows no redirect: a key goes nowhere else. Raises UsageError."""
+    settings = endpoint.settings
+    headers = {"User-Agent": f"phitui/{__version__}", "Accept-Encoding": "identity"}
+    if endpoint.key:
+        headers["Authorization"] = f"Bearer {endpoint.key.reveal()}"
+    headers |= {name: secret.reveal() for name, secret in endpoint.headers.items()}
+    connect = settings.connect_timeout_s
+    return httpx.AsyncClient(
+        headers=headers,
+        verify=_tls(endpoint),
+        follow_redirects=False,
+        # The time for a token is the reader's to watch: a server that sends bytes and no token is no better.
+        timeout=httpx.Timeout(connect=connect, write=max(connect, 30.0), pool=None, read=None),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+    )
+
+
+def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    if not endpoint.encrypted:
+        return False  # there is nothing to verify, and reading the authorities takes a while
+    if not endpoint.settings.verify:
+        return httpx.create_ssl_context(verify=False)
+    if not endpoint.settings.ca_file:
+        context = httpx.create_ssl_context()
+        context.load_default_certs()  # those of the system beside certifi's
+        return context
+    where = f"engines.{endpoint.name}.ca_file"
+    try:
+        return ssl.create_default_context(cafile=str(Path(endpoint.settings.ca_file).expanduser()))
+    except ssl.SSLError as error:
+        raise UsageError(f"{where}: it holds no certificate in PEM form") from error
+    except OSError as error:
+        raise UsageError(f"{where}: it cannot be read: {error.strerror}") from error
+
+
+async def get(client: httpx.AsyncClient, endpoint: Endpoint, path: str) -> tuple[int, httpx.Headers, bytes]:
+    """Status, headers and body of a small resource. Raises Fault where there is no answer or one that is too large."""
+    limit = endpoint.settings.connect_timeout_s
+    request = client.build_request("GET", endpoint.base + path, timeout=limit)
+    try:
+        async with _sent(client, request) as response:
+            return response.status_code, response.headers, await read_body(response)
+    except (httpx.HTTPError, httpx.InvalidURL, TooMuch) as error:
+        raise fault_of(error, endpoint) from error
+
+
+async def get_json(client: httpx.AsyncClient, endpoint: Endpoint, path: str, kind: type[Reply]) -> Reply | None:
+    """A resource as `kind`, None where the server has no such. Raises Fault."""
+    status, headers, body = await get(client, endpoint, path)
+    if status in (401, 403, 407, 429) or status >= 500:
+        raise refusal(status, headers, body, endpoint)
+    if status != 200:
+        return None
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+@asynccontextmanager
+async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    response = await client.send(request, stream=True)
+    try:
+        yield response
+    finally:
+        await response.aclose()
+
+
+async def read_body(response: httpx.Response) -> bytes:
+    """A whole small body. Raises TooMuch."""
+    parts, size = [], 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > BODY_BYTES:
+            raise TooMuch(f"more than {BODY_BYTES:,} bytes")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+@asynccontextmanager
+async def streaming(
+    client: httpx.AsyncClient, endpoint: Endpoint, path: str, body: dict[str, Any], lines_are_events: bool
+) -> AsyncIterator[httpx.Response]:
+    """A POST whose answer comes in pieces, bounded. Raises Fault where the server refuses it."""
+    accept = "application/x-ndjson" if lines_are_events else "text/event-stream"
+    request = client.build_request("POST", endpoint.base + path, json=body, headers={"Accept": accept})
+    try:
+        async with _sent(client, request) as response:
+            if response.status_code != 200:
+                said = await read_body(response)
+                raise refusal(response.status_code, response.headers, said, endpoint)
+            if "content-encoding" in response.headers:  # it was asked for plain bytes: a bomb, or a broken proxy
+                raise Fault(
+                    PhituiError(f"{endpoint.name} at {endpoint.host}: it sends compressed what was asked plain")
+                )
+            if isinstance(response.stream, httpx.AsyncByteStream):
+                response.stream = Bounded(response.stream, lines_are_events)
+            response.encoding = "utf-8"
+            yield response
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TooMuch) as error:
+        raise fault_of(error, endpoint) from error

@@ -1,0 +1,148 @@
+"""The engine that answers: the local one, or one of those on other machines that are configured."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phitui.config import Config, nearest
+from phitui.config_engines import LOCAL, RemoteSettings
+from phitui.engine.api import Event, Load, Loaded, Sampling, Turn
+from phitui.engine.client import EngineClient
+from phitui.engine.interface import Engine
+from phitui.errors import PhituiError, UsageError
+from phitui.text import one_line
+
+if TYPE_CHECKING:  # it brings httpx: only where such an engine is chosen
+    from phitui.engine.remote.client import RemoteClient
+
+
+class Engines:
+    """One engine to whoever uses it. Which of them answers can change; events of one that was let go of are dropped."""
+
+    def __init__(self, log: Path, on_event: Callable[[Event], None], restart_limit: int = 3) -> None:
+        self._on_event = on_event
+        self._local = EngineClient(log, partial(self._pass_on, LOCAL), restart_limit)
+        self._current: Engine = self._local
+        self._name = LOCAL
+
+    @property
+    def name(self) -> str:
+        """The engine that answers, or is asked to: "ct2" or that of an [engines.NAME]."""
+        return self._name
+
+    @property
+    def loaded(self) -> Loaded | None:
+        return self._current.loaded
+
+    @property
+    def pid(self) -> int | None:
+        return self._current.pid
+
+    @property
+    def holding(self) -> str | None:
+        return self._current.holding
+
+    @property
+    def folder(self) -> str | None:
+        return self._current.folder
+
+    async def warm(self) -> None:
+        await self._local.warm()
+
+    async def load(self, load: Load) -> None:
+        """Load a model here: a remote engine is let go of. See `EngineClient.load`."""
+        if self._current is not self._local:
+            before, self._current, self._name = self._current, self._local, LOCAL
+            await before.stop()
+        await self._local.load(load)
+
+    async def connect(self, remote: RemoteClient) -> None:
+        """Have `remote`, which is connected, answer from here on: the one before has ended when `Loaded` comes."""
+        before = self._current
+        self._current, self._name = remote, remote.endpoint.name
+        if before is not remote:
+            await before.stop()
+        if remote.loaded is not None:
+            self._on_event(remote.loaded)
+
+    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
+        return await self._current.generate(turns, sampling)
+
+    async def cancel(self, request_id: int) -> None:
+        await self._current.cancel(request_id)
+
+    async def park(self) -> None:
+        await self._current.park()
+
+    async def stop(self) -> None:
+        await self._current.stop()
+        if self._current is not self._local:
+            await self._local.stop()
+
+    def _pass_on(self, name: str, event: Event) -> None:
+        if name == self._name:
+            self._on_event(event)
+
+    async def reach(self, name: str, settings: RemoteSettings, environ: Mapping[str, str] = os.environ) -> RemoteClient:
+        """A connected client of the configured engine `name`; nothing else has changed yet. Raises PhituiError."""
+        client = await _import_client()
+        from phitui.engine.remote.endpoint import endpoint_of
+
+        remote = client(endpoint_of(name, settings, environ), partial(self._pass_on, name))
+        await remote.connect()
+        return remote
+
+
+async def _import_client() -> type[RemoteClient]:
+    """httpx takes a fifth of a second, which is not the screen's to wait."""
+
+    def imported() -> type[RemoteClient]:
+        from phitui.engine.remote.client import RemoteClient
+
+        return RemoteClient
+
+    return await asyncio.to_thread(imported)
+
+
+def remote_settings(config: Config, name: str) -> RemoteSettings:
+    """[engines.NAME]. Raises UsageError where there is none."""
+    if name in config.engines:
+        return config.engines[name]
+    near = nearest(name, [LOCAL, *config.engines])
+    known = f"did you mean {near}?" if near else f"there is {', '.join([LOCAL, *config.engines])}"
+    raise UsageError(
+        f'no engine is called "{one_line(name, 60)}"; {known}',
+        "Give its URL, or write an [engines.NAME] into config.toml.",
+    )
+
+
+def need_local(config: Config, what: str) -> None:
+    """Raises UsageError where the configured engine is not the one on this machine, which `what` needs."""
+    if config.engine.name != LOCAL:
+        raise UsageError(f"{what} works with the local engine only, and {config.engine.name} is chosen", "--engine ct2")
+
+
+def _nobody(event: Event) -> None:
+    """Who only asks hears no events."""
+    del event
+
+
+async def is_there(
+    name: str, settings: RemoteSettings, environ: Mapping[str, str] = os.environ
+) -> Loaded | PhituiError:
+    """What the engine says of itself, or why it says nothing. No prompt is sent."""
+    from phitui.engine.remote.endpoint import endpoint_of
+
+    try:
+        remote = (await _import_client())(endpoint_of(name, settings, environ), _nobody)
+        try:
+            return await remote.connect()
+        finally:
+            await remote.stop()
+    except PhituiError as error:
+        return error
