@@ -3,7 +3,9 @@
 import os
 
 import pytest
-from tiny_phi3 import CACHE, demo_model, tiny_phi3_model
+from llama_server import llama_server
+from tiny_gguf import write_gguf
+from tiny_phi3 import CACHE, demo_model, random_tensors, tiny_phi3_model
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +41,12 @@ def home(tmp_path, demo_folder, tiny_folder):
     settings.parent.mkdir(parents=True)
     settings.write_text("[engine]\nthreads = 1\n")
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory):
+    """llama.cpp's server on the same tiny Phi-3 as `tiny_folder`: 2 prompts at once, of 2048 tokens each."""
+    path = tmp_path_factory.mktemp("llama") / "tiny.gguf"
+    write_gguf(path, random_tensors(0, 2, False), 2, architecture="phi3", sliding_window=2047)
+    with llama_server(path) as server:
+        yield server

@@ -1,11 +1,89 @@
-"""The tiny models' tokenizers as GGUF files carry them."""
+"""The tiny models as GGUF files, and their tokenizers as such files carry them."""
 
 from __future__ import annotations
 
 import json
 
-from tiny_phi3 import VOCABULARY, make_tokenizer
+import gguf
+import numpy as np
+from tiny_phi3 import FF_DIM, HEAD_DIM, HEADS, LAYERS, MODEL_DIM, VOCABULARY, make_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, trainers
+
+
+def write_gguf(path, tensors, kv_heads, kind=gguf.GGMLQuantizationType.F32, architecture="llama", extra=None, **more):
+    """The same weights as llama.cpp's converter writes them: other names, and llama's q and k permuted.
+
+    `extra` are further tensors, as they are; `more` are calls of GGUFWriter's `add_…` with one argument.
+    """
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(4096)
+    writer.add_embedding_length(MODEL_DIM)
+    writer.add_feed_forward_length(FF_DIM)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    for call, value in more.items():
+        getattr(writer, f"add_{call}")(value)
+    add_gguf_tokenizer(writer)
+    is_llama = architecture == "llama"
+    for name, values in (llama_tensors(tensors, kv_heads) if is_llama else tensors).items():
+        matrix = values.ndim == 2
+        stored = permuted(name, values, kv_heads) if is_llama else values
+        stored = gguf.quantize(stored, kind) if matrix else values
+        writer.add_tensor(gguf_name(name), stored, raw_dtype=kind if matrix else None)
+    for name, values in (extra or {}).items():
+        writer.add_tensor(name, np.array(values, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def llama_tensors(tensors, kv_heads):
+    """The same weights under Llama's names, with the fused matrices split."""
+    found = {}
+    for name, values in tensors.items():
+        if "qkv_proj" in name:
+            parts = np.split(values, [HEADS * HEAD_DIM, (HEADS + kv_heads) * HEAD_DIM])
+            names = [name.replace("qkv_proj", f"{x}_proj") for x in "qkv"]
+        elif "gate_up" in name:
+            parts, names = np.split(values, 2), [name.replace("gate_up", x) for x in ("gate", "up")]
+        else:
+            parts, names = [values], [name]
+        found.update(zip(names, parts, strict=True))
+    return found
+
+
+def permuted(name, values, kv_heads):
+    """llama.cpp's `permute`: the halves of each head become neighbours."""
+    heads = {"q_proj": HEADS, "k_proj": kv_heads}.get(name.split(".")[-2])
+    if heads is None:
+        return values
+    return values.reshape(heads, 2, HEAD_DIM // 2, -1).swapaxes(1, 2).reshape(values.shape)
+
+
+def gguf_name(name):
+    if not name.startswith("model.layers."):
+        names = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+        return names[name.removesuffix(".weight")] + ".weight"
+    parts = name.split(".")
+    short = {
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+        "q_proj": "attn_q",
+        "k_proj": "attn_k",
+        "v_proj": "attn_v",
+        "o_proj": "attn_output",
+        "gate_proj": "ffn_gate",
+        "up_proj": "ffn_up",
+        "down_proj": "ffn_down",
+        "qkv_proj": "attn_qkv",
+        "gate_up_proj": "ffn_up",
+    }[parts[-2]]
+    return f"blk.{parts[2]}.{short}.weight"
 
 
 def add_gguf_tokenizer(writer):

@@ -9,7 +9,8 @@ import threading
 
 import numpy as np
 import pytest
-from test_convert import converted, write_gguf
+from test_convert import converted
+from tiny_gguf import write_gguf
 from tiny_phi3 import MODEL_DIM, make_tiny_phi3, random_tensors, save_tensors
 
 from phitui.errors import PhituiError, UsageError

@@ -11,7 +11,7 @@ from awq_checkpoint import make_awq, tensors_of
 from fuzzing import VALUES, damaged_bytes, damaged_json, fuzz, one_line
 from hypothesis import given
 from hypothesis import strategies as st
-from test_convert import write_gguf
+from tiny_gguf import write_gguf
 from tiny_phi3 import VOCABULARY, make_tiny_phi3, random_tensors
 
 from phitui.errors import PhituiError

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from ct2_models import read_model_bin
 from phi3_reference import log_probabilities
-from test_convert import assert_same, engine_log_probabilities, write_gguf
+from test_convert import assert_same, engine_log_probabilities
+from tiny_gguf import write_gguf
 from tiny_phi3 import HEAD_DIM, VOCABULARY, make_tiny_phi3, random_tensors
 
 from phitui.models import rotary_variables

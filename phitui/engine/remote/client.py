@@ -91,7 +91,7 @@ class RemoteClient:
             self._server = await asyncio.wait_for(look(self._http, self.endpoint), 2 * limit)
         except (TimeoutError, asyncio.TimeoutError):
             await self.stop()
-            late = PhituiError(f"{self._who} does not say within {2 * limit:g} s what it is")
+            late = PhituiError(f"{self.endpoint.who} does not say within {2 * limit:g} s what it is")
             raise unreachable(Fault(late, again=True)) from None
         except Fault as fault:
             await self.stop()
@@ -101,10 +101,6 @@ class RemoteClient:
             raise
         self.loaded = self._as_loaded(self._server, time.monotonic() - begun)
         return self.loaded
-
-    @property
-    def _who(self) -> str:
-        return f"{self.endpoint.name} at {self.endpoint.host}"
 
     def _as_loaded(self, server: Server, seconds: float) -> Loaded:
         model = one_line(server.model, 120)
@@ -132,7 +128,7 @@ class RemoteClient:
 
     async def load(self, load: Load) -> None:
         """Raises UsageError: a server has the model that it has."""
-        raise UsageError(f"{self._who} loads no model from here: {one_line(load.folder, 80)}")
+        raise UsageError(f"{self.endpoint.who} loads no model from here: {one_line(load.folder, 80)}")
 
     async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
         """Ask for an answer; returns the id that its events carry. Raises PhituiError where it is not connected."""
@@ -157,7 +153,9 @@ class RemoteClient:
 
     async def park(self) -> None:
         """`ParkRefused` follows: the memory is not ours."""
-        refused = Failure(f"{self._who} is not ours to park", "F8 is for the engine on this machine.", ExitCode.USAGE)
+        refused = Failure(
+            f"{self.endpoint.who} is not ours to park", "F8 is for the engine on this machine.", ExitCode.USAGE
+        )
         self._on_event(ParkRefused(refused))
 
     async def stop(self) -> None:
@@ -193,7 +191,7 @@ class RemoteClient:
         if job.why == "late":
             if job.account.complete:
                 return job.account.finished()
-            return BrokeOff(job.id, Failure.of(PhituiError(f"{self._who}: {job.limit}")))
+            return BrokeOff(job.id, Failure.of(PhituiError(f"{self.endpoint.who}: {job.limit}")))
         return None
 
     async def _answer(self, job: _Job) -> Event:
@@ -237,11 +235,13 @@ class RemoteClient:
         finally:
             deadline.stop()
         if not job.account.complete:
-            raise Fault(PhituiError(f"{self._who}: the connection ended in the middle of the answer"), again=True)
+            raise Fault(
+                PhituiError(f"{self.endpoint.who}: the connection ended in the middle of the answer"), again=True
+            )
 
     def _broken(self, error: Exception) -> Fault:
         if isinstance(error, Garbled):
-            return Fault(PhituiError(f"{self._who}: it sends {one_line(str(error), 200)}"))
+            return Fault(PhituiError(f"{self.endpoint.who}: it sends {one_line(str(error), 200)}"))
         return fault_of(error, self.endpoint)
 
     def _expect(self, job: _Job, deadline: Deadline, what: str, seconds: float) -> None:
@@ -253,7 +253,7 @@ class RemoteClient:
         idle_s = self.endpoint.settings.idle_timeout_s
         async for piece in dialect.pieces(response):
             if piece.said is not None:
-                raise Fault(PhituiError(f"{self._who} fails in the answer: {piece.said}"), again=True)
+                raise Fault(PhituiError(f"{self.endpoint.who} fails in the answer: {piece.said}"), again=True)
             delta = job.account.take(piece)
             if delta is not None:
                 self._on_event(delta)

@@ -48,7 +48,9 @@ def _vllm(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
 
 
 def _llama_cpp(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
-    return _openai(model, turns, sampling) | _more(sampling, "repeat_penalty")
+    body = _openai(model, turns, sampling)
+    body["timings_per_token"] = True  # the count so far with every piece
+    return body | _more(sampling, "repeat_penalty")
 
 
 def _more(sampling: Sampling, penalty: str) -> dict[str, Any]:

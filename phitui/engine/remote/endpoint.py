@@ -51,6 +51,11 @@ class Endpoint:
     headers: dict[str, Secret] = field(default_factory=dict)
 
     @property
+    def who(self) -> str:
+        """The engine in an error."""
+        return self.name if self.name == self.host else f"{self.name} at {self.host}"
+
+    @property
     def encrypted(self) -> bool:
         return self.base.startswith("https://")
 

@@ -32,7 +32,7 @@ class Fault(Exception):
 
 def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
     """What httpx, or the reading of a stream, has raised."""
-    who = f"{endpoint.name} at {endpoint.host}"
+    who = endpoint.who
     root = _root(error)
     if isinstance(root, socket.gaierror):
         return Fault(UnavailableError(f"{endpoint.name}: the host of {endpoint.host} is not known", "Check the url."))
@@ -73,7 +73,7 @@ def _lost(error: Exception, root: BaseException) -> str:
 
 def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint) -> Fault:
     """What an HTTP status other than 200 means."""
-    who, said = f"{endpoint.name} at {endpoint.host}", said_in(body)
+    who, said = endpoint.who, said_in(body)
     line = f"{who} answers {status}" + (f": {said}" if said else "")
     if 300 <= status < 400:
         target = one_line(headers.get("location", "nowhere"), 120)

@@ -75,9 +75,7 @@ async def look(client: httpx.AsyncClient, endpoint: Endpoint) -> Server:
         kind = await _kind(client, endpoint, models)
     server = await _LOOKS[kind](client, endpoint, models)
     if not server.model:
-        raise UnavailableError(
-            f"{endpoint.name} at {endpoint.host} lists no model", f"Name one: engines.{endpoint.name}.model."
-        )
+        raise UnavailableError(f"{endpoint.who} lists no model", f"Name one: engines.{endpoint.name}.model.")
     return server
 
 
@@ -112,7 +110,7 @@ async def _kind(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Mod
         return "ollama"
     if not models and not endpoint.settings.model:
         raise UnavailableError(
-            f"{endpoint.name} at {endpoint.host} answers, but is no engine that phitui knows (no /v1/models)",
+            f"{endpoint.who} answers, but is no engine that phitui knows (no /v1/models)",
             "Check the url, or give model and kind.",
         )
     return "other"
@@ -136,9 +134,7 @@ def _chosen(endpoint: Endpoint, models: list[_Model], strict: bool) -> _Model | 
     found = next((model for model in models if model.id in (wanted, f"{wanted}:latest")), None)
     if found is None and strict and models:
         names = ", ".join(one_line(model.id, 60) for model in models[:8])
-        raise PhituiError(
-            f"{endpoint.name} at {endpoint.host} has no model {one_line(wanted, 80)}", f"It has: {names}."
-        )
+        raise PhituiError(f"{endpoint.who} has no model {one_line(wanted, 80)}", f"It has: {names}.")
     return found or _Model(wanted)
 
 
@@ -160,7 +156,7 @@ async def _look_llama_cpp(client: httpx.AsyncClient, endpoint: Endpoint, models:
     props = await _quietly(client, endpoint, "/props", _Props)
     window = _count(props.default_generation_settings.n_ctx) if props else None
     slots = _count(props.total_slots) if props else None
-    can = [f"{slots} prompt{'s' * (slots != 1)} at once"] if slots else []
+    can = ["counts tokens on the way", *([f"{slots} prompt{'s' * (slots != 1)} at once"] if slots else [])]
     return Server("llama.cpp", model.id if model else "default", props.build_info if props else "", window, can)
 
 

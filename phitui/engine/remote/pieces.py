@@ -57,10 +57,15 @@ class _Usage(msgspec.Struct):
     total_tokens: Any = None
 
 
+class _LlamaTimings(msgspec.Struct):
+    predicted_n: Any = None
+
+
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    timings: _LlamaTimings | None = None
+    error: Any = None
 
 
 class _Line(msgspec.Struct):
@@ -96,7 +101,7 @@ def _openai_piece(data: str, event: str) -> Piece:
         raise Garbled(f"an event that is no chunk of an answer ({error})") from error
     if chunk.error is not None or event == "error":
         return Piece(said=said_in(data.encode()) or "an error without a message")
-    usage = chunk.usage or _Usage()
+    usage = chunk.usage or _Usage(completion_tokens=chunk.timings.predicted_n if chunk.timings else None)
     counts = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
     if not chunk.choices:
         return Piece("", False, None, *counts)

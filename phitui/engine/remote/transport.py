@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,16 +56,27 @@ class Bounded(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
+class _Secrets(httpx.Auth):
+    """Puts key and headers into each request as it leaves: until then they are in no object that shows itself."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if self._endpoint.key:
+            request.headers["Authorization"] = f"Bearer {self._endpoint.key.reveal()}"
+        for name, secret in self._endpoint.headers.items():
+            request.headers[name] = secret.reveal()
+        yield request
+
+
 def open_client(endpoint: Endpoint) -> httpx.AsyncClient:
     """A client for this server alone. It follows no redirect: a key goes nowhere else. Raises UsageError."""
     settings = endpoint.settings
-    headers = {"User-Agent": f"phitui/{__version__}", "Accept-Encoding": "identity"}
-    if endpoint.key:
-        headers["Authorization"] = f"Bearer {endpoint.key.reveal()}"
-    headers |= {name: secret.reveal() for name, secret in endpoint.headers.items()}
     connect = settings.connect_timeout_s
     return httpx.AsyncClient(
-        headers=headers,
+        auth=_Secrets(endpoint),
+        headers={"User-Agent": f"phitui/{__version__}", "Accept-Encoding": "identity"},
         verify=_tls(endpoint),
         follow_redirects=False,
         # The time for a token is the reader's to watch: a server that sends bytes and no token is no better.
@@ -149,9 +160,7 @@ async def streaming(
                 said = await read_body(response)
                 raise refusal(response.status_code, response.headers, said, endpoint)
             if "content-encoding" in response.headers:  # it was asked for plain bytes: a bomb, or a broken proxy
-                raise Fault(
-                    PhituiError(f"{endpoint.name} at {endpoint.host}: it sends compressed what was asked plain")
-                )
+                raise Fault(PhituiError(f"{endpoint.who}: it sends compressed what was asked plain"))
             if isinstance(response.stream, httpx.AsyncByteStream):
                 response.stream = Bounded(response.stream, lines_are_events)
             response.encoding = "utf-8"

@@ -7,7 +7,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from phitui.engine.api import Loaded
+from phitui.engine.api import Loaded, Remote
 from phitui.text import one_line
 from phitui.tui.display import displayable
 
@@ -40,7 +40,7 @@ class StatusLine(Horizontal):
         """The model that is ready."""
         if loaded.remote is not None:
             remote = loaded.remote
-            self._put("#model", f"{loaded.title} · {remote.name} · {remote.kind} at {remote.host}")
+            self._put("#model", f"{loaded.title} · {remote.kind} · {where_of(remote)}")
             return
         where = "CUDA" if loaded.device == "cuda" else f"CPU, {loaded.threads} thread{'s' * (loaded.threads != 1)}"
         self._put("#model", f"{loaded.title} · {loaded.compute_type} · {where}")
@@ -64,10 +64,15 @@ class StatusLine(Horizontal):
             label.update(Content(text), layout=len(str(label.content)) != len(text))
 
 
+def where_of(remote: Remote) -> str:
+    """The engine's name and host; once where the name is the host."""
+    return remote.name if remote.name == remote.host else f"{remote.name} at {remote.host}"
+
+
 def ready_line(loaded: Loaded) -> str:
     """What is ready, for the chat."""
     if loaded.remote is not None:
         remote = loaded.remote
-        return f"{loaded.title} answers through {remote.name} ({remote.kind} at {remote.host}): {loaded.why}."
+        return f"{loaded.title} answers through {where_of(remote)}: {loaded.why}."
     where = "GPU" if loaded.device == "cuda" else "CPU"
     return f"{loaded.title} is ready on the {where} after {loaded.load_s:.1f} s: {loaded.why}."

@@ -1,0 +1,124 @@
+"""Keys: where they come from, and everywhere that they do not go."""
+
+import logging
+import pickle
+
+import pytest
+from raw_server import raw_server
+from remote_engine import RemoteEngine, connected
+
+from phitui.config_engines import RemoteSettings
+from phitui.engine.remote.endpoint import endpoint_of
+from phitui.errors import PhituiError, UsageError
+
+KEY = "sk-0123456789-very-secret"
+
+
+def fine(connection):
+    connection.head()
+    connection.piece("ok", "stop")
+    connection.usage(5, 1)
+    connection.done()
+
+
+def key_file(tmp_path, text=KEY + "\n", mode=0o600):
+    path = tmp_path / "key"
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+async def test_from_the_environment():
+    with raw_server(fine) as server:
+        async with connected(server.url, {"BOX_KEY": KEY}, api_key_env="BOX_KEY") as engine:
+            assert (await engine.ask())[0] == "ok"
+        assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
+
+
+async def test_from_a_file(tmp_path):
+    with raw_server(fine) as server:
+        async with connected(server.url, api_key_file=key_file(tmp_path)):
+            pass
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_headers_are_sent():
+    with raw_server(fine) as server:
+        async with connected(server.url, headers={"X-Team": "llm"}) as engine:
+            await engine.ask()
+        assert {request.headers["x-team"] for request in server.requests} == {"llm"}
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_file_that_others_may_read_is_refused(tmp_path, mode):
+    settings = RemoteSettings(url="http://127.0.0.1", api_key_file=key_file(tmp_path, mode=mode))
+    with pytest.raises(UsageError, match="can be read by others") as caught:
+        endpoint_of("box", settings, {})
+    assert "chmod 600" in str(caught.value) and KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "two words", "caf\u00e9", "a\nb", "x" * 9000])
+def test_what_is_no_key(tmp_path, text):
+    settings = RemoteSettings(url="http://127.0.0.1", api_key_file=key_file(tmp_path, text))
+    with pytest.raises(UsageError, match="holds no key"):
+        endpoint_of("box", settings, {})
+
+
+def test_a_file_that_is_not_there_or_no_file(tmp_path):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(UsageError, match=r"cannot be read|is no file"):
+            endpoint_of("box", RemoteSettings(url="http://127.0.0.1", api_key_file=str(path)), {})
+
+
+def test_a_variable_that_is_not_set_and_both_at_once():
+    with pytest.raises(UsageError, match="is not set"):
+        endpoint_of("box", RemoteSettings(url="http://127.0.0.1", api_key_env="NOT_SET"), {})
+    both = RemoteSettings(url="http://127.0.0.1", api_key_env="A", api_key_file="b")
+    with pytest.raises(UsageError, match="both"):
+        endpoint_of("box", both, {"A": KEY})
+
+
+@pytest.mark.parametrize("secret", [{"api_key_env": "BOX_KEY"}, {"headers": {"X-Key": KEY}}])
+def test_it_does_not_go_unencrypted_to_another_machine(secret):
+    for url in ("http://10.0.0.7:8000", "http://box.example", "http://[2001:db8::1]:8000", "http://0.0.0.0:8000"):
+        with pytest.raises(UsageError, match="unencrypted") as caught:
+            endpoint_of("box", RemoteSettings(url=url, **secret), {"BOX_KEY": KEY})
+        assert KEY not in str(caught.value)
+        endpoint_of("box", RemoteSettings(url=url, plain_http_key=True, **secret), {"BOX_KEY": KEY})
+    for url in ("http://127.0.0.1:1", "http://[::1]:1", "http://localhost", "https://box.example"):
+        endpoint_of("box", RemoteSettings(url=url, **secret), {"BOX_KEY": KEY})
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_does_not_carry_it_to_another_host(status):
+    with raw_server(fine) as thief:
+        away = {"/v1/models": lambda c: c.reply(status, Location=f"{thief.url}/v1/models")}
+        with raw_server(fine, away) as server:
+            engine = RemoteEngine(server.url, {"BOX_KEY": KEY}, api_key_env="BOX_KEY")
+            with pytest.raises(PhituiError, match=r"redirects to .*, which is not followed"):
+                await engine.client.connect()
+        with raw_server(lambda c: c.reply(status, Location=f"{thief.url}/v1/chat/completions")) as server:
+            async with connected(server.url, {"BOX_KEY": KEY}, api_key_env="BOX_KEY") as engine:
+                _, end = await engine.ask()
+                assert "redirects to" in end.failure.message
+        assert thief.requests == []
+
+
+async def test_it_is_in_no_text(caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    settings = {"api_key_env": "BOX_KEY", "headers": {"X-Other": KEY[::-1]}}
+
+    def refuses(connection):
+        connection.reply(401, b'{"error": "wrong key"}')
+
+    with raw_server(refuses) as server:
+        async with connected(server.url, {"BOX_KEY": KEY}, **settings) as engine:
+            _, end = await engine.ask()
+            endpoint = engine.client.endpoint
+            texts = [repr(end), str(end.failure.error()), repr(endpoint), str(endpoint), repr(endpoint.settings)]
+            texts += [repr(engine.client.loaded), repr(engine.client.__dict__), repr(vars(engine.client._http))]
+            with pytest.raises(TypeError):
+                pickle.dumps(endpoint.key)
+    texts += ["".join(capfd.readouterr()), caplog.text]
+    for text in texts:
+        assert KEY not in text and KEY[::-1] not in text
