@@ -1,4 +1,4 @@
-"""`phitui ask --engine` and `phitui doctor` against servers: the real command, llama.cpp's own server and worse ones."""
+"""`phitui ask --engine` and `phitui doctor`: the real command, llama.cpp and worse servers."""
 
 import json
 import subprocess
@@ -69,7 +69,7 @@ def test_by_name_and_with_a_key(home, tmp_path, llama):
         )
         assert ask(home, "box", "--max-tokens", "4", "Hi").returncode == 0
         fails(ask(home, "bare", "Hi"), 1, "401")
-        fails(ask(home, "bocks", "Hi"), 2, "did you mean box?")
+        fails(ask(home, "boxx", "Hi"), 2, "did you mean box?")
 
 
 def test_stdout_is_the_reply_alone_without_escapes(home):
