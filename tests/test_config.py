@@ -28,6 +28,7 @@ from phitui.config import (
     save_setting,
     user_config_file,
 )
+from phitui.config_engines import RemoteSettings
 from phitui.config_types import SECTIONS, check_layer
 from phitui.errors import PhituiError, UsageError
 from phitui.resources import resource
@@ -319,3 +320,63 @@ def test_loading_costs_no_heavy_imports(environ: dict[str, str]) -> None:
     loaded = set(done.stdout.split())
     assert "msgspec" in loaded
     assert not loaded & {"tomlkit", "platformdirs", "difflib", "tempfile", "textual", "asyncio"}
+
+
+BOX = '[engines.box]\nurl = "http://127.0.0.1:8000"\n'
+
+
+def test_engines_have_defaults_and_layers_override_them_key_by_key(
+    environ: dict[str, str], user_file: Path, tmp_path: Path
+) -> None:
+    user_file.write_text(BOX + "retries = 1\n[engines.other]\nurl = 'https://a.example/v1'\n")
+    flag = tmp_path / "flag.toml"
+    flag.write_text("[engines.box]\nmodel = 'm'\n")
+    engines = load_config(flag, {"engines": {"box": {"retries": 7}}}, environ).engines
+    assert sorted(engines) == ["box", "other"]
+    assert (engines["box"].url, engines["box"].model, engines["box"].retries) == ("http://127.0.0.1:8000", "m", 7)
+    assert (engines["other"].verify, engines["other"].plain_http_key, engines["other"].kind) == (True, False, "auto")
+    assert load_config(environ=environ).engine.name == "ct2"
+
+
+def test_the_example_in_the_shipped_file_has_the_defaults(environ: dict[str, str], user_file: Path) -> None:
+    lines = resource("config.toml").read_text(encoding="utf-8").partition("# [engines.box]\n")[2].splitlines()
+    user_file.write_text("[engines.box]\n" + "\n".join(line.removeprefix("# ") for line in lines))
+    assert load_config(environ=environ).engines["box"] == RemoteSettings(url="http://127.0.0.1:8000")
+    assert {line.removeprefix("# ").split(" ")[0] for line in lines} == set(RemoteSettings.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (BOX + "modell = 'm'", "engines.box.modell: no such setting; did you mean engines.box.model?"),
+        (BOX + "api_key = 'sk-x'", "engines.box.api_key: no such setting; did you mean engines.box.api_key_env?"),
+        (BOX + "api_key_env = 'sk-secret-1'", "expected the name of an environment variable"),
+        (BOX + "headers = 'x'", "expected a table of strings"),
+        (BOX + "headers = { 'X-A' = 1 }", "expected a table of strings"),
+        (BOX + 'headers = { "X-A" = "a\\nb" }', "not plain ASCII on one line"),
+        (BOX + 'headers = { "Host" = "b" }', "not a header that can be set"),
+        (BOX + "retries = 99", "expected int from 0 to 20"),
+        (BOX + "idle_timeout_s = 0", "expected float from 0.1 to 86400"),
+        (BOX + "idle_timeout_s = nan", "expected float"),
+        (BOX + "kind = 'vlm'", 'expected one of "auto"'),
+        ("[engines.ct2]\nurl = 'http://a'", 'is not "ct2"'),
+        ('[engines."a b"]\nurl = "http://a"', "a name has letters"),
+        ("[engines]\nbox = 1", "engines.box: expected a section"),
+        ("engines = 1", "expected sections [engines.NAME]"),
+        ("[engines.box]\nurl = 'http://me:sk-secret-1@a'", "does not carry a key"),
+        ("[engines.box]\nurl = 'http://a?k=sk-secret-1'", "? or # part"),
+        ("[engines.box]\nurl = 'box:8000'", "is not an address"),
+        ("[engine]\nname = ''", "a string that is not empty"),
+    ],
+)
+def test_wrong_engines_are_told_of_and_no_key(environ: dict[str, str], user_file: Path, text: str, told: str) -> None:
+    user_file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_config(environ=environ)
+    line = str(caught.value)
+    assert told in line and "sk-secret" not in line and "\n" not in line
+
+
+def test_settings_of_an_engine_do_not_show_their_headers() -> None:
+    settings = RemoteSettings(url="http://127.0.0.1", headers={"X-Key": "sk-secret"})
+    assert "sk-secret" not in repr(settings) and "sk-secret" not in str({"box": settings})
