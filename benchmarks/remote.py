@@ -1,8 +1,8 @@
 """What `phitui ask --engine` adds to a server's stream, against curl reading the same one.
 
 A server on the loopback, in a process of its own, sends pieces by the clock, and as fast as they are taken. curl's
-`time_total`, and the `total_ms` that `ask` measures at its end, are from the request to the end of the answer; the start
-of the process is not in them and given for itself.
+`time_total`, and the `total_ms` that `ask` measures at its end, are from the request to the end of the answer; the
+start of the process is not in them and given for itself.
 """
 
 from __future__ import annotations

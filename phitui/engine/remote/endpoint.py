@@ -83,12 +83,20 @@ def _key(where: str, settings: RemoteSettings, environ: Mapping[str, str]) -> Se
             raise UsageError(f"{source} is not set", "Export it, or use api_key_file.")
     elif settings.api_key_file:
         source = f"the file that {where}.api_key_file names"
-        text = _read_key(Path(settings.api_key_file).expanduser(), source)
+        text = _read_key(expanded(settings.api_key_file), source)
     else:
         return Secret("")
     if not _KEY.fullmatch(text.strip()):
         raise UsageError(f"{source} holds no key: one line of ASCII without blanks")
     return Secret(text.strip())
+
+
+def expanded(path: str) -> Path:
+    """A path as it is configured, with ~ for the home folder of somebody whom the system knows."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _read_key(path: Path, source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 
@@ -47,7 +48,7 @@ def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
         limit = endpoint.settings.connect_timeout_s
         return Fault(UnavailableError(f"{who}: no connection within {limit:g} s", "Check the url."), again=True)
     if isinstance(error, httpx.ConnectError | httpx.ProxyError):
-        why = one_line(getattr(root, "strerror", None) or str(root) or type(root).__name__, 120)
+        why = _lost(error, root)
         return Fault(UnavailableError(f"{who} cannot be reached: {why}", "Is the server running?"), again=True)
     if isinstance(error, httpx.TimeoutException):
         return Fault(PhituiError(f"{who}: the server does not read or answer in time"), again=True)
@@ -67,8 +68,9 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _lost(error: Exception, root: BaseException) -> str:
-    said = getattr(root, "strerror", None) or str(error) or type(root).__name__
-    return one_line(said, 120)
+    if isinstance(root, OSError) and root.errno is not None and root.errno > 0:
+        return os.strerror(root.errno)  # asyncio's own text repeats the address
+    return one_line(str(error) or str(root) or type(root).__name__, 120)
 
 
 def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint) -> Fault:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
 from phitui import __version__
-from phitui.engine.remote.endpoint import Endpoint
+from phitui.engine.remote.endpoint import Endpoint, expanded
 from phitui.engine.remote.faults import Fault, fault_of, refusal
 from phitui.errors import PhituiError, UsageError
 
@@ -49,7 +48,7 @@ class Bounded(httpx.AsyncByteStream):
                 raise TooMuch(f"an event of more than {EVENT_BYTES:,} bytes")
             if total > STREAM_BYTES:
                 raise TooMuch(f"more than {STREAM_BYTES:,} bytes")
-            tail = chunk[-3:]
+            tail = seen[-3:]
             yield chunk
 
     async def aclose(self) -> None:
@@ -96,7 +95,7 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
         return context
     where = f"engines.{endpoint.name}.ca_file"
     try:
-        return ssl.create_default_context(cafile=str(Path(endpoint.settings.ca_file).expanduser()))
+        return ssl.create_default_context(cafile=str(expanded(endpoint.settings.ca_file)))
     except ssl.SSLError as error:
         raise UsageError(f"{where}: it holds no certificate in PEM form") from error
     except OSError as error:

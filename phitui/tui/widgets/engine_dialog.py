@@ -37,7 +37,7 @@ class EngineDialog(ModalScreen[str | None]):
             width: 92; max-width: 100%; height: auto; max-height: 100%;
             padding: 1 2; background: $surface; border: round $primary;
         }
-        OptionList { height: auto; max-height: 16; background: $surface; border: none; padding: 0; }
+        OptionList { height: auto; max-height: 16; background: $surface; padding: 0; &, &:focus { border: none; } }
         .keys { color: $text-muted; margin: 1 0 0 0; }
     }
     """
