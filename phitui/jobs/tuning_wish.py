@@ -26,11 +26,13 @@ FIELDS = {
 
 @dataclass(frozen=True)
 class Wish:
-    """What to tune for, within which limit, and whether other compute types are tried."""
+    """What to tune for, within which limit, and whether other compute types are tried. `texts` are those of the fields
+    that it was read from."""
 
     goal: Goal
     limit: Limit
     vary_compute_type: bool
+    texts: Mapping[str, str]
 
 
 class FieldError(UsageError):
@@ -66,7 +68,7 @@ def read_wish(fields: Mapping[str, str], vary_compute_type: bool, window: int | 
     except UsageError:
         raise FieldError("limit", "a share from 0.01 to 1, or a size like 6GB") from None
     latency, start = _latency(fields["latency"].strip()), _count(fields, "start")
-    return Wish(Goal(prompt, new, start=start, slo_itl_s=latency), limit, vary_compute_type)
+    return Wish(Goal(prompt, new, start=start, slo_itl_s=latency), limit, vary_compute_type, fields)
 
 
 def _count(fields: Mapping[str, str], field: str) -> int:
