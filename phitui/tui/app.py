@@ -125,11 +125,11 @@ class PhituiApp(BaseApp):
         """Open the tuner screen."""
         self.tuning.open()
 
-    def system_commands(self) -> Iterable[SystemCommand]:
-        if self.screen_stack and self.screen_stack[-1] is self.monitor:
-            yield from self.monitor.system_commands()
+    def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        if isinstance(screen, MonitorScreen):
+            yield from screen.system_commands()
             return
-        if self.screen_stack and self.screen_stack[-1] is self.tuning.screen:
+        if screen is self.tuning.screen and self.tuning.screen is not None:
             yield from self.tuning.screen.system_commands()
             return
         yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)

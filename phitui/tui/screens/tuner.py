@@ -23,6 +23,12 @@ from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.tuning_form import TuningForm
 
 _PAGE = 8
+# How the keys stand in the last row.
+_IN_ORDER = [
+    *(f"tuner.{name}" for name in ("back", "start", "pause", "cancel", "apply", "earlier", "delete", "pane", "chart")),
+    "app.quit",
+    "app.theme",
+]
 
 
 class TunerScreen(Screen[None]):
@@ -38,8 +44,8 @@ class TunerScreen(Screen[None]):
         Binding("a", "apply", "Apply", id="tuner.apply"),
         Binding("e", "earlier", "Earlier", id="tuner.earlier"),
         Binding("d,delete", "delete", "Delete", key_display="d", id="tuner.delete"),
-        Binding("tab", "pane", "Next table", key_display="tab", id="tuner.pane"),
-        Binding("v", "chart", "Other chart", id="tuner.chart"),
+        Binding("tab", "pane", "Table", key_display="tab", id="tuner.pane"),
+        Binding("v", "chart", "Chart", id="tuner.chart"),
         Binding("f4", "app.monitor", "Monitor", show=False, id="tuner.monitor"),
         Binding("up", "move(-1)", "Row above", show=False, id="tuner.up"),
         Binding("down", "move(1)", "Row below", show=False, id="tuner.down"),
@@ -120,17 +126,26 @@ class TunerScreen(Screen[None]):
         return self.picture.rows(width, height, self._keys(width))
 
     def _keys(self, width: int) -> list[tuple[str, str]]:
-        """The keys that do something now."""
-        active = (bound.binding for bound in self.active_bindings.values() if bound.enabled)
-        told = [(self.app.get_key_display(each), each) for each in active if each.show and each.id]
-        useless = {"tuner.delete"} if self.picture.pane != "earlier" else set()
-        if width >= WIDE:
-            useless |= {"tuner.chart", "tuner.pane"}
+        """The keys that do something now, with what they do."""
+        active = {bound.binding.id: bound.binding for bound in self.active_bindings.values() if bound.enabled}
         names = {"tuner.pause": "Go on"} if self.desk.paused else {}
         if self.picture.pane == "earlier":
             names["tuner.earlier"] = "Probes"
-        pairs = [(key, names.get(each.id or "", each.description)) for key, each in told if each.id not in useless]
-        return list(dict.fromkeys(pairs))
+        useless = self._useless(width)
+        shown = [active[each] for each in _IN_ORDER if each in active and each not in useless]
+        pairs = [(self.app.get_key_display(each), names.get(each.id or "", each.description)) for each in shown]
+        return [*pairs[:4], ("^p", "Palette"), *pairs[4:]]  # whatever finds no room behind it is there
+
+    def _useless(self, width: int) -> set[str]:
+        tuning, earlier = self.desk.engine == "tuner", self.picture.pane == "earlier"
+        useless = {"tuner.start", "tuner.apply"} if tuning else {"tuner.pause", "tuner.cancel"}
+        if not earlier:
+            useless.add("tuner.delete")
+        if not earlier and (self.desk.course is None or self.desk.course.result is None):
+            useless.add("tuner.apply")
+        if width >= WIDE:
+            useless.add("tuner.chart")
+        return useless
 
     def system_commands(self) -> Iterable[SystemCommand]:
         """What the palette has while this screen is shown."""
@@ -180,7 +195,7 @@ class TunerScreen(Screen[None]):
         self.show()
 
     def action_pane(self) -> None:
-        self.picture.next_pane(self.size.width >= WIDE)
+        self.picture.next_pane()
         self.show()
 
     def action_chart(self) -> None:
@@ -188,10 +203,7 @@ class TunerScreen(Screen[None]):
         self.show()
 
     def action_move(self, by: int) -> None:
-        if self.picture.pane == "earlier":
-            self.picture.kept.move(by)
-        else:
-            self.picture.scroll.move(by)
+        self.picture.move(by)
         self.show()
 
     def action_apply(self) -> None:

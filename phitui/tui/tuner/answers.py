@@ -15,21 +15,45 @@ _LABEL = 8
 _GB = 1e9
 
 
-def answer_rows(course: Course | None, width: int, height: int) -> list[Row]:
-    """Exactly `height` rows: the answer, or what is known on the way to it."""
+def answer_rows(course: Course | None, width: int) -> list[Row]:
+    """The answer, or what is known on the way to it."""
     if course is None:
-        rows = said("", "No tuning yet. s begins one: the batch sizes for your lengths, in a handful of probes.", width)
-    elif course.result is not None:
-        rows = _result(course.result, width, height)
-    else:
-        rows = _on_the_way(course, width)
+        return said("", "No tuning yet. s begins one: the batch sizes for your lengths, in a handful of probes.", width)
+    return _on_the_way(course, width) if course.result is None else _result(course.result, width)
+
+
+def tables(result: TuneResult | None) -> list[Row]:
+    """What holds for other lengths, by the fits, and what other configurations brought."""
+    return [] if result is None else [*_lengths(result), [], *_trials(result)]
+
+
+def in_a_line(result: TuneResult) -> str:
+    """The answer where there is one row for it."""
+    answer = result.answer
+    slo = "" if answer.b_slo is None else f" · B_slo {answer.b_slo}"
+    speed = f"{answer.tokens_per_s:.0f} output tok/s"
+    return f"B* {rows_of(answer.b_best)}: {speed} · B_max {answer.b_max}{slo} · {short(result.setup)}"
+
+
+def rows_of(count: int) -> str:
+    """E.g. "1 row"."""
+    return f"{count} row{'s' * (count != 1)}"
+
+
+def cut(rows: list[Row], width: int, height: int) -> list[Row]:
+    """Exactly `height` rows of `width` cells of them; where some have no room, the last one says so."""
+    if len(rows) > height > 0:
+        rows = [*rows[: height - 1], [(" …", MUTED)]]
     rows = [fit(row, width) for row in rows[:height]]
     return [*rows, *[fit([], width)] * (height - len(rows))]
 
 
 def _on_the_way(course: Course, width: int) -> list[Row]:
     limit = f"{course.limit_bytes / _GB:.3f} GB" if course.limit_bytes else NOTHING
-    rows = [*_goal(course, width), *said("Limit", limit, width)]
+    slo = course.wish.goal.slo_itl_s
+    rows = said("Limit", limit, width)
+    if slo is not None:
+        rows += said("B_slo", f"for {slo * 1000:g} ms a token", width)
     fits = course.fit
     if fits is not None:
         rows += said("Fits", _fits(fits.memory, fits.steps), width)
@@ -40,29 +64,19 @@ def _on_the_way(course: Course, width: int) -> list[Row]:
     return rows
 
 
-def _goal(course: Course, width: int) -> list[Row]:
-    goal = course.wish.goal
-    slo = f", {goal.slo_itl_s * 1000:g} ms a token" if goal.slo_itl_s is not None else ""
-    return said("For", f"{goal.prompt_tokens:,} + {goal.new_tokens:,} tokens{slo}", width)
-
-
-def _result(result: TuneResult, width: int, height: int) -> list[Row]:
-    answer, goal = result.answer, result.goal
-    rows = [
-        *said("B*", f"{answer.b_best} rows: {answer.tokens_per_s:.0f} output tok/s", width, ACCENT),
-        *said("B_max", f"{answer.b_max} rows in {answer.limit_bytes / _GB:.3f} GB", width),
+def _result(result: TuneResult, width: int) -> list[Row]:
+    answer = result.answer
+    return [
+        *said("B*", f"{rows_of(answer.b_best)}: {answer.tokens_per_s:.0f} output tok/s", width, ACCENT),
+        *said("B_max", f"{rows_of(answer.b_max)} in {answer.limit_bytes / _GB:.3f} GB", width),
         *said("B_slo", _slo(result), width),
         *said("KV", f"{answer.kv_token_budget:,} tokens at once", width),
         *said("Setup", str(result.setup), width),
-        *said("For", f"{goal.prompt_tokens:,} + {goal.new_tokens:,} tokens", width),
         *said("Fits", _fits(answer.memory, answer.steps), width),
         *said("Why", answer.why, width),
+        [],
+        *tables(result),
     ]
-    tables = [_lengths(result), _trials(result)]
-    for table in tables:  # what does not fit whole is left out from its end, by `answer_rows`
-        if height - len(rows) >= 3:
-            rows += [[], *table]
-    return rows
 
 
 def _slo(result: TuneResult) -> str:
@@ -71,20 +85,20 @@ def _slo(result: TuneResult) -> str:
         return f"{NOTHING} no latency was asked for"
     if result.answer.b_slo is None:
         return f"{NOTHING} no batch keeps {asked * 1000:g} ms"
-    return f"{result.answer.b_slo} rows at {asked * 1000:g} ms"
+    return f"{rows_of(result.answer.b_slo)} at {asked * 1000:g} ms"
 
 
 def _fits(memory: FittedMemory, steps: StepTime | None) -> str:
     """How far the fits are from what was measured: the worst of the memory, the root mean square of the steps."""
     errors = (memory.error, steps.error if steps is not None else None)
     texts = [NOTHING if error is None else f"{100 * error:.1f} %" for error in errors]
-    return f"memory ≤ {texts[0]}, steps {texts[1]} off in {memory.points} probes"
+    return f"memory {texts[0]}, steps {texts[1]}"
 
 
 def _lengths(result: TuneResult) -> list[Row]:
-    rows: list[Row] = [[(f" {'tokens':>7} {'B_max':>6} {'B*':>5} {'out tok/s':>10}", MUTED)]]
+    rows: list[Row] = [[(f" {'tokens':>7} {'B_max':>6} {'B*':>5} {'out tok/s':>9} by fit", MUTED)]]
     for each in result.answer.table:
-        figures = f" {each.total_tokens:>7,} {each.b_max:>6} {each.b_best:>5} {each.tokens_per_s:>10.0f}"
+        figures = f" {each.total_tokens:>7,} {each.b_max:>6} {each.b_best:>5} {each.tokens_per_s:>9.0f}"
         rows.append([(figures, PLAIN)])
     return rows
 

@@ -24,7 +24,7 @@ from phitui.tui.monitor.cells import (
     name,
 )
 from phitui.tui.tuner import charts
-from phitui.tui.tuner.answers import answer_rows
+from phitui.tui.tuner.answers import answer_rows, cut, in_a_line, rows_of, tables
 from phitui.tui.tuner.plot import CURVE, draw
 from phitui.tui.tuner.probe_table import Scroll, probe_rows, short
 from phitui.tui.tuner.profile_list import ProfileList, about
@@ -50,14 +50,23 @@ class Picture:
     bad: bool = False
     pane: Pane = "earlier"
     chart: int = 0
+    answer_top: int = 0
     scroll: Scroll = field(default_factory=Scroll)
     kept: ProfileList = field(default_factory=ProfileList)
 
-    def next_pane(self, wide: bool) -> None:
-        """Show another of the tables; where the answer stands beside them there is one fewer."""
-        panes: list[Pane] = ["probes", "earlier"] if wide else ["probes", "answer", "earlier"]
-        place = panes.index(self.pane) if self.pane in panes else 0
-        self.pane = panes[(place + 1) % len(panes)]
+    def next_pane(self) -> None:
+        """Show another of the tables."""
+        panes: list[Pane] = ["probes", "answer", "earlier"]
+        self.pane = panes[(panes.index(self.pane) + 1) % len(panes)]
+
+    def move(self, by: int) -> None:
+        """Scroll the table, or mark another of the kept tunings."""
+        if self.pane == "earlier":
+            self.kept.move(by)
+        elif self.pane == "answer":
+            self.answer_top = max(self.answer_top + by, 0)
+        else:
+            self.scroll.move(by)
 
     def rows(self, width: int, height: int, keys: list[tuple[str, str]]) -> list[Row]:
         """The picture in `width` × `height` cells; `keys` are those of the last row with what they do."""
@@ -84,25 +93,23 @@ class Picture:
         began = course.running
         if began is not None:
             shape, share = began.probe.shape, began.probe.predicted_bytes / max(began.limit_bytes, 1)
-            text = (
-                f" Probe {began.number}: {shape.batch} rows × {shape.prompt:,} + {shape.new} tokens, {began.probe.why} "
-            )
+            text = f" Probe {began.number}: {rows_of(shape.batch)} × {shape.prompt:,} + {shape.new} tokens"
+            left = [(text, VALUE), (f", {began.probe.why} · {short(began.setup)}", MUTED)]
             memory = f" {began.probe.predicted_bytes / 1e9:.3f} of {began.limit_bytes / 1e9:.3f} GB "
             return apart(
-                [(text, VALUE), (f"· {short(began.setup)}", MUTED)],
-                [*bar([(share, CURVE)], _BAR if width >= WIDE else 8), (memory, MUTED)],
-                width,
+                left, [(" ", PLAIN), *bar([(share, CURVE)], _BAR if width >= WIDE else 8), (memory, MUTED)], width
             )
         if course.progress is not None:
             return fit([(" " + name(course.progress.text, 300), VALUE)], width)
         if course.result is not None:
-            return fit([(" " + name(course.result.answer.why, 300), VALUE)], width)
+            return fit([(" " + in_a_line(course.result), VALUE)], width)
         if course.state == "running":
             return fit([(" The engine is being handed over…", MUTED)], width)
         return fit([(f" {course.state.capitalize()} after {len(course.probes)} probes", MUTED)], width)
 
     def _body(self, width: int, height: int) -> list[Row]:
-        chart_rows = min(max((height - 1) * 9 // 20, _FEWEST_CHART_ROWS), _MOST_CHART_ROWS)
+        share = 9 if width >= WIDE else 11  # of 20
+        chart_rows = min(max((height - 1) * share // 20, _FEWEST_CHART_ROWS), _MOST_CHART_ROWS)
         if height - 1 - chart_rows < 4:
             return self._table(width, height)
         rows = [*self._charts(width, chart_rows), self._legend(width)]
@@ -133,26 +140,47 @@ class Picture:
 
     def _table(self, width: int, height: int) -> list[Row]:
         if width < WIDE:
-            return [_rule(_TITLES[self.pane], width), *self._pane(self.pane, width, height - 1)][:height]
-        pane: Pane = "earlier" if self.pane == "earlier" else "probes"
+            return [_rule(self._title(self.pane), width), *self._narrow(width, height - 1)][:height]
         left_width = width - _ANSWER_WIDTH - 1
-        left = [_rule(_TITLES[pane], left_width), *self._pane(pane, left_width, height - 1)]
-        beside = about(self.kept.marked, _ANSWER_WIDTH, height - 1) if pane == "earlier" else None
-        beside = beside or self._pane("answer", _ANSWER_WIDTH, height - 1)
-        right = [_rule("About it" if pane == "earlier" else "Answer", _ANSWER_WIDTH), *beside]
+        earlier = self.pane == "earlier"
+        title = "Lengths and setups" if self.pane == "answer" else self._title(self.pane)
+        left = [_rule(title, left_width), *self._left(left_width, height - 1)]
+        beside = about(self.kept.marked, _ANSWER_WIDTH) if earlier else answer_rows(self.course, _ANSWER_WIDTH)
+        title = "About it" if earlier else self._title("answer")
+        right = [_rule(title, _ANSWER_WIDTH), *cut(beside, _ANSWER_WIDTH, height - 1)]
         return [[*one, (" ", PLAIN), *other] for one, other in zip(left, right, strict=True)]
 
-    def _pane(self, pane: Pane, width: int, height: int) -> list[Row]:
-        if pane == "answer":
-            return answer_rows(self.course, width, height)
-        if pane == "earlier":
+    def _left(self, width: int, height: int) -> list[Row]:
+        """What stands beside the answer."""
+        if self.pane == "earlier":
             return self.kept.rows(width, height)
+        if self.pane == "answer":
+            return self._scrolled(tables(self.course.result if self.course else None), width, height)
+        return self._probes(width, height)
+
+    def _narrow(self, width: int, height: int) -> list[Row]:
+        if self.pane == "earlier":
+            room = min(max(height // 2, 1), len(self.kept.profiles) + 1)
+            return [*self.kept.rows(width, room), *cut(about(self.kept.marked, width), width, height - room)]
+        if self.pane == "answer":
+            return self._scrolled(answer_rows(self.course, width), width, height)
+        return self._probes(width, height)
+
+    def _scrolled(self, rows: list[Row], width: int, height: int) -> list[Row]:
+        self.answer_top = min(self.answer_top, max(len(rows) - height, 0))
+        shown = [fit(row, width) for row in rows[self.answer_top : self.answer_top + height]]
+        return [*shown, *[fit([], width)] * (height - len(shown))]
+
+    def _probes(self, width: int, height: int) -> list[Row]:
         if self.course is None:
             return [fit([("   no probe yet", MUTED)], width), *[fit([], width)] * (height - 1)][:height]
         return probe_rows(self.course, self.scroll, width, height)
 
-
-_TITLES: dict[Pane, str] = {"probes": "Probes", "answer": "Answer", "earlier": "Earlier tunings"}
+    def _title(self, pane: Pane) -> str:
+        if pane == "answer" and self.course is not None:
+            goal = self.course.wish.goal
+            return f"Answer for {goal.prompt_tokens:,} + {goal.new_tokens:,} tokens"
+        return {"probes": "Probes", "answer": "Answer", "earlier": "Earlier tunings"}[pane]
 
 
 def _rule(text: str, width: int) -> Row:

@@ -32,7 +32,7 @@ COLUMNS = (
     Column("error", 6),
     Column("tok/s", 6),
     Column("step ms", 7),
-    Column("outcome", 7, right=False),
+    Column("result", 6, right=False),
 )
 
 

@@ -8,7 +8,7 @@ from phitui.jobs.tuning_model import Setup
 from phitui.jobs.tuning_profiles import Profile
 from phitui.store.tunings import Tuning
 from phitui.tui.monitor.cells import MARKED, MUTED, OK, PLAIN, VALUE, WARN, Row, fit, name
-from phitui.tui.tuner.answers import said
+from phitui.tui.tuner.answers import rows_of, said
 from phitui.tui.tuner.probe_table import short
 
 _GB = 1e9
@@ -50,20 +50,16 @@ class ProfileList:
         return [*rows, *[fit([], width)] * (height - len(rows))][:height]
 
 
-def about(profile: Profile | None, width: int, height: int) -> list[Row]:
-    """Under which conditions a tuning was made, in exactly `height` rows."""
-    rows: list[Row] = [] if profile is None else _about(profile, width)
-    rows = [fit(row, width) for row in rows[:height]]
-    return [*rows, *[fit([], width)] * (height - len(rows))]
-
-
-def _about(profile: Profile, width: int) -> list[Row]:
+def about(profile: Profile | None, width: int) -> list[Row]:
+    """Under which conditions a tuning was made, and what it found."""
+    if profile is None:
+        return []
     tuning, of = profile.tuning, profile.tuning.conditions
     driver = [("Driver", of.driver)] if of.driver else []
     pairs = [
         ("State", f"stale: {profile.problem}" if profile.problem else "holds"),
-        ("B*", f"{tuning.batch} rows: {tuning.tokens_per_s:.0f} output tok/s"),
-        ("B_max", f"{tuning.b_max} rows in {tuning.limit_bytes / _GB:.3f} GB"),
+        ("B*", f"{rows_of(tuning.batch)}: {tuning.tokens_per_s:.0f} output tok/s"),
+        ("B_max", f"{rows_of(tuning.b_max)} in {tuning.limit_bytes / _GB:.3f} GB"),
         ("KV", f"{tuning.kv_tokens:,} tokens at once"),
         ("Takes", f"{tuning.peak_bytes / _GB:.3f} GB at B*"),
         ("Setup", str(setup(tuning))),
@@ -95,21 +91,20 @@ def _made(tuning: Tuning) -> str:
 def _row(profile: Profile, width: int, marked: bool) -> Row:
     tuning = profile.tuning
     lengths = f"{tuning.prompt_tokens}+{tuning.new_tokens}"
-    state = f"stale: {profile.problem}" if profile.problem else "holds"
+    state = "stale" if profile.problem else "holds"
     speed = f"{tuning.tokens_per_s:.0f}"
-    texts = (_made(tuning), tuning.model_name, lengths, short(setup(tuning)), str(tuning.batch), speed, state)
-    line = _line(*texts, width)
+    line = _line(
+        _made(tuning), tuning.model_name, lengths, short(setup(tuning)), str(tuning.batch), speed, state, width
+    )
     if marked:
         return fit([("▶" + line[1:], MARKED)], width, MARKED)
-    cut = len(line) - len(state) if line.endswith(state) else len(line)
-    return fit([(line[:cut], PLAIN), (line[cut:], WARN if profile.problem else OK)], width)
+    return fit([(line[: -len(state)], PLAIN), (state, WARN if profile.problem else OK)], width)
 
 
 def _line(made: str, model: str, lengths: str, kind: str, batch: str, speed: str, state: str, width: int) -> str:
-    room = max(width - 71, 8)  # the model's name and the state share what the figures leave
-    wide = min(max(room // 3, 6), 18)
+    wide = min(max(width - 66, 8), 24)  # what the figures leave
     cells = [
-        f"  {name(made, 16):<16}", f"{name(model, wide):<{wide}}", f"{name(lengths, 9):>9}", f"{name(kind, 19):<19}",
-        f"{name(batch, 5):>5}", f"{name(speed, 6):>6}", state,
+        f"  {name(made, 16):<16}", f"{name(model, wide):<{wide}}", f"{name(lengths, 9):>9}", f"{name(kind, 17):<17}",
+        f"{name(batch, 4):>4}", f"{name(speed, 6):>6}", state,
     ]  # fmt: skip
     return " ".join(cells)
