@@ -15,11 +15,13 @@ _LABEL = 8
 _GB = 1e9
 
 
-def answer_rows(course: Course | None, width: int) -> list[Row]:
+def answer_rows(course: Course | None, width: int, with_tables: bool = True) -> list[Row]:
     """The answer, or what is known on the way to it."""
     if course is None:
         return said("", "No tuning yet. s begins one: the batch sizes for your lengths, in a handful of probes.", width)
-    return _on_the_way(course, width) if course.result is None else _result(course.result, width)
+    if course.result is None:
+        return _on_the_way(course, width)
+    return [*_result(course.result, width), *([[], *tables(course.result)] if with_tables else [])]
 
 
 def tables(result: TuneResult | None) -> list[Row]:
@@ -74,8 +76,6 @@ def _result(result: TuneResult, width: int) -> list[Row]:
         *said("Setup", str(result.setup), width),
         *said("Fits", _fits(answer.memory, answer.steps), width),
         *said("Why", answer.why, width),
-        [],
-        *tables(result),
     ]
 
 

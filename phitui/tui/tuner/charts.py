@@ -23,7 +23,7 @@ def throughput(course: Course) -> Plot:
     """Decode tokens/s of all rows together, as each probe has measured it, and the fit of the step time."""
     fit, deep = course.fit, _depth(course)
     curve: Callable[[float], float] | None = None
-    if fit is not None and fit.steps is not None:
+    if fit is not None and fit.steps is not None and len(_sizes(course)) > 1:  # of one size there is nothing to fit
         steps = fit.steps
         curve = lambda rows: _rate(rows, steps.step_s(1, deep) - steps.fixed_s, steps.fixed_s)  # noqa: E731
     marks = [_mark(course, number, rate(verdict) or 0.0) for number, (_, verdict) in enumerate(course.probes)]
@@ -100,7 +100,9 @@ def _mark(course: Course, number: int, y: float) -> Mark:
     rows = verdict.probe.shape.batch
     if verdict.judged != "ok":
         return Mark(rows, y, REFUSED, BAD if verdict.judged in ("oom", "failed") else WARN)
-    return Mark(rows, y, MEASURED, VALUE) if setup == course.setup else Mark(rows, y, OTHER, MUTED)
+    deepest = _deepest(course)  # whose depth the curve is for
+    same = setup == course.setup and deepest is not None and verdict.probe.shape.total == deepest.total
+    return Mark(rows, y, MEASURED, VALUE) if same else Mark(rows, y, OTHER, MUTED)
 
 
 def _deepest(course: Course) -> Shape | None:
@@ -116,17 +118,23 @@ def _depth(course: Course) -> float:
 
 
 def _knee(course: Course, fit: ProbeEnded | None, deep: float) -> Guide | None:
-    """B*; before it is known the smallest batch that the fit has within 3 % of the best so far."""
+    """B*; before it is known the smallest batch that the fits have within 3 % of the best one below the limit."""
     if course.result is not None:
         best = course.result.answer.b_best
         return Guide(best, f"B* {best}")
-    good = [v.probe.shape.batch for setup, v in course.probes if setup == course.setup and v.judged == "ok"]
-    if fit is None or fit.steps is None or len(good) < 2:
+    sizes, shape = _sizes(course), _deepest(course)
+    if fit is None or fit.steps is None or shape is None or len(sizes) < 2:
         return None
-    steps, top = fit.steps, max(good)
+    steps = fit.steps
+    top = max(*sizes, fit.memory.largest(shape, fit.limit_bytes, course.wish.goal.most))
     wanted = GOOD_ENOUGH * steps.decode_rate(top, deep)
     knee = next((size for size in range(1, top) if steps.decode_rate(size, deep) >= wanted), top)
-    return Guide(knee, f"knee {knee}")
+    return Guide(knee, f"knee {knee}") if knee <= x_most(course) else None
+
+
+def _sizes(course: Course) -> set[int]:
+    """The batches of this configuration that ran within the limit."""
+    return {one.probe.shape.batch for setup, one in course.probes if setup == course.setup and one.judged == "ok"}
 
 
 def empty() -> list[Plot]:

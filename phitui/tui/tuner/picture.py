@@ -128,7 +128,7 @@ class Picture:
     def _legend(self, width: int) -> Row:
         fitted = ". " if self.ascii_only else "⠤⠒ "
         pairs = (
-            (f" {charts.MEASURED} ", VALUE, "measured  "), (f"{charts.OTHER} ", MUTED, "other setup  "),
+            (f" {charts.MEASURED} ", VALUE, "measured  "), (f"{charts.OTHER} ", MUTED, "other setup, length  "),
             (f"{charts.REFUSED} ", BAD, "over, slow, oom  "), (f"{charts.RUNNING} ", ACCENT, "runs now  "),
             (fitted, CURVE, "fit  "),
         )  # fmt: skip
@@ -145,7 +145,11 @@ class Picture:
         earlier = self.pane == "earlier"
         title = "Lengths and setups" if self.pane == "answer" else self._title(self.pane)
         left = [_rule(title, left_width), *self._left(left_width, height - 1)]
-        beside = about(self.kept.marked, _ANSWER_WIDTH) if earlier else answer_rows(self.course, _ANSWER_WIDTH)
+        beside = (
+            about(self.kept.marked, _ANSWER_WIDTH)
+            if earlier
+            else answer_rows(self.course, _ANSWER_WIDTH, self.pane != "answer")
+        )
         title = "About it" if earlier else self._title("answer")
         right = [_rule(title, _ANSWER_WIDTH), *cut(beside, _ANSWER_WIDTH, height - 1)]
         return [[*one, (" ", PLAIN), *other] for one, other in zip(left, right, strict=True)]
@@ -160,7 +164,7 @@ class Picture:
 
     def _narrow(self, width: int, height: int) -> list[Row]:
         if self.pane == "earlier":
-            room = min(max(height // 2, 1), len(self.kept.profiles) + 1)
+            room = min(max(height // 2, 1), max(len(self.kept.profiles), 1) + 1)
             return [*self.kept.rows(width, room), *cut(about(self.kept.marked, width), width, height - room)]
         if self.pane == "answer":
             return self._scrolled(answer_rows(self.course, width), width, height)

@@ -146,7 +146,8 @@ def _fill(grid: Grid, plot: Plot, ascii_only: bool) -> None:
         column = grid.column(plot.upright.at)
         text = plot.upright.label
         left = column + 1 + len(text) > grid.width
-        grid.write(column - len(text) if left else column + 1, 0, text, ACCENT)
+        # Not in the lowest row: there are the marks of what has no figure.
+        grid.write(column - len(text) if left else column + 1, 1, text, ACCENT)
     for mark in plot.marks:
         if 0 <= mark.x <= plot.x_most:
             grid.put(grid.column(mark.x), grid.row(mark.y), mark.glyph, mark.role)
