@@ -110,7 +110,7 @@ async def test_an_answer_on_its_way_stops_and_what_is_queued_waits(home):
     await bench.start()
     first, second = bench.chat.submit("Tell me a very long story about a lighthouse."), bench.chat.submit("and then")
     await bench.until(lambda: first.tokens > 2)
-    bench.desk.start(WISH, "Tiny")
+    bench.desk.start(Wish(WISH.goal, Limit(1.0, 2 * 10**9), False, {}), "Demo")
     await bench.until(lambda: bench.desk.course.running is not None)
     assert (first.state, first.reason) == (State.DONE, "cancelled")
     assert second.state is State.QUEUED
