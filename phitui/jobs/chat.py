@@ -72,6 +72,7 @@ class Chat:
     on_change: Callable[[Exchange], None]
     exchanges: list[Exchange] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    refusal: PhituiError | None = None  # why no prompt is taken for now
     _gone: str = ""  # why there is no engine any more
     _waiting: list[Exchange] = field(default_factory=list)
     _current: Exchange | None = None
@@ -85,9 +86,11 @@ class Chat:
         """Queue a prompt.
 
         Raises UsageError for an empty one or one that cannot be text, and UnavailableError where there is no engine
-        and none will come.
+        and none will come, or while `refusal` is set.
         """
         check_prompt(prompt)
+        if self.refusal is not None:
+            raise self.refusal
         if self._gone:
             raise UnavailableError(f"there is no engine ({self._gone})", "Quit and run phitui doctor")
         exchange = Exchange(next(self._numbers), prompt)

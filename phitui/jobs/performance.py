@@ -88,6 +88,7 @@ class Performance:
         self._metered = ""  # the device of these samples
         self.answer_energy: PerToken | None = None
         self.memory_rate: MemoryRate | None = None
+        self.probing = False  # the engine is the tuner's: its batches bring neither pulses nor answers
 
     def note_event(self, event: Event) -> None:
         """Take an event of the engine; most of them say nothing here."""
@@ -139,8 +140,8 @@ class Performance:
 
     @property
     def working(self) -> bool:
-        """Whether the engine has a prompt in hand."""
-        return self._answering is not None
+        """Whether the engine has a prompt in hand, or the tuner's batches."""
+        return self._answering is not None or self.probing
 
     @property
     def wants_memory_rate(self) -> bool:
@@ -207,7 +208,9 @@ class Performance:
         return self._footprint.weights if self._footprint is not None else None
 
     def _kv_bytes(self) -> int | None:
-        """The cache that is in use: CTranslate2 keeps none between answers."""
+        """The cache that is in use: CTranslate2 keeps none between answers. A probe does not tell of its own."""
+        if self.probing:
+            return None
         if self._answering is None:
             return 0
         if self._footprint is None:

@@ -17,12 +17,15 @@ _KILLED = "SIGKILL"
 
 
 class ProbingEngine:
-    """One engine at a time. `tell` hears what it says of long work."""
+    """One engine at a time. `tell` hears what it says of long work, `watch` every event of it."""
 
-    def __init__(self, log: Path, tell: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, log: Path, tell: Callable[[Progress], None], watch: Callable[[Event], None] | None = None
+    ) -> None:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._client = EngineClient(log, self._events.put_nowait)
+        self._client = EngineClient(log, self._take)
         self._tell = tell
+        self._watch = watch
         self._usable = 0
         self._positions = 1
 
@@ -34,6 +37,11 @@ class ProbingEngine:
     def device(self) -> str:
         """Where the model is loaded, "cpu" or "cuda"; "" while none is."""
         return self._client.loaded.device if self._client.loaded else ""
+
+    def _take(self, event: Event) -> None:
+        self._events.put_nowait(event)
+        if self._watch is not None:
+            self._watch(event)
 
     async def load(self, load: Load) -> Loaded:
         """Load, in a fresh process. Raises PhituiError with the engine's reason where it cannot."""

@@ -6,6 +6,7 @@ or two each; then, where one of them is faster, the search again in that one.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
@@ -43,8 +44,11 @@ async def tune(
     tell: Callable[[TuneEvent], None],
     vary_compute_type: bool = True,
     environ: Mapping[str, str] = os.environ,
+    engine: ProbingEngine | None = None,
+    go: asyncio.Event | None = None,
 ) -> TuneResult:
-    """Tune for `goal` within `limit`. Cancelling ends the engine's process.
+    """Tune for `goal` within `limit`. Cancelling ends the engine's process. `engine` is one to use in place of a new
+    one; no probe begins while `go` is not set.
 
     Raises UsageError for lengths beyond the context window, NothingFitsError where one row does not fit, and
     PhituiError where the engine cannot be loaded or does not survive.
@@ -52,9 +56,9 @@ async def tune(
     load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
     manifest = read_manifest(Path(load.folder))
     check_lengths(goal, manifest.context_window)
-    engine = ProbingEngine(engine_log(environ), tell)
+    engine = engine or ProbingEngine(engine_log(environ), tell)
     try:
-        return await _Tuning(engine, load, manifest, goal, limit, tell).run(vary_compute_type, environ)
+        return await _Tuning(engine, load, manifest, goal, limit, tell, go).run(vary_compute_type, environ)
     except NothingFitsError as error:
         who = largest_taker(engine.pid) if engine.device == "cpu" else "phitui monitor shows who holds the card"
         raise NothingFitsError(f"{error.message}; {who}", error.fix) from error
@@ -101,8 +105,9 @@ class _Tuning:
         goal: Goal,
         limit: Limit,
         tell: Callable[[TuneEvent], None],
+        go: asyncio.Event | None,
     ) -> None:
-        self._engine, self._load, self._manifest = engine, load, manifest
+        self._engine, self._load, self._manifest, self._go = engine, load, manifest, go
         self._goal, self._limit, self._tell = goal, limit, tell
         self._probes: list[tuple[Setup, Verdict]] = []
         self._rest_bytes = self._usable_bytes = 0
@@ -181,6 +186,8 @@ class _Tuning:
         try:
             probe = next(asked)
             while True:
+                if self._go is not None:
+                    await self._go.wait()
                 number = len(self._probes) + 1
                 self._tell(ProbeBegan(setup, probe, number, know.limit_bytes))
                 made = await self._engine.probe(probe.shape, self._usable_bytes)

@@ -82,7 +82,19 @@ def read_tunings(path: Path) -> tuple[list[Tuning], str]:
 def write_tuning(path: Path, tuning: Tuning) -> None:
     """Store it, in place of one with the same conditions. Raises PhituiError where it cannot be written."""
     others = [one for one in read_tunings(path)[0] if one.conditions != tuning.conditions]
-    data = msgspec.json.format(msgspec.json.encode(_File([tuning, *others])), indent=2) + b"\n"
+    _write(path, [tuning, *others])
+
+
+def remove_tuning(path: Path, tuning: Tuning) -> None:
+    """Take it out. Raises PhituiError where the file cannot be read or written."""
+    stored, problem = read_tunings(path)
+    if problem:
+        raise PhituiError(problem)
+    _write(path, [one for one in stored if one != tuning])
+
+
+def _write(path: Path, tunings: list[Tuning]) -> None:
+    data = msgspec.json.format(msgspec.json.encode(_File(tunings)), indent=2) + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".tunings-", dir=path.parent)
@@ -97,7 +109,7 @@ def write_tuning(path: Path, tuning: Tuning) -> None:
                 Path(name).unlink()
             raise
     except OSError as error:
-        raise PhituiError(f"{path}: cannot be written: {error.strerror}", "What was found is not kept") from error
+        raise PhituiError(f"{path}: cannot be written: {error.strerror}", "The tunings are as they were") from error
 
 
 def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> str:

@@ -25,6 +25,7 @@ from phitui.tui.display import wants_ascii
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
+from phitui.tui.tuning_front import TuningFront
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
@@ -44,6 +45,10 @@ class PhituiApp(BaseApp):
             self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
         )
         self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
+        self.tuning = TuningFront(
+            self, self.console_screen, self.engine, self.models, config, self._show_event, self._showing
+        )
+        self.console_screen.stand_in = lambda: self.tuning.pid
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -78,7 +83,7 @@ class PhituiApp(BaseApp):
 
     def _processes(self) -> dict[str, int]:
         """Own processes whose memory is read. Called from the sampler's thread."""
-        pid = self.engine.pid
+        pid = self.console_screen.computing_pid()
         return {} if pid is None else {ENGINE: pid}
 
     def _on_snapshot_thread(self, snapshot: Snapshot) -> None:
@@ -94,10 +99,11 @@ class PhituiApp(BaseApp):
         snapshot = with_traffic(snapshot, views)
         self._history.add(snapshot)
         self.monitor.show_snapshot(snapshot, views)
+        self.tuning.tick()
 
     def action_monitor(self) -> None:
-        """Open the monitor over the console."""
-        if self.screen is self.console_screen:
+        """Open the monitor over the console or the tuner."""
+        if self.screen in (self.console_screen, self.tuning.screen):
             if not self.is_screen_installed(self.monitor):  # else closing it would be its end
                 self.install_screen(self.monitor, "monitor")
             self.push_screen(self.monitor)
@@ -107,6 +113,7 @@ class PhituiApp(BaseApp):
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
+        await self.tuning.close()
         await self.models.close()
         await self.engine.stop()
 
@@ -114,11 +121,19 @@ class PhituiApp(BaseApp):
         """Open the model screen."""
         self.models.open()
 
-    def system_commands(self) -> Iterable[SystemCommand]:
-        if self.screen_stack and self.screen_stack[-1] is self.monitor:
-            yield from self.monitor.system_commands()
+    def action_tuner(self) -> None:
+        """Open the tuner screen."""
+        self.tuning.open()
+
+    def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        if isinstance(screen, MonitorScreen):
+            yield from screen.system_commands()
+            return
+        if screen is self.tuning.screen and self.tuning.screen is not None:
+            yield from self.tuning.screen.system_commands()
             return
         yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
+        yield from self.tuning.commands()
         yield from self.models.commands()
         yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
         yield SystemCommand(

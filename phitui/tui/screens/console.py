@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -49,6 +50,7 @@ class ConsoleScreen(Screen[None]):
         Binding("escape", "stop", "Stop", id="console.stop", priority=True),
         Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
         Binding("f2", "app.models", "Models", id="console.models", priority=True),
+        Binding("f3", "app.tuner", "Tuner", id="console.tuner", priority=True),
         Binding("f4", "app.monitor", "Monitor", id="console.monitor", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
@@ -77,10 +79,15 @@ class ConsoleScreen(Screen[None]):
         self._answers: str | None = None  # the folder of the model that was ready last
         self._engine_progress: Progress | None = None
         self._work_progress: Progress | None = None
+        self.stand_in: Callable[[], int | None] = lambda: None  # the tuner's process, while it has the engine's place
         self.chat = Chat(engine, sampling(config), config.generation.system, self._on_exchange)
-        self.performance = Performance(config.tuner.limit, lambda: self._engine.pid)
+        self.performance = Performance(config.tuner.limit, self.computing_pid)
         self._calibrator = Calibrator(self.performance)
         self._last_timings: Timings | None = None
+
+    def computing_pid(self) -> int | None:
+        """The process that computes: the engine's, or the tuner's in its place. From any thread."""
+        return self.stand_in() or self._engine.pid
 
     def compose(self) -> ComposeResult:
         console = self._config.console
@@ -161,6 +168,17 @@ class ConsoleScreen(Screen[None]):
         self._show_parked("")
         self.query_one(StatusLine).show_state(f"switching to {title}…")
         self.query_one(StatusLine).show_context(None, None)
+
+    def show_state(self, text: str) -> None:
+        """What the engine is doing, in the line at the top."""
+        self.query_one(StatusLine).show_state(text)
+
+    def show_lent(self, lent: bool) -> None:
+        """The engine is the tuner's from here on, or the chat's again."""
+        self._engine_progress = None
+        self._show_progress()
+        self._show_parked("")
+        self.show_state("tuning…" if lent else "the engine comes back…" if self._answers else "no engine")
 
     def show_work(self, work: ModelWork) -> None:
         """A pull or another piece of work on the models has gone on, or has ended."""
