@@ -38,8 +38,8 @@ def spread(values: Sequence[float]) -> Spread | None:
     if not values:
         return None
     ranked = sorted(values)
-    shares = (percentile(ranked, share) for share in (0.5, 0.9, 0.95, 0.99))
-    return Spread(statistics.fmean(ranked), *shares, len(ranked))
+    p50, p90, p95, p99 = (percentile(ranked, share) for share in (0.5, 0.9, 0.95, 0.99))
+    return Spread(statistics.fmean(ranked), p50, p90, p95, p99, len(ranked))
 
 
 def ttft(row: Row) -> float:
