@@ -28,12 +28,12 @@ _T95 = (
 )  # fmt: skip
 # Figures of a run, their names for a person, and whether more is better.
 METRICS = {
-    "output_tokens_per_s": ("output tok/s", True),
-    "decode_tokens_per_s": ("decode tok/s", True),
+    "output_tokens_per_s": ("output/s", True),
+    "decode_tokens_per_s": ("decode/s", True),
     "ttft_ms": ("TTFT ms", False),
     "tpot_ms": ("TPOT ms", False),
     "itl_p95_ms": ("ITL p95 ms", False),
-    "joules_per_token": ("J/token", False),
+    "joules_per_token": ("J/tok", False),
 }
 Verdict = Literal["better", "worse", "noise", "unknown"]
 
