@@ -29,8 +29,9 @@ _SHAPES = (
     Shape(1, 2048, 8), Shape(8, 512, 8), Shape(8, 2048, 8), Shape(32, 1024, 4),
     Shape(8, 16, 240), Shape(64, 64, 192), Shape(128, 32, 128),
 )  # fmt: skip
-_WINDOW_S = 6.0
-_SMALL_WINDOW_S = 0.5
+# Seconds of decoding that are compared, and at most so many tokens.
+_WINDOW = (6.0, 1024)
+_SMALL_WINDOW = (0.5, 256)
 
 
 def make(settings: Settings, report: Report) -> None:
@@ -140,20 +141,19 @@ def bandwidth(settings: Settings, report: Report) -> None:
     found: dict[str, Any] = {}
     try:
         for batch in (1, 26):
-            found[str(batch)] = _one_bandwidth(
-                engine, batch, readings, _SMALL_WINDOW_S if settings.small else _WINDOW_S
-            )
+            window = _SMALL_WINDOW if settings.small else _WINDOW
+            found[str(batch)] = _one_bandwidth(engine, batch, readings, *window)
             report.tell(batches=found)
     finally:
         sampler.stop()
 
 
 def _one_bandwidth(
-    engine: Engine, batch: int, readings: list[tuple[float, Snapshot]], window_s: float
+    engine: Engine, batch: int, readings: list[tuple[float, Snapshot]], window_s: float, most: int
 ) -> dict[str, Any]:
     prompt = 64
     step = engine.probe(Shape(batch, prompt, 17)).step_s or 1.0
-    new = max(8, min(int(window_s / step), 1024))
+    new = max(8, min(int(window_s / step), most))
     made = engine.probe(Shape(batch, prompt, new), every_token=True)
     ended = time.perf_counter()
     footprint = engine.loaded.footprint
