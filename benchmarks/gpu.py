@@ -75,6 +75,8 @@ def main() -> None:
     (work / "parts").mkdir(parents=True, exist_ok=True)
     environ = _environment(work)
     driver = probe_driver()
+    if args.device == "cuda" and not driver.gpus and not _cuda_devices(environ):
+        sys.exit(f"no NVIDIA GPU: {driver.reason}. --device cpu --small tries the benchmark without one")
     name = driver.gpus[0].name if args.device == "cuda" and driver.gpus else args.device
     out: Path = args.out or RESULTS / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
     result: dict[str, Any] = {"benchmark": "gpu", **_about(args, driver)}
@@ -106,6 +108,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=_BUDGET_S, help="seconds for all of it (default: %(default)g)")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), help="these parts alone")
     return parser.parse_args()
+
+
+def _cuda_devices(environ: dict[str, str]) -> bool:
+    """Whether CTranslate2 sees a card, where NVML does not."""
+    code = "import ctranslate2, sys; sys.exit(not ctranslate2.get_cuda_device_count())"
+    return subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=False).returncode == 0
 
 
 def _environment(work: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import from_dump
 import gpu
 import gpu_cublas
 import psutil
@@ -102,6 +103,29 @@ def test_what_a_part_had_told_is_kept_when_it_is_ended(tmp_path):
     with (tmp_path / "told.jsonl").open("a") as file:
         file.write('{"third": ')
     assert report.read() == {"first": 2, "second": 3}
+
+
+def test_without_a_card_it_says_so(tmp_path):
+    words = [sys.executable, str(BENCHMARK), "--work", str(tmp_path)]
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    if gpu.probe_driver().gpus:
+        pytest.skip("there is one")
+    done = subprocess.run(words, env=hidden, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "no NVIDIA GPU" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(standin.compiler() is None, reason=standin.NO_COMPILER)
+def test_the_drivers_dump_becomes_a_profile_of_the_stand_in(tmp_path):
+    driver = standin.Driver(standin.build(tmp_path), tmp_path / "state", standin.profile("h100"))
+    environ = {**gpu._environment(tmp_path / "work"), **driver.environment()}
+    found = gpu._dump(tmp_path / "gpu-nvml.json", environ)
+    assert found["file"] == "gpu-nvml.json"
+    assert found["calls"] > 20
+    made = from_dump.profile(json.loads((tmp_path / "gpu-nvml.json").read_text()))
+    for key in ("0.name", "driver_version", "0.mem_total", "0.bus_width"):
+        assert str(made[key]) == str(driver.state[key])
 
 
 @pytest.mark.skipif(standin.compiler() is None, reason=standin.NO_COMPILER)

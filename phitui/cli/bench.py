@@ -13,8 +13,8 @@ import msgspec
 from phitui.cli.bench_table import comparison, report
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import cancel_on_signals
-from phitui.config import Config
-from phitui.errors import ExitCode, UsageError
+from phitui.config import Config, shown_path
+from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.jobs.bench import Plan, bench, no_figures
 from phitui.jobs.bench_compare import compare
 from phitui.jobs.bench_result import BenchResult, encode, read_result, write_result
@@ -61,17 +61,27 @@ def run(config: Config, args: argparse.Namespace) -> int:
     plan = plan_of(config, args, saved[0] if saved else None)
     check_output(args.output)
     result = asyncio.run(_bench(config, plan))
-    if args.output is not None:
-        write_result(args.output, result)
-        narrate(f"saved: {args.output}")
+    unsaved = _save(args.output, result)
     if not (saved and args.json):
         write(_as_json(result) if args.json else report(result) + "\n" * bool(saved))
-    if result.interrupted:
-        return int(ExitCode.INTERRUPTED)
-    error = no_figures(result)
+    error = unsaved or no_figures(result)
     if error is not None:
         raise error
+    if result.interrupted:
+        return int(ExitCode.INTERRUPTED)
     return _compare(saved[0], result, args.json) if saved else int(ExitCode.DONE)
+
+
+def _save(path: Path | None, result: BenchResult) -> PhituiError | None:
+    """Save it where that was asked for; returns what went wrong, which must not keep it from being printed."""
+    if path is None:
+        return None
+    try:
+        write_result(path, result)
+    except PhituiError as error:
+        return error
+    narrate(f"saved: {shown_path(path)}")
+    return None
 
 
 def _to_compare(args: argparse.Namespace) -> list[Path]:
