@@ -71,7 +71,7 @@ def memory(settings: Settings, report: Report) -> None:
     base = room.rest_bytes - model.rotary(_POSITIONS)
     found: list[dict[str, Any]] = []
     for shape in shapes:
-        predicted = base + model.rotary(_POSITIONS) + max(model.prefill(shape), model.decode(shape))
+        predicted = base + model.rotary(_POSITIONS) - model.rotary(shape.total) + model.peak(shape)
         if predicted > 0.9 * room.usable_bytes:
             continue
         with peak_of_card(settings.device) as card:
@@ -84,7 +84,6 @@ def memory(settings: Settings, report: Report) -> None:
                 "prefill_bytes": model.prefill(shape),
                 "decode_bytes": model.decode(shape),
                 "measured_bytes": made.peak_bytes,
-                "used_high_bytes": _used_high(settings.device),
                 "nvml_before_bytes": card["before"],
                 "nvml_peak_bytes": card["peak"],
                 "error_above_rest": _share(
@@ -249,14 +248,6 @@ def _log_probabilities(folder: Path, device: str, kind: str, length: int) -> lis
     model = load_model(Load(str(folder), device, kind, 1, str(folder / "profiles.json")), lambda _: None)
     row = model.prompt.ordinary(1, length)
     return list(model.generator.score_batch(row)[0].log_probs)
-
-
-def _used_high(device: str) -> int | None:
-    if device != "cuda":
-        return None
-    from phitui.engine.cuda_pool import CudaPool
-
-    return CudaPool().used_high()
 
 
 def _folder_bytes(folder: Path) -> int:
