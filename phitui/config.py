@@ -214,10 +214,9 @@ def save_settings(path: Path, values: Mapping[str, str | int | float | bool]) ->
         section, _, key = dotted_key.partition(".")
         check_layer({section: {key: value}}, shown_path(path))
         text = _with_setting(text, path, section, key, value)
-    target = Path(os.path.realpath(path))  # a link to a file elsewhere (in a dotfiles folder) stays one
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace_file(target, text.encode("utf-8"))
+        Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(path, text.encode("utf-8"))
     except OSError as error:
         raise PhituiError(f"{shown_path(path)}: cannot be written: {error.strerror}") from error
 

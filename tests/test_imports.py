@@ -56,6 +56,7 @@ def test_the_console_answers_without_a_heavy_library_in_its_process(home):
         "phitui.cli.ask",
         "phitui.cli.model",
         "phitui.cli.tune",
+        "phitui.cli.bench",
         "phitui.jobs.chat",
         "phitui.jobs.tune",
         "phitui.hardware.sampler",

@@ -21,6 +21,7 @@ from phitui.store.defects import describe_defect
 COMMANDS = {
     "ask": "answer one prompt on stdout",
     "tune": "find the fastest batch and configuration for this machine",
+    "bench": "measure throughput and latencies at several batch sizes, and compare two results",
     "model": "list, pull, convert, verify and remove models",
     "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
     "doctor": "check this installation and machine, and say how to mend it",

@@ -82,7 +82,8 @@ class Probe(msgspec.Struct, tag=True, frozen=True):
     """Run `batch` rows of `prompt_tokens` ordinary tokens each, make exactly `new_tokens` for each, and measure it.
 
     With `bound_bytes` (0: none) the engine's memory must not grow above it: on a CPU an allocation beyond fails as on a
-    card, where the kernel would else end the process. `Probed` follows, or `Rejected`.
+    card, where the kernel would else end the process. `every_token` asks for the times of all tokens of all rows.
+    `Probed` follows, or `Rejected`.
     """
 
     id: int
@@ -90,6 +91,7 @@ class Probe(msgspec.Struct, tag=True, frozen=True):
     prompt_tokens: int
     new_tokens: int
     bound_bytes: int = 0
+    every_token: bool = False
 
 
 class Probed(msgspec.Struct, tag=True, frozen=True):
@@ -98,6 +100,7 @@ class Probed(msgspec.Struct, tag=True, frozen=True):
 
     `prefill_s` is the time to the first token of the last row, `step_s` the median of the decode steps after it and
     `step_p95_s` their 95th percentile, `seconds` the whole call. Without "ok" they are None and `detail` says why.
+    `token_s` has a list for each row where that was asked for: when its tokens were made, in seconds since the call.
     """
 
     id: int
@@ -109,6 +112,7 @@ class Probed(msgspec.Struct, tag=True, frozen=True):
     step_s: float | None = None
     step_p95_s: float | None = None
     detail: str = ""
+    token_s: list[list[float]] = []
 
 
 class Parked(msgspec.Struct, tag=True, frozen=True):

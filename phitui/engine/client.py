@@ -104,9 +104,12 @@ class EngineClient:
         """Have all workers used once, with so many positions; returns the id of the `Room` that follows."""
         return await self._request(WarmUp(next(self._ids), positions))
 
-    async def probe(self, batch: int, prompt_tokens: int, new_tokens: int, bound_bytes: int = 0) -> int:
+    async def probe(
+        self, batch: int, prompt_tokens: int, new_tokens: int, bound_bytes: int = 0, every_token: bool = False
+    ) -> int:
         """Measure a batch of this shape; returns the id of the `Probed` that follows. See `engine.api.Probe`."""
-        return await self._request(Probe(next(self._ids), batch, prompt_tokens, new_tokens, bound_bytes))
+        request = Probe(next(self._ids), batch, prompt_tokens, new_tokens, bound_bytes, every_token)
+        return await self._request(request)
 
     async def _request(self, request: Generate | WarmUp | Probe) -> int:
         if self._child is None or self.loaded is None:

@@ -65,6 +65,14 @@ def _reasons(view: View) -> dict[str, str]:
     return reasons
 
 
+def engine_device(snapshot: Snapshot, kind: str, pid: int | None) -> Device | None:
+    """The device that an engine computes on: under "cuda" the GPU that lists its process `pid`, else the first; under
+    "cpu" the machine, where the snapshot lists it."""
+    devices = [device for device in snapshot.devices if device.kind == {"cuda": "gpu", "cpu": "cpu"}.get(kind)]
+    with_it = (device for device in devices if any(each.pid == pid for each in device.processes or ()))
+    return next(with_it, devices[0] if devices else None)
+
+
 class Performance:
     """Takes in the engine's events and the snapshots; tells what they mean together.
 
@@ -162,14 +170,8 @@ class Performance:
         return self._view(snapshot, cpu_device(snapshot.host), on_cpu)
 
     def _engine_device(self, snapshot: Snapshot) -> Device | None:
-        """The device that the engine computes on: under CUDA the GPU that lists its process, else the first."""
-        if self._loaded is None:
-            return None
-        kind = {"cuda": "gpu", "cpu": "cpu"}.get(self._loaded.device)
-        devices = [device for device in snapshot.devices if device.kind == kind]
-        pid = self._pid()
-        with_it = (device for device in devices if any(each.pid == pid for each in device.processes or ()))
-        return next(with_it, devices[0] if devices else None)
+        """The device that the engine computes on."""
+        return None if self._loaded is None else engine_device(snapshot, self._loaded.device, self._pid())
 
     def _view(self, snapshot: Snapshot, device: Device, own: bool) -> View:
         memory = self._memory(device, snapshot, own)

@@ -61,10 +61,10 @@ class ProbingEngine:
             return event
         raise UnavailableError("the engine does not survive a batch of one row", "Run phitui doctor")
 
-    async def probe(self, shape: Shape, bound_bytes: int) -> Probed:
+    async def probe(self, shape: Shape, bound_bytes: int, every_token: bool = False) -> Probed:
         """Measure. An engine that dies of it is started again, and that is the outcome: "oom" where the kernel killed
         it, else "failed". Raises PhituiError where it does not come back."""
-        number = await self._client.probe(shape.batch, shape.prompt, shape.new, bound_bytes)
+        number = await self._client.probe(shape.batch, shape.prompt, shape.new, bound_bytes, every_token)
         event = await self._answer(number)
         if isinstance(event, Probed):
             self._usable = event.usable_bytes

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from phitui.errors import PhituiError
+from phitui.files import replace_file
 
 FILE_NAME = "tunings.json"
 _LEAST_BUCKET = 256
@@ -97,17 +95,7 @@ def _write(path: Path, tunings: list[Tuning]) -> None:
     data = msgspec.json.format(msgspec.json.encode(_File(tunings)), indent=2) + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".tunings-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
+        replace_file(path, data)
     except OSError as error:
         raise PhituiError(f"{path}: cannot be written: {error.strerror}", "The tunings are as they were") from error
 
@@ -117,7 +105,7 @@ def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> s
     may hold in all by what is free now."""
     for field, name in _NAMES.items():
         if getattr(tuning.conditions, field) != getattr(now, field):
-            return f"{name} is another one"
+            return f"{name} changed"
     if usable_bytes is not None and usable_bytes < tuning.peak_bytes:
         return f"it takes {tuning.peak_bytes / 1e9:.2f} GB, {usable_bytes / 1e9:.2f} GB are usable now"
     return ""

@@ -46,7 +46,7 @@ def test_one_object_that_is_applied_kept_and_found_again(home):
 
     again = tune(home, *SHORT, *SHAPE)
     assert again.returncode == 0, again.stderr
-    assert "stale: CTranslate2 is another one" in again.stderr
+    assert "stale: CTranslate2 changed" in again.stderr
     for word in ("predicted GB", "measured GB", "B_max", "B*", "KV-token budget", "why"):
         assert word in again.stdout
 

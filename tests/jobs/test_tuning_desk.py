@@ -220,8 +220,8 @@ async def test_kept_tunings_are_listed_judged_and_forgotten(bench, home):
     bench.desk.refresh()
     await bench.until(lambda: len(bench.desk.profiles) == 5)
     problems = {profile.tuning.made: profile.problem for profile in bench.desk.profiles}
-    assert problems["2020 old"] == "CTranslate2 is another one"
-    assert problems["2020 gone"] == "the model's weights is another one"
+    assert problems["2020 old"] == "CTranslate2 changed"
+    assert problems["2020 gone"] == "the model's weights changed"
     assert problems["2020 absent"] == "its model is not here"
     assert problems["2020 big"].startswith("it takes 1000000.00 GB")
     assert bench.desk.profiles[0].problem == ""

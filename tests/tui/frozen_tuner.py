@@ -88,7 +88,7 @@ def tuning(made="2026-03-01T12:30:00+00:00", model="phi-3-mini", batch=64, kind=
 
 KEPT = [
     Profile(tuning(), ""),
-    Profile(tuning("2026-02-11T09:00:00+00:00", batch=48, kind="float16"), "the driver is another one"),
+    Profile(tuning("2026-02-11T09:00:00+00:00", batch=48, kind="float16"), "the driver changed"),
 ]
 
 

@@ -241,7 +241,7 @@ async def test_the_table_is_scrolled_and_the_charts_are_switched():
         assert app.text != before
         await pilot.press("tab", "down")
         assert "▶ 2026-02-11 " in app.text
-        assert "stale: the driver is another one" in app.text
+        assert "stale: the driver changed" in app.text
 
 
 async def test_applying_a_stale_one_says_so():
@@ -250,7 +250,7 @@ async def test_applying_a_stale_one_says_so():
         await ready(pilot)
         await pilot.press("down", "a")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert texts(app, "#question")[0].startswith("It is stale: the driver is another one. Write to ")
+        assert texts(app, "#question")[0].startswith("It is stale: the driver changed. Write to ")
         await pilot.press("n")
         await until(pilot, lambda: app.screen is app.tuner)
         await pilot.press("e", "a")
