@@ -65,7 +65,7 @@ def _check(result):
             # Prefill and eleven steps are the whole of it.
             seconds = batch * 12 / run["output_tokens_per_s"]
             assert seconds >= (run["ttft_ms"] + 11 * run["tpot_ms"]) / 1000 * 0.999
-            assert run["decode_tokens_per_s"] > run["output_tokens_per_s"]
+            assert batch * 11 / run["decode_tokens_per_s"] <= seconds * 1.001
         assert one["peak_memory_bytes"] > 10_000_000
         assert one["joules_per_token"]["gross"] is None
         assert one["joules_per_token"]["reason"]
