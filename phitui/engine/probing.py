@@ -87,6 +87,7 @@ class ProbeRun:
         if self.cancelled.is_set():
             return Probed(self._request.id, "cancelled", usable, seconds)
         firsts, gaps = step_times(list(self._marks))
+        beside = self._meter.beside()
         return Probed(
             id=self._request.id,
             kind="ok",
@@ -96,6 +97,8 @@ class ProbeRun:
             prefill_s=max(firsts) - begun,
             step_s=statistics.median(gaps) if gaps else max(firsts) - begun,
             step_p95_s=percentile(gaps, 0.95) if gaps else None,
+            driver_bytes=beside if isinstance(beside, int) else None,
+            driver_note="" if isinstance(beside, int) else beside.reason,
         )
 
     def _failed(self, error: Exception, usable: int, seconds: float) -> Probed:

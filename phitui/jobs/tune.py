@@ -110,7 +110,7 @@ class _Tuning:
     async def run(self, vary_compute_type: bool, environ: Mapping[str, str]) -> TuneResult:
         loaded, know = await self._ready(None, self._goal)
         total = self._goal.prompt_tokens + self._goal.new_tokens
-        tuning, problem = earlier(self._manifest, loaded.device, total, self._usable_bytes, environ)
+        tuning, problem = earlier(self._manifest, loaded.device, total, self._usable_bytes, environ, loaded.device_uuid)
         if tuning is not None or problem:
             self._tell(Earlier(tuning, problem))
         setup = present = Setup(loaded.workers, loaded.threads, loaded.compute_type)
@@ -133,7 +133,7 @@ class _Tuning:
         best = trials[0]
         for setup in setups(trials[0].setup, loaded.device):
             best = await self._try(setup, batches, trials, best)
-        if vary_compute_type and loaded.footprint is not None:  # packed weights (AWQ) run in one type alone
+        if vary_compute_type and not self._manifest.is_awq:  # packed weights run in one type alone
             for kind in compute_types(loaded.device, loaded.compute_types):
                 if kind != best.setup.compute_type:
                     best = await self._try(best.setup._replace(compute_type=kind), batches, trials, best)
@@ -215,4 +215,6 @@ def _outcome(made: Probed, limit_bytes: int) -> Outcome:
         prefill_s=made.prefill_s,
         seconds=made.seconds,
         detail=made.detail,
+        driver_bytes=made.driver_bytes,
+        driver_note=made.driver_note,
     )

@@ -81,7 +81,7 @@ def memory_model(manifest: Manifest, compute_type: str, workers: int) -> MemoryM
         model_dim=sizes.model_dim,
         ff_dim=sizes.ff_dim,
         vocabulary=sizes.vocabulary,
-        rotary_dim=sizes.head_dim,
+        rotary_dim=manifest.rotary_dim or sizes.head_dim,
         item_bytes=2 if compute_type.endswith(_HALVES) else 4,
         int8=compute_type.startswith("int8"),
         workers=workers,

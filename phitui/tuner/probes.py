@@ -48,7 +48,8 @@ class Outcome:
     programs hold taken off, so that it is up to date at every probe.
 
     `step_s` is the median decode step, `step_p95_s` its 95th percentile, `prefill_s` the time to read the prompts,
-    `seconds` what the probe took in all. Without "ok" they are None.
+    `seconds` what the probe took in all. Without "ok" they are None. `driver_bytes` is what the driver counted for the
+    engine's process, to put beside `peak_bytes`; None with the reason in `driver_note`.
     """
 
     kind: Literal["ok", "oom", "failed"]
@@ -59,6 +60,8 @@ class Outcome:
     prefill_s: float | None = None
     seconds: float = 0.0
     detail: str = ""
+    driver_bytes: int | None = None
+    driver_note: str = ""
 
 
 class Verdict(NamedTuple):
