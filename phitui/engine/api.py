@@ -135,8 +135,8 @@ class Woken(msgspec.Struct, tag=True, frozen=True):
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
     """The model is ready. `why` says how device, compute type and threads were chosen; `footprint` is None where the
-    model's bytes per step are not known; `compute_types` are those that the device runs. `device_uuid` is that of the card
-    that CUDA gave the engine, without the driver's "GPU-"; "" on a CPU, or where it is not known."""
+    model's bytes per step are not known; `compute_types` are those that the device runs. `device_uuid` is that of the
+    card that CUDA gave the engine, without the driver's "GPU-"; "" on a CPU, or where it is not known."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""What the NVIDIA driver says that one process holds of one card, to put beside the engine's own count."""
+"""What the NVIDIA driver says that processes hold of one card: to put beside the engine's own count, and to name others."""
 
 from __future__ import annotations
 
@@ -35,23 +35,52 @@ class OwnMemory:
 
     def _find(self) -> Any:
         started = call("nvmlInitWithFlags", 0)
-        count = started if isinstance(started, Missing) else gpu_count()
-        if isinstance(count, Missing):
-            return count
-        for index in range(count):
-            handle = call("nvmlDeviceGetHandleByIndex", index)
-            uuid = handle if isinstance(handle, Missing) else ask(handle, (("nvmlDeviceGetUUID", ()),))
-            if isinstance(uuid, str) and self._uuid and uuid.lower().endswith(self._uuid):
-                return handle
-        return Missing("the driver lists no card of the engine's UUID")
+        return started if isinstance(started, Missing) else _card(self._uuid)
 
     def _held(self) -> int | Missing:
-        listed = ask(self._handle, _COMPUTE)
+        listed = _listed(self._handle)
         if isinstance(listed, Missing):
             return listed
-        held = [entry.usedGpuMemory for entry in listed if entry.pid == self._pid]
-        if not held:
+        if self._pid not in listed:
             return Missing("the driver's list has no process of the engine's id (in a container it may have another)")
-        if not isinstance(held[0], int) or not 0 <= held[0] < _MOST_BYTES:
-            return Missing("the driver does not tell this process's share")
-        return held[0]
+        held = listed[self._pid]
+        return Missing("the driver does not tell this process's share") if held is None else held
+
+
+def processes_on(uuid: str) -> dict[int, int | None] | Missing:
+    """Bytes by process id on a card, None where the driver does not tell; or why there is no list. Raises nothing."""
+    started = call("nvmlInitWithFlags", 0)
+    if isinstance(started, Missing):
+        return started
+    try:
+        handle = _card(uuid.lower())
+        return handle if isinstance(handle, Missing) else _listed(handle)
+    except GpuLostError as error:
+        return Missing(str(error))
+    finally:
+        call("nvmlShutdown")
+
+
+def _card(uuid: str) -> Any:
+    """The handle of the card with this UUID, or Missing. Raises GpuLostError."""
+    count = gpu_count()
+    if isinstance(count, Missing):
+        return count
+    for index in range(count):
+        handle = call("nvmlDeviceGetHandleByIndex", index)
+        found = handle if isinstance(handle, Missing) else ask(handle, (("nvmlDeviceGetUUID", ()),))
+        if isinstance(found, str) and uuid and found.lower().endswith(uuid):
+            return handle
+    return Missing("the driver lists no card of the engine's UUID")
+
+
+def _listed(handle: Any) -> dict[int, int | None] | Missing:
+    """Bytes by process id. Raises GpuLostError."""
+    listed = ask(handle, _COMPUTE)
+    if isinstance(listed, Missing):
+        return listed
+    return {entry.pid: entry.usedGpuMemory if _may_be(entry.usedGpuMemory) else None for entry in listed}
+
+
+def _may_be(held: object) -> bool:
+    return isinstance(held, int) and 0 <= held < _MOST_BYTES

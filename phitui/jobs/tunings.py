@@ -74,6 +74,13 @@ def to_keep(result: TuneResult) -> Tuning:
         peak_bytes=answer.memory.peak(goal.shape(answer.b_best)),
         limit_bytes=answer.limit_bytes,
         why=answer.why,
+        step_fixed_s=answer.steps.fixed_s,
+        step_row_s=answer.steps.row_s,
+        step_token_s=answer.steps.token_s,
+        prefill_call_s=answer.prefill.call_s,
+        prefill_token_s=answer.prefill.token_s,
+        spread=answer.spread,
+        measurements=answer.measurements,
     )
 
 

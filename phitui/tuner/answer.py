@@ -35,8 +35,8 @@ class Answer:
 
     `b_max` is the largest that fits, `b_best` the smallest within 3 % of the best throughput, `b_slo` the largest that
     keeps the asked inter-token latency (None: not asked, or not even one row does). `kv_token_budget` is how many
-    tokens of KV cache fit: b_max × tokens of a row. `tokens_per_s` is `b_best`'s output throughput with its prefill: the mean of `measurements` runs,
-    whose standard deviation is `spread` (None: of fewer than two).
+    tokens of KV cache fit: b_max × tokens of a row. `tokens_per_s` is the output throughput of `b_best` with prefill, the
+    mean of `measurements` runs whose standard deviation is `spread` (None: of fewer than two).
     """
 
     b_max: int
@@ -138,7 +138,7 @@ class Knowledge:
             return Shape(batch, goal.prompt_tokens, steps)
         deepest = goal.prompt_tokens + goal.new_tokens - steps
         whole = goal.shape(batch)
-        within = max(self.model.prefill(whole), self.model.decode(whole))
+        within = self.model.peak(whole) - self.model.rotary(whole.total)
         return Shape(batch, max(goal.prompt_tokens, self.model.largest_prompt(batch, deepest, within)), steps)
 
     def goal_peak(self, shape: Shape, measured_bytes: int) -> float:

@@ -201,10 +201,11 @@ def round_down(batch: int, above: int) -> int:
 
 
 def _nothing_fits(know: Knowledge, verdict: Verdict | None = None) -> NothingFitsError:
-    needed, limit = know.memory.peak(know.goal.shape(1)), know.limit_bytes
+    shape, limit = know.goal.shape(1), know.limit_bytes
     said = f" ({verdict.outcome.detail or verdict.judged})" if verdict else ""
+    row = max(0, know.memory.peak(shape) - know.rest_bytes)
     return NothingFitsError(
-        f"not even one row of {know.goal.prompt_tokens + know.goal.new_tokens} tokens fits{said}: it needs about "
-        f"{needed / 1e9:.2f} GB with the weights, {limit / 1e9:.2f} GB may be used",
+        f"nothing fits, not even one row of {shape.total} tokens{said}: "
+        f"the weights need {know.rest_bytes / 1e9:.2f} GB, the row {row / 1e9:.2f} GB more, {limit / 1e9:.2f} GB may be used",
         "End what else uses the memory, raise the limit, or take shorter prompts and answers",
     )

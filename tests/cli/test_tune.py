@@ -90,7 +90,11 @@ def test_a_damaged_file_of_tunings_is_a_line_and_no_more(home):
         (["--start", "-3"], 2, ["--start", "above 0"]),
         (["--slo-itl-ms", "nan"], 2, ["--slo-itl-ms"]),
         (["--limit", "much"], 2, ["--limit", "share", "size"]),
-        (["--limit", "20MB", "--prompt-tokens", "64"], 1, ["not even one row", "may be used", "holds most RAM"]),
+        (
+            ["--limit", "20MB", "--prompt-tokens", "64"],
+            1,
+            ["nothing fits", "weights need", "may be used", "is free", "is taken by"],
+        ),
     ],
     ids=["window", "context", "tiny", "none-left", "both", "zero", "negative", "nan", "limit", "nothing-fits"],
 )
@@ -128,7 +132,7 @@ def test_ctrl_c_ends_it_with_130_and_no_process(home):
     process.send_signal(signal.SIGINT)
     begun = time.monotonic()
     output, errors = process.communicate(timeout=20)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 15
     assert process.returncode == 130
     assert (output, b"Traceback" in errors) == (b"", False)
     _, alive = psutil.wait_procs(children, timeout=5)
