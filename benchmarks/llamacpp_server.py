@@ -1,4 +1,4 @@
-"""Runs in the peer's own environment: llama.cpp's HTTP server on one GGUF file. Prints its port, ends with its input."""
+"""Runs in the peer's own environment: llama.cpp's HTTP server on a GGUF file. Prints its port, ends with its input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the NVIDIA driver says that processes hold of one card: to put beside the engine's own count, and to name others."""
+"""What the NVIDIA driver says that processes hold of a card: beside the engine's own count, and to name the others."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class ProbingEngine:
         return Probed(number, "oom" if _KILLED in event.reason else "failed", self._usable, 0.0, detail=detail)
 
     async def stop(self) -> None:
-        """End the process, and with it whatever it is at. Being cancelled meanwhile it ends it all the same, then raises
+        """End the process, and with it whatever it is at. Cancelled meanwhile, it ends it all the same and then raises
         CancelledError: asyncio.wait_for in it may keep a cancellation to itself before Python 3.12."""
         stopping = asyncio.ensure_future(self._client.stop())
         try:

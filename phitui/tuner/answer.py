@@ -35,8 +35,8 @@ class Answer:
 
     `b_max` is the largest that fits, `b_best` the smallest within 3 % of the best throughput, `b_slo` the largest that
     keeps the asked inter-token latency (None: not asked, or not even one row does). `kv_token_budget` is how many
-    tokens of KV cache fit: b_max × tokens of a row. `tokens_per_s` is the output throughput of `b_best` with prefill, the
-    mean of `measurements` runs whose standard deviation is `spread` (None: of fewer than two).
+    tokens of KV cache fit: b_max × tokens of a row. `tokens_per_s` is the output throughput of `b_best` with prefill,
+    the mean of `measurements` runs whose standard deviation is `spread` (None: of fewer than two).
     """
 
     b_max: int

@@ -206,6 +206,7 @@ def _nothing_fits(know: Knowledge, verdict: Verdict | None = None) -> NothingFit
     row = max(0, know.memory.peak(shape) - know.rest_bytes)
     return NothingFitsError(
         f"nothing fits, not even one row of {shape.total} tokens{said}: "
-        f"the weights need {know.rest_bytes / 1e9:.2f} GB, the row {row / 1e9:.2f} GB more, {limit / 1e9:.2f} GB may be used",
+        f"the weights need {know.rest_bytes / 1e9:.2f} GB, the row {row / 1e9:.2f} GB more, "
+        f"{limit / 1e9:.2f} GB may be used",
         "End what else uses the memory, raise the limit, or take shorter prompts and answers",
     )

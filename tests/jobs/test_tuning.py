@@ -5,16 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from phitui.cli.tune import apply
 from phitui.config import load_config
+from phitui.engine.api import Loaded
+from phitui.engine.client import EngineClient
 from phitui.errors import UsageError
-from phitui.ipc.messages import Progress
+from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.probing import ProbingEngine
-from phitui.jobs.start import what_to_load
+from phitui.jobs.start import start_engine, what_to_load
 from phitui.jobs.tune import tune, two_sizes
 from phitui.jobs.tune_events import ProbeBegan, ProbeEnded
 from phitui.jobs.tuning_model import Limit, Setup
@@ -164,6 +168,23 @@ async def test_what_decides_is_repeated(config):
     assert result.answer.spread is not None
     others = [result.faster(trial) for trial in result.trials if trial.setup != result.present.setup]
     assert others and all(span is None or 0 <= span[0] <= span[1] <= result.answer.b_max for span in others)
+
+
+async def test_what_is_applied_is_how_a_console_starts(config, tiny_folder, tmp_path):
+    """`tune --apply` writes the answer; the engine of the next start, as the console starts it, is that configuration."""
+    result = await tune(config, GOAL, LIMIT, lambda event: None, vary_compute_type=False)
+    apply(replace(result, setup=Setup(2, 1, "float32")))  # one that no default is
+    later = load_config(None, {"model": {"name": str(tiny_folder)}})
+    assert (later.engine.batch, later.engine.kv_tokens) == (result.answer.b_best, result.answer.kv_token_budget)
+    events = asyncio.Queue()
+    client = EngineClient(tmp_path / "engine.log", events.put_nowait)
+    try:
+        await start_engine(client, later, lambda progress: None)
+        while not isinstance(loaded := await asyncio.wait_for(events.get(), 60), Loaded):
+            assert not isinstance(loaded, Failure), loaded
+        assert (loaded.workers, loaded.threads, loaded.compute_type) == (2, 1, "float32")
+    finally:
+        await client.stop()
 
 
 def test_configurations_are_compared_at_two_sizes():
