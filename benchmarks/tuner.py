@@ -5,8 +5,8 @@ and against llama.cpp.
   and bisecting with whole runs (Lightning's BatchSizeFinder), and from 512 down by ×0.9 (accelerate's
   find_executable_batch_size). Memory that runs out is real: the engine's process may not take more than the limit.
 - peers: what `tune` answers, against CTranslate2's defaults (one worker, all cores, glibc's allocator as it is) at
-  batch 26 and for one prompt alone, and against llama.cpp's server (Q8_0, one compute thread) at its best concurrency up to
-  32: the same prompts, in turn.
+  batch 26 and for one prompt alone, and against llama.cpp's server (Q8_0, one compute thread) at its best concurrency
+  up to 32: the same prompts, in turn.
 - memory: the predicted peak of whole runs against the measured one, for 1 and 2 workers, above rest: each by the fit to
   the search's probes in that configuration.
 
