@@ -3,11 +3,12 @@
 import json
 import signal
 import subprocess
+import termios
 import time
 
 import psutil
 import pytest
-from terminal import command, environment
+from terminal import Console, command, environment
 
 from phitui.config import read_toml
 
@@ -138,3 +139,18 @@ def test_ctrl_c_ends_it_with_130_and_no_process(home):
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
     assert not (home / "tunings.json").exists()
+
+
+@pytest.mark.terminal
+@pytest.mark.parametrize("moment", ["loading|Loading|probe 1", "probe 1:", "probe 2:"])
+def test_ctrl_c_in_a_terminal_leaves_it_as_it_was(home, moment):
+    with Console(command("tune", *SHORT, *SHAPE), environment(home)) as console:
+        console.wait_for(moment, 60)
+        children = console.family()
+        console.send("\x03")
+        assert console.wait_ended(20) == 130
+        assert termios.tcgetattr(console._slave) == console.modes_before
+        assert "Traceback" not in console.text()
+        assert console.output.rsplit(b"\n", 1)[-1].split(b"\x1b[K")[-1] == b""  # no half-drawn line is left
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert alive == []
