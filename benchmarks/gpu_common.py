@@ -87,7 +87,7 @@ class Engine:
 
     @property
     def memory(self) -> MemoryModel:
-        return memory_model(self.model.manifest, self.loaded.compute_type, self.loaded.workers)
+        return memory_model(self.model.manifest, self.loaded.compute_type, self.loaded.workers, self.loaded.device)
 
     def warm_up(self, positions: int) -> Room:
         return warm_up(self.model, WarmUp(next(self._numbers), positions), self.meter)

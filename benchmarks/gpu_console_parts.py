@@ -78,7 +78,7 @@ def oom(settings: Settings, report: Report) -> None:
         try:
             loaded = await engine.load(settings.load())
             room = await engine.warm_up(2048)
-            model = memory_model(read_manifest(settings.model), loaded.compute_type, loaded.workers)
+            model = memory_model(read_manifest(settings.model), loaded.compute_type, loaded.workers, loaded.device)
             for name, lengths in _OOM_SHAPES.items():
                 report.tell(**{name: await _one(engine, loaded, room, model, lengths)})
         finally:

@@ -80,10 +80,13 @@ def goal_of(config: Config, args: argparse.Namespace) -> Goal:
 
 async def _tune(config: Config, goal: Goal, limit: Limit, vary_compute_type: bool) -> TuneResult:
     cancel_on_signals()
+    teller = _Teller()
     try:
-        return await tune(config, goal, limit, _Teller().tell, vary_compute_type)
+        return await tune(config, goal, limit, teller.tell, vary_compute_type)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        teller.clear()
 
 
 class _Teller:
@@ -110,9 +113,14 @@ class _Teller:
             sys.stderr.write(f"\r\x1b[K{text} {_bar(done / max(event.limit_bytes, 1))}")
             sys.stderr.flush()
 
-    def _ended(self, event: ProbeEnded) -> None:
+    def clear(self) -> None:
+        """Take an unfinished line away: what comes next begins at the left."""
         if self._bar:
             sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def _ended(self, event: ProbeEnded) -> None:
+        self.clear()
         verdict = event.verdict
         shape, outcome = verdict.probe.shape, verdict.outcome
         parts = [f"{shape.batch} row{'s' * (shape.batch != 1)}: {verdict.judged}"]

@@ -101,6 +101,8 @@ class Probed(msgspec.Struct, tag=True, frozen=True):
     `prefill_s` is the time to the first token of the last row, `step_s` the median of the decode steps after it and
     `step_p95_s` their 95th percentile, `seconds` the whole call. Without "ok" they are None and `detail` says why.
     `token_s` has a list for each row where that was asked for: when its tokens were made, in seconds since the call.
+    `driver_bytes` is the most that the NVIDIA driver counted for the engine's process meanwhile (read 10 times a
+    second, CUDA's context included), None with the reason in `driver_note`.
     """
 
     id: int
@@ -113,6 +115,8 @@ class Probed(msgspec.Struct, tag=True, frozen=True):
     step_p95_s: float | None = None
     detail: str = ""
     token_s: list[list[float]] = []
+    driver_bytes: int | None = None
+    driver_note: str = ""
 
 
 class Parked(msgspec.Struct, tag=True, frozen=True):
@@ -135,7 +139,8 @@ class Woken(msgspec.Struct, tag=True, frozen=True):
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
     """The model is ready. `why` says how device, compute type and threads were chosen; `footprint` is None where the
-    model's bytes per step are not known; `compute_types` are those that the device runs."""
+    model's bytes per step are not known; `compute_types` are those that the device runs. `device_uuid` is that of the
+    card that CUDA gave the engine, without the driver's "GPU-"; "" on a CPU, or where it is not known."""
 
     name: str
     title: str
@@ -149,6 +154,7 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
     footprint: Footprint | None = None
     workers: int = 1
     compute_types: list[str] = []
+    device_uuid: str = ""
 
 
 class Started(msgspec.Struct, tag=True, frozen=True):

@@ -90,6 +90,7 @@ class ProbeRun:
         rows = by_row(self._marks, begun)
         firsts = [row for number, row in rows.items() if number % self._per_worker == 0]  # of each worker's share
         prefill_s, steps = max(row[0] for row in firsts), gaps(firsts)
+        beside = self._meter.beside()
         return Probed(
             id=self._request.id,
             kind="ok",
@@ -100,6 +101,8 @@ class ProbeRun:
             step_s=statistics.median(steps) if steps else prefill_s,
             step_p95_s=percentile(steps, 0.95) if steps else None,
             token_s=list(rows.values()) if self._request.every_token else [],
+            driver_bytes=beside if isinstance(beside, int) else None,
+            driver_note="" if isinstance(beside, int) else beside.reason,
         )
 
     def _failed(self, error: Exception, usable: int, seconds: float) -> Probed:

@@ -65,10 +65,13 @@ def _reasons(view: View) -> dict[str, str]:
     return reasons
 
 
-def engine_device(snapshot: Snapshot, kind: str, pid: int | None) -> Device | None:
-    """The device that an engine computes on: under "cuda" the GPU that lists its process `pid`, else the first; under
-    "cpu" the machine, where the snapshot lists it."""
+def engine_device(snapshot: Snapshot, kind: str, pid: int | None, uuid: str = "") -> Device | None:
+    """The device that an engine computes on: under "cuda" the GPU with this UUID, else that which lists its process
+    `pid`, else the first; under "cpu" the machine, where the snapshot lists it."""
     devices = [device for device in snapshot.devices if device.kind == {"cuda": "gpu", "cpu": "cpu"}.get(kind)]
+    named = [device for device in devices if uuid and device.uuid == uuid]
+    if named:
+        return named[0]
     with_it = (device for device in devices if any(each.pid == pid for each in device.processes or ()))
     return next(with_it, devices[0] if devices else None)
 
@@ -171,7 +174,9 @@ class Performance:
 
     def _engine_device(self, snapshot: Snapshot) -> Device | None:
         """The device that the engine computes on."""
-        return None if self._loaded is None else engine_device(snapshot, self._loaded.device, self._pid())
+        if self._loaded is None:
+            return None
+        return engine_device(snapshot, self._loaded.device, self._pid(), self._loaded.device_uuid)
 
     def _view(self, snapshot: Snapshot, device: Device, own: bool) -> View:
         memory = self._memory(device, snapshot, own)

@@ -34,7 +34,12 @@ class Conditions(msgspec.Struct, frozen=True):
 
 class Tuning(msgspec.Struct, frozen=True):
     """What was found. `made` is a time in UTC (ISO 8601), `b_max`, `batch` (the best) and `kv_tokens` are in rows and
-    tokens, `peak_bytes` is the memory that the best batch takes, as predicted by the fit."""
+    tokens, `peak_bytes` is the memory that the best batch takes, as predicted by the fit.
+
+    The fitted costs, in seconds: a decode step of B rows with T cached tokens each takes `step_fixed_s` + B ×
+    (`step_row_s` + T × `step_token_s`), reading B prompts of P tokens `prefill_call_s` + B × P × `prefill_token_s`. All
+    are 0 in what was stored before they were kept: `has_costs` says whether they are known. `spread` is the standard
+    deviation of `tokens_per_s` over `measurements` runs, None where there was one."""
 
     conditions: Conditions
     model_name: str
@@ -50,6 +55,18 @@ class Tuning(msgspec.Struct, frozen=True):
     peak_bytes: int
     limit_bytes: int
     why: str
+    step_fixed_s: float = 0.0
+    step_row_s: float = 0.0
+    step_token_s: float = 0.0
+    prefill_call_s: float = 0.0
+    prefill_token_s: float = 0.0
+    spread: float | None = None
+    measurements: int = 1
+
+    @property
+    def has_costs(self) -> bool:
+        """Whether the fitted costs are known."""
+        return self.step_fixed_s + self.step_row_s + self.step_token_s > 0
 
 
 class _File(msgspec.Struct):
