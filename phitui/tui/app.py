@@ -25,6 +25,7 @@ from phitui.tui.display import wants_ascii
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
+from phitui.tui.session_front import NEW_CHAT, SessionFront
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
@@ -33,7 +34,8 @@ _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
 class PhituiApp(BaseApp):
     """Thin: starts and ends what runs, and hands events and readings to the screens."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resume: int = NEW_CHAT) -> None:
+        """`resume` is a session to begin with, NEWEST or NEW_CHAT."""
         super().__init__(config)
         self._config = config
         self.engine = EngineClient(engine_log(), self._on_event, config.engine.restart_limit)
@@ -44,6 +46,7 @@ class PhituiApp(BaseApp):
             self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
         )
         self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
+        self.sessions = SessionFront(self, self.console_screen, config, resume, self._showing)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -51,6 +54,7 @@ class PhituiApp(BaseApp):
 
     async def begin(self) -> None:
         self._sampler.start()
+        self.sessions.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
         self.models.starting = self._starting
@@ -104,6 +108,7 @@ class PhituiApp(BaseApp):
 
     async def on_unmount(self) -> None:
         self._sampler.stop()
+        await self.sessions.close()
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
@@ -114,19 +119,24 @@ class PhituiApp(BaseApp):
         """Open the model screen."""
         self.models.open()
 
+    def action_sessions(self) -> None:
+        """Open the list of sessions."""
+        self.sessions.open()
+
     def system_commands(self) -> Iterable[SystemCommand]:
         if self.screen_stack and self.screen_stack[-1] is self.monitor:
             yield from self.monitor.system_commands()
             return
         yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
         yield from self.models.commands()
-        yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
+        yield from self.sessions.commands()
+        yield SystemCommand("New chat", "The chat so far stays as a session", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park
         )
         yield SystemCommand("Stop", "Stop the answer", self.console_screen.action_stop)
 
 
-def run(config: Config) -> int:
+def run(config: Config, resume: int = NEW_CHAT) -> int:
     """Run the console until it is left. Returns the exit code."""
-    return run_app(PhituiApp(config), config)
+    return run_app(PhituiApp(config, resume), config)
