@@ -25,7 +25,7 @@ from phitui.tui.app import PhituiApp
 from phitui.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 TURNS, SESSIONS = 10_000, 10
 WORDS = """
@@ -105,8 +105,8 @@ async def open_s(app: PhituiApp, session: int) -> float:
     begun = time.perf_counter()
     await app.sessions.resume(session)
     painted = asyncio.Event()
-    while not (transcript._tops and transcript.scroll_y and transcript.scroll_y == transcript.max_scroll_y):
-        await asyncio.sleep(0.001)  # noqa: ASYNC110 - the layout tells nobody
+    while not (transcript._tops and transcript.scroll_y and transcript.scroll_y == transcript.max_scroll_y):  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
     transcript.call_after_refresh(painted.set)
     await painted.wait()
     return time.perf_counter() - begun
@@ -138,9 +138,9 @@ async def scroll(app: PhituiApp, seconds: float) -> dict[str, dict[str, float]]:
     def jump() -> None:
         transcript.scroll_to(y=random.randrange(transcript.max_scroll_y), animate=False)
 
-    ways = {
+    ways: dict[str, tuple[float, Callable[[], None]]] = {
         "pages": (0.05, lambda: transcript.page(-1)),
-        "lines": (0.033, lambda: transcript.scroll_relative(y=-1, animate=False)),
+        "lines": (0.033, transcript.action_scroll_up),
         "pages_with_rests": (0.6, lambda: transcript.page(-1)),
         "jumps": (0.8, jump),
     }
@@ -168,7 +168,10 @@ async def main() -> None:
         session = fill(path)
         searched = search_ms(path)
         async with console() as app:
-            opened = [await open_s(app, session) for _ in range(args.n)]
+            opened = []
+            for _ in range(args.n):
+                opened.append(await open_s(app, session))
+                await asyncio.sleep(1.0)  # the Markdown of what is in view comes meanwhile
             scrolled = await scroll(app, args.seconds)
     figures = {
         "machine": about,

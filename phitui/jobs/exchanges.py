@@ -26,12 +26,13 @@ class State(Enum):
         return self in (State.DONE, State.REFUSED, State.LOST)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Exchange:
     """A prompt and what became of it. `text` is the model's, untrusted; `model` is the name of the one that answered.
 
     Exchanges with one `parent` are siblings: other answers to a prompt, or other prompts in its place. `chosen` is the
-    child that was shown last. `counted` is the number of the model load that has counted its tokens (`Chat`).
+    child that was shown last. `counted` is the number of the model load that has counted its tokens (`Chat`). `kept` is
+    the id that it is kept with and `keeper` whoever keeps it.
     """
 
     number: int
@@ -50,6 +51,8 @@ class Exchange:
     parent: Exchange | None = field(default=None, repr=False)
     children: list[Exchange] = field(default_factory=list, repr=False)
     chosen: Exchange | None = field(default=None, repr=False)
+    kept: int | None = None
+    keeper: object = field(default=None, repr=False)
 
 
 def path_to(exchange: Exchange | None) -> list[Exchange]:

@@ -11,7 +11,7 @@ from phitui.config import home
 from phitui.errors import UsageError
 from phitui.jobs.chat import Chat
 from phitui.jobs.exchanges import Exchange
-from phitui.jobs.session_recorder import SessionRecorder, exchanges_of
+from phitui.jobs.session_recorder import Keeping, SessionRecorder, kept_exchanges
 from phitui.jobs.session_thread import SessionThread
 from phitui.store.session_types import TITLE_CHARS, Session, SessionRow, Turn
 
@@ -64,6 +64,7 @@ class SessionDesk:
         sessions there are. A search that is overtaken by the next one ends early, with nothing."""
         self._searches += 1
         mine = self._searches
+        await self.recorder.flush()
         if not wanted.strip():
             rows, count = await self._thread.run(lambda store: (store.sessions(LISTED), store.count()))
             return [Found(row, []) for row in rows], count
@@ -97,15 +98,15 @@ class SessionDesk:
         await self.recorder.flush()
         number = self._chat.number
 
-        def load(store: SessionStore) -> tuple[Session, dict[int, Exchange]]:
+        def load(store: SessionStore) -> tuple[Session, Keeping, dict[int, Exchange]]:
             loaded = store.load(session)
-            return loaded, exchanges_of(loaded.turns, number)
+            return loaded, *kept_exchanges(loaded, number)
 
-        loaded, made = await self._thread.run(load)
+        loaded, keeping, made = await self._thread.run(load)
         leaf = made.get(loaded.row.leaf) if loaded.row.leaf is not None else None
         leaf = leaf or (list(made.values())[-1] if made else None)
-        self._chat.adopt([one for one in made.values() if one.parent is None], leaf, loaded.row.system)
-        self.recorder.adopt(loaded, {exchange: number for number, exchange in made.items()})
+        self._chat.adopt(keeping.roots, leaf, loaded.row.system)
+        self.recorder.adopt(keeping)
         wanted = made.get(turn) if turn is not None else None
         if wanted is not None and wanted not in self._chat.exchanges:
             self._chat.show_path(wanted)
@@ -121,7 +122,7 @@ class SessionDesk:
     async def keep_place(self) -> None:
         """The chat stands at another turn now."""
         keeping = self.recorder.current
-        at = keeping.ids.get(self._chat.exchanges[-1]) if self._chat.exchanges else None
+        at = self._chat.exchanges[-1].kept if self._chat.exchanges else None
         session = keeping.session
         if at is not None and session is not None:
             number, leaf = session, at
@@ -155,7 +156,8 @@ class SessionDesk:
         from phitui.store.session_transfer import write_file
 
         await self.recorder.flush()
-        await self._thread.run(lambda store: write_file(path, store.load(session)))
+        as_json = path.suffix.lower() == ".json"
+        await self._thread.run(lambda store: write_file(path, store.load(session), as_json))
 
     async def bring_in(self, path: Path) -> int:
         """The session of a JSON file as a new one, whose id is returned. Raises UsageError."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
 
 from phitui.engine.api import Timings, Usage
 from phitui.engine.client import raise_in_loop
@@ -27,7 +26,6 @@ class Keeping:
     roots: list[Exchange]
     session: int | None = None
     title: str = ""
-    ids: WeakKeyDictionary[Exchange, int] = field(default_factory=WeakKeyDictionary)
 
 
 class SessionRecorder:
@@ -38,7 +36,6 @@ class SessionRecorder:
         self._thread = thread
         self._say = say
         self.current = Keeping(chat.system, chat.roots)
-        self._owners: WeakKeyDictionary[Exchange, Keeping] = WeakKeyDictionary()
         self._dirty: dict[Exchange, None] = {}
         self._task: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
@@ -47,9 +44,9 @@ class SessionRecorder:
 
     def record(self, exchange: Exchange) -> None:
         """An exchange has changed; cheap, the writing comes soon."""
-        if exchange not in self._owners:
+        if exchange.keeper is None:
             self.current.roots = self._chat.roots
-            self._owners[exchange] = self.current
+            exchange.keeper = self.current
         self._dirty[exchange] = None
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
@@ -59,12 +56,9 @@ class SessionRecorder:
         """A new chat begins; the one before is finished where it was."""
         self.current = Keeping(self._chat.system, self._chat.roots)
 
-    def adopt(self, session: Session, ids: dict[Exchange, int]) -> None:
+    def adopt(self, keeping: Keeping) -> None:
         """The chat goes on with a session that was kept."""
-        row = session.row
-        self.current = Keeping(row.system, self._chat.roots, row.id, row.title, WeakKeyDictionary(ids))
-        for exchange in ids:
-            self._owners[exchange] = self.current
+        self.current = keeping
 
     async def _run(self) -> None:
         while self._dirty:
@@ -77,20 +71,27 @@ class SessionRecorder:
             dirty, self._dirty = self._dirty, {}
             by_keeping: dict[Keeping, list[Exchange]] = {}
             for exchange in sorted(dirty, key=lambda one: one.number):  # parents before children
-                by_keeping.setdefault(self._owners[exchange], []).append(exchange)
+                if isinstance(exchange.keeper, Keeping):
+                    by_keeping.setdefault(exchange.keeper, []).append(exchange)
             for keeping, exchanges in by_keeping.items():
                 await self._write(keeping, exchanges)
 
     async def _write(self, keeping: Keeping, exchanges: list[Exchange]) -> None:
-        from phitui.store.session_file import DamagedError, GoneError
+        from phitui.store.session_file import DamagedError, GoneError, MovedError
 
         try:
             await self._save(keeping, exchanges)
         except GoneError:
             self._write_anew(keeping)
-        except DamagedError as error:
+        except (DamagedError, MovedError) as error:
             self._write_anew(keeping)
-            await self._replace_file(error)
+            if isinstance(error, DamagedError):
+                await self._set_aside(error)
+            else:
+                await self._thread.reopen()
+                self._say(f"{error}. This chat is written anew to the file that is in its place.", "bad")
+            if self.current.session is not None:
+                self._write_anew(self.current)
         except PhituiError as error:
             self._dirty = {**dict.fromkeys(exchanges), **self._dirty}
             if not self._failed:
@@ -102,11 +103,11 @@ class SessionRecorder:
                 self._say("The chat is saved again.", "")
 
     async def _save(self, keeping: Keeping, exchanges: list[Exchange]) -> None:
-        turns = [turn_of(exchange, keeping.ids) for exchange in exchanges]
+        turns = [turn_of(exchange) for exchange in exchanges]
         leaf = None
         if keeping is self.current and self._chat.exchanges:
             at = self._chat.exchanges[-1]
-            leaf = keeping.ids.get(at, -at.number)
+            leaf = _id_of(at)
         session = keeping.session
         if session is None:
             title = keeping.title or title_of(exchanges[0].prompt)
@@ -120,24 +121,22 @@ class SessionRecorder:
             ids = await self._thread.run(lambda store: store.save(number, turns, leaf))
         for exchange in exchanges:
             if -exchange.number in ids:
-                keeping.ids[exchange] = ids[-exchange.number]
+                exchange.kept = ids[-exchange.number]
 
     def _write_anew(self, keeping: Keeping) -> None:
         """The session is gone: what is in memory becomes a new one."""
         keeping.session = None
-        keeping.ids.clear()
-        self._dirty = {**dict.fromkeys(everything(keeping.roots)), **self._dirty}
+        for exchange in everything(keeping.roots):
+            exchange.kept = None
+            self._dirty[exchange] = None
 
-    async def _replace_file(self, error: PhituiError) -> None:
+    async def _set_aside(self, error: PhituiError) -> None:
         try:
             kept = await self._thread.set_aside()
         except PhituiError as also:
-            kept_where = f"and cannot be set aside ({also})"
+            self._say(f"{error}; {also}", "bad")
         else:
-            kept_where = f"and was set aside as {kept}"
-        if self.current.session is not None:
-            self._write_anew(self.current)
-        self._say(f"{error}, {kept_where}. This chat is written to a new file.", "bad")
+            self._say(f"{error}. It was set aside as {kept}; this chat is written to a new file.", "bad")
 
     async def close(self) -> None:
         """Write what is left, once."""
@@ -147,13 +146,17 @@ class SessionRecorder:
             await self.flush()
 
 
-def turn_of(exchange: Exchange, ids: WeakKeyDictionary[Exchange, int]) -> Turn:
-    """An exchange as it is kept. Without an id yet it, or its parent, is minus its number."""
-    parent = exchange.parent
+def _id_of(exchange: Exchange) -> int:
+    """The id that it is kept with; where it has none yet, minus its number."""
+    return -exchange.number if exchange.kept is None else exchange.kept
+
+
+def turn_of(exchange: Exchange) -> Turn:
+    """An exchange as it is kept."""
     timings = exchange.timings or Timings(None, None, None, None)
     return Turn(
-        id=ids.get(exchange, -exchange.number),
-        parent=None if parent is None else ids.get(parent, -parent.number),
+        id=_id_of(exchange),
+        parent=None if exchange.parent is None else _id_of(exchange.parent),
         prompt=exchange.prompt,
         text=exchange.text,
         state=exchange.state.value,
@@ -171,22 +174,21 @@ def turn_of(exchange: Exchange, ids: WeakKeyDictionary[Exchange, int]) -> Turn:
     )
 
 
-def exchanges_of(turns: list[Turn], number: Callable[[], int]) -> dict[int, Exchange]:
-    """Kept turns as exchanges, by the turns' ids, parents before children. One that was not over is lost: phitui ended
-    in the middle of it."""
+def kept_exchanges(session: Session, number: Callable[[], int]) -> tuple[Keeping, dict[int, Exchange]]:
+    """A kept session's turns as exchanges, by the turns' ids, parents before children. One that was not over is lost:
+    phitui ended in the middle of it."""
+    row = session.row
+    keeping = Keeping(row.system, [], row.id, row.title)
     made: dict[int, Exchange] = {}
-    for turn in turns:
+    states = {state.value: state if state.over else State.LOST for state in State}
+    for turn in session.turns:
         parent = made.get(turn.parent) if turn.parent is not None else None
-        state = State(turn.state)
-        exchange = Exchange(
-            number(), turn.prompt, state if state.over else State.LOST, turn.text, turn.prompt_tokens, turn.tokens,
-            error=turn.error, model=turn.model, created=turn.created, parent=parent,
+        done = turn.completion_tokens is not None
+        made[turn.id] = exchange = Exchange(
+            number(), turn.prompt, states[turn.state], turn.text, turn.prompt_tokens, turn.tokens, turn.reason or None,
+            Usage(turn.prompt_tokens or 0, turn.completion_tokens or 0) if done else None,
+            Timings(turn.ttft_ms, turn.tpot_ms, turn.total_ms, turn.tokens_per_s) if done else None,
+            turn.error, turn.model, turn.created, -1, parent, kept=turn.id, keeper=keeping,
         )  # fmt: skip
-        exchange.reason = turn.reason or None
-        if turn.completion_tokens is not None:
-            exchange.usage = Usage(turn.prompt_tokens or 0, turn.completion_tokens)
-            exchange.timings = Timings(turn.ttft_ms, turn.tpot_ms, turn.total_ms, turn.tokens_per_s)
-        if parent is not None:
-            parent.children.append(exchange)
-        made[turn.id] = exchange
-    return made
+        (parent.children if parent is not None else keeping.roots).append(exchange)
+    return keeping, made

@@ -49,9 +49,16 @@ class SessionThread:
 
     async def set_aside(self) -> Path:
         """Give the damaged file another name, which is returned; the next `run` makes a new one."""
-        kept = await self.run(lambda store: store.set_aside())
-        self._store = None
-        return kept
+        try:
+            return await self.run(lambda store: store.set_aside())
+        finally:
+            self._store = None
+
+    async def reopen(self) -> None:
+        """Let go of a file that is not in its place any more; the next `run` opens the one that is, or makes it."""
+        store, self._store = self._store, None
+        if store is not None and self._executor is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, store.close)
 
     async def close(self, within_s: float = 3.0) -> None:
         """Close the file, unless its disk does not answer."""

@@ -42,6 +42,10 @@ class DamagedError(PhituiError):
     """The file is no database, or not whole any more."""
 
 
+class MovedError(PhituiError):
+    """The file was removed or replaced while it was open: what is written to it is nobody's."""
+
+
 class GoneError(PhituiError):
     """The session is not in the file any more: another phitui has removed it."""
 

@@ -19,7 +19,7 @@ _REINDEX = "reindex"
 _OVER = ", ".join(f"'{state}'" for state in OVER)
 # Scripts that are written without spaces between words.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "HANGUL")
-_STEPS = 20_000  # of SQLite's machine between two looks whether to stop: well below a millisecond
+_STEPS = 2_000  # of SQLite's machine between two looks whether to stop: about a millisecond
 
 
 def ensure_index(connection: sqlite3.Connection) -> bool:

@@ -92,12 +92,12 @@ def read_file(path: Path) -> Exported:
     return from_json(data, str(path))
 
 
-def write_file(path: Path, session: Session) -> None:
-    """Write a session (0600): as JSON where the name ends so, else as Markdown.
+def write_file(path: Path, session: Session, as_json: bool) -> None:
+    """Write a session (0600), as JSON or as Markdown.
 
     Raises UsageError where a file of this name is there, PhituiError where it cannot be written.
     """
-    data = to_json(session) if path.suffix.lower() == ".json" else to_markdown(session).encode()
+    data = to_json(session) if as_json else to_markdown(session).encode()
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
         try:

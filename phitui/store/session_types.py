@@ -17,14 +17,14 @@ _Millis = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 TITLE_CHARS = 80
 
 
-class Turn(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Turn(msgspec.Struct, forbid_unknown_fields=True):
     """A prompt with its answer. Turns make a tree: `parent` is the turn before, None at the beginning of a chat; turns
     with one parent are siblings, different ways in which the chat went on. In what is given to `SessionStore.save` an
     `id` below 0 stands for a turn that has none yet."""
 
     id: int
-    parent: int | None = None
     prompt: str
+    parent: int | None = None
     text: str = ""
     state: TurnState = "done"
     reason: TurnReason = ""

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from phitui.errors import UsageError
 from phitui.store import session_search
-from phitui.store.session_file import DamagedError, GoneError, open_file, set_aside, told, transaction
+from phitui.store.session_file import DamagedError, GoneError, MovedError, open_file, set_aside, told, transaction
 from phitui.store.session_types import Hit, Session, SessionRow, Turn
 
 KEEP_DELETED_S = 86_400.0
+# In the order of Turn's fields, without the id.
 _FIELDS = (
-    "parent", "prompt", "text", "state", "reason", "error", "model", "created", "tokens", "prompt_tokens",
+    "prompt", "parent", "text", "state", "reason", "error", "model", "created", "tokens", "prompt_tokens",
     "completion_tokens", "ttft_ms", "tpot_ms", "total_ms", "tokens_per_s",
 )  # fmt: skip
 _INSERT = f"INSERT INTO turn (session, {', '.join(_FIELDS)}) VALUES (?{', ?' * len(_FIELDS)})"
@@ -96,7 +97,7 @@ class SessionStore:
                 self._connection.execute(_UPDATE, (*(getattr(turn, name) for name in _CHANGING), turn.id))
                 continue
             values = [getattr(turn, name) for name in _FIELDS]
-            values[0] = ids.get(turn.parent, turn.parent) if turn.parent is not None else None
+            values[1] = ids.get(turn.parent, turn.parent) if turn.parent is not None else None
             ids[turn.id] = int(self._connection.execute(_INSERT, (session, *values)).lastrowid or 0)
         return ids
 
@@ -105,9 +106,9 @@ class SessionStore:
         try:
             now = self.path.stat()
         except OSError as error:
-            raise DamagedError(f"{self.path}: {error.strerror}") from error
+            raise MovedError(f"{self.path} was removed") from error
         if (now.st_ino, now.st_dev) != (self._file.st_ino, self._file.st_dev):
-            raise DamagedError(f"{self.path} is another file than before")
+            raise MovedError(f"{self.path} was replaced")
 
     def stand_at(self, session: int, leaf: int) -> None:
         """Keep at which turn the chat of a session stands."""
@@ -169,8 +170,7 @@ class SessionStore:
             f"SELECT id, {', '.join(_FIELDS)} FROM turn WHERE {where} ORDER BY id",
             (value,),
         )
-        names = ("id", *_FIELDS)
-        return [Turn(**dict(zip(names, row, strict=True))) for row in rows]
+        return [Turn(*row) for row in rows]
 
     def last_turns(self, session: int, number: int) -> list[Turn]:
         """The newest turns of a session, oldest first."""

@@ -69,7 +69,7 @@ class SessionsScreen(Screen[None]):
     SessionsScreen {
         #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         SearchField { height: 1; border: none; padding: 0 1; background: $surface; }
-        SearchField:focus { background: $panel; }
+        SearchField:focus { border: none; background: $panel; }
         #shelf { height: 1fr; layout: horizontal; }
         SessionTable {
             height: 1fr; width: 1fr; background: $background; scrollbar-size: 0 1;

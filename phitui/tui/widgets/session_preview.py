@@ -23,7 +23,8 @@ def preview(found: Found, turns: list[Turn], wanted: str, width: int) -> Content
         Content.styled(_facts(found, f"{made:%Y-%m-%d %H:%M}"), "dim"),
     ]
     if found.turns:
-        parts.append(Content.styled(f"{len(found.turns):,} of its turns have this, the newest first:", "dim"))
+        number = len(found.turns)
+        parts.append(Content.styled("found in 1 turn:" if number == 1 else f"found in {number:,} turns:", "dim"))
     elif row.turns > len(turns):
         parts.append(Content.styled(f"its last {len(turns)} turns:", "dim"))
     for turn in turns:

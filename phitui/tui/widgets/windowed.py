@@ -68,7 +68,7 @@ class WindowedScroll(VerticalScroll):
 
     def items_in_view(self) -> list[object]:
         """Those of which something is in view, from the top."""
-        top, bottom = self.scroll_y, self.scroll_y + self.scrollable_content_region.height
+        top, bottom = self.scroll_y, self.scroll_y + self.container_size.height
         return [item for item, start, end in self._places() if end > top and start < bottom]
 
     def _places(self) -> list[tuple[object, int, int]]:
@@ -94,7 +94,7 @@ class WindowedScroll(VerticalScroll):
         known = [one for one in placements if one.widget in self._index]
         if not known:
             return placements
-        self._note_width()
+        self._note_width(known[0])
         first, last = self._index[known[0].widget], self._index[known[-1].widget]
         if last >= len(self._items):  # of a chat that was left; they are about to go
             return placements
@@ -113,8 +113,8 @@ class WindowedScroll(VerticalScroll):
         self._tend_soon()
         return moved
 
-    def _note_width(self) -> None:
-        width = self.scrollable_content_region.width
+    def _note_width(self, placement: WidgetPlacement) -> None:
+        width = placement.region.width + placement.margin.width
         if width and width != self._width:
             self._width = width
             self._heights = self._estimates(0)
@@ -171,7 +171,7 @@ class WindowedScroll(VerticalScroll):
     def _wanted(self, kept: list[int]) -> tuple[int, int]:
         """The window, as indices: a few steps from the present one towards where it should be."""
         count = len(self._items)
-        height = max(self.scrollable_content_region.height, 1)
+        height = max(self.container_size.height, 1)
         if self._pin is not None:
             if self._pin[0] in kept:
                 return self._grown(min(kept), max(kept) + 1, height)
