@@ -42,7 +42,7 @@ def test_a_killed_console_loses_at_most_a_second_of_text(open_console, home):
     again.wait_for(r"cut off: phitui ended during this answer · \d+ tokens\s+kept")
     again.wait_for("is ready on")
     again.send("What is the capital of France?" + ENTER)
-    again.wait_for("Paris")
+    again.wait_for(r"capital of France[\s\S]*\d+ tokens · [\d.]+ tok/s")
     again.send(CTRL_Q)
     assert again.wait_ended() == 0
     assert [row[0] for row in kept(home)] == [STORY, "What is the capital of France?"]
@@ -58,13 +58,14 @@ def test_two_consoles_write_at_once_and_see_each_other(open_console, home):
     for console in (one, two):
         console.wait_for(r"\d+ tokens · [\d.]+ tok/s", 60)
         assert "not being saved" not in console.text()
+    time.sleep(1.5)  # by then the other has written its end, too
     one.send(F6)
-    one.wait_for("Write one sentence about the second day")
+    one.wait_for("Write one sentence about the second")
     for console in (one, two):
         console.send(CTRL_Q)
         assert console.wait_ended() == 0
     rows = kept(home)
-    assert sorted(row[0][-11:] for row in rows) == ["first day.", "second day."] or len(rows) == 2
+    assert sorted(row[0].split()[-2] for row in rows) == ["first", "second"]
     assert {row[2] for row in rows} == {"done"}
 
 
@@ -83,6 +84,7 @@ def test_search_resume_edit_and_the_command_line(open_console, home):
     console.send(ENTER)
     console.wait_for(r"▌ What is the capital of France\?")
     console.send(SHIFT_TAB)
+    console.wait_for("e Edit")
     console.send("e")
     console.wait_for(r"edits an earlier prompt[\s\S]*│ What is the capital of France\?")
     console.send(" And of Italy?" + ENTER)

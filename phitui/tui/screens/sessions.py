@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -35,6 +35,21 @@ class SessionTable(DataTable[Text]):
 
     # Not a priority binding of the screen: that would overtake an arrow key that came just before it.
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Resume", id="sessions.resume")]
+
+    async def _on_key(self, event: events.Key) -> None:
+        """What is typed right after the key that begins the search is for the search: a binding would run only once
+        the letters of a fast typist, or of a slow link that delivers in bursts, are here and mean something else."""
+        field = self.screen.query_one(SearchField)
+        if event.key == "slash":
+            event.stop()
+            event.prevent_default()
+            self.screen.set_focus(field)  # at once: `focus` would come after the next letters
+        elif self.screen.focused is field:
+            event.stop()
+            event.prevent_default()
+            field.post_message(events.Key(event.key, event.character))
+        else:
+            await super()._on_key(event)
 
 
 class SearchField(Input):
