@@ -121,7 +121,7 @@ def test_saving_into_a_removed_session_is_an_error_and_not_lost_silently(store):
 def test_a_file_that_was_removed_is_an_error(store, path):
     session, _ = keep(store, ("a", "b"))
     path.unlink()
-    with pytest.raises(PhituiError, match="No such file"):
+    with pytest.raises(PhituiError, match="was removed"):
         store.save(session, [Turn(id=-1, prompt="more")], None)
 
 

@@ -7,8 +7,9 @@ from textual.widgets import DataTable, Static
 from phitui.engine.api import Finished, Timings, Usage
 from phitui.store.session_types import Turn
 from phitui.store.sessions import SessionStore
-from phitui.tui.screens.sessions import SearchField, SessionsScreen
+from phitui.tui.screens.sessions import SessionsScreen
 from phitui.tui.widgets.prompt import Prompt
+from phitui.tui.widgets.session_list import SearchField
 from phitui.tui.widgets.transcript import Transcript
 
 

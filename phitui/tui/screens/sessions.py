@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rich.text import Text
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -25,41 +23,10 @@ from phitui.store.session_types import TITLE_CHARS, Turn
 from phitui.text import one_line
 from phitui.tui.display import displayable
 from phitui.tui.widgets.dialogs import Ask
+from phitui.tui.widgets.session_list import SearchField, SessionTable
 from phitui.tui.widgets.session_preview import preview
 
 HELP = "Enter resumes · / searches all turns · d deletes, u brings back"
-
-
-class SessionTable(DataTable[Text]):
-    """One row for each session."""
-
-    # Not a priority binding of the screen: that would overtake an arrow key that came just before it.
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Resume", id="sessions.resume")]
-
-    async def _on_key(self, event: events.Key) -> None:
-        """What is typed right after the key that begins the search is for the search: a binding would run only once
-        the letters of a fast typist, or of a slow link that delivers in bursts, are here and mean something else."""
-        field = self.screen.query_one(SearchField)
-        if event.key == "slash":
-            event.stop()
-            event.prevent_default()
-            self.screen.set_focus(field)  # at once: `focus` would come after the next letters
-        elif self.screen.focused is field:
-            event.stop()
-            event.prevent_default()
-            field.post_message(events.Key(event.key, event.character))
-        else:
-            await super()._on_key(event)
-
-
-class SearchField(Input):
-    """Its arrows move in the table below it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "screen.move(-1)", "Up", show=False, id="sessions.up"),
-        Binding("down", "screen.move(1)", "Down", show=False, id="sessions.down"),
-        Binding("tab", "screen.to_table", "List", id="sessions.to_list"),
-    ]
 
 
 class SessionsScreen(Screen[None]):
@@ -156,18 +123,8 @@ class SessionsScreen(Screen[None]):
 
     def _show_rows(self, keep: int | None = None) -> None:
         table = self.query_one(SessionTable)
-        table.clear(columns=True)
-        room = max(self.size.width * (100 if "-narrow" in self.classes else 54) // 100 - 26, 16)
-        table.add_column("Title", width=room)
-        table.add_column("Changed", width=11)
-        table.add_column("Turns", width=6)
-        for found in self._found:
-            row = found.row
-            mark = "● " if row.id == self._desk.session else "  "
-            style = "bold" if row.id == self._desk.session else ""
-            cells = (mark + one_line(displayable(row.title), room - 2), when(row.changed), f"{row.turns:,}")
-            sides = ("left", "left", "right")
-            table.add_row(*(Text(cell, style, justify=side) for cell, side in zip(cells, sides, strict=True)))  # type: ignore[arg-type]
+        width = self.size.width * (100 if "-narrow" in self.classes else 54) // 100
+        table.fill(self._found, self._desk.session, width)
         place = next((i for i, found in enumerate(self._found) if found.row.id == keep), 0)
         table.move_cursor(row=place, animate=False)
         self._shown_for = None
@@ -336,13 +293,3 @@ class SessionsScreen(Screen[None]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(raise_in_loop)
-
-
-def when(seconds: float) -> str:
-    """A time of the past: today's as 14:05, this year's as 3 Nov, others as 2024-11-03."""
-    then, now = datetime.fromtimestamp(seconds), datetime.now()
-    if then.date() == now.date():
-        return f"{then:%H:%M}"
-    if then.year == now.year:
-        return f"{then.day} {then:%b}"
-    return f"{then:%Y-%m-%d}"

@@ -14,7 +14,7 @@ from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 
 # Of items mounted in one go: each is a frame's work.
-_STEP = 4
+_STEP = 2
 # In heights of the view: how far around it items are widgets, and from where on they are taken away.
 _NEAR, _FAR = 1.0, 3.0
 
@@ -59,8 +59,12 @@ class WindowedScroll(VerticalScroll):
         """Scroll to an item: its beginning comes to the top of the view."""
         index = next(i for i, one in enumerate(self._items) if one is item)
         self.release_anchor()
-        self._pin = (index, 0)
-        self._tend_soon()
+        view = self._views.get(item)
+        if view is not None and view in self._tops and self._index.get(view) == index:
+            self.scroll_to(y=self._tops[view], animate=False)
+        else:
+            self._pin = (index, 0)
+            self._tend_soon()
 
     def view_of(self, item: object) -> Widget | None:
         """The widget of an item, None where it is far from the view."""
@@ -198,11 +202,11 @@ class WindowedScroll(VerticalScroll):
         return max(len(self._heights) - 1, 0)
 
     def _seat(self, at: int, height: int) -> tuple[int, int]:
-        """A window of about two views around an item."""
+        """A window that fills the view from an item on; it grows in the next frames."""
         first, end = at, min(at + 1, len(self._items))
-        while end < len(self._items) and sum(self._heights[at:end]) < 1.5 * height:
+        while end < len(self._items) and sum(self._heights[at:end]) < 1.2 * height:
             end += 1
-        while first > 0 and sum(self._heights[first:end]) < 2 * height:
+        while first > 0 and sum(self._heights[first:end]) < 1.2 * height:
             first -= 1
         return first, end
 
