@@ -127,11 +127,16 @@ class WindowedScroll(VerticalScroll):
         """The item that keeps its place, and how far below the top of the view that is."""
         if self._pin is not None:
             return self._pin
+        first: tuple[int | None, float] = (None, 0)
         for view, index in sorted(self._index.items(), key=lambda one: one[1]):
             top = self._tops.get(view)
-            if top is not None and index < len(self._heights) and top + self._heights[index] > self.scroll_y:
-                return index, top - self.scroll_y
-        return None, 0
+            if top is None or index >= len(self._heights) or top + self._heights[index] <= self.scroll_y:
+                continue
+            if self.scroll_y <= top < self.scroll_y + self.container_size.height / 2:
+                return index, top - self.scroll_y  # its beginning is seen: what is above it may change
+            if first[0] is None:
+                first = index, top - self.scroll_y
+        return first
 
     def _stand(self, at: int | None, offset: float, total: int) -> None:
         if at is None or self.follows_end:
