@@ -22,6 +22,7 @@ COMMANDS = {
     "ask": "answer one prompt on stdout",
     "tune": "find the fastest batch and configuration for this machine",
     "bench": "measure throughput and latencies at several batch sizes, and compare two results",
+    "session": "list, show, search, export, import and remove sessions",
     "model": "list, pull, convert, verify and remove models",
     "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
     "doctor": "check this installation and machine, and say how to mend it",
@@ -78,6 +79,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--resume", metavar="ID", nargs="?", type=int, const=0, help="go on with a session, without ID with the newest"
+    )
     parser.add_argument("--version", action="version", version=f"phitui {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     # Only the command that is called has to know its options: the others are not imported.
@@ -109,7 +113,9 @@ def _dispatch(args: argparse.Namespace) -> int:
         return int(_module("doctor").run(args))
     config = configuration(args)
     if args.command is None:
-        return console(config)
+        return console(config, args.resume)
+    if args.resume is not None:
+        raise UsageError("--resume is for the console, without a command")
     if args.command != "monitor":  # which opens a screen, and collects after its first frame
         gc.enable()
     return int(_module(args.command).run(config, args))
@@ -126,12 +132,15 @@ def configuration(args: argparse.Namespace) -> Config:
     return load_config(given.get("config"), overrides)
 
 
-def console(config: Config) -> int:
-    """Open the console. Raises UsageError where there is no terminal that can show it."""
+def console(config: Config, resume: int | None = None) -> int:
+    """Open the console, with a session where `resume` is its id or 0 for the newest.
+
+    Raises UsageError where there is no terminal that can show it.
+    """
     need_terminal("the console", "Use phitui ask in scripts")
     from phitui.tui.app import run as run_app
 
-    return run_app(config)
+    return run_app(config) if resume is None else run_app(config, resume)
 
 
 def need_terminal(what: str, instead: str) -> None:

@@ -25,6 +25,7 @@ from phitui.tui.display import wants_ascii
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
+from phitui.tui.session_front import NEW_CHAT, SessionFront
 from phitui.tui.tuning_front import TuningFront
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
@@ -34,7 +35,8 @@ _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
 class PhituiApp(BaseApp):
     """Thin: starts and ends what runs, and hands events and readings to the screens."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resume: int = NEW_CHAT) -> None:
+        """`resume` is a session to begin with, NEWEST or NEW_CHAT."""
         super().__init__(config)
         self._config = config
         self.engine = EngineClient(engine_log(), self._on_event, config.engine.restart_limit)
@@ -49,6 +51,7 @@ class PhituiApp(BaseApp):
             self, self.console_screen, self.engine, self.models, config, self._show_event, self._showing
         )
         self.console_screen.stand_in = lambda: self.tuning.pid
+        self.sessions = SessionFront(self, self.console_screen, config, resume, self._showing)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -56,6 +59,7 @@ class PhituiApp(BaseApp):
 
     async def begin(self) -> None:
         self._sampler.start()
+        self.sessions.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
         self.models.starting = self._starting
@@ -110,6 +114,7 @@ class PhituiApp(BaseApp):
 
     async def on_unmount(self) -> None:
         self._sampler.stop()
+        await self.sessions.close()
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
@@ -125,6 +130,10 @@ class PhituiApp(BaseApp):
         """Open the tuner screen."""
         self.tuning.open()
 
+    def action_sessions(self) -> None:
+        """Open the list of sessions."""
+        self.sessions.open()
+
     def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, MonitorScreen):
             yield from screen.system_commands()
@@ -135,13 +144,14 @@ class PhituiApp(BaseApp):
         yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
         yield from self.tuning.commands()
         yield from self.models.commands()
-        yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
+        yield from self.sessions.commands()
+        yield SystemCommand("New chat", "The chat so far stays as a session", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park
         )
         yield SystemCommand("Stop", "Stop the answer", self.console_screen.action_stop)
 
 
-def run(config: Config) -> int:
+def run(config: Config, resume: int = NEW_CHAT) -> int:
     """Run the console until it is left. Returns the exit code."""
-    return run_app(PhituiApp(config), config)
+    return run_app(PhituiApp(config, resume), config)

@@ -52,6 +52,34 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(answer)
 
 
+class Ask(ModalScreen[str | None]):
+    """A question whose answer is a line of text, and not an empty one. Esc gives none."""
+
+    DEFAULT_CSS = _BOX.format(name="Ask")
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="ask.back")]
+
+    def __init__(self, question: str, text: str, most: int) -> None:
+        """`text` stands there at first; the answer has at most `most` characters."""
+        super().__init__()
+        self._question = question
+        self._text = text
+        self._most = most
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static(Content(displayable(self._question)), id="question", markup=False)
+            yield Input(self._text, max_length=self._most, select_on_focus=False, id="answer")
+            yield Static("Enter takes it · Esc back", classes="keys", markup=False)
+
+    @on(Input.Submitted)
+    def _submit(self, message: Input.Submitted) -> None:
+        if message.value.strip():
+            self.dismiss(message.value.strip())
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
 class PullWish(NamedTuple):
     """What to pull, how to store its weights ("": int8, or AWQ as it is), and for how many tokens (0: not said)."""
 
