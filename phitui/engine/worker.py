@@ -15,6 +15,7 @@ from phitui.engine.api import (
     Finished,
     Generate,
     Load,
+    OpenBatch,
     Park,
     Parked,
     ParkRefused,
@@ -46,7 +47,7 @@ class Worker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._requests: queue.SimpleQueue[Load | Generate | Park | WarmUp | Probe] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._cancelled: set[int] = set()
         self._answer: Answer | ProbeRun | None = None
@@ -70,10 +71,12 @@ class Worker:
                 self._probe(request)
             elif isinstance(request, WarmUp):
                 self._warm_up(request)
-            else:
+            elif isinstance(request, Park):
                 self._park()
+            elif isinstance(request, OpenBatch):
+                self._channel.send(Rejected(request.id, Failure("this engine does not run batches yet")))
 
-    def _next(self) -> Load | Generate | Park | WarmUp | Probe:
+    def _next(self) -> Request:
         """The next request; `Park` when none has come for as long as was agreed."""
         may_park = self._parking is not None and not self._parking.parked and not self._park_refused
         idle = may_park and self._park_after_s
