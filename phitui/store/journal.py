@@ -21,6 +21,8 @@ from phitui.errors import PhituiError
 
 SUFFIX = ".journal"
 VERSION = 1
+# Answers to one line's prompt; a row's key is its line times this and which of them it is.
+KEYS_PER_LINE = 128
 _FRAME = struct.Struct("<II")
 # Far above any record; a length beyond it is none.
 _MAX_BYTES = 256 * 1024 * 1024
@@ -60,7 +62,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """The row of input line `line` is in the output, which now has `size` bytes with the CRC-32 `crc`."""
+    """The row of input line `line` with its `n` answers is in the output, which now has `size` bytes with the CRC-32
+    `crc`."""
 
     line: int
     size: int
@@ -68,6 +71,7 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):
     failed: bool
     prompt_tokens: int
     completion_tokens: int
+    n: int = 1
 
 
 class Counts(msgspec.Struct, array_like=True):
@@ -103,6 +107,11 @@ class Synced(msgspec.Struct, frozen=True, array_like=True, tag=5):
 Record = Header | Made | Answer | Done | Snapshot | Synced
 _decode = msgspec.msgpack.Decoder(Record).decode
 _encode = msgspec.msgpack.Encoder().encode
+
+
+def key_of(line: int, choice: int) -> int:
+    """The key of one of a line's answers, counted from 0."""
+    return line * KEYS_PER_LINE + choice
 
 
 class LineSet:
