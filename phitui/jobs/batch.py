@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from phitui.engine.api import (
     BatchEnded,
@@ -18,16 +18,15 @@ from phitui.engine.api import (
     Event,
     Loaded,
     Rejected,
-    Row,
     RowDone,
     RowFailed,
     RowsMade,
 )
-from phitui.engine.rows_api import Policy
 from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.ipc.messages import Failure
 from phitui.jobs.batch_answer import Written
 from phitui.jobs.batch_book import Book
+from phitui.jobs.batch_feed import BatchEngine, Feed, Item, Read, Tick, chunks
 from phitui.jobs.batch_output import Output
 from phitui.jobs.batch_progress import BatchProgress
 from phitui.jobs.batch_request import Refusal, Request
@@ -38,33 +37,12 @@ from phitui.store.journal import Answer, Made
 # What may be open at once: enough for the engine to sort, and bounded.
 WINDOW_ROWS = 2048
 WINDOW_BYTES = 32 * 1024 * 1024
-# The engine is sent rows in messages of this size, far below the limit of a frame.
-_SEND_ROWS = 256
-_SEND_CHARS = 4 * 1024 * 1024
-_TICK_S = 0.5
 # The engine answers a cancel within a decode step.
 _CANCEL_S = 20.0
 # So many rows in a row that the engine dies of, and none that it answers: it is not the rows.
 _TOO_MANY_CONVICTED = 3
 _POISON = "the engine died twice while it had nothing but this row"
 _REASONS_KEPT = 200
-
-
-class BatchEngine(Protocol):
-    """What of `EngineClient` a batch needs."""
-
-    async def open_batch(
-        self,
-        batch: int = 0,
-        kv_tokens: int = 0,
-        cost: Cost | None = None,
-        seed: int | None = None,
-        policy: Policy = "waves",
-    ) -> int: ...
-
-    async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None: ...
-
-    async def cancel(self, request_id: int) -> None: ...
 
 
 class Plan(NamedTuple):
@@ -80,21 +58,8 @@ class Stopped(Exception):
     """The batch was stopped by `stop`; what is done is kept."""
 
 
-class _Tick(NamedTuple):
-    """Time has passed."""
-
-
-class _Read(NamedTuple):
-    """Rows of the input; none at its end."""
-
-    rows: list[Request | Refusal]
-
-
 def _quiet(line: str) -> None:
     """Nobody listens."""
-
-
-_Item = Event | _Tick | _Read | Exception
 
 
 class BatchJob:
@@ -114,15 +79,13 @@ class BatchJob:
     ) -> None:
         self._engine = engine
         self._output = output
-        self._source = source
+        self._feed = Feed(source)
         self._book = book
         self._plan = plan
         self._seed = seed
         self._most_deaths = deaths_in_a_row
         self._tell = tell
         self.progress = progress
-        self._queue: asyncio.Queue[_Item] = asyncio.Queue()
-        self._room = asyncio.Event()
         self._suspects = Suspects()
         self._notes: list[Made | Answer] = []
         self._unsent: list[int] = []
@@ -137,17 +100,17 @@ class BatchJob:
 
     def on_event(self, event: Event) -> None:
         """Take an event of the engine; those of other requests are let pass."""
-        self._queue.put_nowait(event)
+        self._feed.put(event)
 
     def stop(self) -> None:
         """Keep what is done and end: `run` raises `Stopped` within a decode step."""
         self._stopping = True
-        self._queue.put_nowait(_Tick())
+        self._feed.put(Tick())
 
     async def run(self) -> None:
         """Run all rows. Raises Stopped, and PhituiError where it cannot go on; what is done is kept then, too. The
         output is synced in any case, and neither finished nor closed."""
-        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._ticks())]
+        self._feed.start()
         self.progress.begin()
         how = "failed"
         try:
@@ -157,8 +120,7 @@ class BatchJob:
             how = "stopped"
             raise
         finally:
-            for task in tasks:
-                task.cancel()
+            self._feed.stop()
             self.progress.end(how)
             await asyncio.to_thread(self._output.sync)
 
@@ -191,24 +153,19 @@ class BatchJob:
 
     async def _step(self) -> None:
         """Wait for something to happen, do all that has, and write what came of it."""
-        item = await self._queue.get()
-        while True:
-            await self._handle(item)
-            if self._queue.empty():
-                break
-            item = self._queue.get_nowait()
+        await self._handle(await self._feed.next())
+        while not self._feed.empty:
+            await self._handle(await self._feed.next())
         await self._flush()
 
-    async def _handle(self, item: _Item) -> None:
-        if isinstance(item, Exception):
-            raise item
-        if isinstance(item, _Read):
+    async def _handle(self, item: Item) -> None:
+        if isinstance(item, Read):
             self._admit(item.rows)
         elif isinstance(item, Failure):
             raise item.error()
         elif isinstance(item, Died):
             await self._died(item)
-        elif isinstance(item, _Tick):
+        elif isinstance(item, Tick):
             if self._stopping:
                 await self._stop()
         elif self._id is not None and getattr(item, "id", None) == self._id:
@@ -234,6 +191,7 @@ class BatchJob:
         if ids and self._book.made(key, ids):
             self._notes.append(Made(key, ids))
             self.progress.add_tokens(len(ids))
+            self._suspects.got_on(key)
             self._deaths_in_a_row = 0
 
     def _done(self, event: RowDone) -> None:
@@ -264,7 +222,7 @@ class BatchJob:
         if self._output.needs_compaction:
             await asyncio.to_thread(self._output.compact, self._book.kept())
         if self._book.has_room:
-            self._room.set()
+            self._feed.go_on()
 
     def _count(self, lines: Sequence[Written]) -> None:
         progress = self.progress
@@ -291,10 +249,10 @@ class BatchJob:
         self._sent += [row.key for row in rows]
         self._unsent = []
         self._last_sent = self._apart or self._read_all
-        chunks = _chunks(rows) or ([[]] if self._last_sent else [])
+        parts = chunks(rows) or ([[]] if self._last_sent else [])
         try:
-            for place, chunk in enumerate(chunks, 1):
-                await self._engine.add_rows(self._id, chunk, self._last_sent and place == len(chunks))
+            for place, chunk in enumerate(parts, 1):
+                await self._engine.add_rows(self._id, chunk, self._last_sent and place == len(parts))
         except UsageError:
             raise
         except PhituiError:
@@ -324,7 +282,7 @@ class BatchJob:
     async def _loaded(self) -> None:
         """Wait for the next process."""
         while True:
-            item = await self._queue.get()
+            item = await self._feed.next()
             if isinstance(item, Loaded):
                 return
             await self._handle(item)
@@ -340,40 +298,8 @@ class BatchJob:
 
     async def _drain(self) -> None:
         while self._id is not None:
-            item = await self._queue.get()
+            item = await self._feed.next()
             if isinstance(item, Died):
                 self._id = None
-            elif not isinstance(item, _Tick):
+            elif not isinstance(item, Tick):
                 await self._handle(item)
-
-    async def _read(self) -> None:
-        """Read the input as there is room for its rows."""
-        try:
-            while True:
-                rows = await asyncio.to_thread(self._source.next)
-                self._room.clear()
-                self._queue.put_nowait(_Read(rows))
-                if not rows:
-                    return
-                await self._room.wait()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the loop has to raise it
-            self._queue.put_nowait(error)
-
-    async def _ticks(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK_S)
-            self._queue.put_nowait(_Tick())
-
-
-def _chunks(rows: list[Row]) -> list[list[Row]]:
-    """Rows in messages of a bounded size."""
-    found: list[list[Row]] = []
-    chars = 0
-    for row in rows:
-        size = sum(len(turn.content) for turn in row.turns)
-        if not found or len(found[-1]) >= _SEND_ROWS or chars + size > _SEND_CHARS:
-            found.append([])
-            chars = 0
-        found[-1].append(row)
-        chars += size
-    return found

@@ -14,9 +14,10 @@ import msgspec
 from phitui.config import Config, shown_path
 from phitui.engine.api import Event, Loaded, Sampling
 from phitui.errors import PhituiError, UsageError
-from phitui.jobs.batch import WINDOW_BYTES, WINDOW_ROWS, BatchEngine, BatchJob, Plan
+from phitui.jobs.batch import WINDOW_BYTES, WINDOW_ROWS, BatchJob, Plan
 from phitui.jobs.batch_answer import Origin
 from phitui.jobs.batch_book import Book
+from phitui.jobs.batch_feed import BatchEngine
 from phitui.jobs.batch_lines import Identity, Input
 from phitui.jobs.batch_output import Output, journal_path
 from phitui.jobs.batch_progress import BatchProgress

@@ -1,7 +1,7 @@
 """Finds the row that takes the engine along, among all that the engine had when it died.
 
 One death says little: something else may have ended the process. Rows that were there at two deaths are run apart from
-the others, in halves of halves, and a row that the engine dies of twice with nothing else to do is the one.
+the others, in halves of halves. The one that the engine dies of twice at the same place, alone, is given up.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ class Suspects:
             half = len(keys) // 2
             self._groups.extendleft([list(keys[half:]), list(keys[:half])])
         return []
+
+    def got_on(self, key: int) -> None:
+        """Tokens of a row have come: whatever the engine dies of next, it is not at the same place."""
+        self._alone.pop(key, None)
 
     def closed(self, key: int) -> None:
         """A row is done or given up."""

@@ -30,7 +30,17 @@ class Batch:
         self.options = options
 
     def words(self, *more):
-        return [sys.executable, "-m", self.module, "batch", str(self.input), "-o", str(self.output), *self.options, *more]
+        return [
+            sys.executable,
+            "-m",
+            self.module,
+            "batch",
+            str(self.input),
+            "-o",
+            str(self.output),
+            *self.options,
+            *more,
+        ]
 
     def start(self, *more, **options):
         return subprocess.Popen(

@@ -76,7 +76,7 @@ def test_a_torn_last_line_of_the_output_is_cut(home):
     rows = questions(300)
     batch = stopped(home, rows)
     with batch.output.open("ab") as file:
-        file.write(b'{"id":"q7","line":8,"te')
+        file.write(b'{"id":"q7","line":8,"text":"' + b"x" * 300_000)  # more than all the rest of the output
     assert batch.run("--resume").returncode == 0
     assert batch.by_row() == unbroken(home, rows)
 
