@@ -12,6 +12,7 @@ from typing import Any
 from phitui.cli.output import narrate
 from phitui.config import shown_path
 from phitui.jobs.batch_file import BatchFile
+from phitui.jobs.batch_progress import clock
 from phitui.text import one_line
 
 _PAINT_S = 0.5
@@ -75,13 +76,6 @@ def progress_line(file: BatchFile) -> str:
     left = "–" if now.eta_s is None else clock(now.eta_s)
     failed = f", {now.failed} failed" if now.failed else ""
     return f"{now.done}{of}, {rate} tokens/s, {left} left, {now.alive} in flight{failed} ({one_line(file.name, 40)})"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def summary(files: list[BatchFile]) -> list[str]:

@@ -72,6 +72,7 @@ class BatchJob:
         source: RowSource,
         book: Book,
         plan: Plan,
+        loaded: Loaded,
         progress: BatchProgress,
         seed: int | None = None,
         deaths_in_a_row: int = 3,
@@ -82,6 +83,7 @@ class BatchJob:
         self._feed = Feed(source)
         self._book = book
         self._plan = plan
+        self._model = (loaded.name, loaded.compute_type, loaded.weight_bytes)
         self._seed = seed
         self._most_deaths = deaths_in_a_row
         self._tell = tell
@@ -165,6 +167,8 @@ class BatchJob:
             raise item.error()
         elif isinstance(item, Died):
             await self._died(item)
+        elif isinstance(item, Loaded):
+            self._reloaded(item)
         elif isinstance(item, Tick):
             if self._stopping:
                 await self._stop()
@@ -283,9 +287,15 @@ class BatchJob:
         """Wait for the next process."""
         while True:
             item = await self._feed.next()
+            await self._handle(item)
             if isinstance(item, Loaded):
                 return
-            await self._handle(item)
+
+    def _reloaded(self, loaded: Loaded) -> None:
+        """The engine is another process by now, which knows nothing of the batch."""
+        if (loaded.name, loaded.compute_type, loaded.weight_bytes) != self._model:
+            raise PhituiError(f"the engine has another model now ({loaded.name})", "Switch back, then resume")
+        self._id = None
 
     async def _stop(self) -> None:
         """Have the engine end the batch, and keep what it had made. Raises Stopped."""

@@ -123,7 +123,9 @@ class BatchFile:
         most = max(WINDOW_ROWS, _BATCHES_AHEAD * plan.batch)
         book = Book(origin, self.order.ordered, output.kept, most, WINDOW_BYTES)
         limit = self._config.engine.restart_limit
-        self._job = BatchJob(engine, output, source, book, plan, self.progress, self.order.seed, limit, self._tell)
+        self._job = BatchJob(
+            engine, output, source, book, plan, loaded, self.progress, self.order.seed, limit, self._tell
+        )
         try:
             await self._job.run()
             output.finish()

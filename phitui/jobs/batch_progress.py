@@ -77,3 +77,10 @@ class BatchProgress:
         if self.rows is None or own < 1 or self.seconds < _LEAST_S:
             return None
         return (self.rows - self.done) * self.seconds / own
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

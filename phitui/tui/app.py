@@ -21,6 +21,7 @@ from phitui.ipc.messages import Failure
 from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
+from phitui.tui.batch_front import BatchFront
 from phitui.tui.display import wants_ascii
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
@@ -44,6 +45,7 @@ class PhituiApp(BaseApp):
             self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
         )
         self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
+        self.batches = BatchFront(self, self.console_screen, self.engine, config, self._showing)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -65,6 +67,7 @@ class PhituiApp(BaseApp):
         self.models.desk.refresh()
 
     def _on_event(self, event: Event) -> None:
+        self.batches.take(event)
         if not self.models.take(event):
             self._show_event(event)
 
@@ -108,11 +111,16 @@ class PhituiApp(BaseApp):
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         await self.models.close()
+        await self.batches.close()
         await self.engine.stop()
 
     def action_models(self) -> None:
         """Open the model screen."""
         self.models.open()
+
+    def action_batches(self) -> None:
+        """Open the batch screen."""
+        self.batches.open()
 
     def system_commands(self) -> Iterable[SystemCommand]:
         if self.screen_stack and self.screen_stack[-1] is self.monitor:
@@ -120,6 +128,7 @@ class PhituiApp(BaseApp):
             return
         yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
         yield from self.models.commands()
+        yield from self.batches.commands()
         yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park

@@ -50,6 +50,7 @@ class ConsoleScreen(Screen[None]):
         Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
         Binding("f2", "app.models", "Models", id="console.models", priority=True),
         Binding("f4", "app.monitor", "Monitor", id="console.monitor", priority=True),
+        Binding("f5", "app.batches", "Batches", show=False, id="console.batches", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
         Binding("pagedown", "page(1)", "Page down", show=False, id="console.page_down", priority=True),

@@ -18,7 +18,7 @@ from phitui.tui.display import displayable
 # How weights can be stored: those of phitui.models.quantize, which is not for this process.
 PRECISIONS = ("int8", "int8_float16", "int8_bfloat16", "int8_float32", "float16", "bfloat16", "float32")
 
-_BOX = """
+BOX = """
     {name} {{
         align: center middle;
         #box {{
@@ -33,7 +33,7 @@ _BOX = """
 class Confirm(ModalScreen[bool]):
     """A question whose answer is yes or no. Enter is neither: it may have been meant for what was there before."""
 
-    DEFAULT_CSS = _BOX.format(name="Confirm")
+    DEFAULT_CSS = BOX.format(name="Confirm")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", id="confirm.yes"),
         Binding("n,escape", "answer(False)", "No", id="confirm.no"),
@@ -65,7 +65,7 @@ class PullWish(NamedTuple):
 class PullDialog(ModalScreen[PullWish | None]):
     """Asks which model to pull, at which precision, for which context window."""
 
-    DEFAULT_CSS = _BOX.format(name="PullDialog")
+    DEFAULT_CSS = BOX.format(name="PullDialog")
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="pull.back")]
 
     def __init__(self, name: str) -> None:
