@@ -42,7 +42,7 @@ class Entry:
 
 def answers_path(source: Path) -> Path:
     """Where the answers to a file go when nothing else is said: beside it."""
-    return source.with_name(f"{source.stem}-answers.jsonl")
+    return source.parent / f"{source.stem}-answers.jsonl"
 
 
 def _quiet(line: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import time
 
 from batch_runs import KILLS, Batch, questions, worker_of
@@ -80,3 +81,31 @@ def test_rows_of_every_kind(home):
     assert "e" not in found["q3"]["text"]
     assert found["q4"]["choices"][0] == found["q4"]["choices"][1]
     assert openai[0]["response"]["body"]["usage"]["completion_tokens"] <= 5
+
+
+def test_memory_that_runs_out_at_random_steps(home):
+    """The engine's process may map nothing more for some steps, again and again: no row is lost or doubled."""
+    wanted = rows(200, long=400)
+    batch = real(home, wanted)
+    print(f"seed {SEED}")
+    draw = random.Random(SEED)
+    process = batch.start()
+    while not batch.output.exists():
+        time.sleep(0.01)
+    for _ in range(KILLS):
+        time.sleep(draw.uniform(0.1, 0.4))
+        worker = worker_of(process)
+        if worker is not None and process.poll() is None:
+            squeeze(worker, 0.03)
+    _, told = process.communicate(timeout=300)
+    assert "memory ran out at" in told
+    assert process.returncode == 0, told
+    assert batch.by_row() == unbroken(home, wanted)
+
+
+def squeeze(worker, seconds):
+    """No allocation beyond what the process has: as where others hold all memory. The limit is a real one."""
+    free = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, (worker.memory_info().vms, resource.RLIM_INFINITY))
+    time.sleep(seconds)
+    resource.prlimit(worker.pid, resource.RLIMIT_AS, free)

@@ -32,7 +32,7 @@ def write(path, rows):
 
 
 def long_rows(count):
-    return [{**row, "max_tokens": 3000} for row in questions(count)]
+    return [{**row, "id": f"long {place}", "max_tokens": 3000} for place, row in enumerate(questions(count))]
 
 
 async def add(pilot, typed):
