@@ -32,9 +32,10 @@ def main() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         run = json.loads(line)
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         tokens = generate(generator, run, args.end_token)
-        print(json.dumps({"tokens": tokens, "seconds": time.perf_counter() - begun}), flush=True)
+        took = {"seconds": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}
+        print(json.dumps({"tokens": tokens, **took}), flush=True)
 
 
 def generate(generator: Any, run: dict[str, Any], end_token: str) -> int:

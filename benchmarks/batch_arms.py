@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import psutil
 from demo_home import demo_home
 from report import CACHE
 
@@ -35,10 +36,11 @@ _NEVER = "<repo_name>"
 
 
 class Run(NamedTuple):
-    """What a run made and took, from the first message to the last."""
+    """What a run made and took, from the first message to the last; `cpu_s` is of the engine's process."""
 
     tokens: int
     seconds: float
+    cpu_s: float
 
     @property
     def tokens_per_s(self) -> float:
@@ -103,7 +105,8 @@ class PhituiArm:
 
     async def run(self, rows: list[Row], batch: int, cost: Cost | None, policy: Policy = "waves") -> Run:
         """All rows; `batch` is the most over all workers."""
-        begun, tokens = time.perf_counter(), 0
+        engine = psutil.Process(self._client.pid)
+        begun, cpu, tokens = time.perf_counter(), sum(engine.cpu_times()[:2]), 0
         number = await self._client.open_batch(batch, 0, cost, None, policy)
         await self._client.add_rows(number, rows, last=True)
         done: set[int] = set()
@@ -118,7 +121,7 @@ class PhituiArm:
                 break
         if len(done) != len(rows):
             raise AssertionError(f"{len(rows) - len(done)} rows are missing")
-        return Run(tokens, time.perf_counter() - begun)
+        return Run(tokens, time.perf_counter() - begun, sum(engine.cpu_times()[:2]) - cpu)
 
 
 class BareArm:
@@ -156,7 +159,7 @@ class BareArm:
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         made = json.loads(self._line())
-        return Run(made["tokens"], made["seconds"])
+        return Run(made["tokens"], made["seconds"], made["cpu_s"])
 
     def _line(self) -> str:
         line = self._process.stdout.readline() if self._process.stdout else ""
