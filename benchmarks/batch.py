@@ -8,8 +8,8 @@
 - simulate: 1000 workloads by the cost model alone, with the cost measured here and with a card's.
 
 The end token is one that never comes, so that every row makes its max_tokens. phitui's time includes rendering and
-tokenizing, both ways between the processes, and texts; CTranslate2's begins with tokens. Tokens per second of CPU time of the
-engine's process stand beside, since they say the same on a machine that has other work too, but for idle workers.
+tokenizing, both ways between the processes, and texts; CTranslate2's begins with tokens. Tokens per second of the
+engine's CPU time stand beside, since they say the same on a machine that has other work too, but for idle workers.
 """
 
 from __future__ import annotations
