@@ -253,8 +253,10 @@ class BatchRun:
     def _split(self, wave: Wave, error: Exception) -> None:
         alive = wave.alive()
         if len(wave.rows) == 1 and alive:
-            self._fail(alive[0], _why(alive[0], error))
-            return
+            alive[0].stalls += 1
+            if not is_out_of_memory(error) or alive[0].stalls > _STALLS:  # other waves may have had the memory
+                self._fail(alive[0], _why(alive[0], error))
+                return
         middle = (len(alive) + 1) // 2
         for half in (alive[middle:], alive[:middle]):
             self._scheduler.first([row.item for row in half])

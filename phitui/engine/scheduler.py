@@ -18,14 +18,16 @@ from phitui.engine.wave_cost import NOMINAL, Need, WaveCost, WaveShape, cheapest
 
 Policy = Literal["waves", "sorted", "in order"]
 # Numbers of strips that are tried, as far as there are waves for them.
-_STRIPS = (1, 2, 3, 4, 6, 8, 12, 16)
+_STRIPS = (1, 2, 3, 4, 6, 8)
 # Waves are laid out for so many rows at a time: more takes time from the engine's own callbacks.
-WINDOW = 1024
+WINDOW = 512
 # Stopping must cost at most this share of going on. Where limits are what ends rows, the waves were laid out by them,
-# and survivors like these do not come again: the estimate, which pools them with their like, is too good. Where rows
-# end by themselves they do come. Both by simulation: from 0.75 on the first loses up to a third of the throughput.
-_MARGIN_BY_LIMIT = 0.6
+# and survivors like these hardly come again: the estimate, which pools them with their like, is too good. Where rows
+# end by themselves they do come. Both by simulation: from 0.6 on the first loses 1 to 2 % of the throughput.
+_MARGIN_BY_LIMIT = 0.4
 _MARGIN_BY_CHANCE = 0.75
+# Splitting what is left over idle workers is predicted better: the rows are known.
+_MARGIN_OF_SPLIT = 0.85
 # Before so many tokens were made, nothing is said of how often rows end by themselves.
 _ENOUGH_TOKENS = 500
 
@@ -64,20 +66,14 @@ class Scheduler:
         return len(self._waiting)
 
     def add(self, items: Iterable[Item]) -> None:
-        """More rows, or rows that come back from a wave."""
+        """More rows, or rows that come back from a wave. They are laid out when the present waves have all begun."""
         self._waiting.update((item.key, item) for item in items)
-        self._plan = []
 
     def first(self, items: Sequence[Item]) -> None:
         """These come back and are the next wave, just so: halves of one that failed."""
         if items:
             self.add(items)
             self._first.append([item.key for item in items])
-
-    def remove(self, key: int) -> None:
-        """This row does not wait any more."""
-        if self._waiting.pop(key, None) is not None:
-            self._plan = []
 
     def learn(self, tokens: int, by_itself: bool) -> None:
         """A row is done after so many tokens here, by itself or at its limit."""
@@ -163,7 +159,7 @@ class Scheduler:
         needs, prefix = self._needs(alive), alive[0].prefix
         go_on = whole_s(self._cost, needs, prefix) - self._cost.read_s(len(needs), min(n.length for n in needs))
         if idle and not self._waiting:
-            return len(alive) > 1 and self._split_s(needs, idle + 1, prefix) < self._margin * go_on
+            return len(alive) > 1 and self._split_s(needs, idle + 1, prefix) < _MARGIN_OF_SPLIT * go_on
         alike = min(rows // len(alive), 1 + len(self._waiting) // rows)
         return alike > 1 and whole_s(self._cost, needs * alike, prefix) / alike < self._margin * go_on
 
