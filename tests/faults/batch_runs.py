@@ -68,6 +68,28 @@ class Batch:
         assert numbers == sorted(set(numbers)), "a row is there twice"
         return lines
 
+    @property
+    def written(self):
+        """Bytes of output and journal: they grow while the engine works."""
+        return sum(path.stat().st_size for path in (self.output, self.journal) if path.exists())
+
+    def kill_engine_at_random(self, process, seed, within_s):
+        """Kill the engine of a run KILLS times, each time at a random moment after it has got on; returns how often."""
+        print(f"seed {seed}")
+        draw, killed, before = random.Random(seed), 0, 0
+        while process.poll() is None and killed < KILLS:
+            if self.written == before or not self.written:
+                time.sleep(0.01)
+                continue
+            time.sleep(draw.uniform(0, within_s))
+            worker = worker_of(process)
+            if worker is not None and process.poll() is None:
+                worker.kill()
+                killed += 1
+                time.sleep(0.1)
+                before = self.written
+        return killed
+
     def kill_at_random(self, seed, within_s, number=signal.SIGKILL, pause=lambda: None):
         """Kill the run, and each run that resumes it, KILLS times in all; then let it come to its end. A run that is
         complete before its kill is no kill: those are not counted, and the number of them is returned."""

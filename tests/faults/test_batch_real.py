@@ -38,16 +38,8 @@ def test_kill_9_of_the_command(home):
 def test_kill_9_of_the_engine(home):
     wanted = rows(50 * KILLS, long=400)
     batch = real(home, wanted)
-    print(f"seed {SEED}")
-    draw = random.Random(SEED)
-    process = batch.start("--json")
-    killed = 0
-    while process.poll() is None and killed < KILLS:
-        time.sleep(draw.uniform(0.5, 2))
-        worker = worker_of(process)
-        if worker is not None:
-            worker.kill()
-            killed += 1
+    process = batch.start()
+    killed = batch.kill_engine_at_random(process, SEED, 1.0)
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
     assert killed > KILLS // 2
