@@ -91,7 +91,8 @@ async def test_it_goes_on_when_the_screen_is_left_and_a_prompt_goes_ahead(home, 
 
 
 async def test_what_is_cancelled_can_be_gone_on_with(home, tmp_path):
-    source = write(tmp_path / "in.jsonl", [*questions(20), *long_rows(20)])
+    lengths = [{**row, "max_tokens": 30 + 25 * place} for place, row in enumerate(questions(40))]
+    source = write(tmp_path / "in.jsonl", lengths)
     async with console().run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await add(pilot, source)

@@ -330,8 +330,8 @@ async def test_every_key_of_the_console_has_an_id_and_is_in_the_footer_or_the_pa
         assert all(binding.id for binding in own)
         titles = {command.title for command in app.get_system_commands(app.screen)}
         hidden = [binding for binding in own if not binding.show]
-        assert {"Quit", "New chat", "Park", "Stop"} <= titles
-        in_palette = {"console.park"}
+        assert {"Quit", "New chat", "Park", "Stop", "Batches"} <= titles
+        in_palette = {"console.park", "console.batches"}
         assert "Models" in titles
         only_moving = {"prompt.older", "prompt.newer", "console.page_up", "console.page_down"}
         only_moving |= {"transcript.up", "transcript.down"}
