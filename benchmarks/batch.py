@@ -65,8 +65,9 @@ async def rows_part(ours: PhituiArm, bare: BareArm, cost: Cost, count: int, batc
     cpu: dict[str, list[float]] = {name: [] for name in rates}
     for number in range(rounds):
         rows = rows_of(heavy_tailed(count, number), number)
-        runs: dict[str, Run] = {"phitui": await ours.run(rows, WORKERS * batch, cost)}
-        runs |= {order: bare.run(rows, batch, order) for order in ("own", "file")}
+        runs: dict[str, Run] = {"phitui": told("phitui", await ours.run(rows, WORKERS * batch, cost))}
+        for order in ("own", "file"):
+            runs[order] = told(order, bare.run(rows, batch, order))
         if len({run.tokens for run in runs.values()}) != 1:
             raise AssertionError(f"not the same tokens: {runs}")
         for name, run in runs.items():
