@@ -73,11 +73,6 @@ async def rows_part(ours: PhituiArm, bare: BareArm, cost: Cost, count: int, batc
         for name, run in runs.items():
             rates[name].append(run.tokens_per_s)
             cpu[name].append(run.tokens / run.cpu_s)
-            print(
-                f"{name}: {run.tokens} tokens in {run.seconds:.1f} s, {run.cpu_s:.1f} s of CPU",
-                file=sys.stderr,
-                flush=True,
-            )
     return {
         "rows": count,
         "rows_of_a_batch": batch,
@@ -87,6 +82,12 @@ async def rows_part(ours: PhituiArm, bare: BareArm, cost: Cost, count: int, batc
         "by_cpu_time_over_own_order": ratio(cpu["phitui"], cpu["own"]),
         "by_cpu_time_over_file_order": ratio(cpu["phitui"], cpu["file"]),
     }
+
+
+def told(name: str, run: Run) -> Run:
+    """For who watches."""
+    print(f"{name}: {run.tokens} tokens in {run.seconds:.1f} s, {run.cpu_s:.1f} s of CPU", file=sys.stderr, flush=True)
+    return run
 
 
 def ratio(ours: list[float], theirs: list[float]) -> dict[str, float | int]:
