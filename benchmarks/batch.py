@@ -97,6 +97,7 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float | int]:
 
 async def equal_part(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int, rounds: int) -> dict[str, Any]:
     rates: dict[str, list[float]] = {"phitui": [], "bare": []}
+    cpu: dict[str, list[float]] = {name: [] for name in rates}
     for number in range(rounds):
         rows = rows_of([(24, 40)] * (4 * batch), number)
         length = min(len(bare.tokens(row)) for row in rows)
@@ -109,11 +110,14 @@ async def equal_part(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int, rou
         }
         for name in sorted(runs, reverse=bool(number % 2)):
             run = runs[name]()
-            rates[name].append((await run if asyncio.iscoroutine(run) else run).tokens_per_s)
+            made = told(f"equal, {name}", await run if asyncio.iscoroutine(run) else run)
+            rates[name].append(made.tokens_per_s)
+            cpu[name].append(made.tokens / made.cpu_s)
     return {
         "rows": 4 * batch,
         "tokens_per_s": {name: summary(values, 1) for name, values in rates.items()},
         "phitui_over_bare": ratio(rates["phitui"], rates["bare"]),
+        "by_cpu_time_over_bare": ratio(cpu["phitui"], cpu["bare"]),
     }
 
 
