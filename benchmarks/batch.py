@@ -37,9 +37,7 @@ CARD = WaveCost(fixed_s=0.012, row_s=0.0001, token_s=2e-6, call_s=0.01, prefill_
 WORKERS, THREADS, COMPUTE_TYPE = 2, 1, "int8"
 
 
-def heavy_tailed(
-    count: int, seed: int, words: float = 8, makes: float = 10, tail: float = 0.9
-) -> list[tuple[int, int]]:
+def heavy_tailed(count: int, seed: int, words: float = 8, makes: float = 8, tail: float = 0.9) -> list[tuple[int, int]]:
     """(words in the prompt, tokens to make): log-normal, with medians of `words` and `makes`."""
     draw = random.Random(seed)
 
@@ -201,7 +199,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-n", type=int, default=5, help="rounds")
+    parser.add_argument("-n", type=int, default=3, help="rounds")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be given again")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--batch", type=int, default=26, help="rows of one batch of CTranslate2")
