@@ -33,6 +33,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/console.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/tuner.py
+	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/bandwidth.py
 	$(BIN)/python benchmarks/batch_console.py

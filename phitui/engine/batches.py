@@ -86,8 +86,10 @@ class Batches:
             run.reserved = 0
 
     def abandon(self) -> None:
-        """The process is to end: stop what runs."""
+        """The process is to end: stop what runs, and begin nothing."""
         with self._lock:
-            waves = [wave for run in self._runs.values() for wave in run.waves]
-        for wave in waves:
-            wave.stop("leave")
+            runs = list(self._runs.values())
+        for run in runs:
+            run.leaving = True
+            for wave in list(run.waves):
+                wave.stop()

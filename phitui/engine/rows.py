@@ -39,7 +39,7 @@ _STALLS = 3
 
 class BatchRun:
     """A batch on its way. `budget` is made when it begins, while nothing runs. `reserved` workers are left to prompts;
-    `cancelled` may be set from another thread."""
+    `cancelled` and `leaving` may be set from another thread."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class BatchRun:
         prefixes: Prefixes,
     ) -> None:
         self.id = request.id
-        self.cancelled = False
+        self.cancelled = self.leaving = False
         self.reserved = 0
         self.over = False
         self.waves: list[Wave] = []
@@ -97,7 +97,7 @@ class BatchRun:
                 self._mend()
             self._judge()
             self._take_in()
-            if not self._failed:
+            if not self._failed and not self.leaving:
                 self._fill()
             self._end_if_empty()
         self._report(beside)
@@ -217,7 +217,7 @@ class BatchRun:
             if wave.stopping or len(alive) == len(wave.rows) or wave.rows[0].sampling.repetition_penalty != 1.0:
                 continue  # with a penalty the tokens made before would no longer count
             if self._scheduler.should_stop([row.item for row in alive], self._most_rows, idle):
-                wave.stop("pool")
+                wave.stop()
 
     def _finish(self, wave: Wave) -> None:
         self.waves.remove(wave)
@@ -237,7 +237,7 @@ class BatchRun:
     def _mend(self) -> None:
         """Memory ran out, or the engine refuses some row: halves are tried apart, and in the end each row alone."""
         for wave in self.waves:
-            wave.stop("mend")
+            wave.stop()
         if self.waves:
             return
         failed, self._failed = self._failed, []
@@ -269,11 +269,11 @@ class BatchRun:
         if len(self.waves) < self._workers or len(going) < len(self.waves):
             return
         wave = min(going, key=lambda wave: (wave.first_s is None, sum(row.item.length for row in wave.alive())))
-        wave.stop("prompt")
+        wave.stop()
 
     def _cancel(self) -> None:
         for wave in self.waves:
-            wave.stop("cancel")
+            wave.stop()
         if not self.waves:
             self._flush()
             self._end("cancelled")

@@ -44,9 +44,10 @@ class OpenBatch(msgspec.Struct, tag=True, frozen=True):
     - `cost`: without it (None) nothing is stopped to be pooled.
     - `policy`: "in order" takes rows as they come, "sorted" by length, "waves" by length and stops a batch of few rows
       to pool them, where `cost` says that it pays.
-    - `seed`: set for the process before the first row. CTranslate2 has one seed for the process and draws for all rows
-      of a batch in turn: with a temperature, the same job in the same batches draws the same only in an engine that was
-      started anew with one worker. Greedy rows need none.
+    - `seed`: set for the process before the first row. CTranslate2's worker threads read it once, when each draws for
+      the first time, and draw for all rows of a batch in turn. So with a temperature a job draws the same again only in
+      an engine that was started anew, with one worker, all rows given at once, a policy that pools nothing ("sorted",
+      "in order"), and no prompts in between. Two workers begin with the same seed. Greedy rows need none.
     """
 
     id: int

@@ -35,7 +35,6 @@ class Wave:
         self.first_s: float | None = None
         self.last_s = self.begun
         self.stopping = False
-        self.why = ""
         self._nudge = nudge
         self._left = [row.left for row in rows]
         self._alive = len(self.rows)
@@ -59,9 +58,8 @@ class Wave:
             **options,
         )
 
-    def stop(self, why: str) -> None:
+    def stop(self) -> None:
         """End all rows with their next token."""
-        self.why = self.why or why
         self.stopping = True
 
     def end_row(self, index: int) -> None:
