@@ -1,5 +1,6 @@
 """The same on the real engine: a tiny Phi-3 in float32, greedy, so that every run has to make the same tokens."""
 
+import contextlib
 import json
 import os
 import random
@@ -90,7 +91,7 @@ def test_memory_that_runs_out_at_random_steps(home):
         if worker is not None and process.poll() is None:
             squeeze(worker, 0.03)
     _, told = process.communicate(timeout=300)
-    assert "memory ran out at" in told
+    assert "memory ran out at" in told or "the engine died" in told
     assert process.returncode == 0, told
     assert batch.by_row() == unbroken(home, wanted)
 
@@ -100,4 +101,5 @@ def squeeze(worker, seconds):
     free = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(worker.pid, resource.RLIMIT_AS, (worker.memory_info().vms, resource.RLIM_INFINITY))
     time.sleep(seconds)
-    resource.prlimit(worker.pid, resource.RLIMIT_AS, free)
+    with contextlib.suppress(ProcessLookupError):  # not every library lives through it
+        resource.prlimit(worker.pid, resource.RLIMIT_AS, free)
