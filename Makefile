@@ -33,9 +33,11 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/console.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/tuner.py
+	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/bandwidth.py
 	$(BIN)/python benchmarks/sessions.py
+	$(BIN)/python benchmarks/batch_console.py
 
 # Makes a checkpoint of Phi-3 Mini's size first: 16 GB of disk, some minutes.
 bench-convert: $(VENV)/.installed-dev

@@ -16,9 +16,9 @@ from checkpoint import PHI3_MINI, Dims
 
 from phitui.engine.api import Load, Probe, Probed, Room, WarmUp
 from phitui.engine.loading import Model, load_model
+from phitui.engine.memory_model import memory_model
 from phitui.engine.meter import Meter, meter
 from phitui.engine.probing import ProbeRun, warm_up
-from phitui.jobs.tuning_model import memory_model
 from phitui.tuner.memory import MemoryModel, Shape
 
 SMALL = Dims(2, 64, 96, 4, 512)

@@ -14,13 +14,14 @@ from phitui.cli.signals import cancel_on_signals
 from phitui.cli.tune_table import report as tune_report
 from phitui.config import Config, load_config
 from phitui.engine.api import Loaded, Room
+from phitui.engine.memory_model import memory_model
 from phitui.errors import PhituiError
 from phitui.jobs.bench import Plan
 from phitui.jobs.bench import bench as run_bench
 from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.tune import tune as run_tune
 from phitui.jobs.tune_events import ProbeEnded, TuneEvent
-from phitui.jobs.tuning_model import Limit, memory_model
+from phitui.jobs.tuning_model import Limit
 from phitui.models.manifest import read_manifest
 from phitui.tuner.memory import MemoryModel, Shape
 from phitui.tuner.probes import Goal

@@ -34,11 +34,12 @@ from tokenizers import Tokenizer
 
 from phitui.config import load_config
 from phitui.engine.api import Load
+from phitui.engine.memory_model import memory_model
 from phitui.engine.prompt import ChatPrompt
 from phitui.engine.threads import usable_cores
 from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.tune import tune
-from phitui.jobs.tuning_model import Limit, Setup, memory_model
+from phitui.jobs.tuning_model import Limit, Setup
 from phitui.models.manifest import read_manifest
 from phitui.tuner.answer import Knowledge
 from phitui.tuner.memory import Shape

@@ -20,6 +20,7 @@ from phitui.store.defects import describe_defect
 # Name: the module in phitui.cli that has it, and the line in the help. A module is imported when its command runs.
 COMMANDS = {
     "ask": "answer one prompt on stdout",
+    "batch": "run files of prompts, one line of output for each",
     "tune": "find the fastest batch and configuration for this machine",
     "bench": "measure throughput and latencies at several batch sizes, and compare two results",
     "session": "list, show, search, export, import and remove sessions",
@@ -31,6 +32,7 @@ _EXAMPLES = """examples:
   phitui                                  open the console
   phitui ask "What is a KV cache?"        one answer on stdout
   git diff | phitui ask -s "Review this." -
+  phitui batch in.jsonl -o out.jsonl      many prompts; --resume goes on after a stop
   phitui doctor                           what is missing on this machine
 """
 

@@ -6,27 +6,22 @@ from typing import Literal
 
 import msgspec
 
+from phitui.engine.rows_api import AddRows as AddRows
+from phitui.engine.rows_api import BatchEnded as BatchEnded
+from phitui.engine.rows_api import BatchState as BatchState
+from phitui.engine.rows_api import Cost as Cost
+from phitui.engine.rows_api import OpenBatch as OpenBatch
+from phitui.engine.rows_api import Row as Row
+from phitui.engine.rows_api import RowDone as RowDone
+from phitui.engine.rows_api import RowFailed as RowFailed
+from phitui.engine.rows_api import RowsMade as RowsMade
+from phitui.engine.values import FinishReason as FinishReason
+from phitui.engine.values import Sampling as Sampling
+from phitui.engine.values import Timings as Timings
+from phitui.engine.values import Turn as Turn
+from phitui.engine.values import Usage as Usage
 from phitui.ipc.messages import Failure, Progress
 from phitui.models.footprint import Footprint
-
-FinishReason = Literal["stop", "length", "cancelled"]
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """One turn of a chat."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class Sampling(msgspec.Struct, frozen=True):
-    """How the next token is drawn. A temperature of 0 is greedy; a top_k of 0 is all tokens."""
-
-    max_tokens: int
-    temperature: float
-    top_k: int
-    top_p: float
-    repetition_penalty: float
 
 
 class Load(msgspec.Struct, tag=True, frozen=True):
@@ -195,32 +190,6 @@ class Pulse(msgspec.Struct, tag=True, frozen=True):
     last: bool = False
 
 
-class Usage(msgspec.Struct, frozen=True):
-    """Real counts, in tokens. The end token is counted where the model made one."""
-
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class Timings(msgspec.Struct, frozen=True):
-    """Measured in the engine from the moment it took the request (tokenizing included).
-
-    `ttft_ms` to the first token; `tpot_ms` the mean gap between tokens after it, None where there was only one;
-    `total_ms` to the last token; `tokens_per_s` all tokens over the whole time, prefill included. A None has no
-    value: no token came.
-    """
-
-    ttft_ms: float | None
-    tpot_ms: float | None
-    total_ms: float | None
-    tokens_per_s: float | None
-
-    @property
-    def decode_tokens_per_s(self) -> float | None:
-        """Tokens per second after the first: 1000 / tpot_ms."""
-        return 1000.0 / self.tpot_ms if self.tpot_ms else None
-
-
 class Finished(msgspec.Struct, tag=True, frozen=True):
     """An answer is complete."""
 
@@ -245,7 +214,8 @@ class Died(msgspec.Struct, tag=True, frozen=True):
     restarting: bool
 
 
-Request = Load | Generate | Cancel | Park | WarmUp | Probe
+Request = Load | Generate | Cancel | Park | WarmUp | Probe | OpenBatch | AddRows
 _ChatEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
-WorkerEvent = _ChatEvent | Room | Probed
+_BatchEvent = RowsMade | RowDone | RowFailed | BatchState | BatchEnded
+WorkerEvent = _ChatEvent | _BatchEvent | Room | Probed
 Event = WorkerEvent | Died

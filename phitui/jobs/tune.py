@@ -17,12 +17,13 @@ import msgspec
 
 from phitui.config import Config
 from phitui.engine.api import Load, Loaded, Probed
+from phitui.engine.memory_model import memory_model
 from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.start import engine_log, what_to_load
 from phitui.jobs.takers import largest_taker
 from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, Trial, TuneEvent, TuneResult
-from phitui.jobs.tuning_model import Limit, Setup, compute_types, memory_model, setups
+from phitui.jobs.tuning_model import Limit, Setup, compute_types, setups
 from phitui.jobs.tunings import earlier
 from phitui.models.manifest import Manifest, read_manifest
 from phitui.tuner.answer import Answer, Knowledge

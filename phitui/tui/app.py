@@ -21,6 +21,7 @@ from phitui.ipc.messages import Failure
 from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
+from phitui.tui.batch_front import BatchFront
 from phitui.tui.display import wants_ascii
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
@@ -52,6 +53,7 @@ class PhituiApp(BaseApp):
         )
         self.console_screen.stand_in = lambda: self.tuning.pid
         self.sessions = SessionFront(self, self.console_screen, config, resume, self._showing)
+        self.batches = BatchFront(self, self.console_screen, self.engine, config, self._showing)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -74,6 +76,7 @@ class PhituiApp(BaseApp):
         self.models.desk.refresh()
 
     def _on_event(self, event: Event) -> None:
+        self.batches.take(event)
         if not self.models.take(event):
             self._show_event(event)
 
@@ -120,6 +123,7 @@ class PhituiApp(BaseApp):
             await asyncio.gather(self._starting, return_exceptions=True)
         await self.tuning.close()
         await self.models.close()
+        await self.batches.close()
         await self.engine.stop()
 
     def action_models(self) -> None:
@@ -134,6 +138,10 @@ class PhituiApp(BaseApp):
         """Open the list of sessions."""
         self.sessions.open()
 
+    def action_batches(self) -> None:
+        """Open the batch screen."""
+        self.batches.open()
+
     def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, MonitorScreen):
             yield from screen.system_commands()
@@ -145,6 +153,7 @@ class PhituiApp(BaseApp):
         yield from self.tuning.commands()
         yield from self.models.commands()
         yield from self.sessions.commands()
+        yield from self.batches.commands()
         yield SystemCommand("New chat", "The chat so far stays as a session", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park

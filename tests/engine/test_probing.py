@@ -42,7 +42,7 @@ async def test_one_token_has_no_steps_but_a_time(tmp_path, tiny_folder):
 
 async def test_memory_grows_with_the_batch_as_predicted(tmp_path, demo_folder):
     """The growth from 2 to 24 rows is the model's, whose terms are CTranslate2's own allocations, and of the heap."""
-    from phitui.jobs.tuning_model import memory_model
+    from phitui.engine.memory_model import memory_model
     from phitui.models.manifest import read_manifest
     from phitui.tuner.memory import Shape
 

@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 
+from phitui.engine.memory_model import memory_model
 from phitui.engine.threads import usable_cores
 from phitui.errors import UsageError
 from phitui.hardware.probe import Gpu
-from phitui.jobs.tuning_model import Limit, Setup, compute_types, memory_model, parse_limit, setups
+from phitui.jobs.tuning_model import Limit, Setup, compute_types, parse_limit, setups
 from phitui.jobs.tunings import card_name
 from phitui.models.manifest import read_manifest
 

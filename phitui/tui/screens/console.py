@@ -53,6 +53,7 @@ class ConsoleScreen(Screen[None]):
         Binding("f2", "app.models", "Models", id="console.models", priority=True),
         Binding("f3", "app.tuner", "Tuner", id="console.tuner", priority=True),
         Binding("f4", "app.monitor", "Monitor", id="console.monitor", priority=True),
+        Binding("f5", "app.batches", "Batches", id="console.batches", priority=True),
         Binding("f6", "app.sessions", "Sessions", id="console.sessions", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
