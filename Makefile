@@ -9,7 +9,7 @@ GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
 
-.PHONY: run test parity lint types bench bench-convert bench-parity clean
+.PHONY: run test parity lint types bench bench-convert bench-gpu bench-parity clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
@@ -33,13 +33,20 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/console.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/tuner.py
+	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/monitor.py
 	$(BIN)/python benchmarks/bandwidth.py
 	$(BIN)/python benchmarks/remote.py
+	$(BIN)/python benchmarks/sessions.py
+	$(BIN)/python benchmarks/batch_console.py
 
 # Makes a checkpoint of Phi-3 Mini's size first: 16 GB of disk, some minutes.
 bench-convert: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/convert.py
+
+# All figures on a machine with an NVIDIA GPU: 4 GB of disk, 8 minutes. ARGS="--device cpu --small" tries it without one.
+bench-gpu: $(VENV)/.installed $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 # As `make parity`, and keeps the figures.
 bench-parity: $(PARITY)/.installed

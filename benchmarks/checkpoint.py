@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+
+class Dims(NamedTuple):
+    """The sizes of a Phi-3."""
+
+    layers: int
+    model_dim: int
+    ff_dim: int
+    heads: int
+    vocabulary: int
+
+
 # microsoft/Phi-3-mini-4k-instruct.
-LAYERS, MODEL_DIM, FF_DIM, HEADS, VOCABULARY = 32, 3072, 8192, 32, 32064
+PHI3_MINI = Dims(32, 3072, 8192, 32, 32064)
 _SHARD_BYTES = 5_000_000_000
 _BLOCK = 1 << 22
 _SPECIAL = ("<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>")
@@ -18,39 +30,46 @@ _SPECIAL = ("<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>
 
 def make(folder: Path, seed: int, scale: float) -> Path:
     """Write the checkpoint; `scale` is the share of the layers that it has (1: 3.82 billion parameters, 7.64 GB)."""
-    layers = max(1, round(LAYERS * scale))
+    dims = PHI3_MINI._replace(layers=max(1, round(PHI3_MINI.layers * scale)))
     folder.mkdir(parents=True)
-    shards = list(_shards(layers))
+    shards = list(_shards(dims))
     home = {}
     rng = np.random.default_rng(seed)
-    for number, shapes in enumerate(shards, 1):
+    for number, shard in enumerate(shards, 1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _write_shard(folder / name, shapes, rng)
-        home.update(dict.fromkeys(shapes, name))
+        _write_shard(folder / name, shard, rng)
+        home.update(dict.fromkeys(shard, name))
     _json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": home})
-    _json(folder / "config.json", _config(layers))
-    _json(folder / "tokenizer_config.json", {"eos_token": "<|endoftext|>", "chat_template": "{{ messages }}"})
-    _tokenizer().save(str(folder / "tokenizer.json"))
+    write_texts(folder, config(dims))
     return folder
 
 
-def _shapes(layers: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "model.embed_tokens.weight", (VOCABULARY, MODEL_DIM)
-    for i in range(layers):
+def write_texts(folder: Path, settings: dict[str, Any]) -> None:
+    """All files of a checkpoint but the weights."""
+    _json(folder / "config.json", settings)
+    _json(folder / "tokenizer_config.json", {"eos_token": "<|endoftext|>", "chat_template": "{{ messages }}"})
+    _tokenizer().save(str(folder / "tokenizer.json"))
+
+
+def shapes(dims: Dims) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """All tensors by their names on the Hub."""
+    wide = dims.model_dim
+    yield "model.embed_tokens.weight", (dims.vocabulary, wide)
+    for i in range(dims.layers):
         layer = f"model.layers.{i}."
-        yield layer + "input_layernorm.weight", (MODEL_DIM,)
-        yield layer + "self_attn.qkv_proj.weight", (3 * MODEL_DIM, MODEL_DIM)
-        yield layer + "self_attn.o_proj.weight", (MODEL_DIM, MODEL_DIM)
-        yield layer + "post_attention_layernorm.weight", (MODEL_DIM,)
-        yield layer + "mlp.gate_up_proj.weight", (2 * FF_DIM, MODEL_DIM)
-        yield layer + "mlp.down_proj.weight", (MODEL_DIM, FF_DIM)
-    yield "model.norm.weight", (MODEL_DIM,)
-    yield "lm_head.weight", (VOCABULARY, MODEL_DIM)
+        yield layer + "input_layernorm.weight", (wide,)
+        yield layer + "self_attn.qkv_proj.weight", (3 * wide, wide)
+        yield layer + "self_attn.o_proj.weight", (wide, wide)
+        yield layer + "post_attention_layernorm.weight", (wide,)
+        yield layer + "mlp.gate_up_proj.weight", (2 * dims.ff_dim, wide)
+        yield layer + "mlp.down_proj.weight", (wide, dims.ff_dim)
+    yield "model.norm.weight", (wide,)
+    yield "lm_head.weight", (dims.vocabulary, wide)
 
 
-def _shards(layers: int) -> Iterator[dict[str, tuple[int, ...]]]:
+def _shards(dims: Dims) -> Iterator[dict[str, tuple[int, ...]]]:
     shard: dict[str, tuple[int, ...]] = {}
-    for name, shape in _shapes(layers):
+    for name, shape in shapes(dims):
         if sum(_bytes(each) for each in shard.values()) + _bytes(shape) > _SHARD_BYTES:
             yield shard
             shard = {}
@@ -62,15 +81,15 @@ def _bytes(shape: tuple[int, ...]) -> int:
     return 2 * int(np.prod(shape))
 
 
-def _write_shard(path: Path, shapes: dict[str, tuple[int, ...]], rng: np.random.Generator) -> None:
+def _write_shard(path: Path, shard: dict[str, tuple[int, ...]], rng: np.random.Generator) -> None:
     header, end = {}, 0
-    for name, shape in shapes.items():
+    for name, shape in shard.items():
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + _bytes(shape)]}
         end += _bytes(shape)
     text = json.dumps(header).encode()
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for shape in shapes.values():
+        for shape in shard.values():
             left = int(np.prod(shape))
             while left:
                 values = rng.standard_normal(min(left, _BLOCK), np.float32) * np.float32(0.02)
@@ -78,14 +97,15 @@ def _write_shard(path: Path, shapes: dict[str, tuple[int, ...]], rng: np.random.
                 left -= len(values)
 
 
-def _config(layers: int) -> dict[str, object]:
+def config(dims: Dims) -> dict[str, Any]:
+    """config.json."""
     return {
         "model_type": "phi3",
-        "num_hidden_layers": layers,
-        "hidden_size": MODEL_DIM,
-        "num_attention_heads": HEADS,
-        "intermediate_size": FF_DIM,
-        "vocab_size": VOCABULARY,
+        "num_hidden_layers": dims.layers,
+        "hidden_size": dims.model_dim,
+        "num_attention_heads": dims.heads,
+        "intermediate_size": dims.ff_dim,
+        "vocab_size": dims.vocabulary,
         "max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,

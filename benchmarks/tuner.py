@@ -1,163 +1,178 @@
-"""The tuner on the demo model and this CPU: its search against two blind ones and a sweep, its answer against defaults.
+"""The tuner on the demo model and this CPU: its search against two blind ones and a sweep, its answer against defaults
+and against llama.cpp.
 
-- Search: one configuration, a memory limit that binds. The others are written from their descriptions: doubling from 2
+- search: one configuration, a memory limit that binds. The others are written from their descriptions: doubling from 2
   and bisecting with whole runs (Lightning's BatchSizeFinder), and from 512 down by ×0.9 (accelerate's
   find_executable_batch_size). Memory that runs out is real: the engine's process may not take more than the limit.
-- Configuration: what `tune` answers against CTranslate2's defaults (one worker, all cores, glibc's allocator as it is)
-  at batch 26 and for one prompt alone, in turn.
+- peers: what `tune` answers, against CTranslate2's defaults (one worker, all cores, glibc's allocator as it is) at
+  batch 26 and for one prompt alone, and against llama.cpp's server (Q8_0, one compute thread) at its best concurrency
+  up to 32: the same prompts, in turn.
+- memory: the predicted peak of whole runs against the measured one, for 1 and 2 workers, above rest: each by the fit to
+  the search's probes in that configuration.
+
+With `--part` one of them; the others' figures are taken from the result file. Together about 10 minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
+from blind_searches import Bench, Found, descent, doubling_and_bisection, sweep
 from demo_home import demo_home
-from report import CACHE, machine, publish, summary
+from llamacpp import VERSION, LlamaServer
+from report import CACHE, RESULTS, machine, publish, summary
+from tokenizers import Tokenizer
 
 from phitui.config import load_config
-from phitui.engine.api import Load, Probed
+from phitui.engine.api import Load
+from phitui.engine.memory_model import memory_model
+from phitui.engine.prompt import ChatPrompt
 from phitui.engine.threads import usable_cores
 from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.tune import tune
-from phitui.jobs.tuning_model import Limit, Setup, memory_model
+from phitui.jobs.tuning_model import Limit, Setup
 from phitui.models.manifest import read_manifest
 from phitui.tuner.answer import Knowledge
 from phitui.tuner.memory import Shape
 from phitui.tuner.probes import Goal, Outcome
-from phitui.tuner.search import explore
+from phitui.tuner.search import Search, confirm, explore
 
 DEFAULT_BATCH = 26
+CONCURRENCIES = (8, 16, 26, 32)
+# Whole runs that the fit has not seen, as shares of B_max.
+UNSEEN = (0.3, 0.55, 0.8)
 LOG = CACHE / "tuner-engine.log"
 
 
-class Found(NamedTuple):
-    """A search's batch, what it took, and how many of its runs went above the limit."""
+class Searched(NamedTuple):
+    """One configuration after the search: what it knows, and memory with nothing running (bytes)."""
 
-    batch: int
-    runs: int
-    seconds: float
-    over: int
-
-
-class Bench:
-    """One engine in one configuration with a limit. A run is a whole one: all rows, all tokens of the goal."""
-
-    def __init__(self, engine: ProbingEngine, goal: Goal, limit_bytes: int) -> None:
-        self._engine, self.goal, self.limit = engine, goal, limit_bytes
-        self.runs: list[Probed] = []
-
-    async def run(self, batch: int, shape: Shape | None = None) -> Probed:
-        made = await self._engine.probe(shape or self.goal.shape(batch), self.limit)
-        self.runs.append(made)
-        return made
-
-    async def fits(self, batch: int) -> bool:
-        made = await self.run(batch)
-        return made.kind == "ok" and (made.peak_bytes or 0) <= self.limit
-
-    async def timed(self, search: Callable[[Bench], Awaitable[int]]) -> Found:
-        before, begun = len(self.runs), time.perf_counter()
-        batch = await search(self)
-        mine = self.runs[before:]
-        over = sum(one.kind != "ok" or (one.peak_bytes or 0) > self.limit for one in mine)
-        return Found(batch, len(mine), round(time.perf_counter() - begun, 2), over)
+    know: Knowledge
+    rest_bytes: int
+    found: Found
+    confirm_s: float
 
 
-async def doubling_and_bisection(bench: Bench) -> int:
-    """×2 from 2 until it fails, then bisect between the last that ran and the first that did not."""
-    good, bad = 0, 2
-    while await bench.fits(bad):
-        good, bad = bad, 2 * bad
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if await bench.fits(middle) else (good, middle)
-    return good
+async def our_search(engine: ProbingEngine, load: Load, goal: Goal, limit: int) -> tuple[Bench, Searched]:
+    """phitui's search on a fresh engine, then its repetitions, timed apart: the others have none."""
+    loaded = await engine.load(load)
+    room = await engine.warm_up(16)
+    model = memory_model(read_manifest(Path(load.folder)), loaded.compute_type, loaded.workers)
+    bench = Bench(engine, goal, limit)
+    know = Knowledge(goal, model, room.rest_bytes - model.rotary(16), limit)
+
+    async def ours(bench: Bench) -> int:
+        await drive(bench, explore(know))
+        return know.b_max()
+
+    found = await bench.timed(ours)
+    begun = time.perf_counter()
+    await drive(bench, confirm(know))
+    return bench, Searched(know, room.rest_bytes, found, round(time.perf_counter() - begun, 2))
 
 
-async def descent(bench: Bench) -> int:
-    """×0.9 from 512 until it runs."""
-    batch = 512
-    while not await bench.fits(batch):
-        batch = int(batch * 0.9)
-    return batch
-
-
-async def sweep(bench: Bench, step: int) -> tuple[int, dict[int, float]]:
-    """Every `step`-th size until one fails: the largest that ran, and output tokens/s of each."""
-    rates: dict[int, float] = {}
-    batch = step
-    while True:
-        made = await bench.run(batch)
-        if made.kind != "ok" or (made.peak_bytes or 0) > bench.limit:
-            return max(rates), rates
-        rates[batch] = batch * bench.goal.new_tokens / made.seconds
-        batch += step
+async def drive(bench: Bench, asked: Search) -> None:
+    """Answer a search's probes."""
+    try:
+        probe = next(asked)
+        while True:
+            made = await bench.run(0, probe.shape)
+            fields = {name: getattr(made, name) for name in ("peak_bytes", "step_s", "step_p95_s", "prefill_s")}
+            kind = "failed" if made.kind == "cancelled" else made.kind
+            probe = asked.send(Outcome(kind, bench.limit, **fields, seconds=made.seconds))
+    except StopIteration:
+        return
 
 
 async def searches(load: Load, goal: Goal, limit: int, step: int) -> dict[str, Any]:
     """All searches in turn on one engine."""
-    manifest = read_manifest(Path(load.folder))
     engine = ProbingEngine(LOG, _quiet)
     try:
-        loaded = await engine.load(load)
-        room = await engine.warm_up(16)
-        model = memory_model(manifest, loaded.compute_type, loaded.workers)
-        rest = room.rest_bytes - model.rotary(16)
-        bench = Bench(engine, goal, limit)
-        know = Knowledge(goal, model, rest, limit)
-
-        async def ours(bench: Bench) -> int:
-            asked = explore(know)
-            try:
-                probe = next(asked)
-                while True:
-                    made = await bench.run(0, probe.shape)
-                    fields = {name: getattr(made, name) for name in ("peak_bytes", "step_s", "step_p95_s", "prefill_s")}
-                    kind = "failed" if made.kind == "cancelled" else made.kind
-                    probe = asked.send(Outcome(kind, limit, **fields, seconds=made.seconds))
-            except StopIteration:
-                return know.b_max()
-
-        phitui = await bench.timed(ours)
-        best = know.best(0.97)
+        bench, ours = await our_search(engine, load, goal, limit)
+        answer = ours.know.answer()
         lightning = await bench.timed(doubling_and_bisection)
         accelerate = await bench.timed(descent)
         b_max, rates = await sweep(bench, step)
-        whole = await bench.run(best)
-        errors = [
-            (know.memory.peak(one.probe.shape) - one.outcome.peak_bytes) / (one.outcome.peak_bytes - room.rest_bytes)
-            for one in know.verdicts
-            if one.outcome.peak_bytes and one.outcome.peak_bytes > room.rest_bytes
-        ]
+        # The answer and the sweep's best once more, in turn: the best of single runs is the luckiest.
+        best_of_sweep = max(rates, key=lambda size: rates[size])
+        again = await in_turn(bench, [answer.b_best, best_of_sweep], 3)
     finally:
         await engine.stop()
     return {
         "limit_bytes": limit,
-        "phitui": {
-            **phitui._asdict(),
-            "b_best": best,
-            "b_best_tokens_per_s": whole.seconds and best * goal.new_tokens / whole.seconds,
-        },
+        "phitui": {**ours.found._asdict(), "b_best": answer.b_best, "seconds_of_repetitions": ours.confirm_s,
+                   "tokens_per_s": round(answer.tokens_per_s, 1), "sigma": answer.spread and round(answer.spread, 1),
+                   "n": answer.measurements},
         "doubling_and_bisection": lightning._asdict(),
         "descent": accelerate._asdict(),
         "sweep": {"b_max": b_max, "step": step, "tokens_per_s": {str(k): round(v, 1) for k, v in rates.items()}},
-        "share_of_their_time": {
-            "doubling_and_bisection": round(phitui.seconds / lightning.seconds, 3),
-            "descent": round(phitui.seconds / accelerate.seconds, 3),
+        "b_best_against_the_sweeps": {
+            "b_best": summary(again[answer.b_best], 1),
+            "sweeps_best": {"batch": best_of_sweep, **summary(again[best_of_sweep], 1)},
+            "share": round(median(again[answer.b_best]) / median(again[best_of_sweep]), 3),
         },
-        "memory_error_above_rest_pct": {"worst": round(100 * max(map(abs, errors)), 2), "n": len(errors)},
-    }
+        "share_of_their_time": {
+            "doubling_and_bisection": round(ours.found.seconds / lightning.seconds, 3),
+            "descent": round(ours.found.seconds / accelerate.seconds, 3),
+        },
+    }  # fmt: skip
 
 
-async def against_defaults(load: Load, goal: Goal, limit: int, rounds: int) -> dict[str, Any]:
-    """Tune, then the answer and the defaults in turn."""
+async def in_turn(bench: Bench, batches: list[int], rounds: int) -> dict[int, list[float]]:
+    """Output tokens/s of whole runs of each batch, in turn."""
+    rates: dict[int, list[float]] = {batch: [] for batch in batches}
+    for _ in range(rounds):
+        for batch in rates:
+            made = await bench.run(batch)
+            rates[batch].append(batch * bench.goal.new_tokens / made.seconds)
+    return rates
+
+
+async def memory(load: Load, goal: Goal, limit: int) -> dict[str, Any]:
+    """Predicted against measured peaks above rest, for one and two workers of one thread: of the probes that the fit
+    was made from, and of whole runs that it has not seen."""
+    figures: dict[str, Any] = {}
+    for workers in (1, 2):
+        engine = ProbingEngine(LOG, _quiet)
+        try:
+            bench, ours = await our_search(engine, configured(load, Setup(workers, 1, "int8_float32")), goal, limit)
+            know, rest = ours.know, ours.rest_bytes
+            seen = [error_above(know, rest, one.probe.shape, one.outcome.peak_bytes) for one in know.verdicts]
+            unseen = []
+            for share in UNSEEN:
+                shape = goal.shape(max(1, int(share * know.b_max())))
+                unseen.append((shape.batch, error_above(know, rest, shape, (await bench.run(0, shape)).peak_bytes)))
+        finally:
+            await engine.stop()
+        known = [error for error in seen if error is not None]
+        figures[f"{workers} × 1 thread"] = {
+            "b_max": know.b_max(),
+            "fit_of_probes_worst_pct": round(100 * max(map(abs, known)), 2),
+            "n": len(known),
+            "whole_runs_pct": {str(batch): error and round(100 * error, 2) for batch, error in unseen},
+            "scale": round(know.memory.scale, 3),
+        }
+    return figures
+
+
+def error_above(know: Knowledge, rest: int, shape: Shape, peak_bytes: int | None) -> float | None:
+    """(predicted − measured) / (measured − rest); None where nothing was measured."""
+    if peak_bytes is None or peak_bytes <= rest:
+        return None
+    return (know.memory.peak(shape) - peak_bytes) / (peak_bytes - rest)
+
+
+async def peers(load: Load, goal: Goal, limit: int, rounds: int) -> dict[str, Any]:
+    """Tune, then the answer, the defaults and llama.cpp in turn."""
     config = load_config(None, {"model": {"name": load.folder}, "engine": {"device": "cpu"}})
     result = await tune(config, goal, Limit(1.0, limit), _quiet)
     default = Setup(1, usable_cores(), "int8_float32")
@@ -169,27 +184,47 @@ async def against_defaults(load: Load, goal: Goal, limit: int, rounds: int) -> d
     }
     rates: dict[str, list[float]] = {name: [] for name in arms}
     engine = ProbingEngine(LOG, _quiet)
-    try:
-        for _ in range(rounds):
-            for setup in {setup for setup, _ in arms.values()}:
-                with allocator(plain=setup == default):
-                    await engine.load(configured(load, setup))
-                await engine.warm_up(16)
-                for name, (of, batch) in arms.items():
-                    if of == setup:
-                        made = await engine.probe(goal.shape(batch), 0)
-                        rates[name].append(batch * goal.new_tokens / made.seconds)
-    finally:
-        await engine.stop()
+    prompts = prompts_of(Path(load.folder), max(CONCURRENCIES), goal.prompt_tokens)
+    with LlamaServer(max(CONCURRENCIES), goal.prompt_tokens + goal.new_tokens + 8) as llama:
+        llama.rate(prompts[:2], 4)
+        try:
+            for _ in range(rounds):
+                for setup in dict.fromkeys(setup for setup, _ in arms.values()):
+                    with allocator(plain=setup == default):
+                        await engine.load(configured(load, setup))
+                    await engine.warm_up(16)
+                    for name, (of, batch) in arms.items():
+                        if of == setup:
+                            made = await engine.probe(goal.shape(batch), 0)
+                            rates[name].append(batch * goal.new_tokens / made.seconds)
+                for count in CONCURRENCIES:
+                    rate = await asyncio.to_thread(llama.rate, prompts[:count], goal.new_tokens)
+                    rates.setdefault(f"llamacpp_{count}", []).append(rate)
+        finally:
+            await engine.stop()
     figures = {name: summary(values, 1) for name, values in rates.items()}
+    best_peer = max(figures[f"llamacpp_{count}"]["median"] for count in CONCURRENCIES)
     return {
-        "tuned": {**result.setup._asdict(), "batch": result.answer.b_best, "probes": len(result.probes)},
+        "tuned": {
+            **result.setup._asdict(), "batch": result.answer.b_best, "probes": len(result.probes),
+            "tokens_per_s": round(result.answer.tokens_per_s, 1), "n": result.answer.measurements,
+            "sigma": result.answer.spread and round(result.answer.spread, 1),
+        },
+        "xllamacpp": VERSION,
         "output_tokens_per_s": figures,
         "gain_over_defaults_at_26": round(figures["tuned"]["median"] / figures["defaults_at_26"]["median"], 2),
+        "gain_over_llamacpp": round(figures["tuned"]["median"] / best_peer, 2),
         "gain_for_one_prompt": round(
             figures["tuned_one_prompt"]["median"] / figures["defaults_one_prompt"]["median"], 2
         ),
-    }
+    }  # fmt: skip
+
+
+def prompts_of(folder: Path, rows: int, count: int) -> list[list[int]]:
+    """The prompts of a probe, as token ids: those of the GGUF file are the same."""
+    words = ChatPrompt(folder, read_manifest(folder)).ordinary(rows, count)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return [[tokenizer.token_to_id(word) or 0 for word in row] for row in words]
 
 
 def configured(load: Load, setup: Setup) -> Load:
@@ -211,9 +246,17 @@ def _quiet(_: object) -> None:
     """Nobody watches."""
 
 
+def kept() -> dict[str, Any]:
+    """The figures of the parts that are not run now."""
+    file = RESULTS / "tuner.json"
+    made: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {name: made[name] for name in ("search", "memory", "configuration") if name in made}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=3, help="rounds of the configurations in turn")
+    parser.add_argument("--part", choices=("search", "memory", "peers"), help="one part alone")
     parser.add_argument("--limit-mb", type=int, default=800)
     parser.add_argument("--prompt-tokens", type=int, default=48)
     parser.add_argument("--max-tokens", type=int, default=48)
@@ -224,10 +267,17 @@ def main() -> None:
     load = Load(str(home / "models" / "smollm2-135m"), "cpu", "int8", 1, str(home / "profiles.json"))
     goal = Goal(args.prompt_tokens, args.max_tokens, spills=False)
     limit = args.limit_mb * 10**6
-    figures = asyncio.run(searches(load, goal, limit, args.step))
-    tuned = asyncio.run(against_defaults(load, goal, limit, args.n))
+    figures = kept() if args.part else {}
+    begun = time.perf_counter()
+    if args.part in (None, "search"):
+        figures["search"] = asyncio.run(searches(load, goal, limit, args.step))
+    if args.part in (None, "memory"):
+        figures["memory"] = asyncio.run(memory(load, goal, limit))
+    if args.part in (None, "peers"):
+        figures["configuration"] = asyncio.run(peers(load, goal, limit, args.n))
     lengths = {"prompt_tokens": goal.prompt_tokens, "max_tokens": goal.new_tokens}
-    publish("tuner", {"machine": about, "goal": lengths, "search": figures, "configuration": tuned})
+    seconds = round(time.perf_counter() - begun, 1)
+    publish("tuner", {"machine": about, "goal": lengths, "part": args.part or "all", "seconds": seconds, **figures})
 
 
 if __name__ == "__main__":

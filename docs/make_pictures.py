@@ -1,7 +1,7 @@
 """Makes the pictures of the real screen that the documentation shows: `python docs/make_pictures.py`.
 
-The console runs as it is, with the demo model answering, the monitor on the tests' stand-in for the NVIDIA driver with
-two moving cards; Textual draws what they show as SVG.
+The console runs as it is, with the demo model answering and tuned, the monitor on the tests' stand-in for the NVIDIA
+driver with two moving cards; Textual draws what they show as SVG.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from textual.widgets import Input
 
 from phitui.config import load_config
 from phitui.hardware.feed import Feed
@@ -57,6 +59,23 @@ async def models_picture(name: str, size: tuple[int, int], theme: str) -> None:
         _save(name, app.export_screenshot(title="phitui"))
 
 
+async def tuner_picture(name: str, size: tuple[int, int], theme: str) -> None:
+    """Tune the demo model within 1.2 GB and save the screen with the answer."""
+    app = PhituiApp(load_config(overrides={"theme": {"name": theme}}))
+    async with app.run_test(size=size) as pilot:
+        while app.models.starting is None or not app.models.starting.done() or app.engine.loaded is None:
+            await pilot.pause(0.1)
+        await pilot.press("f3", "s")
+        await pilot.pause(0.5)
+        for key, text in (("prompt", "128"), ("answer", "64"), ("limit", "1.2GB"), ("latency", "250")):
+            app.screen.query_one(f"#{key}", Input).value = text
+        await pilot.press("enter")
+        await pilot.pause(0.5)
+        while app.tuning.desk.course is None or app.tuning.desk.busy:
+            await pilot.pause(0.5)
+        _save(name, app.export_screenshot(title="phitui"))
+
+
 def _save(name: str, svg: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
@@ -88,6 +107,7 @@ async def monitor_picture(name: str, size: tuple[int, int], theme: str) -> None:
 def main() -> None:
     theme = sys.argv[1] if len(sys.argv) > 1 else "phitui-dark"
     asyncio.run(models_picture("models-120x40", (120, 40), theme))
+    asyncio.run(tuner_picture("tuner-120x40", (120, 40), theme))
     for name, size in SIZES.items():
         asyncio.run(picture(name, size, theme))
     asyncio.run(monitor_picture("monitor-120x40", (120, 40), theme))

@@ -44,6 +44,7 @@ __all__ = [
     "nearest",
     "read_toml",
     "save_setting",
+    "save_settings",
     "shown_path",
     "user_config_file",
 ]
@@ -203,22 +204,27 @@ def shown_path(path: Path) -> str:
 
 
 def save_setting(path: Path, dotted_key: str, value: str | int | float | bool) -> None:
-    """Write one setting ("theme.name") into the user's config.toml at `path`; all else in the file stays.
+    """Write one setting ("theme.name") into the user's config.toml at `path`. Raises as `save_settings`."""
+    save_settings(path, {dotted_key: value})
 
-    File and folders are made where they are missing (the file 0600). Raises UsageError where the key, the
+
+def save_settings(path: Path, values: Mapping[str, str | int | float | bool]) -> None:
+    """Write settings into the user's config.toml at `path`, all of them or none; all else in the file stays.
+
+    File and folders are made where they are missing (the file 0600). Raises UsageError where a key, a
     value or the file that is there is wrong, and PhituiError where it cannot be written.
     """
-    section, _, key = dotted_key.partition(".")
-    check_layer({section: {key: value}}, shown_path(path))
     try:
         text = _read_text(path)
     except FileNotFoundError:
         text = ""
-    changed = _with_setting(text, path, section, key, value)
-    target = Path(os.path.realpath(path))  # a link to a file elsewhere (in a dotfiles folder) stays one
+    for dotted_key, value in values.items():
+        section, _, key = dotted_key.partition(".")
+        check_layer({section: {key: value}}, shown_path(path))
+        text = _with_setting(text, path, section, key, value)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace_file(target, changed.encode("utf-8"))
+        Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(path, text.encode("utf-8"))
     except OSError as error:
         raise PhituiError(f"{shown_path(path)}: cannot be written: {error.strerror}") from error
 

@@ -8,9 +8,13 @@ from pathlib import Path
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write `data` in the place of what is there, if anything is: a reader sees the old or the new, also after the
-    power has failed. The mode stays; a new file is 0600. Raises OSError, with the old one as it was."""
+    power has failed. A link stays one, and the mode what it was; a new file is 0600.
+
+    Raises OSError, with the old one as it was.
+    """
     import tempfile  # 6 ms that only this needs
 
+    path = Path(os.path.realpath(path))
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

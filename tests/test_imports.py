@@ -54,9 +54,12 @@ def test_the_console_answers_without_a_heavy_library_in_its_process(home):
     "package",
     [
         "phitui.cli.ask",
+        "phitui.cli.batch",
         "phitui.cli.model",
         "phitui.cli.tune",
+        "phitui.cli.bench",
         "phitui.jobs.chat",
+        "phitui.jobs.batch_desk",
         "phitui.jobs.tune",
         "phitui.hardware.sampler",
     ],

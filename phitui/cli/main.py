@@ -22,7 +22,10 @@ from phitui.store.defects import describe_defect
 # Name: the module in phitui.cli that has it, and the line in the help. A module is imported when its command runs.
 COMMANDS = {
     "ask": "answer one prompt on stdout",
+    "batch": "run files of prompts, one line of output for each",
     "tune": "find the fastest batch and configuration for this machine",
+    "bench": "measure throughput and latencies at several batch sizes, and compare two results",
+    "session": "list, show, search, export, import and remove sessions",
     "model": "list, pull, convert, verify and remove models",
     "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
     "doctor": "check this installation and machine, and say how to mend it",
@@ -33,6 +36,7 @@ _EXAMPLES = """examples:
   phitui                                  open the console
   phitui ask "What is a KV cache?"        one answer on stdout
   git diff | phitui ask -s "Review this." -
+  phitui batch in.jsonl -o out.jsonl      many prompts; --resume goes on after a stop
   phitui --engine http://127.0.0.1:8000   the console on a server's engine
   phitui doctor                           what is missing on this machine
 """
@@ -82,6 +86,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--resume", metavar="ID", nargs="?", type=int, const=0, help="go on with a session, without ID with the newest"
+    )
     parser.add_argument("--version", action="version", version=f"phitui {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     # Only the command that is called has to know its options: the others are not imported.
@@ -114,7 +121,9 @@ def _dispatch(args: argparse.Namespace) -> int:
         return int(_module("doctor").run(args))
     config = configuration(args)
     if args.command is None:
-        return console(config)
+        return console(config, args.resume)
+    if args.resume is not None:
+        raise UsageError("--resume is for the console, without a command")
     if args.command in _LOCAL_ONLY:
         from phitui.jobs.engines import need_local
 
@@ -153,12 +162,15 @@ def _add_engine(overrides: dict[str, dict[str, Any]], given: dict[str, Any]) -> 
         overrides["engines"] = {name: settings}
 
 
-def console(config: Config) -> int:
-    """Open the console. Raises UsageError where there is no terminal that can show it."""
+def console(config: Config, resume: int | None = None) -> int:
+    """Open the console, with a session where `resume` is its id or 0 for the newest.
+
+    Raises UsageError where there is no terminal that can show it.
+    """
     need_terminal("the console", "Use phitui ask in scripts")
     from phitui.tui.app import run as run_app
 
-    return run_app(config)
+    return run_app(config) if resume is None else run_app(config, resume)
 
 
 def need_terminal(what: str, instead: str) -> None:

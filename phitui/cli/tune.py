@@ -6,21 +6,19 @@ import argparse
 import asyncio
 import json
 import sys
-from typing import Any
 
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import cancel_on_signals
 from phitui.cli.tune_table import report, table
-from phitui.config import Config, save_setting, shown_path, user_config_file
+from phitui.config import Config, shown_path
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.jobs.tune import tune
 from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, TuneEvent, TuneResult
 from phitui.jobs.tuning_model import Limit, parse_limit
+from phitui.jobs.tuning_settings import apply, in_words, settings
+from phitui.jobs.tuning_wish import DEFAULT_NEW_TOKENS, DEFAULT_PROMPT_TOKENS
 from phitui.jobs.tunings import remember
 from phitui.tuner.probes import Goal
-
-DEFAULT_PROMPT_TOKENS = 256
-DEFAULT_NEW_TOKENS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +50,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     except PhituiError as error:
         narrate(f"phitui: {error}")
     if args.apply:
-        apply(result)
+        _apply(result)
     return int(ExitCode.DONE)
 
 
@@ -82,10 +80,13 @@ def goal_of(config: Config, args: argparse.Namespace) -> Goal:
 
 async def _tune(config: Config, goal: Goal, limit: Limit, vary_compute_type: bool) -> TuneResult:
     cancel_on_signals()
+    teller = _Teller()
     try:
-        return await tune(config, goal, limit, _Teller().tell, vary_compute_type)
+        return await tune(config, goal, limit, teller.tell, vary_compute_type)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        teller.clear()
 
 
 class _Teller:
@@ -112,9 +113,14 @@ class _Teller:
             sys.stderr.write(f"\r\x1b[K{text} {_bar(done / max(event.limit_bytes, 1))}")
             sys.stderr.flush()
 
-    def _ended(self, event: ProbeEnded) -> None:
+    def clear(self) -> None:
+        """Take an unfinished line away: what comes next begins at the left."""
         if self._bar:
             sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def _ended(self, event: ProbeEnded) -> None:
+        self.clear()
         verdict = event.verdict
         shape, outcome = verdict.probe.shape, verdict.outcome
         parts = [f"{shape.batch} row{'s' * (shape.batch != 1)}: {verdict.judged}"]
@@ -143,20 +149,8 @@ def _bar(share: float, width: int = 20) -> str:
     return f"[{'#' * full}{'.' * (width - full)}] {share:.0%}"
 
 
-def apply(result: TuneResult) -> None:
+def _apply(result: TuneResult) -> None:
     """Write the configuration into the user's config.toml. Raises PhituiError."""
-    path = user_config_file()
-    for key, value in settings(result).items():
-        save_setting(path, key, value)
-    narrate(f"written to {shown_path(path)}: {', '.join(f'{k} = {v}' for k, v in settings(result).items())}")
-
-
-def settings(result: TuneResult) -> dict[str, Any]:
-    """The settings that a result stands for."""
-    return {
-        "engine.workers": result.setup.workers,
-        "engine.threads": result.setup.threads,
-        "engine.compute_type": result.setup.compute_type,
-        "engine.batch": result.answer.b_best,
-        "engine.kv_tokens": result.answer.kv_token_budget,
-    }
+    chosen = settings(result)
+    path = apply(chosen)
+    narrate(f"written to {shown_path(path)}: {in_words(chosen)}")

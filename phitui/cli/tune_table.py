@@ -6,6 +6,7 @@ from typing import Any
 
 from phitui.jobs.tune_events import Trial, TuneResult
 from phitui.jobs.tuning_model import Setup
+from phitui.tuner.answer import Answer
 from phitui.tuner.probes import Verdict
 
 _COLUMNS = ("configuration", "rows", "prompt", "new", "predicted GB", "measured GB", "step ms", "tok/s", "outcome")
@@ -32,18 +33,26 @@ def report(result: TuneResult) -> dict[str, Any]:
             "slo_itl_ms": None if goal.slo_itl_s is None else goal.slo_itl_s * 1000,
         },
         "tokens_per_s": round(answer.tokens_per_s, 3),
+        "tokens_per_s_sigma": None if answer.spread is None else round(answer.spread, 3),
+        "tokens_per_s_n": answer.measurements,
         "rest_bytes": result.rest_bytes,
         "usable_bytes": result.usable_bytes,
         "memory_fit": {
             "base_bytes": round(answer.memory.base_bytes),
             "scale": round(answer.memory.scale, 4),
             "worst_error": answer.memory.error,
+            "n": answer.memory.points,
         },
         "step_fit": {
             "fixed_s": answer.steps.fixed_s,
             "row_s": answer.steps.row_s,
             "token_s": answer.steps.token_s,
             "rms_error": answer.steps.error,
+        },
+        "prefill_fit": {
+            "call_s": answer.prefill.call_s,
+            "token_s": answer.prefill.token_s,
+            "rms_error": answer.prefill.error,
         },
         "trials": [_trial(trial, result) for trial in result.trials],
         "lengths": [
@@ -76,10 +85,14 @@ def _probe(setup: Setup, verdict: Verdict) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "limit_bytes": outcome.limit_bytes,
         "detail": outcome.detail,
+        "repeated": verdict.probe.again,
+        "driver_bytes": outcome.driver_bytes,
+        "driver_note": outcome.driver_note or None,
     }
 
 
 def _trial(trial: Trial, result: TuneResult) -> dict[str, Any]:
+    faster = result.faster(trial)
     return {
         "config": {
             "workers": trial.setup.workers,
@@ -87,43 +100,58 @@ def _trial(trial: Trial, result: TuneResult) -> dict[str, Any]:
             "compute_type": trial.setup.compute_type,
         },
         "tokens_per_s": {str(batch): round(rate, 3) for batch, rate in sorted(trial.rates.items())},
-        "faster_from_batch": crossover(trial, result),
+        "faster_from_batch": faster[0] if faster and faster[0] else None,
+        "faster_to_batch": faster[1] if faster and faster[1] else None,
         "problem": trial.problem or None,
     }
-
-
-def crossover(trial: Trial, result: TuneResult) -> int | None:
-    """The batch from which on this configuration decodes faster than the one at the beginning, by the fits of both;
-    None where that is not known or nowhere below the largest batch."""
-    first, goal = result.present.steps, result.goal
-    if first is None or trial.steps is None or len(trial.rates) < 2:
-        return None
-    cached = goal.prompt_tokens + goal.new_tokens / 2
-    steps = trial.steps
-    sizes = range(1, result.answer.b_max + 1)
-    return next((size for size in sizes if steps.step_s(size, cached) < first.step_s(size, cached)), None)
 
 
 def table(result: TuneResult) -> str:
     """Probes, configurations, lengths, and the answer last: that is where a terminal's cursor ends."""
     answer, goal = result.answer, result.goal
-    rows = [_COLUMNS, *(_row(setup, verdict) for setup, verdict in result.probes)]
-    lines = [*_aligned(rows), ""]
-    lines += _aligned([("configuration", "rows", "output tok/s"), *_trial_rows(result)])
+    lines = [*_probe_rows(result), ""]
+    lines += _aligned([("configuration", "rows", "output tok/s", "faster than the present one"), *_trial_rows(result)])
     lengths = [(str(r.total_tokens), str(r.b_max), str(r.b_best), f"{r.tokens_per_s:.0f}") for r in answer.table]
     lines += ["", *_aligned([("tokens of a row", "B_max", "B*", "output tok/s"), *lengths]), ""]
     slo = "not asked for" if goal.slo_itl_s is None else "no batch keeps it"
     lines += _aligned(
         [
             ("configuration", str(result.setup)),
-            ("B*", f"{answer.b_best} rows: {answer.tokens_per_s:.0f} output tok/s, prefill included"),
+            ("B*", f"{answer.b_best} rows: {_rate(answer)} output tok/s, prefill included"),
             ("B_max", f"{answer.b_max} rows within {answer.limit_bytes / 1e9:.3f} GB"),
             ("B_slo", slo if answer.b_slo is None else f"{answer.b_slo} rows"),
             ("KV-token budget", f"{answer.kv_token_budget} tokens"),
+            ("memory", _memory(answer)),
             ("why", answer.why),
         ]
     )
     return "\n".join(lines) + "\n"
+
+
+def _probe_rows(result: TuneResult) -> list[str]:
+    """The probes; on a card with the driver's count beside the pool's, and why it is missing where it is."""
+    rows = [_COLUMNS, *(_row(setup, verdict) for setup, verdict in result.probes)]
+    if result.loaded.device != "cuda":
+        return _aligned(rows)
+    outcomes = [verdict.outcome for _, verdict in result.probes]
+    counts = ["–" if one.driver_bytes is None else f"{one.driver_bytes / 1e9:.3f}" for one in outcomes]
+    wide = [(*row[:6], count, *row[6:]) for row, count in zip(rows, ["NVML GB", *counts], strict=True)]
+    notes = {one.driver_note: None for one in outcomes if one.driver_note}
+    return [*_aligned(wide), *(f"NVML: – is: {note}" for note in notes)]
+
+
+def _rate(answer: Answer) -> str:
+    """The mean, with its spread and N."""
+    spread = "" if answer.spread is None else f" ± {answer.spread:.0f}"
+    return f"{answer.tokens_per_s:.0f}{spread} (N = {answer.measurements})"
+
+
+def _memory(answer: Answer) -> str:
+    """How good the fit of memory is."""
+    memory = answer.memory
+    if memory.error is None:
+        return "– (nothing measured)"
+    return f"the fit is within {memory.error:.1%} of all {memory.points} measured peaks"
 
 
 def _row(setup: Setup, verdict: Verdict) -> tuple[str, ...]:
@@ -146,10 +174,25 @@ def _trial_rows(result: TuneResult) -> list[tuple[str, ...]]:
     for trial in result.trials:
         rate, batch = trial.best
         if batch:
-            rows.append((str(trial.setup), str(batch), f"{rate:.0f}"))
+            rows.append((str(trial.setup), str(batch), f"{rate:.0f}", _faster(trial, result)))
         else:
-            rows.append((str(trial.setup), "–", trial.problem or "nothing ran"))
+            rows.append((str(trial.setup), "–", "–", trial.problem or "nothing ran"))
     return rows
+
+
+def _faster(trial: Trial, result: TuneResult) -> str:
+    """Where the crossover is, in words."""
+    if trial.setup == result.present.setup:
+        return "the present one"
+    span = result.faster(trial)
+    if span is None:
+        return "– (measured at one size only)"
+    first, last = span
+    if not last:
+        return "nowhere"
+    if last < result.answer.b_max:
+        return f"up to {last} row{'s' * (last != 1)}" if first == 1 else f"from {first} to {last} rows"
+    return "at all sizes" if first == 1 else f"from {first} rows on"
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:

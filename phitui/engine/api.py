@@ -6,27 +6,23 @@ from typing import Literal
 
 import msgspec
 
+from phitui.engine.rows_api import AddRows as AddRows
+from phitui.engine.rows_api import BatchEnded as BatchEnded
+from phitui.engine.rows_api import BatchState as BatchState
+from phitui.engine.rows_api import Cost as Cost
+from phitui.engine.rows_api import OpenBatch as OpenBatch
+from phitui.engine.rows_api import Row as Row
+from phitui.engine.rows_api import RowDone as RowDone
+from phitui.engine.rows_api import RowFailed as RowFailed
+from phitui.engine.rows_api import RowsMade as RowsMade
+from phitui.engine.values import FinishReason as FinishReason
+from phitui.engine.values import Gaps as Gaps
+from phitui.engine.values import Sampling as Sampling
+from phitui.engine.values import Timings as Timings
+from phitui.engine.values import Turn as Turn
+from phitui.engine.values import Usage as Usage
 from phitui.ipc.messages import Failure, Progress
 from phitui.models.footprint import Footprint
-
-FinishReason = Literal["stop", "length", "cancelled"]
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """One turn of a chat."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class Sampling(msgspec.Struct, frozen=True):
-    """How the next token is drawn. A temperature of 0 is greedy; a top_k of 0 is all tokens."""
-
-    max_tokens: int
-    temperature: float
-    top_k: int
-    top_p: float
-    repetition_penalty: float
 
 
 class Load(msgspec.Struct, tag=True, frozen=True):
@@ -82,7 +78,8 @@ class Probe(msgspec.Struct, tag=True, frozen=True):
     """Run `batch` rows of `prompt_tokens` ordinary tokens each, make exactly `new_tokens` for each, and measure it.
 
     With `bound_bytes` (0: none) the engine's memory must not grow above it: on a CPU an allocation beyond fails as on a
-    card, where the kernel would else end the process. `Probed` follows, or `Rejected`.
+    card, where the kernel would else end the process. `every_token` asks for the times of all tokens of all rows.
+    `Probed` follows, or `Rejected`.
     """
 
     id: int
@@ -90,6 +87,7 @@ class Probe(msgspec.Struct, tag=True, frozen=True):
     prompt_tokens: int
     new_tokens: int
     bound_bytes: int = 0
+    every_token: bool = False
 
 
 class Probed(msgspec.Struct, tag=True, frozen=True):
@@ -98,6 +96,9 @@ class Probed(msgspec.Struct, tag=True, frozen=True):
 
     `prefill_s` is the time to the first token of the last row, `step_s` the median of the decode steps after it and
     `step_p95_s` their 95th percentile, `seconds` the whole call. Without "ok" they are None and `detail` says why.
+    `token_s` has a list for each row where that was asked for: when its tokens were made, in seconds since the call.
+    `driver_bytes` is the most that the NVIDIA driver counted for the engine's process meanwhile (read 10 times a
+    second, CUDA's context included), None with the reason in `driver_note`.
     """
 
     id: int
@@ -109,6 +110,9 @@ class Probed(msgspec.Struct, tag=True, frozen=True):
     step_s: float | None = None
     step_p95_s: float | None = None
     detail: str = ""
+    token_s: list[list[float]] = []
+    driver_bytes: int | None = None
+    driver_note: str = ""
 
 
 class Parked(msgspec.Struct, tag=True, frozen=True):
@@ -142,7 +146,8 @@ class Remote(msgspec.Struct, frozen=True):
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
     """The model is ready. `why` says how device, compute type and threads were chosen; `footprint` is None where the
-    model's bytes per step are not known; `compute_types` are those that the device runs.
+    model's bytes per step are not known; `compute_types` are those that the device runs. `device_uuid` is that of the
+    card that CUDA gave the engine, without the driver's "GPU-"; "" on a CPU, or where it is not known.
 
     Of a `remote` engine the device is "remote", what only a process of our own has is empty or 0, and a context window
     that its server does not tell is None.
@@ -160,6 +165,7 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
     footprint: Footprint | None = None
     workers: int = 1
     compute_types: list[str] = []
+    device_uuid: str = ""
     remote: Remote | None = None
 
 
@@ -202,43 +208,6 @@ class Pulse(msgspec.Struct, tag=True, frozen=True):
     last: bool = False
 
 
-class Usage(msgspec.Struct, frozen=True):
-    """Real counts, in tokens. The end token is counted where the model made one. None where a server does not tell."""
-
-    prompt_tokens: int | None
-    completion_tokens: int | None
-
-
-class Gaps(msgspec.Struct, frozen=True):
-    """Inter-token latency as the client of a remote engine sees it: median and 95th percentile of the `count` gaps
-    between pieces of text as they came. A piece may have more tokens than one."""
-
-    p50_ms: float
-    p95_ms: float
-    count: int
-
-
-class Timings(msgspec.Struct, frozen=True):
-    """Measured in the engine from the moment it took the request (tokenizing included); of a remote engine at the
-    client, from the moment it sent the request that was answered.
-
-    `ttft_ms` to the first token; `tpot_ms` the mean gap between tokens after it, None where there was only one;
-    `total_ms` to the last token; `tokens_per_s` all tokens over the whole time, prefill included. A None has no
-    value: no token came.
-    """
-
-    ttft_ms: float | None
-    tpot_ms: float | None
-    total_ms: float | None
-    tokens_per_s: float | None
-    gaps: Gaps | None = None
-
-    @property
-    def decode_tokens_per_s(self) -> float | None:
-        """Tokens per second after the first: 1000 / tpot_ms."""
-        return 1000.0 / self.tpot_ms if self.tpot_ms else None
-
-
 class Finished(msgspec.Struct, tag=True, frozen=True):
     """An answer is complete. `notes` are what a person should know of it, as counts of a server that cannot be true."""
 
@@ -279,8 +248,9 @@ class Died(msgspec.Struct, tag=True, frozen=True):
     restarting: bool
 
 
-Request = Load | Generate | Cancel | Park | WarmUp | Probe
+Request = Load | Generate | Cancel | Park | WarmUp | Probe | OpenBatch | AddRows
 _ChatEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
-WorkerEvent = _ChatEvent | Room | Probed
+_BatchEvent = RowsMade | RowDone | RowFailed | BatchState | BatchEnded
+WorkerEvent = _ChatEvent | _BatchEvent | Room | Probed
 RemoteEvent = Loaded | ParkRefused | Started | Delta | Retrying | Finished | Rejected | BrokeOff
 Event = WorkerEvent | RemoteEvent | Died

@@ -9,23 +9,30 @@ from pathlib import Path
 
 from phitui.engine.allocator import allocator_environment
 from phitui.engine.api import (
+    AddRows,
+    BatchEnded,
     Cancel,
+    Cost,
     Died,
     Event,
     Finished,
     Generate,
     Load,
     Loaded,
+    OpenBatch,
     Park,
     Probe,
     Probed,
     Rejected,
     Room,
+    Row,
+    RowDone,
     Sampling,
     Turn,
     WarmUp,
     WorkerEvent,
 )
+from phitui.engine.rows_api import Policy
 from phitui.errors import PhituiError
 from phitui.ipc.frames import FrameError
 from phitui.ipc.messages import Failure
@@ -104,11 +111,35 @@ class EngineClient:
         """Have all workers used once, with so many positions; returns the id of the `Room` that follows."""
         return await self._request(WarmUp(next(self._ids), positions))
 
-    async def probe(self, batch: int, prompt_tokens: int, new_tokens: int, bound_bytes: int = 0) -> int:
+    async def probe(
+        self, batch: int, prompt_tokens: int, new_tokens: int, bound_bytes: int = 0, every_token: bool = False
+    ) -> int:
         """Measure a batch of this shape; returns the id of the `Probed` that follows. See `engine.api.Probe`."""
-        return await self._request(Probe(next(self._ids), batch, prompt_tokens, new_tokens, bound_bytes))
+        request = Probe(next(self._ids), batch, prompt_tokens, new_tokens, bound_bytes, every_token)
+        return await self._request(request)
 
-    async def _request(self, request: Generate | WarmUp | Probe) -> int:
+    async def open_batch(
+        self,
+        batch: int = 0,
+        kv_tokens: int = 0,
+        cost: Cost | None = None,
+        seed: int | None = None,
+        policy: Policy = "waves",
+    ) -> int:
+        """Begin a batch of rows; returns the id that its events carry. It is owed until `BatchEnded`. See
+        `engine.rows_api.OpenBatch`."""
+        return await self._request(OpenBatch(next(self._ids), batch, kv_tokens, cost, seed, policy))
+
+    async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
+        """Give a batch more rows; `last` says that no more come.
+
+        Raises PhituiError where that batch is not open (any more), and UsageError for text that cannot be sent.
+        """
+        if self._child is None or batch_id not in self._pending:
+            raise PhituiError("the batch is not open")
+        await self._child.send(AddRows(batch_id, rows, last))
+
+    async def _request(self, request: Generate | WarmUp | Probe | OpenBatch) -> int:
         if self._child is None or self.loaded is None:
             raise PhituiError("the engine is not loaded")
         self._pending.add(request.id)
@@ -120,7 +151,8 @@ class EngineClient:
         return request.id
 
     async def cancel(self, request_id: int) -> None:
-        """Stop an answer or a probe. `Finished` with reason "cancelled", or `Probed` with that kind, follows."""
+        """Stop an answer, a probe or a batch. `Finished` with reason "cancelled", `Probed` with that kind, or
+        `BatchEnded` follows."""
         if self._child is not None and request_id in self._pending:
             await self._child.send(Cancel(request_id))
 
@@ -162,7 +194,9 @@ class EngineClient:
         elif isinstance(event, Finished | Probed | Room):
             self._restarts = 0
             self._pending.discard(event.id)
-        elif isinstance(event, Rejected):
+        elif isinstance(event, RowDone):
+            self._restarts = 0
+        elif isinstance(event, Rejected | BatchEnded):
             self._pending.discard(event.id)
         elif isinstance(event, Failure):
             self._stopping = True  # it said why it ends: starting it again would end the same way

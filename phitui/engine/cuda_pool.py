@@ -6,13 +6,18 @@ and signatures are those of cuda.h, CUDA 11.2 and later.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import uuid
 
 from phitui.errors import UnavailableError
 
 LIBRARY = "libcuda.so.1"
 # CUmemPool_attribute
-_RESERVED_CURRENT, _RESERVED_HIGH, _USED_CURRENT, _USED_HIGH = 5, 6, 7, 8
+_RESERVED_CURRENT, _RESERVED_HIGH = 5, 6
+# CTranslate2's default, which phitui leaves. It counts the devices that CUDA_VISIBLE_DEVICES leaves, in the order that
+# CUDA_DEVICE_ORDER sets: another one than the driver's tools have.
+ENGINE_DEVICE = 0
 
 
 class CudaPool:
@@ -21,7 +26,7 @@ class CudaPool:
     Raises UnavailableError where the driver refuses, with its error number.
     """
 
-    def __init__(self, library: ctypes.CDLL | None = None, index: int = 0) -> None:
+    def __init__(self, library: ctypes.CDLL | None = None, index: int = ENGINE_DEVICE) -> None:
         try:
             self._cuda = library or ctypes.CDLL(LIBRARY)
         except OSError as error:
@@ -32,6 +37,16 @@ class CudaPool:
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
         self._context = context
         self._call("cuDeviceGetDefaultMemPool", ctypes.byref(self._pool), device)
+        self._device = device
+
+    def uuid(self) -> str:
+        """The device's UUID, bare ("4e1f0c52-…"); of a MIG slice its own. "" where the driver does not tell."""
+        number = (ctypes.c_ubyte * 16)()
+        for function in ("cuDeviceGetUuid_v2", "cuDeviceGetUuid"):  # the first knows slices
+            with contextlib.suppress(UnavailableError):
+                self._call(function, ctypes.byref(number), self._device)
+                return str(uuid.UUID(bytes=bytes(number)))
+        return ""
 
     def reserved(self) -> int:
         """What the pool holds of the device."""
@@ -41,18 +56,10 @@ class CudaPool:
         """The most that it held since the mark was set back."""
         return self._get(_RESERVED_HIGH)
 
-    def used(self) -> int:
-        """What of it is in use."""
-        return self._get(_USED_CURRENT)
-
-    def used_high(self) -> int:
-        """The most that was in use since the mark was set back."""
-        return self._get(_USED_HIGH)
-
     def reset_high(self) -> None:
-        """Set both marks back to what is held and used now. The driver takes no other value than 0."""
-        for attribute in (_RESERVED_HIGH, _USED_HIGH):
-            self._call("cuMemPoolSetAttribute", self._pool, ctypes.c_int(attribute), ctypes.byref(ctypes.c_uint64(0)))
+        """Set the mark back to what is held now. The driver takes no other value than 0."""
+        zero = ctypes.byref(ctypes.c_uint64(0))
+        self._call("cuMemPoolSetAttribute", self._pool, ctypes.c_int(_RESERVED_HIGH), zero)
 
     def trim(self) -> None:
         """Give back to the device what is not in use."""
@@ -77,3 +84,11 @@ class CudaPool:
             raise UnavailableError(f"the CUDA driver is too old: it has no {name}", "Update the driver") from error
         if status:
             raise UnavailableError(f"CUDA's {name} failed with error {status}", "Run phitui doctor")
+
+
+def device_uuid() -> str:
+    """The UUID of the engine's device, as `CudaPool.uuid`; "" where it is not known."""
+    try:
+        return CudaPool().uuid()
+    except UnavailableError:
+        return ""

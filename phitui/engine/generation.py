@@ -12,7 +12,9 @@ from typing import Any
 from phitui.engine.api import Delta, Finished, FinishReason, Generate, Sampling, Started, Timings, Usage
 from phitui.engine.loading import Model, check_answers, is_out_of_memory
 from phitui.engine.prompt import Detokenizer
+from phitui.engine.recovery import wait_idle
 from phitui.engine.step_clock import StepClock
+from phitui.engine.stops import StopFinder
 from phitui.errors import PhituiError, UnavailableError, UsageError
 
 # Tokens that come closer together than this share a message, so that a fast card does not spend its host's time on
@@ -25,10 +27,20 @@ Token = tuple[int, float]  # id, time.perf_counter() when it was made
 
 class Answer:
     """The answer to one request while it is being made. `cancelled` may be set from another thread; `queued` tells how
-    many requests wait behind it."""
+    many requests wait behind it; `meanwhile` is called every so often for what
+    else the engine does, and tells whether that computes as well."""
 
-    def __init__(self, model: Model, request: Generate, send: Callable[[Any], None], queued: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        request: Generate,
+        send: Callable[[Any], None],
+        queued: Callable[[], int],
+        meanwhile: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._model = model
+        self._meanwhile = meanwhile
+        self._stops = StopFinder(request.sampling.stop)
         self._queued = queued
         self._request = request
         self._send = send
@@ -75,6 +87,7 @@ class Answer:
         try:
             while not result.done():
                 self._forward(detokenizer)
+                self._meanwhile()
             result.result()
         except RuntimeError as error:
             raise self._failure(error) from error
@@ -82,8 +95,8 @@ class Answer:
             self.cancelled.set()  # nothing may leave here while the batch runs
             raise
         finally:
-            while self._model.generator.num_active_batches:  # leaving earlier can abort the process
-                time.sleep(0.001)
+            if not self._meanwhile():  # leaving earlier can abort the process
+                wait_idle(self._model.generator)
             self._forward(detokenizer, last=True)
 
     def _failure(self, error: RuntimeError) -> PhituiError:
@@ -100,16 +113,15 @@ class Answer:
         aborts the process."""
         try:
             self._made.put((step.token_id, time.perf_counter()))
-            return self.cancelled.is_set()
+            return self.cancelled.is_set() or self._stops.found
         except BaseException:  # noqa: BLE001
             return True
 
     def _forward(self, detokenizer: Detokenizer, last: bool = False) -> None:
         """Wait a little for tokens and send the text they make."""
-        tokens = self._drain(wait=not last)
-        text = "".join(detokenizer.feed(number) for number, _ in tokens)
+        tokens, text = self._read(self._drain(wait=not last), detokenizer)
         if last:
-            text += detokenizer.flush()
+            text += self._stops.feed(detokenizer.flush()) + self._stops.flush()
         self._ids.extend(number for number, _ in tokens)
         if tokens:
             self._first_s = self._first_s or tokens[0][1]
@@ -121,6 +133,15 @@ class Answer:
             self._pulse()
         if tokens and not last:
             time.sleep(_GATHER_S)
+
+    def _read(self, tokens: list[Token], detokenizer: Detokenizer) -> tuple[list[Token], str]:
+        """The tokens that belong to the answer, and their text: none after the one that completes a stop string."""
+        text = ""
+        for count, (number, _) in enumerate(tokens):
+            if self._stops.found:
+                return tokens[:count], text
+            text += self._stops.feed(detokenizer.feed(number))
+        return tokens, text
 
     def _pulse(self, last: bool = False) -> None:
         self._send(self._clock.pulse(time.perf_counter(), self._queued(), last))
@@ -136,7 +157,7 @@ class Answer:
             return tokens
 
     def _reason(self) -> FinishReason:
-        if self._ids and self._ids[-1] in self._model.prompt.end_ids:
+        if self._stops.found or (self._ids and self._ids[-1] in self._model.prompt.end_ids):
             return "stop"
         return "cancelled" if self.cancelled.is_set() else "length"
 

@@ -12,6 +12,7 @@ import ctranslate2
 
 from phitui.engine import choice, cuda, threads
 from phitui.engine.api import Load, Loaded
+from phitui.engine.cuda_pool import device_uuid
 from phitui.engine.prompt import ChatPrompt
 from phitui.errors import UnavailableError
 from phitui.hardware import cpu_int8
@@ -52,6 +53,7 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
             footprint=footprint(manifest, generator.compute_type),
             workers=load.workers,
             compute_types=sorted(ctranslate2.get_supported_compute_types(chosen.device)),
+            device_uuid=device_uuid() if chosen.device == "cuda" else "",
         )
         return Model(generator, prompt.result(), manifest, loaded)
 

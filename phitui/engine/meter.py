@@ -1,24 +1,29 @@
 """How much memory the engine holds, at rest and at its peak.
 
 On a CPU that is the process's resident memory and the kernel's own high-water mark of it, on CUDA the device's memory
-pool (phitui.engine.cuda_pool).
+pool (phitui.engine.cuda_pool), with the driver's count of the process beside it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from phitui.engine.cuda_pool import CudaPool
 from phitui.errors import UnavailableError
+from phitui.hardware.figures import Missing
+from phitui.hardware.own_memory import OwnMemory
 
 _SAMPLE_S = 0.005
+# A question to the driver takes its locks and Python's: seldom enough not to be seen in the step times.
+_DRIVER_SAMPLE_S = 0.1
+_PATIENCE_S = 2.0
 _RESET_PEAK = "5"  # proc(5): writing it to clear_refs sets the peak to what is resident now
 
 
@@ -40,10 +45,16 @@ class Meter(Protocol):
     def bounded(self, most_bytes: int) -> contextlib.AbstractContextManager[None]:
         """While it lasts, allocations above `most_bytes` fail, as far as that can be had."""
 
+    def beside(self) -> int | Missing:
+        """What another source says of the same peak, or why it says nothing. After `peak`."""
+
 
 def meter(device: str) -> Meter:
     """The meter of "cpu" or "cuda". Raises UnavailableError where the device's memory cannot be measured."""
-    return CudaMeter(CudaPool()) if device == "cuda" else CpuMeter()
+    if device != "cuda":
+        return CpuMeter()
+    pool = CudaPool()
+    return CudaMeter(pool, OwnMemory(pool.uuid(), os.getpid()))
 
 
 class CpuMeter:
@@ -71,13 +82,17 @@ class CpuMeter:
         try:
             (self._proc / "clear_refs").write_text(_RESET_PEAK)
         except OSError:  # not Linux, or not allowed here
-            self._sampler = _Sampler(self._resident)
+            self._sampler = _Sampler(self._resident, _SAMPLE_S)
 
     def peak(self) -> int:
         if self._sampler is not None:
             sampler, self._sampler = self._sampler, None
-            return sampler.stop()
+            most = sampler.stop()
+            return most if isinstance(most, int) else self._resident()
         return self._status("VmHWM") or self._resident()
+
+    def beside(self) -> int | Missing:
+        return Missing("only on a GPU")
 
     @contextmanager
     def bounded(self, most_bytes: int) -> Iterator[None]:
@@ -116,10 +131,13 @@ class CpuMeter:
 
 
 class CudaMeter:
-    """The device's memory pool, which CTranslate2 allocates from, weights included."""
+    """The device's memory pool, which CTranslate2 allocates from, weights included. `driver` tells, beside it, what the
+    process holds with CUDA's context and libraries."""
 
-    def __init__(self, pool: CudaPool) -> None:
-        self._pool = pool
+    def __init__(self, pool: CudaPool, driver: OwnMemory) -> None:
+        self._pool, self._driver = pool, driver
+        self._sampler: _Sampler | None = None
+        self._beside: int | Missing = Missing("nothing was measured")
 
     def rest(self) -> int:
         self._pool.trim()
@@ -137,9 +155,16 @@ class CudaMeter:
     def watch(self) -> None:
         self._pool.trim()
         self._pool.reset_high()
+        self._sampler = _Sampler(self._driver.read, _DRIVER_SAMPLE_S)
 
     def peak(self) -> int:
+        if self._sampler is not None:
+            sampler, self._sampler = self._sampler, None
+            self._beside = sampler.stop()
         return self._pool.reserved_high()
+
+    def beside(self) -> int | Missing:
+        return self._beside
 
     @contextmanager
     def bounded(self, most_bytes: int) -> Iterator[None]:  # noqa: ARG002 - a card refuses by itself
@@ -147,24 +172,33 @@ class CudaMeter:
 
 
 class _Sampler:
-    """The largest of many readings, taken in a thread of their own."""
+    """The largest of many readings, taken in a thread of their own; where all are missing, the last one's reason."""
 
-    def __init__(self, read: Any) -> None:
-        self._read = read
-        self._most = read()
+    def __init__(self, read: Callable[[], int | Missing], pause_s: float) -> None:
+        self._read, self._pause_s = read, pause_s
+        self._most: int | Missing = Missing("the driver has not answered yet")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="phitui-meter", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            self._most = max(self._most, self._read())
-            time.sleep(_SAMPLE_S)
+        while True:
+            self._take(self._read())
+            if self._stopped.wait(self._pause_s):
+                break
+        self._take(self._read())
 
-    def stop(self) -> int:
+    def _take(self, reading: int | Missing) -> None:
+        if isinstance(reading, int) and isinstance(self._most, int):
+            self._most = max(self._most, reading)
+        elif isinstance(reading, int) or isinstance(self._most, Missing):
+            self._most = reading
+
+    def stop(self) -> int | Missing:
+        """The answer. A driver that hangs is waited for a little, and then left behind."""
         self._stopped.set()
-        self._thread.join()
-        return int(max(self._most, self._read()))
+        self._thread.join(_PATIENCE_S)
+        return self._most
 
 
 def _trim() -> None:

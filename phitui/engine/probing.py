@@ -1,4 +1,4 @@
-"""Runs one probe of the tuner: a batch of a given shape, its step times, and the memory that it took."""
+"""Runs one probe, for the tuner or a bench: a batch of a given shape, its token times, and the memory that it took."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import statistics
 import threading
 import time
 from collections import deque
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from phitui.engine.api import Probe, Probed, Room, WarmUp
+from phitui.engine.latency import gaps, percentile
 from phitui.engine.loading import Model, is_out_of_memory
 from phitui.engine.meter import Meter
 from phitui.engine.recovery import recover, wait_idle
@@ -21,9 +22,9 @@ _WARM_UP_ROUNDS = 10
 
 
 class Mark(NamedTuple):
-    """When the first row of a worker's share of the batch made its token `step`: a reading of perf_counter()."""
+    """When a row made its token `step`: a reading of perf_counter()."""
 
-    share: int
+    row: int
     step: int
     at: float
 
@@ -76,8 +77,8 @@ class ProbeRun:
     def _on_token(self, step: Any) -> bool:
         """Runs on CTranslate2's threads, once per token. Must never raise: that aborts the process."""
         try:
-            if step.batch_id % self._per_worker == 0:
-                self._marks.append(Mark(step.batch_id // self._per_worker, step.step, time.perf_counter()))
+            if self._request.every_token or step.batch_id % self._per_worker == 0:
+                self._marks.append(Mark(step.batch_id, step.step, time.perf_counter()))
             return self.cancelled.is_set()
         except BaseException:  # noqa: BLE001
             return True
@@ -86,16 +87,22 @@ class ProbeRun:
         peak = self._meter.peak()
         if self.cancelled.is_set():
             return Probed(self._request.id, "cancelled", usable, seconds)
-        firsts, gaps = step_times(list(self._marks))
+        rows = by_row(self._marks, begun)
+        firsts = [row for number, row in rows.items() if number % self._per_worker == 0]  # of each worker's share
+        prefill_s, steps = max(row[0] for row in firsts), gaps(firsts)
+        beside = self._meter.beside()
         return Probed(
             id=self._request.id,
             kind="ok",
             usable_bytes=usable,
             seconds=seconds,
             peak_bytes=peak,
-            prefill_s=max(firsts) - begun,
-            step_s=statistics.median(gaps) if gaps else max(firsts) - begun,
-            step_p95_s=percentile(gaps, 0.95) if gaps else None,
+            prefill_s=prefill_s,
+            step_s=statistics.median(steps) if steps else prefill_s,
+            step_p95_s=percentile(steps, 0.95) if steps else None,
+            token_s=list(rows.values()) if self._request.every_token else [],
+            driver_bytes=beside if isinstance(beside, int) else None,
+            driver_note="" if isinstance(beside, int) else beside.reason,
         )
 
     def _failed(self, error: Exception, usable: int, seconds: float) -> Probed:
@@ -116,18 +123,12 @@ def check(request: Probe, window: int) -> None:
         raise UsageError(f"{total} tokens do not fit: the context window has {window}", "Take shorter texts")
 
 
-def step_times(marks: list[Mark]) -> tuple[list[float], list[float]]:
-    """When each share had its first token, and the gaps between the tokens of each, all in one list."""
-    shares: dict[int, list[float]] = {}
+def by_row(marks: Iterable[Mark], begun: float) -> dict[int, list[float]]:
+    """The rows in order, each with the times of its tokens in seconds since `begun`."""
+    rows: dict[int, list[float]] = {}
     for mark in marks:
-        shares.setdefault(mark.share, []).append(mark.at)
-    gaps = [later - earlier for times in shares.values() for earlier, later in pairwise(times)]
-    return [times[0] for times in shares.values()], gaps
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The smallest value that at least `share` of all are not above (nearest rank)."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+        rows.setdefault(mark.row, []).append(mark.at - begun)
+    return dict(sorted(rows.items()))
 
 
 def warm_up(model: Model, request: WarmUp, meter: Meter) -> Room:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ class ChatPrompt:
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # tokenizers raises nothing narrower
             raise PhituiError(f"cannot read {folder / 'tokenizer.json'}: {error}") from error
+        self._vocabulary = folder / "vocabulary.json"
         self._special = dict(manifest.special_tokens)
         try:
             self._template = _environment().from_string(manifest.chat_template)
@@ -62,6 +65,26 @@ class ChatPrompt:
         if not tokens:
             raise UsageError("the model's chat template makes nothing of this chat", "Convert the model again")
         return [token for token in tokens if token is not None]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """CTranslate2's vocabulary, by id: it has tokens that no tokenizer has, where a model rounds its number up."""
+        try:
+            names: list[str] = json.loads(self._vocabulary.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PhituiError(f"cannot read {self._vocabulary}: {error}") from error
+        return names
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Token ids as the strings that CTranslate2 takes. Raises UsageError for an id that there is not."""
+        if ids and not 0 <= min(ids) <= max(ids) < len(self._names):
+            raise UsageError(f"token ids of another model: this one has 0 to {len(self._names) - 1}")
+        return [self._names[number] for number in ids]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of a whole answer, with U+FFFD for bytes that are no character."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
 
     def ordinary(self, rows: int, count: int) -> list[list[str]]:
         """`rows` prompts of `count` tokens of plain text each, no two alike as far as the text reaches: for probes."""

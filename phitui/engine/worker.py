@@ -9,17 +9,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from phitui.engine.api import (
+    AddRows,
+    BatchEnded,
     Cancel,
     Finished,
     Generate,
     Load,
+    OpenBatch,
     Park,
     Parked,
     ParkRefused,
     Probe,
     Probed,
+    Pulse,
     Rejected,
     Request,
     Timings,
@@ -27,6 +32,7 @@ from phitui.engine.api import (
     WarmUp,
     Woken,
 )
+from phitui.engine.batches import Batches
 from phitui.engine.generation import Answer
 from phitui.engine.loading import Model, check_answers, load_model
 from phitui.engine.meter import Meter, meter
@@ -39,6 +45,8 @@ from phitui.ipc.messages import Failure, Progress
 
 # How long a leaving worker waits for the decode step that runs.
 _LEAVE_S = 1.0
+# How often batches are looked at while they run: their tokens are gathered for so long.
+_TICK_S = 0.05
 
 
 class Worker:
@@ -46,7 +54,8 @@ class Worker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._requests: queue.SimpleQueue[Load | Generate | Park | WarmUp | Probe] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()  # None: look at the batches
+        self._batches = Batches(channel.send, lambda: self._requests.put(None))
         self._lock = threading.Lock()
         self._cancelled: set[int] = set()
         self._answer: Answer | ProbeRun | None = None
@@ -61,32 +70,46 @@ class Worker:
         """Work until the parent is gone. The first message must be `Load`."""
         self._channel.listen(self._receive, self._leave)
         while True:
-            request = self._next()
-            if isinstance(request, Load):
-                self._load(request)
-            elif isinstance(request, Generate):
-                self._generate(request)
-            elif isinstance(request, Probe):
-                self._probe(request)
-            elif isinstance(request, WarmUp):
-                self._warm_up(request)
-            else:
-                self._park()
+            self._serve(self._next())
+            if self._batches and self._requests.empty():
+                with self._surviving():
+                    self._batches.tick()
 
-    def _next(self) -> Load | Generate | Park | WarmUp | Probe:
-        """The next request; `Park` when none has come for as long as was agreed."""
+    def _serve(self, request: Request | None) -> None:
+        if isinstance(request, Load):
+            self._load(request)
+        elif isinstance(request, Generate):
+            self._generate(request)
+        elif isinstance(request, AddRows):
+            self._batches.add(request)
+        elif isinstance(request, Park):
+            self._park()
+        elif isinstance(request, OpenBatch):
+            self._open(request)
+        elif isinstance(request, Probe | WarmUp) and self._batches:
+            self._channel.send(Rejected(request.id, Failure("a batch is running", "Wait for it, or cancel it")))
+        elif isinstance(request, Probe):
+            self._probe(request)
+        elif isinstance(request, WarmUp):
+            self._warm_up(request)
+
+    def _next(self) -> Request | None:
+        """The next request; `Park` when none has come for as long as was agreed; None when batches want a look."""
         may_park = self._parking is not None and not self._parking.parked and not self._park_refused
-        idle = may_park and self._park_after_s
+        idle = may_park and not self._batches and self._park_after_s
         try:
-            return self._requests.get(timeout=idle or None)
+            return self._requests.get(timeout=_TICK_S if self._batches else idle or None)
         except queue.Empty:
-            return Park()
+            return None if self._batches else Park()
 
     def _park(self) -> None:
         if self._parking is None or self._parking.parked:
             return
         try:
+            if self._batches:
+                raise PhituiError("a batch is running", "Park when it is done")
             self._channel.send(Parked(self._parking.park()))
+            self._batches.prefixes.forget()
         except PhituiError as error:
             self._park_refused = True  # not by itself again before there has been a prompt: it would only say the same
             self._channel.send(ParkRefused(Failure.of(error)))
@@ -116,12 +139,39 @@ class Worker:
             self._channel.send(Rejected(request.id, Failure("no model is loaded")))
             return
         self._park_refused = False
-        answer = Answer(self._model, request, self._channel.send, self._requests.qsize)
+        answer = Answer(self._model, request, self._send_beside, self._requests.qsize, self._meanwhile)
         if not self._begin(request.id, answer):
             self._channel.send(Finished(request.id, "cancelled", Usage(0, 0), Timings(None, None, None, None)))
             return
+        self._batches.give_way()
         with self._working(request.id):
             answer.run()
+        self._batches.resume()
+
+    def _meanwhile(self) -> bool:
+        """Batches go on beside an answer, on the other workers."""
+        if self._batches:
+            with self._surviving():
+                self._batches.tick(beside=True)
+        return self._batches.running
+
+    def _send_beside(self, message: Any) -> None:
+        """What an answer sends. Its pulses would count the time of a batch beside it twice."""
+        if not (isinstance(message, Pulse) and self._batches.running):
+            self._channel.send(message)
+
+    def _open(self, request: OpenBatch) -> None:
+        if self._model is None:
+            self._channel.send(Rejected(request.id, Failure("no model is loaded")))
+            return
+        with self._lock:
+            self._latest = request.id
+            if request.id in self._cancelled:
+                self._cancelled.discard(request.id)
+                self._channel.send(BatchEnded(request.id, "cancelled"))
+                return
+        with self._working(request.id):
+            self._batches.open(self._model, request, self._measure())
 
     def _probe(self, request: Probe) -> None:
         if self._model is None:
@@ -131,12 +181,8 @@ class Worker:
         if not self._begin(request.id, probe):
             self._channel.send(Probed(request.id, "cancelled", 0, 0.0))
             return
-        with self._working(request.id):
-            try:
-                self._channel.send(probe.run())
-            except EngineLostError as error:  # the parent starts another process and goes on with it
-                print(f"phitui: {error}", file=sys.stderr, flush=True)
-                os._exit(int(ExitCode.FAILED))
+        with self._working(request.id), self._surviving():
+            self._channel.send(probe.run())
 
     def _warm_up(self, request: WarmUp) -> None:
         if self._model is None:
@@ -161,6 +207,15 @@ class Worker:
             return True
 
     @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Where only a new process helps this one ends: the parent starts another and goes on with it."""
+        try:
+            yield
+        except EngineLostError as error:
+            print(f"phitui: {error}", file=sys.stderr, flush=True)
+            os._exit(int(ExitCode.FAILED))
+
+    @contextmanager
     def _working(self, number: int) -> Iterator[None]:
         """The model is awake; what goes wrong rejects this one request."""
         try:
@@ -179,6 +234,8 @@ class Worker:
         if not isinstance(message, Cancel):
             self._requests.put(message)
             return
+        if self._batches.cancel(message.id):
+            return
         with self._lock:
             if self._answer is not None and self._latest == message.id:
                 self._answer.cancelled.set()
@@ -191,10 +248,14 @@ class Worker:
         with self._lock:
             if self._answer is not None:
                 self._answer.cancelled.set()
+        self._batches.abandon()
         deadline = time.monotonic() + _LEAVE_S
-        while self._answer is not None and time.monotonic() < deadline:
+        while self._at_work() and time.monotonic() < deadline:
             time.sleep(0.01)
         os._exit(0)
+
+    def _at_work(self) -> bool:
+        return self._answer is not None or bool(self._model and self._model.generator.num_active_batches)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 
 from phitui.engine.api import (
     BrokeOff,
@@ -14,60 +13,27 @@ from phitui.engine.api import (
     Died,
     Event,
     Finished,
-    FinishReason,
     Loaded,
     Rejected,
     Sampling,
     Started,
-    Timings,
     Turn,
-    Usage,
 )
 from phitui.engine.client import raise_in_loop
 from phitui.engine.interface import Engine
 from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.ipc.messages import Failure
+from phitui.jobs.exchanges import Exchange, State, path_through, path_to
 
-
-class State(Enum):
-    """Where an exchange stands."""
-
-    QUEUED = "queued"
-    PREFILL = "prefill"
-    ANSWERING = "answering"
-    DONE = "done"
-    REFUSED = "refused"
-    LOST = "lost"
-    BROKEN = "broken"  # a remote engine failed
-
-    @property
-    def over(self) -> bool:
-        """Nothing more will come."""
-        return self in (State.DONE, State.REFUSED, State.LOST, State.BROKEN)
-
-
-@dataclass
-class Exchange:
-    """A prompt and what became of it. `text` is the model's, untrusted. `tokens` of the answer so far; None where a
-    remote engine does not count on the way."""
-
-    number: int
-    prompt: str
-    state: State = State.QUEUED
-    text: str = ""
-    prompt_tokens: int | None = None
-    tokens: int | None = 0
-    reason: FinishReason | None = None
-    usage: Usage | None = None
-    timings: Timings | None = None
-    error: str = ""
+__all__ = ["Chat", "Exchange", "State", "check_prompt"]
 
 
 @dataclass
 class Chat:
-    """One chat with the engine. `on_change` is called on the event loop whenever an exchange has changed.
+    """One chat with the engine. `exchanges` is the path through the tree of `roots` that is shown and goes on.
 
-    A system prompt of "" leaves the system turn to the model's own template.
+    `on_change` is called on the event loop whenever an exchange of this path has changed, `record` for every exchange,
+    also of a chat that was left. A system prompt of "" leaves the system turn to the model's own template.
     """
 
     engine: Engine
@@ -75,31 +41,78 @@ class Chat:
     system: str
     on_change: Callable[[Exchange], None]
     exchanges: list[Exchange] = field(default_factory=list)
+    roots: list[Exchange] = field(default_factory=list)
+    record: Callable[[Exchange], None] | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    refusal: PhituiError | None = None  # why no prompt is taken for now
     _gone: str = ""  # why there is no engine any more
     _waiting: list[Exchange] = field(default_factory=list)
     _current: Exchange | None = None
     _request_id: int | None = None
     _cancel_asked: bool = False
     _held: bool = False  # the engine is being exchanged
-    _counted_from: int = 0  # the first exchange whose tokens the present model has counted
+    _load: int = 0  # counts the models that were let go of: each counts tokens in its own way
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def submit(self, prompt: str) -> Exchange:
         """Queue a prompt.
 
         Raises UsageError for an empty one or one that cannot be text, and UnavailableError where there is no engine
-        and none will come.
+        and none will come, or while `refusal` is set.
         """
+        return self._queue(prompt, self.exchanges[-1] if self.exchanges else None)
+
+    def _queue(self, prompt: str, parent: Exchange | None) -> Exchange:
+        """Queue a prompt below `parent`, and show the path to it. Raises as `submit`."""
         check_prompt(prompt)
+        if self.refusal is not None:
+            raise self.refusal
         if self._gone:
             raise UnavailableError(f"there is no engine ({self._gone})", "Quit and run phitui doctor")
-        exchange = Exchange(next(self._numbers), prompt)
-        self.exchanges.append(exchange)
+        exchange = Exchange(next(self._numbers), prompt, parent=parent)
+        (parent.children if parent else self.roots).append(exchange)
+        self.show_path(exchange)
         self._waiting.append(exchange)
         self._tell(exchange)
         self.pump()
         return exchange
+
+    def instead(self, exchange: Exchange, prompt: str, answers: int = 1) -> list[Exchange]:
+        """Answer `prompt` in the place of `exchange`: with its own prompt another answer, with another one an edit.
+        What is there stays, as a sibling. `answers` is how many are made. Raises as `submit`."""
+        queued = [self._queue(prompt, exchange.parent) for _ in range(answers)]
+        self.show_path(queued[0])
+        return queued
+
+    def siblings(self, exchange: Exchange) -> list[Exchange]:
+        """All exchanges in this place of the chat, `exchange` among them, oldest first."""
+        return exchange.parent.children if exchange.parent else self.roots
+
+    def fork(self, exchange: Exchange) -> None:
+        """Go on after `exchange`: the next prompt follows it, beside what has followed it so far."""
+        self.exchanges = path_to(exchange)
+
+    def show_path(self, exchange: Exchange) -> None:
+        """Make the path through `exchange` the one that is shown and goes on."""
+        self.exchanges = path_through(exchange)
+        for one in self.exchanges:
+            if one.parent is not None:
+                one.parent.chosen = one
+
+    def number(self) -> int:
+        """The number of an exchange that comes from elsewhere, for `adopt`."""
+        return next(self._numbers)
+
+    def adopt(self, roots: list[Exchange], leaf: Exchange | None, system: str) -> None:
+        """Go on with a chat that was kept, at `leaf`. The one before is left, as by `clear`."""
+        self.clear()
+        self.roots, self.system = roots, system
+        if leaf is not None:
+            self.show_path(leaf)
+            self.fork(leaf)
+        loaded = self.engine.loaded
+        for exchange in self.exchanges:
+            exchange.counted = self._load if loaded is not None and exchange.model == loaded.name else -1
 
     def pump(self) -> None:
         """Send the next prompt if the engine is ready and none is on its way. Call it when the engine has loaded."""
@@ -113,7 +126,7 @@ class Chat:
         if self._current is not exchange:  # the engine died before this task could begin
             return
         try:
-            self._request_id = await self.engine.generate(self.turns(exchange.prompt), self.sampling)
+            self._request_id = await self.engine.generate(self._turns_of(exchange), self.sampling)
         except PhituiError as error:
             if self._current is exchange:
                 self._close(exchange, State.REFUSED, str(error))
@@ -124,8 +137,14 @@ class Chat:
     def turns(self, prompt: str) -> list[Turn]:
         """What the model is given for `prompt`: the system turn, the answered exchanges, the prompt. Exchanges that
         were refused or lost are not part of the chat."""
+        return self._turns(self.exchanges, prompt)
+
+    def _turns_of(self, exchange: Exchange) -> list[Turn]:
+        return self._turns(path_to(exchange.parent), exchange.prompt)
+
+    def _turns(self, path: list[Exchange], prompt: str) -> list[Turn]:
         turns = [Turn("system", self.system)] if self.system else []
-        for exchange in self.exchanges:
+        for exchange in path:
             if _counts(exchange):
                 turns += [Turn("user", exchange.prompt), Turn("assistant", exchange.text)]
         return [*turns, Turn("user", prompt)]
@@ -138,12 +157,14 @@ class Chat:
                 self._spawn(self.engine.cancel(self._request_id))
             return True
         if self._waiting:
-            exchange = self._waiting.pop()
-            exchange.reason = "cancelled"
-            exchange.state = State.DONE
-            self._tell(exchange)
+            self._take_back(self._waiting.pop())
             return True
         return False
+
+    def _take_back(self, exchange: Exchange) -> None:
+        exchange.reason = "cancelled"
+        exchange.state = State.DONE
+        self._tell(exchange)
 
     def handle(self, event: Event) -> None:
         """Take an event of the engine. Those of other requests are passed over."""
@@ -162,6 +183,7 @@ class Chat:
             return
         if isinstance(event, Started):
             exchange.state, exchange.prompt_tokens = State.PREFILL, event.prompt_tokens
+            exchange.counted, exchange.model = self._load, self.engine.loaded.name if self.engine.loaded else ""
             self._tell(exchange)
         elif isinstance(event, Delta):
             exchange.state = State.ANSWERING
@@ -192,14 +214,16 @@ class Chat:
                 current.reason = "cancelled"
                 self._close(current, State.DONE)
             await asyncio.sleep(0.02)
-        self._counted_from = len(self.exchanges) - len(self._waiting)
+        self._load += 1
 
     def clear(self) -> None:
-        """Forget all turns and what is queued; an answer on its way is stopped and not kept."""
+        """Leave the chat: a new one begins. Its answer on the way is stopped, what is queued is taken back; `record`
+        still hears of both."""
+        self.exchanges, self.roots = [], []
+        waiting, self._waiting = self._waiting, []
+        for exchange in waiting:
+            self._take_back(exchange)
         self.cancel()
-        self._counted_from = 0
-        self.exchanges.clear()
-        self._waiting.clear()
 
     @property
     def busy(self) -> bool:
@@ -218,8 +242,12 @@ class Chat:
         As with `turns`, what was refused, lost or stopped before its first word takes none. After a change of model
         it is not known until that one has read a prompt.
         """
-        for exchange in reversed(self.exchanges[self._counted_from :]):
-            if exchange.prompt_tokens is not None and (_counts(exchange) or not exchange.state.over):
+        for exchange in reversed(self.exchanges):
+            if exchange.counted not in (-1, self._load):
+                return None
+            if exchange.counted < 0 or exchange.prompt_tokens is None:
+                continue
+            if _counts(exchange) or not exchange.state.over:
                 return None if exchange.tokens is None else exchange.prompt_tokens + exchange.tokens
         return None
 
@@ -239,7 +267,9 @@ class Chat:
         self.pump()
 
     def _tell(self, exchange: Exchange) -> None:
-        if any(known is exchange for known in self.exchanges):  # not of a chat that was cleared
+        if self.record is not None:
+            self.record(exchange)
+        if any(known is exchange for known in reversed(self.exchanges)):  # not of a chat or branch that was left
             self.on_change(exchange)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from phitui.config import Config, nearest
 from phitui.config_engines import LOCAL, RemoteSettings
-from phitui.engine.api import Event, Load, Loaded, Sampling, Turn
+from phitui.engine.api import Cost, Event, Load, Loaded, Row, Sampling, Turn
 from phitui.engine.client import EngineClient
 from phitui.engine.interface import Engine
+from phitui.engine.rows_api import Policy
 from phitui.errors import PhituiError, UsageError
 from phitui.text import one_line
 
@@ -34,6 +35,11 @@ class Engines:
     def name(self) -> str:
         """The engine that answers, or is asked to: "ct2" or that of an [engines.NAME]."""
         return self._name
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the one that answers is on this machine."""
+        return self._name == LOCAL
 
     @property
     def loaded(self) -> Loaded | None:
@@ -72,6 +78,26 @@ class Engines:
 
     async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
         return await self._current.generate(turns, sampling)
+
+    async def open_batch(
+        self,
+        batch: int = 0,
+        kv_tokens: int = 0,
+        cost: Cost | None = None,
+        seed: int | None = None,
+        policy: Policy = "waves",
+    ) -> int:
+        """See `EngineClient.open_batch`. Raises UsageError where a remote engine answers."""
+        return await self._with_rows().open_batch(batch, kv_tokens, cost, seed, policy)
+
+    async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
+        """See `EngineClient.add_rows`."""
+        await self._with_rows().add_rows(batch_id, rows, last)
+
+    def _with_rows(self) -> EngineClient:
+        if not self.is_local:
+            raise UsageError(f"batches run on the local engine only, and {self._name} answers", "Choose ct2.")
+        return self._local
 
     async def cancel(self, request_id: int) -> None:
         await self._current.cancel(request_id)

@@ -40,6 +40,7 @@ class ModelDesk:
         self.store = models_dir(environ)
         self.rows: list[ModelRow] = []
         self.error = ""
+        self.taken = ""  # who has the engine and its model in the place of the chat
         self._client = client
         self._environ = environ
         self._on_change = on_change
@@ -71,6 +72,8 @@ class ModelDesk:
             raise UsageError(f"{row.name} is not here yet", "p pulls it.")
         if row.manifest is None:
             raise UsageError(f"{row.name} is damaged: {row.error}")
+        if self.taken:
+            raise UsageError(f"{self.taken}: no other model can be loaded", "Wait for it, or cancel it (F3).")
         if row.loaded and self._has(row) and self._client.loaded is not None:
             raise UsageError(f"{row.name} is loaded already")
         if self.work.busy and self.work.name == row.name:
@@ -91,6 +94,8 @@ class ModelDesk:
 
     def check_removal(self, row: ModelRow) -> None:
         """Raise UsageError where `row` cannot be removed: the engine has it, or it is not in the store."""
+        if self.taken:
+            raise UsageError(f"{self.taken}: nothing is removed meanwhile", "Wait for it, or cancel it (F3).")
         if self._has(row):
             raise UsageError(f"{row.name} is loaded", "Switch to another model first.")
         if row.folder is None and not row.part_bytes:

@@ -65,6 +65,17 @@ def _reasons(view: View) -> dict[str, str]:
     return reasons
 
 
+def engine_device(snapshot: Snapshot, kind: str, pid: int | None, uuid: str = "") -> Device | None:
+    """The device that an engine computes on: under "cuda" the GPU with this UUID, else that which lists its process
+    `pid`, else the first; under "cpu" the machine, where the snapshot lists it."""
+    devices = [device for device in snapshot.devices if device.kind == {"cuda": "gpu", "cpu": "cpu"}.get(kind)]
+    named = [device for device in devices if uuid and device.uuid == uuid]
+    if named:
+        return named[0]
+    with_it = (device for device in devices if any(each.pid == pid for each in device.processes or ()))
+    return next(with_it, devices[0] if devices else None)
+
+
 class Performance:
     """Takes in the engine's events and the snapshots; tells what they mean together.
 
@@ -88,6 +99,7 @@ class Performance:
         self._metered = ""  # the device of these samples
         self.answer_energy: PerToken | None = None
         self.memory_rate: MemoryRate | None = None
+        self.probing = False  # the engine is the tuner's: its batches bring neither pulses nor answers
 
     def note_event(self, event: Event) -> None:
         """Take an event of the engine; most of them say nothing here."""
@@ -139,8 +151,8 @@ class Performance:
 
     @property
     def working(self) -> bool:
-        """Whether the engine has a prompt in hand."""
-        return self._answering is not None
+        """Whether the engine has a prompt in hand, or the tuner's batches."""
+        return self._answering is not None or self.probing
 
     @property
     def wants_memory_rate(self) -> bool:
@@ -161,14 +173,10 @@ class Performance:
         return self._view(snapshot, cpu_device(snapshot.host), on_cpu)
 
     def _engine_device(self, snapshot: Snapshot) -> Device | None:
-        """The device that the engine computes on: under CUDA the GPU that lists its process, else the first."""
+        """The device that the engine computes on."""
         if self._loaded is None:
             return None
-        kind = {"cuda": "gpu", "cpu": "cpu"}.get(self._loaded.device)
-        devices = [device for device in snapshot.devices if device.kind == kind]
-        pid = self._pid()
-        with_it = (device for device in devices if any(each.pid == pid for each in device.processes or ()))
-        return next(with_it, devices[0] if devices else None)
+        return engine_device(snapshot, self._loaded.device, self._pid(), self._loaded.device_uuid)
 
     def _view(self, snapshot: Snapshot, device: Device, own: bool) -> View:
         memory = self._memory(device, snapshot, own)
@@ -207,7 +215,9 @@ class Performance:
         return self._footprint.weights if self._footprint is not None else None
 
     def _kv_bytes(self) -> int | None:
-        """The cache that is in use: CTranslate2 keeps none between answers."""
+        """The cache that is in use: CTranslate2 keeps none between answers. A probe does not tell of its own."""
+        if self.probing:
+            return None
         if self._answering is None:
             return 0
         if self._footprint is None:

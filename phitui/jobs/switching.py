@@ -33,7 +33,7 @@ class Switching:
         keep: Callable[[Path], Awaitable[None]],
     ) -> None:
         self._client = client
-        self._config = config
+        self.config = config
         self._chat = chat
         self._pass_on = pass_on
         self._say = say
@@ -52,6 +52,11 @@ class Switching:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(starting))
             self._task.add_done_callback(raise_in_loop)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a change is under way."""
+        return self._task is not None and not self._task.done()
 
     def take(self, event: Event) -> bool:
         """Look at an event of the engine. True for the failure of a model that is being switched to: nobody else's
@@ -106,7 +111,7 @@ class Switching:
         """Load a model and wait for how it ends; None where it has loaded or another wish has come."""
         self._outcome = asyncio.get_running_loop().create_future()
         try:
-            await load_folder(self._client, self._config, folder)
+            await load_folder(self._client, self.config, folder)
             return await self._outcome
         except PhituiError as error:
             return Failure.of(error)

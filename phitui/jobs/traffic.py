@@ -59,7 +59,7 @@ def engine_traffic(
     the engine decodes, else busy. `rate` is the machine's memory, for a device of kind "cpu"."""
     traffic = device_traffic(device)
     if device.kind == "cpu":
-        peak, peak_reason = _cpu_peak(rate, footprint)
+        peak, peak_reason = cpu_peak(rate, footprint)
         traffic = replace(traffic, peak_gb_s=peak, peak_reason=peak_reason)
     if footprint is None:
         reason = "this model's bytes per step are not known"
@@ -92,7 +92,8 @@ def _with_model(traffic: Traffic, footprint: Footprint, decode: Decode | None) -
     )
 
 
-def _cpu_peak(rate: MemoryRate | None, footprint: Footprint | None) -> tuple[float | None, str]:
+def cpu_peak(rate: MemoryRate | None, footprint: Footprint | None) -> tuple[float | None, str]:
+    """The peak of the machine's memory in GB/s, or None and why there is none."""
     if rate is None:
         return None, "measured while the engine is idle"
     if footprint is not None and footprint.weight_step < rate.cache_bytes:

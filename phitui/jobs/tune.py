@@ -1,36 +1,40 @@
 """Finds the fastest configuration and batch: the search of phitui.tuner on a real engine, and the engine's own knobs.
 
 First the search in the configuration that is there; then other workers × threads and other compute types, with a probe
-or two each; then, where one of them is faster, the search again in that one.
+or two each; then, where one of them is faster, the search again in that one. At the end what decides runs again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from phitui.config import Config
 from phitui.engine.api import Load, Loaded, Probed
+from phitui.engine.memory_model import memory_model
 from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.start import engine_log, what_to_load
+from phitui.jobs.takers import largest_taker
 from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, Trial, TuneEvent, TuneResult
-from phitui.jobs.tuning_model import Limit, Setup, compute_types, memory_model, setups
+from phitui.jobs.tuning_model import Limit, Setup, compute_types, setups
 from phitui.jobs.tunings import earlier
 from phitui.models.manifest import Manifest, read_manifest
-from phitui.text import one_line
 from phitui.tuner.answer import Answer, Knowledge
 from phitui.tuner.probes import Goal, NothingFitsError, Outcome, Probe, Verdict
-from phitui.tuner.search import explore, try_sizes
+from phitui.tuner.search import confirm, explore, run_again, try_sizes
 
 T = TypeVar("T")
 # Another configuration has to be this much faster to be worth a change: below it is noise.
 _WORTH = 1.03
+# Below it they are measured once more, in turn.
+_CLEARLY = 1.25
 _CONFIRM_PROBES = 6
 # On a CPU the tables of positions grow when they are needed; on CUDA a lack of memory there would break them.
 _CPU_POSITIONS = 16
@@ -43,8 +47,11 @@ async def tune(
     tell: Callable[[TuneEvent], None],
     vary_compute_type: bool = True,
     environ: Mapping[str, str] = os.environ,
+    engine: ProbingEngine | None = None,
+    go: asyncio.Event | None = None,
 ) -> TuneResult:
-    """Tune for `goal` within `limit`. Cancelling ends the engine's process.
+    """Tune for `goal` within `limit`. Cancelling ends the engine's process. `engine` is one to use in place of a new
+    one; no probe begins while `go` is not set.
 
     Raises UsageError for lengths beyond the context window, NothingFitsError where one row does not fit, and
     PhituiError where the engine cannot be loaded or does not survive.
@@ -52,12 +59,14 @@ async def tune(
     load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
     manifest = read_manifest(Path(load.folder))
     check_lengths(goal, manifest.context_window)
-    engine = ProbingEngine(engine_log(environ), tell)
+    engine = engine or ProbingEngine(engine_log(environ), tell)
+    tuning = _Tuning(engine, load, manifest, goal, limit, tell, go)
     try:
-        return await _Tuning(engine, load, manifest, goal, limit, tell).run(vary_compute_type, environ)
+        return await tuning.run(vary_compute_type, environ)
     except NothingFitsError as error:
-        who = largest_taker(engine.pid) if engine.device == "cpu" else "phitui monitor shows who holds the card"
-        raise NothingFitsError(f"{error.message}; {who}", error.fix) from error
+        who = await asyncio.to_thread(largest_taker, engine.device, engine.device_uuid, engine.pid)
+        free = f"{tuning.usable_bytes / 1e9:.2f} GB is free for the engine"
+        raise NothingFitsError(f"{error.message}; {free}, {who}", error.fix) from error
     finally:
         await engine.stop()
 
@@ -74,20 +83,20 @@ def check_lengths(goal: Goal, window: int) -> None:
         )
 
 
-def largest_taker(engine_pid: int | None) -> str:
-    """Who holds most of the RAM, beside the engine and us, in words."""
-    import psutil
+def two_sizes(best: int, start: int) -> list[int]:
+    """What other configurations are compared at, larger first: two sizes, so that their step times have a slope and the
+    batch can be told from which on one is faster."""
+    other = start if start != best else max(1, best // 4)
+    return sorted({best, other}, reverse=True)
 
-    ours = {os.getpid(), engine_pid}
-    held = []
-    for process in psutil.process_iter(["name", "memory_info"]):
-        info = process.info["memory_info"]
-        if info is not None and process.pid not in ours:
-            held.append((int(info.rss), process.pid, one_line(str(process.info["name"]), 40)))
-    if not held:
-        return "no other program is to be seen"
-    size, pid, name = max(held)
-    return f"of the other programs {name} (process {pid}) holds most RAM, {size / 1e9:.2f} GB"
+
+class _Arm(NamedTuple):
+    """A configuration, what is known of it, and what was loaded."""
+
+    setup: Setup
+    know: Knowledge
+    loaded: Loaded
+    rest_bytes: int
 
 
 class _Tuning:
@@ -101,39 +110,70 @@ class _Tuning:
         goal: Goal,
         limit: Limit,
         tell: Callable[[TuneEvent], None],
+        go: asyncio.Event | None,
     ) -> None:
-        self._engine, self._load, self._manifest = engine, load, manifest
+        self._engine, self._load, self._manifest, self._go = engine, load, manifest, go
         self._goal, self._limit, self._tell = goal, limit, tell
         self._probes: list[tuple[Setup, Verdict]] = []
-        self._rest_bytes = self._usable_bytes = 0
+        self._rest_bytes = self.usable_bytes = 0
+        self._entered: Setup | None = None
 
     async def run(self, vary_compute_type: bool, environ: Mapping[str, str]) -> TuneResult:
         loaded, know = await self._ready(None, self._goal)
         total = self._goal.prompt_tokens + self._goal.new_tokens
-        tuning, problem = earlier(self._manifest, loaded.device, total, self._usable_bytes, environ)
+        tuning, problem = earlier(self._manifest, loaded.device, total, self.usable_bytes, environ, loaded.device_uuid)
         if tuning is not None or problem:
             self._tell(Earlier(tuning, problem))
-        setup = present = Setup(loaded.workers, loaded.threads, loaded.compute_type)
+        present = Setup(loaded.workers, loaded.threads, loaded.compute_type)
         answer = await self._drive(present, know, explore(know))
+        arm = _Arm(present, know, loaded, self._rest_bytes)
         trials = [Trial(present, know.measured_rates(), answer.steps)]
-        batches = sorted({answer.b_best, min(self._goal.start, answer.b_max)}, reverse=True)
-        usable, rest = self._usable_bytes, self._rest_bytes
+        batches = two_sizes(answer.b_best, min(self._goal.start, answer.b_max))
         found = await self._knobs(trials, batches, loaded, vary_compute_type)
         if found.setup != present:
-            better, better_loaded = await self._confirm(found.setup, found.best[1])
-            if better is not None and better.tokens_per_s >= answer.tokens_per_s:
-                setup, answer, loaded = found.setup, better, better_loaded
-                usable, rest = self._usable_bytes, self._rest_bytes
+            arm = await self._better(arm, trials, found)
+        answer = await self._settle(arm)
+        trials = [
+            replace(trial, rates=arm.know.measured_rates()) if trial.setup == arm.setup else trial for trial in trials
+        ]
         return TuneResult(
-            self._goal, setup, answer, loaded, self._manifest, rest, usable, trials[0], trials, self._probes
+            self._goal, arm.setup, answer, arm.loaded, self._manifest, arm.rest_bytes, self.usable_bytes,
+            trials[0], trials, self._probes,
+        )  # fmt: skip
+
+    async def _better(self, present: _Arm, trials: list[Trial], found: Trial) -> _Arm:
+        """The faster of two: search in the one that was found. Where they are close the present one runs again first,
+        so that both were measured in turn."""
+        if found.best[0] < _CLEARLY * trials[0].best[0]:
+            await self._enter(present)
+            await self._drive(present.setup, present.know, run_again(present.know, trials[0].best[1]))
+            trials[0] = replace(trials[0], rates=present.know.measured_rates())
+        loaded, know = await self._ready(
+            found.setup, replace(self._goal, start=found.best[1], most_probes=_CONFIRM_PROBES)
         )
+        other = _Arm(found.setup, know, loaded, self._rest_bytes)
+        try:
+            answer = await self._drive(found.setup, know, explore(know))
+        except NothingFitsError:
+            return present
+        return other if answer.tokens_per_s >= present.know.answer().tokens_per_s else present
+
+    async def _settle(self, arm: _Arm) -> Answer:
+        """Run what decides again in the configuration that won."""
+        await self._enter(arm)
+        return await self._drive(arm.setup, arm.know, confirm(arm.know))
+
+    async def _enter(self, arm: _Arm) -> None:
+        """Load a configuration that has been measured before, unless it is the one that is loaded."""
+        if self._entered != arm.setup:
+            await self._ready(arm.setup, arm.know.goal)
 
     async def _knobs(self, trials: list[Trial], batches: list[int], loaded: Loaded, vary_compute_type: bool) -> Trial:
         """Try the others, cheapest first; returns the fastest, which is the present one where none is worth it."""
         best = trials[0]
         for setup in setups(trials[0].setup, loaded.device):
             best = await self._try(setup, batches, trials, best)
-        if vary_compute_type and loaded.footprint is not None:  # packed weights (AWQ) run in one type alone
+        if vary_compute_type and not self._manifest.is_awq:  # packed weights run in one type alone
             for kind in compute_types(loaded.device, loaded.compute_types):
                 if kind != best.setup.compute_type:
                     best = await self._try(best.setup._replace(compute_type=kind), batches, trials, best)
@@ -151,29 +191,23 @@ class _Tuning:
         trials.append(trial)
         return trial if trial.best[0] > _WORTH * best.best[0] else best
 
-    async def _confirm(self, setup: Setup, batch: int) -> tuple[Answer | None, Loaded]:
-        loaded, know = await self._ready(setup, replace(self._goal, start=batch, most_probes=_CONFIRM_PROBES))
-        try:
-            return await self._drive(setup, know, explore(know)), loaded
-        except NothingFitsError:
-            return None, loaded
-
     async def _ready(self, setup: Setup | None, goal: Goal) -> tuple[Loaded, Knowledge]:
         """Load a configuration (None: as configured), warm it up, and begin a Knowledge of it."""
-        load = self._load
+        load, self._entered = self._load, None
         if setup is not None:
             load = msgspec.structs.replace(
                 load, workers=setup.workers, threads=setup.threads, compute_type=setup.compute_type
             )
         loaded = await self._engine.load(load)
-        model = memory_model(self._manifest, loaded.compute_type, loaded.workers)
+        model = memory_model(self._manifest, loaded.compute_type, loaded.workers, loaded.device)
         positions = goal.prompt_tokens + goal.new_tokens if loaded.device == "cuda" else _CPU_POSITIONS
         room = await self._engine.warm_up(min(positions, loaded.context_window or positions))
         # The model counts the tables of positions with each batch: warming up has made them already.
         self._rest_bytes = max(0, room.rest_bytes - model.rotary(positions))
-        self._usable_bytes = room.usable_bytes
+        self.usable_bytes = room.usable_bytes
         # RAM that is short ends a process or is swapped, and is measured either way; VRAM may spill silently.
         goal = replace(goal, spills=loaded.device == "cuda")
+        self._entered = Setup(loaded.workers, loaded.threads, loaded.compute_type)
         return loaded, Knowledge(goal, model, self._rest_bytes, self._limit.of(room.usable_bytes))
 
     async def _drive(self, setup: Setup, know: Knowledge, asked: Generator[Probe, Outcome, T]) -> T:
@@ -181,12 +215,14 @@ class _Tuning:
         try:
             probe = next(asked)
             while True:
+                if self._go is not None:
+                    await self._go.wait()
                 number = len(self._probes) + 1
                 self._tell(ProbeBegan(setup, probe, number, know.limit_bytes))
-                made = await self._engine.probe(probe.shape, self._usable_bytes)
+                made = await self._engine.probe(probe.shape, self.usable_bytes)
                 if made.usable_bytes:
-                    self._usable_bytes = made.usable_bytes
-                outcome = _outcome(made, self._limit.of(self._usable_bytes))
+                    self.usable_bytes = made.usable_bytes
+                outcome = _outcome(made, self._limit.of(self.usable_bytes))
                 answered = len(know.verdicts)
                 try:
                     probe = asked.send(outcome)
@@ -215,4 +251,6 @@ def _outcome(made: Probed, limit_bytes: int) -> Outcome:
         prefill_s=made.prefill_s,
         seconds=made.seconds,
         detail=made.detail,
+        driver_bytes=made.driver_bytes,
+        driver_note=made.driver_note,
     )

@@ -79,3 +79,16 @@ class TuneResult:
     present: Trial
     trials: list[Trial]
     probes: list[tuple[Setup, Verdict]] = field(default_factory=list)
+
+    def faster(self, trial: Trial) -> tuple[int, int] | None:
+        """From which batch to which, up to B_max, a trial's decode steps are shorter than the present configuration's,
+        by the fits of both. (0, 0) for nowhere, None where one of them was not measured at two sizes."""
+        if min(len(trial.rates), len(self.present.rates)) < 2 or trial.steps is None or self.present.steps is None:
+            return None
+        cached = self.goal.prompt_tokens + self.goal.new_tokens / 2
+        sizes = [
+            size
+            for size in range(1, self.answer.b_max + 1)
+            if trial.steps.step_s(size, cached) < self.present.steps.step_s(size, cached)
+        ]
+        return (sizes[0], sizes[-1]) if sizes else (0, 0)

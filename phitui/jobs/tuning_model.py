@@ -8,10 +8,7 @@ from typing import NamedTuple
 
 from phitui.engine.threads import usable_cores
 from phitui.errors import UsageError
-from phitui.models.manifest import Manifest
-from phitui.tuner.memory import MemoryModel
 
-_HALVES = ("float16", "bfloat16")
 # Compute types worth a trial: the int8 kind of the device, and what needs no scaling back from int32.
 _COMPUTE_TYPES = {"cpu": ("int8_float32", "float32"), "cuda": ("int8_float16", "float16", "bfloat16")}
 # Two streams over one copy of the weights can fill a card whose steps are bound by kernel launches; more bring nothing.
@@ -69,20 +66,3 @@ def setups(present: Setup, device: str) -> list[Setup]:
 def compute_types(device: str, supported: list[str]) -> list[str]:
     """Those to try on the device."""
     return [kind for kind in _COMPUTE_TYPES.get(device, ()) if kind in supported]
-
-
-def memory_model(manifest: Manifest, compute_type: str, workers: int) -> MemoryModel:
-    """What CTranslate2 allocates for this model in `compute_type` (as `Generator.compute_type` says it)."""
-    sizes = manifest.sizes
-    return MemoryModel(
-        layers=sizes.layers,
-        heads=sizes.heads,
-        kv_dim=sizes.heads * sizes.head_dim,
-        model_dim=sizes.model_dim,
-        ff_dim=sizes.ff_dim,
-        vocabulary=sizes.vocabulary,
-        rotary_dim=sizes.head_dim,
-        item_bytes=2 if compute_type.endswith(_HALVES) else 4,
-        int8=compute_type.startswith("int8"),
-        workers=workers,
-    )

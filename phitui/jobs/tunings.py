@@ -11,7 +11,7 @@ from pathlib import Path
 from phitui.config import home
 from phitui.engine.threads import usable_cores
 from phitui.hardware.cpu import cpu_name
-from phitui.hardware.probe import probe_driver
+from phitui.hardware.probe import Gpu, probe_driver
 from phitui.jobs.tune_events import TuneResult
 from phitui.models.manifest import Manifest
 from phitui.store.tunings import FILE_NAME, Conditions, Tuning, bucket, newest_for, read_tunings, stale, write_tuning
@@ -22,13 +22,16 @@ def tunings_file(environ: Mapping[str, str] = os.environ) -> Path:
     return home(environ) / FILE_NAME
 
 
-def conditions(manifest: Manifest, device: str, compute_type: str, total_tokens: int) -> Conditions:
-    """What holds now for this model on "cpu" or "cuda"."""
+def conditions(
+    manifest: Manifest, device: str, compute_type: str, total_tokens: int, device_uuid: str = ""
+) -> Conditions:
+    """What holds now for this model on "cpu" or "cuda". `device_uuid` is that of the engine's card
+    (`Loaded.device_uuid`): the driver lists its cards in another order, and also those that CUDA_VISIBLE_DEVICES hides.
+    """
     name, driver = f"{cpu_name()}, {usable_cores()} cores", ""
     if device == "cuda":
         report = probe_driver()
-        name = next((gpu.uuid or gpu.name or "" for gpu in report.gpus), "") or "a GPU that its driver does not name"
-        driver = report.driver or ""
+        name, driver = card_name(report.gpus, device_uuid), report.driver or ""
     weights = manifest.files.get("model.bin")
     return Conditions(
         device=name,
@@ -40,12 +43,24 @@ def conditions(manifest: Manifest, device: str, compute_type: str, total_tokens:
     )
 
 
+def card_name(gpus: list[Gpu], device_uuid: str) -> str:
+    """The driver's UUID of the engine's card, or what else tells it from others. Without `device_uuid`: the only card,
+    or none of them."""
+    if device_uuid:
+        listed = (gpu.uuid for gpu in gpus if gpu.uuid and gpu.uuid.lower().endswith(device_uuid.lower()))
+        return next(listed, f"GPU-{device_uuid}")
+    only = gpus[0] if len(gpus) == 1 else None
+    return (only and (only.uuid or only.name)) or "a GPU that its driver does not name"
+
+
 def to_keep(result: TuneResult) -> Tuning:
     """What is stored of a result."""
     goal, answer, setup = result.goal, result.answer, result.setup
     total = goal.prompt_tokens + goal.new_tokens
     return Tuning(
-        conditions=conditions(result.manifest, result.loaded.device, setup.compute_type, total),
+        conditions=conditions(
+            result.manifest, result.loaded.device, setup.compute_type, total, result.loaded.device_uuid
+        ),
         model_name=result.manifest.name,
         made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         prompt_tokens=goal.prompt_tokens,
@@ -59,6 +74,13 @@ def to_keep(result: TuneResult) -> Tuning:
         peak_bytes=answer.memory.peak(goal.shape(answer.b_best)),
         limit_bytes=answer.limit_bytes,
         why=answer.why,
+        step_fixed_s=answer.steps.fixed_s,
+        step_row_s=answer.steps.row_s,
+        step_token_s=answer.steps.token_s,
+        prefill_call_s=answer.prefill.call_s,
+        prefill_token_s=answer.prefill.token_s,
+        spread=answer.spread,
+        measurements=answer.measurements,
     )
 
 
@@ -73,6 +95,7 @@ def earlier(
     total_tokens: int,
     usable_bytes: int | None,
     environ: Mapping[str, str] = os.environ,
+    device_uuid: str = "",
 ) -> tuple[Tuning | None, str]:
     """The newest stored tuning of this model for texts of this length, and why it does not hold now ("" where it
     does). With no tuning the second is "", or what is wrong with the file."""
@@ -80,5 +103,5 @@ def earlier(
     found = newest_for(stored, manifest.name, bucket(total_tokens))
     if found is None:
         return None, problem
-    now = conditions(manifest, device, found.conditions.compute_type, total_tokens)
+    now = conditions(manifest, device, found.conditions.compute_type, total_tokens, device_uuid)
     return found, stale(found, now, usable_bytes)

@@ -248,6 +248,8 @@ def _manifest(source: Source, quantization: str, files: dict[str, FileEntry]) ->
         converter=f"phitui {phitui.__version__}, ctranslate2 {ctranslate2.__version__}",
         files=files,
         context_note=architecture.context_why,
+        rotary_dim=architecture.rope.dim,
+        awq_group=architecture.awq.group if architecture.awq else 0,
     )
 
 

@@ -58,7 +58,9 @@ class Manifest(msgspec.Struct, frozen=True):
     "int4_awq_gemm", …);
     `context_window` counts prompt and answer together, in tokens, and `context_note` says why it is less than
     the checkpoint's, where it is, and in which of LongRoPE's regimes it runs. `special_tokens` are the names
-    that the chat template asks for ("bos_token", …).
+    that the chat template asks for ("bos_token", …). `rotary_dim` is how many elements of a head have rotary
+    positions, 0 where all have (and in manifests that did not say); `awq_group` is how many inputs share one of AWQ's
+    scales, 0 where the weights are not AWQ (or the manifest did not say).
     """
 
     format: int
@@ -77,6 +79,8 @@ class Manifest(msgspec.Struct, frozen=True):
     converter: str
     files: dict[str, FileEntry]
     context_note: str = ""
+    rotary_dim: int = 0
+    awq_group: int = 0
 
     @property
     def is_awq(self) -> bool:

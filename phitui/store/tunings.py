@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from phitui.errors import PhituiError
+from phitui.files import replace_file
 
 FILE_NAME = "tunings.json"
 _LEAST_BUCKET = 256
@@ -36,7 +34,12 @@ class Conditions(msgspec.Struct, frozen=True):
 
 class Tuning(msgspec.Struct, frozen=True):
     """What was found. `made` is a time in UTC (ISO 8601), `b_max`, `batch` (the best) and `kv_tokens` are in rows and
-    tokens, `peak_bytes` is the memory that the best batch takes, as predicted by the fit."""
+    tokens, `peak_bytes` is the memory that the best batch takes, as predicted by the fit.
+
+    The fitted costs, in seconds: a decode step of B rows with T cached tokens each takes `step_fixed_s` + B ×
+    (`step_row_s` + T × `step_token_s`), reading B prompts of P tokens `prefill_call_s` + B × P × `prefill_token_s`. All
+    are 0 in what was stored before they were kept: `has_costs` says whether they are known. `spread` is the standard
+    deviation of `tokens_per_s` over `measurements` runs, None where there was one."""
 
     conditions: Conditions
     model_name: str
@@ -52,6 +55,18 @@ class Tuning(msgspec.Struct, frozen=True):
     peak_bytes: int
     limit_bytes: int
     why: str
+    step_fixed_s: float = 0.0
+    step_row_s: float = 0.0
+    step_token_s: float = 0.0
+    prefill_call_s: float = 0.0
+    prefill_token_s: float = 0.0
+    spread: float | None = None
+    measurements: int = 1
+
+    @property
+    def has_costs(self) -> bool:
+        """Whether the fitted costs are known."""
+        return self.step_fixed_s + self.step_row_s + self.step_token_s > 0
 
 
 class _File(msgspec.Struct):
@@ -82,22 +97,24 @@ def read_tunings(path: Path) -> tuple[list[Tuning], str]:
 def write_tuning(path: Path, tuning: Tuning) -> None:
     """Store it, in place of one with the same conditions. Raises PhituiError where it cannot be written."""
     others = [one for one in read_tunings(path)[0] if one.conditions != tuning.conditions]
-    data = msgspec.json.format(msgspec.json.encode(_File([tuning, *others])), indent=2) + b"\n"
+    _write(path, [tuning, *others])
+
+
+def remove_tuning(path: Path, tuning: Tuning) -> None:
+    """Take it out. Raises PhituiError where the file cannot be read or written."""
+    stored, problem = read_tunings(path)
+    if problem:
+        raise PhituiError(problem)
+    _write(path, [one for one in stored if one != tuning])
+
+
+def _write(path: Path, tunings: list[Tuning]) -> None:
+    data = msgspec.json.format(msgspec.json.encode(_File(tunings)), indent=2) + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".tunings-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
+        replace_file(path, data)
     except OSError as error:
-        raise PhituiError(f"{path}: cannot be written: {error.strerror}", "What was found is not kept") from error
+        raise PhituiError(f"{path}: cannot be written: {error.strerror}", "The tunings are as they were") from error
 
 
 def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> str:
@@ -105,7 +122,7 @@ def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> s
     may hold in all by what is free now."""
     for field, name in _NAMES.items():
         if getattr(tuning.conditions, field) != getattr(now, field):
-            return f"{name} is another one"
+            return f"{name} changed"
     if usable_bytes is not None and usable_bytes < tuning.peak_bytes:
         return f"it takes {tuning.peak_bytes / 1e9:.2f} GB, {usable_bytes / 1e9:.2f} GB are usable now"
     return ""

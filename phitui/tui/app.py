@@ -22,11 +22,14 @@ from phitui.jobs.engines import Engines
 from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
+from phitui.tui.batch_front import BatchFront
 from phitui.tui.display import wants_ascii
 from phitui.tui.engine_front import EngineFront
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
+from phitui.tui.session_front import NEW_CHAT, SessionFront
+from phitui.tui.tuning_front import TuningFront
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
@@ -35,7 +38,8 @@ _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
 class PhituiApp(BaseApp):
     """Thin: starts and ends what runs, and hands events and readings to the screens."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resume: int = NEW_CHAT) -> None:
+        """`resume` is a session to begin with, NEWEST or NEW_CHAT."""
         super().__init__(config)
         self._config = config
         self.engine = Engines(engine_log(), self._on_event, config.engine.restart_limit)
@@ -47,6 +51,13 @@ class PhituiApp(BaseApp):
         )
         self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
         self.engines = EngineFront(self, self.console_screen, self.engine, config, self._on_event)
+        self.tuning = TuningFront(
+            self, self.console_screen, self.engine, self.models, config, self._show_event, self._showing
+        )
+        self.console_screen.stand_in = lambda: self.tuning.pid
+        self.tuning.batch_runs = lambda: self.batches.running
+        self.sessions = SessionFront(self, self.console_screen, config, resume, self._showing)
+        self.batches = BatchFront(self, self.console_screen, self.engine, config, self._showing)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -54,6 +65,7 @@ class PhituiApp(BaseApp):
 
     async def begin(self) -> None:
         self._sampler.start()
+        self.sessions.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
         self.models.starting = self.engines.starting = self._starting
@@ -68,6 +80,7 @@ class PhituiApp(BaseApp):
         self.models.desk.refresh()
 
     def _on_event(self, event: Event) -> None:
+        self.batches.take(event)
         if not self.models.take(event):
             self._show_event(event)
 
@@ -81,7 +94,7 @@ class PhituiApp(BaseApp):
 
     def _processes(self) -> dict[str, int]:
         """Own processes whose memory is read. Called from the sampler's thread."""
-        pid = self.engine.pid
+        pid = self.console_screen.computing_pid()
         return {} if pid is None else {ENGINE: pid}
 
     def _on_snapshot_thread(self, snapshot: Snapshot) -> None:
@@ -97,41 +110,63 @@ class PhituiApp(BaseApp):
         snapshot = with_traffic(snapshot, views)
         self._history.add(snapshot)
         self.monitor.show_snapshot(snapshot, views)
+        self.tuning.tick()
 
     def action_monitor(self) -> None:
-        """Open the monitor over the console."""
-        if self.screen is self.console_screen:
+        """Open the monitor over the console or the tuner."""
+        if self.screen in (self.console_screen, self.tuning.screen):
             if not self.is_screen_installed(self.monitor):  # else closing it would be its end
                 self.install_screen(self.monitor, "monitor")
             self.push_screen(self.monitor)
 
     async def on_unmount(self) -> None:
         self._sampler.stop()
+        await self.sessions.close()
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         await self.engines.close()
+        await self.tuning.close()
         await self.models.close()
+        await self.batches.close()
         await self.engine.stop()
 
     def action_models(self) -> None:
         """Open the model screen."""
         self.models.open()
 
-    def system_commands(self) -> Iterable[SystemCommand]:
-        if self.screen_stack and self.screen_stack[-1] is self.monitor:
-            yield from self.monitor.system_commands()
+    def action_tuner(self) -> None:
+        """Open the tuner screen."""
+        self.tuning.open()
+
+    def action_sessions(self) -> None:
+        """Open the list of sessions."""
+        self.sessions.open()
+
+    def action_batches(self) -> None:
+        """Open the batch screen."""
+        self.batches.open()
+
+    def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        if isinstance(screen, MonitorScreen):
+            yield from screen.system_commands()
+            return
+        if screen is self.tuning.screen and self.tuning.screen is not None:
+            yield from self.tuning.screen.system_commands()
             return
         yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
+        yield from self.tuning.commands()
         yield from self.models.commands()
         yield from self.engines.commands()
-        yield SystemCommand("New chat", "Forget the chat", self.console_screen.action_new_chat)
+        yield from self.sessions.commands()
+        yield from self.batches.commands()
+        yield SystemCommand("New chat", "The chat so far stays as a session", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park
         )
         yield SystemCommand("Stop", "Stop the answer", self.console_screen.action_stop)
 
 
-def run(config: Config) -> int:
+def run(config: Config, resume: int = NEW_CHAT) -> int:
     """Run the console until it is left. Returns the exit code."""
-    return run_app(PhituiApp(config), config)
+    return run_app(PhituiApp(config, resume), config)

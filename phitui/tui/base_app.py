@@ -58,8 +58,9 @@ class BaseApp(App[None]):
     async def begin(self) -> None:
         """The first frame is there: start what it did not need."""
 
-    def system_commands(self) -> Iterable[SystemCommand]:
-        """What the palette has besides quitting and the themes."""
+    def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette has over `screen` besides quitting and the themes."""
+        del screen
         return ()
 
     def on_mount(self) -> None:
@@ -165,9 +166,8 @@ class BaseApp(App[None]):
         return [theme.name for theme in themes]
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        del screen  # the commands are the same on all of them
         yield SystemCommand("Quit", "Leave phitui", self.action_quit)
-        yield from self.system_commands()
+        yield from self.system_commands(screen)
         for name in self._register_themes():
             yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self._use_theme, name))
 

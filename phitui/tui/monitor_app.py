@@ -49,7 +49,8 @@ class MonitorApp(BaseApp):
             self.monitor.picture.note = self._trouble()
             self.monitor.show_snapshot(snapshot)
 
-    def system_commands(self) -> Iterable[SystemCommand]:
+    def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        del screen
         return self.monitor.system_commands()
 
 

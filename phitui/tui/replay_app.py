@@ -141,7 +141,8 @@ class ReplayApp(BaseApp):
         self._tell()
         self._wait()
 
-    def system_commands(self) -> Iterable[SystemCommand]:
+    def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        del screen
         yield SystemCommand("Play, pause", "The recording", self.action_play)
         yield from self.monitor.system_commands()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, field
 
 from phitui.tuner.memory import FittedMemory, Measured, MemoryModel, Shape, fit
@@ -11,6 +12,8 @@ from phitui.tuner.steptime import PrefillSample, PrefillTime, StepSample, StepTi
 # How far below the limit a prediction has to stay: before anything was measured, from two points, and from more.
 _PRIOR_SAFETY, _TWO_POINTS_SAFETY, _LEAST_SAFETY, _MOST_SAFETY = 0.10, 0.02, 0.005, 0.05
 _FEW_ROWS = 16
+# A size within 3 % of the best throughput is as good as the best; one within 8 % may be, by the noise of single runs.
+_BEST, _CLOSE, _MOST_CONTENDERS = 0.97, 0.92, 3
 # Total lengths, in tokens, that the table has rows for.
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 
@@ -32,7 +35,8 @@ class Answer:
 
     `b_max` is the largest that fits, `b_best` the smallest within 3 % of the best throughput, `b_slo` the largest that
     keeps the asked inter-token latency (None: not asked, or not even one row does). `kv_token_budget` is how many
-    tokens of KV cache fit: b_max × tokens of a row. `tokens_per_s` is `b_best`'s output throughput with its prefill.
+    tokens of KV cache fit: b_max × tokens of a row. `tokens_per_s` is the output throughput of `b_best` with prefill,
+    the mean of `measurements` runs whose standard deviation is `spread` (None: of fewer than two).
     """
 
     b_max: int
@@ -40,6 +44,8 @@ class Answer:
     b_slo: int | None
     kv_token_budget: int
     tokens_per_s: float
+    spread: float | None
+    measurements: int
     limit_bytes: int
     why: str
     table: list[LengthRow]
@@ -94,10 +100,19 @@ class Knowledge:
         return bool(self.verdicts) and self.verdicts[-1].judged in ("oom", "failed", "slow")
 
     @property
+    def searched(self) -> int:
+        """How many probes the search has made; repetitions are none."""
+        return sum(not one.probe.again for one in self.verdicts)
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is used up."""
+        return sum(one.outcome.seconds for one in self.verdicts) >= self.goal.budget_s
+
+    @property
     def spent(self) -> bool:
         """Whether probes or time are used up."""
-        seconds = sum(one.outcome.seconds for one in self.verdicts)
-        return len(self.verdicts) >= self.goal.most_probes or seconds >= self.goal.budget_s
+        return self.searched >= self.goal.most_probes or self.late
 
     @property
     def safety(self) -> float:
@@ -123,7 +138,7 @@ class Knowledge:
             return Shape(batch, goal.prompt_tokens, steps)
         deepest = goal.prompt_tokens + goal.new_tokens - steps
         whole = goal.shape(batch)
-        within = max(self.model.prefill(whole), self.model.decode(whole))
+        within = self.model.peak(whole) - self.model.rotary(whole.total)
         return Shape(batch, max(goal.prompt_tokens, self.model.largest_prompt(batch, deepest, within)), steps)
 
     def goal_peak(self, shape: Shape, measured_bytes: int) -> float:
@@ -157,15 +172,29 @@ class Knowledge:
         """Tokens in a row's cache, in the mean over the goal's decode steps."""
         return self.goal.prompt_tokens + self.goal.new_tokens / 2
 
-    def measured_rates(self) -> dict[int, float]:
-        """The goal's throughput by batch size: measured step times, carried to the goal's mean depth by the fit."""
-        steps, rates = self.step_time(), {}
+    def samples(self) -> dict[int, list[float]]:
+        """The goal's throughput by batch size, once for each run: measured step times, carried to the goal's mean depth
+        by the fit. Of a size that ran in several shapes the shape with the most runs, so that they can be compared."""
+        steps = self.step_time()
+        shapes: dict[int, dict[Shape, list[float]]] = {}
         for one in self.good:
             shape = one.probe.shape
             there = steps.step_s(shape.batch, shape.total - shape.new / 2)
             factor = steps.step_s(shape.batch, self.mean_cached) / there if there > 0 else 1.0
-            rates[shape.batch] = self.rate(shape.batch, (one.outcome.step_s or 0.0) * factor)
-        return rates
+            rate = self.rate(shape.batch, (one.outcome.step_s or 0.0) * factor)
+            shapes.setdefault(shape.batch, {}).setdefault(shape, []).append(rate)
+        return {batch: max(each.values(), key=len) for batch, each in shapes.items()}
+
+    def measured_rates(self) -> dict[int, float]:
+        """The goal's throughput by batch size, in the mean of its runs."""
+        return {batch: statistics.fmean(runs) for batch, runs in self.samples().items()}
+
+    def contenders(self) -> list[int]:
+        """The best size first, and up to two that noise alone may have put below or above it."""
+        best, rates = self.best(_BEST), self.measured_rates()
+        close = [size for size, rate in rates.items() if size <= self.b_max() and rate >= _CLOSE * max(rates.values())]
+        ranked = sorted(close, key=lambda size: rates[size], reverse=True)
+        return [best, *[size for size in ranked if size != best][: _MOST_CONTENDERS - 1]]
 
     def knee(self, share: float) -> int:
         """The smallest size predicted to have `share` of the best throughput, in whole tiles above the first."""
@@ -203,14 +232,16 @@ class Knowledge:
         """The answer from what is known now."""
         from phitui.tuner.why import why  # reads an Answer's parts
 
-        steps, top, best = self.step_time(), self.b_max(), self.best(0.97)
-        rates = self.measured_rates()
+        steps, top, best = self.step_time(), self.b_max(), self.best(_BEST)
+        runs = self.samples().get(best, [])
         return Answer(
             b_max=top,
             b_best=best,
             b_slo=self._slo(steps, top),
             kv_token_budget=top * self.goal.shape(1).total,
-            tokens_per_s=rates.get(best, self.rate(best, steps.step_s(best, self.mean_cached))),
+            tokens_per_s=statistics.fmean(runs) if runs else self.rate(best, steps.step_s(best, self.mean_cached)),
+            spread=statistics.stdev(runs) if len(runs) > 1 else None,
+            measurements=len(runs),
             limit_bytes=self.limit_bytes,
             why=why(self, steps, best, top),
             table=self._table(steps),
@@ -257,5 +288,5 @@ class Knowledge:
             return size * shape.new / seconds if seconds > 0 else 0.0
 
         best = max(rate(size) for size in range(1, top + 1))
-        size = next(size for size in range(1, top + 1) if rate(size) >= 0.97 * best)
+        size = next(size for size in range(1, top + 1) if rate(size) >= _BEST * best)
         return LengthRow(shape.total, top, size, rate(size))

@@ -41,7 +41,8 @@ class MemoryModel:
     `kv_dim` is heads × head dimension, of grouped-query models as well: CTranslate2 repeats their keys and values for
     every head before it caches them (`replicate_heads` in layers/attention.cc). `item_bytes` is the size of what is
     computed with: 2 for the float16 and bfloat16 kinds, 4 for float32 and for int8 on a CPU. `int8` says that the
-    weights are int8: their products are int32 before they are scaled.
+    weights are int8: their products are int32 before they are scaled. `heap` is how much more than it is asked for the
+    allocator takes from the system while the cache grows.
     """
 
     layers: int
@@ -54,6 +55,7 @@ class MemoryModel:
     item_bytes: int
     int8: bool
     workers: int = 1
+    heap: float = 1.0
 
     @property
     def kv_token_bytes(self) -> int:
@@ -80,7 +82,7 @@ class MemoryModel:
 
     def peak(self, shape: Shape) -> int:
         """The larger of the two phases, with the rotary tables."""
-        return self.rotary(shape.total) + max(self.prefill(shape), self.decode(shape))
+        return self.rotary(shape.total) + max(self.prefill(shape), round(self.heap * self.decode(shape)))
 
     def largest_prompt(self, batch: int, most: int, within_bytes: int) -> int:
         """The longest prompt, at most `most` tokens, whose prefill stays within `within_bytes`; 0 if none does."""

@@ -16,7 +16,8 @@ class Goal:
     `start` is the batch to begin with, `most` the largest that is of any use. `slo_itl_s` is the inter-token latency,
     in seconds, that 95 % of the steps are to keep. `spills` says that memory above what there is may go elsewhere
     without a word, so that a sudden jump in step time counts as failed. A probe makes `decode_steps` steps. The search
-    ends after `most_probes` probes or `budget_s` seconds of them.
+    ends after `most_probes` probes or `budget_s` seconds of them; neighbours of the best size are tried in the first
+    `neighbour_probes` of them alone. `repeats` is how often the sizes that the answer hangs on are then run again.
     """
 
     prompt_tokens: int
@@ -26,6 +27,8 @@ class Goal:
     slo_itl_s: float | None = None
     decode_steps: int = 32
     most_probes: int = 9
+    neighbour_probes: int = 7
+    repeats: int = 2
     spills: bool = True
     budget_s: float = float("inf")
 
@@ -35,11 +38,13 @@ class Goal:
 
 
 class Probe(NamedTuple):
-    """One measurement to make, what it is for, and the peak of memory that is predicted for it."""
+    """One measurement to make, what it is for, and the peak of memory that is predicted for it. `again` says that this
+    shape has run before: it is a repetition to know the noise, and counts as no probe of the search."""
 
     shape: Shape
     why: str
     predicted_bytes: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Outcome:
     programs hold taken off, so that it is up to date at every probe.
 
     `step_s` is the median decode step, `step_p95_s` its 95th percentile, `prefill_s` the time to read the prompts,
-    `seconds` what the probe took in all. Without "ok" they are None.
+    `seconds` what the probe took in all. Without "ok" they are None. `driver_bytes` is what the driver counted for the
+    engine's process, to put beside `peak_bytes`; None with the reason in `driver_note`.
     """
 
     kind: Literal["ok", "oom", "failed"]
@@ -59,6 +65,8 @@ class Outcome:
     prefill_s: float | None = None
     seconds: float = 0.0
     detail: str = ""
+    driver_bytes: int | None = None
+    driver_note: str = ""
 
 
 class Verdict(NamedTuple):

@@ -37,16 +37,35 @@ def search(goal: Goal, model: MemoryModel, rest_bytes: int, limit_bytes: int) ->
 
     Yields a Probe, takes its Outcome, returns the Answer. Raises NothingFitsError where one row does not fit.
     """
-    return (yield from explore(Knowledge(goal, model, rest_bytes, limit_bytes)))
+    know = Knowledge(goal, model, rest_bytes, limit_bytes)
+    yield from explore(know)
+    return (yield from confirm(know))
 
 
 def explore(know: Knowledge) -> Search:
-    """As `search`, from what is known already; `know` can be looked at on the way."""
+    """As `search`, from what is known already and without repetitions; `know` can be looked at on the way."""
     yield from _start(know)
     yield from _climb(know)
     yield from _knee(know)
     yield from _length(know)
+    yield from _neighbours(know)
     return know.answer()
+
+
+def confirm(know: Knowledge) -> Search:
+    """Run the sizes that the answer hangs on again, in turn, so that a drift of the machine meets all of them. Their
+    means decide then, and the answer has the spread."""
+    sizes = know.contenders()
+    for _ in range(know.goal.repeats):
+        for size in sizes:
+            if not know.late:
+                yield from _ask(know, size, "again, for the noise", again=True)
+    return know.answer()
+
+
+def run_again(know: Knowledge, batch: int) -> _Steps:
+    """One repetition of this size: to compare configurations in turn."""
+    yield from _ask(know, batch, "again, to compare", again=True)
 
 
 def try_sizes(know: Knowledge, batches: list[int]) -> _Steps:
@@ -59,11 +78,11 @@ def try_sizes(know: Knowledge, batches: list[int]) -> _Steps:
             yield from _ask(know, size, "to compare")
 
 
-def _ask(know: Knowledge, batch: int, why: str, real_prompt: bool = False) -> _Step:
+def _ask(know: Knowledge, batch: int, why: str, real_prompt: bool = False, again: bool = False) -> _Step:
     """One probe, judged and learned from."""
     shape = know.probe_shape(batch, real_prompt)
     predicted = know.memory.peak(shape)
-    probe = Probe(shape, why, predicted)
+    probe = Probe(shape, why, predicted, again)
     outcome = yield probe
     verdict = Verdict(probe, outcome, predicted, _judge(know, probe, outcome))
     know.learn(verdict)
@@ -78,7 +97,8 @@ def _judge(know: Knowledge, probe: Probe, outcome: Outcome) -> str:
     smaller = [
         one.probe.shape.batch / (one.outcome.step_s or 1.0)
         for one in know.good
-        if one.probe.shape.batch < probe.shape.batch
+        # Of rows at least as deep: shorter ones are faster for another reason.
+        if one.probe.shape.batch < probe.shape.batch and one.probe.shape.total >= probe.shape.total
     ]
     if know.goal.spills and smaller and probe.shape.batch / outcome.step_s < _SPILLED * max(smaller):
         return "slow"
@@ -142,6 +162,33 @@ def _length(know: Knowledge) -> _Steps:
     yield from _ask(know, know.best(GOOD_ENOUGH), "the real prompt", real_prompt=True)
 
 
+def _neighbours(know: Knowledge) -> _Steps:
+    """Sizes between the best and the next measured ones, for step times are smooth in the model alone: whole tiles, and
+    not the powers of two, which everybody tries."""
+    for _ in range(2):
+        best = know.best(GOOD_ENOUGH)
+        sizes = [one.probe.shape.batch for one in know.good]
+        below = max((size for size in sizes if size < best), default=best)
+        above = min((size for size in sizes if size > best), default=best)
+        wider_first = sorted([(below, best), (best, above)], key=lambda gap: gap[1] / gap[0], reverse=True)
+        size = next((found for gap in wider_first if (found := _between(know, *gap)) is not None), None)
+        if size is None or know.spent or know.searched >= know.goal.neighbour_probes:
+            return
+        yield from _ask(know, size, "a neighbour of the best")
+
+
+def _between(know: Knowledge, low: int, high: int) -> int | None:
+    """A size half-way between two measured ones; None where that is no distance from them."""
+    if high - low < 2 * step(high):
+        return None
+    middle = (low + high) // 2
+    tiles = middle - middle % TILE
+    size = tiles if low < tiles else middle
+    if size & (size - 1) == 0 and size + TILE < high:
+        size += TILE
+    return None if know.measured_near(size, step(size)) else size
+
+
 def step(batch: int) -> int:
     """Sizes closer than this are taken for the same: a tile, or 3 % where the sizes are small."""
     return TILE if batch >= 3 * TILE else max(1, round(0.03 * batch))
@@ -154,10 +201,12 @@ def round_down(batch: int, above: int) -> int:
 
 
 def _nothing_fits(know: Knowledge, verdict: Verdict | None = None) -> NothingFitsError:
-    needed, limit = know.memory.peak(know.goal.shape(1)), know.limit_bytes
+    shape, limit = know.goal.shape(1), know.limit_bytes
     said = f" ({verdict.outcome.detail or verdict.judged})" if verdict else ""
+    row = max(0, know.memory.peak(shape) - know.rest_bytes)
     return NothingFitsError(
-        f"not even one row of {know.goal.prompt_tokens + know.goal.new_tokens} tokens fits{said}: it needs about "
-        f"{needed / 1e9:.2f} GB with the weights, {limit / 1e9:.2f} GB may be used",
+        f"nothing fits, not even one row of {shape.total} tokens{said}: "
+        f"the weights need {know.rest_bytes / 1e9:.2f} GB, the row {row / 1e9:.2f} GB more, "
+        f"{limit / 1e9:.2f} GB may be used",
         "End what else uses the memory, raise the limit, or take shorter prompts and answers",
     )

@@ -1,8 +1,10 @@
 """The memory pool of a CUDA device, on a stand-in for the driver's library that is built here."""
 
 import ctypes
+import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import standin
 from phitui.engine.cuda_pool import CudaPool
 from phitui.engine.meter import CudaMeter
 from phitui.errors import UnavailableError
+from phitui.hardware.figures import Missing
+from phitui.hardware.own_memory import OwnMemory
 
 GB = 10**9
 SOURCE = Path(standin.HERE) / "standin_cuda.c"
@@ -39,12 +43,11 @@ def test_marks_follow_what_is_taken_and_given_back(cuda):
     cuda.standin_take(4 * GB)
     cuda.standin_take(3 * GB)
     cuda.standin_give(3 * GB)
-    assert (pool.used(), pool.used_high()) == (4 * GB, 7 * GB)
     assert (pool.reserved(), pool.reserved_high()) == (7 * GB, 7 * GB)
     pool.trim()
     assert (pool.reserved(), pool.reserved_high()) == (4 * GB, 7 * GB)
     pool.reset_high()
-    assert (pool.reserved_high(), pool.used_high()) == (4 * GB, 4 * GB)
+    assert pool.reserved_high() == 4 * GB
 
 
 def test_free_memory_is_asked_for_on_any_thread(cuda):
@@ -56,9 +59,16 @@ def test_free_memory_is_asked_for_on_any_thread(cuda):
     assert seen == [18 * GB]
 
 
+class Nothing:
+    """A driver that says nothing."""
+
+    def read(self):
+        return Missing("no permission")
+
+
 def test_the_meter_counts_from_rest_to_the_peak(cuda):
     cuda.standin_take(4 * GB)
-    meter = CudaMeter(CudaPool(cuda))
+    meter = CudaMeter(CudaPool(cuda), Nothing())
     assert (meter.rest(), meter.usable()) == (4 * GB, 22 * GB)
     cuda.standin_take(9 * GB)
     cuda.standin_give(9 * GB)
@@ -67,12 +77,53 @@ def test_the_meter_counts_from_rest_to_the_peak(cuda):
     cuda.standin_take(6 * GB)
     cuda.standin_give(6 * GB)
     assert meter.peak() == 10 * GB
+    assert meter.beside() == Missing("no permission")
     assert meter.rest() == 4 * GB
+
+
+def test_the_drivers_count_is_of_the_engines_card_and_process(cuda, nvml):
+    """CUDA has one card, the driver lists two: the engine's is the second."""
+    pool, mine = CudaPool(cuda), os.getpid()
+    assert pool.uuid() == "b7c8d9e0-1f2a-4b3c-8d4e-5f60718293a4"
+    nvml.change({"0.processes.compute": f"{mine}:1000", "1.processes.compute": f"77:900 {mine}:5000"})
+    meter = CudaMeter(pool, OwnMemory(pool.uuid(), mine))
+    meter.watch()
+    wait_for(lambda: meter._sampler._most == 5000)
+    nvml.change({"1.processes.compute": f"77:900 {mine}:8000"})
+    wait_for(lambda: meter._sampler._most == 8000)
+    nvml.change({"1.processes.compute": f"77:900 {mine}:6000"})
+    meter.peak()
+    assert meter.beside() == 8000
+
+
+def test_where_the_driver_does_not_say_there_is_a_reason(nvml):
+    card, mine = "b7c8d9e0-1f2a-4b3c-8d4e-5f60718293a4", os.getpid()
+    nvml.change({"1.processes.compute": f"{mine}:-"})
+    assert OwnMemory(card, mine).read() == Missing("the driver does not tell this process's share")
+    assert "no process of the engine's id" in OwnMemory(card, mine + 1).read().reason
+    assert "no card of the engine's UUID" in OwnMemory("00000000-1f2a-4b3c-8d4e-5f60718293a4", mine).read().reason
+    assert "no card of the engine's UUID" in OwnMemory("", mine).read().reason
+    nvml.change({"1.processes.compute": None, "1.processes.compute.code": 4})
+    assert isinstance(OwnMemory(card, mine).read(), Missing)
+
+
+def wait_for(condition, patience_s=10):
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def nvml(tmp_path):
+    driver = standin.Driver(standin.build(tmp_path), tmp_path / "state", standin.profile("2x4090"))
+    with driver.installed():
+        yield driver
 
 
 def test_another_allocator_is_said_and_not_measured(cuda):
     with pytest.raises(UnavailableError, match="CT2_CUDA_ALLOCATOR"):
-        CudaMeter(CudaPool(cuda)).rest()
+        CudaMeter(CudaPool(cuda), Nothing()).rest()
 
 
 def test_what_the_driver_refuses_has_its_number(cuda):

@@ -4,7 +4,7 @@ import pytest
 from test_engine import GREEDY, PARIS, running
 
 from phitui.engine.api import Probed, Rejected, Room
-from phitui.engine.probing import Mark, percentile, step_times
+from phitui.engine.probing import Mark, by_row
 
 MIB = 1024**2
 
@@ -41,16 +41,16 @@ async def test_one_token_has_no_steps_but_a_time(tmp_path, tiny_folder):
 
 
 async def test_memory_grows_with_the_batch_as_predicted(tmp_path, demo_folder):
-    """The growth from 2 to 24 rows is the model's, whose terms are CTranslate2's own allocations."""
-    from phitui.jobs.tuning_model import memory_model
+    """The growth from 2 to 24 rows is the model's, whose terms are CTranslate2's own allocations, and of the heap."""
+    from phitui.engine.memory_model import memory_model
     from phitui.models.manifest import read_manifest
     from phitui.tuner.memory import Shape
 
     model = memory_model(read_manifest(demo_folder), "int8_float32", workers=1)
-    async with running(tmp_path, demo_folder) as engine:
+    async with running(tmp_path, demo_folder, threads=1) as engine:  # in a heap that nothing else has used
         await warm(engine)
-        peaks = {batch: (await probe(engine, batch, 120, 4)).peak_bytes for batch in (2, 24)}
-    predicted = model.peak(Shape(24, 120, 4)) - model.peak(Shape(2, 120, 4))
+        peaks = {batch: (await probe(engine, batch, 64, 32)).peak_bytes for batch in (2, 24)}
+    predicted = model.peak(Shape(24, 64, 32)) - model.peak(Shape(2, 64, 32))
     assert peaks[24] - peaks[2] == pytest.approx(predicted, rel=0.05)
 
 
@@ -99,13 +99,20 @@ async def test_a_probe_can_be_cancelled(tmp_path, demo_folder):
         assert (await probe(engine, 1, 8, 8)).kind == "ok"
 
 
-def test_gaps_are_those_of_each_share():
-    marks = [Mark(0, 0, 1.0), Mark(1, 0, 1.5), Mark(0, 1, 2.0), Mark(1, 1, 2.6), Mark(0, 2, 3.0)]
-    firsts, gaps = step_times(marks)
-    assert firsts == [1.0, 1.5]
-    assert sorted(gaps) == pytest.approx([1.0, 1.0, 1.1])
+def test_tokens_are_told_apart_by_their_rows():
+    marks = [Mark(3, 0, 11.5), Mark(0, 0, 11.0), Mark(0, 1, 12.0), Mark(3, 1, 12.6), Mark(0, 2, 13.0)]
+    rows = by_row(marks, 10.0)
+    assert list(rows) == [0, 3]
+    assert rows[0] == [1.0, 2.0, 3.0]
+    assert rows[3] == pytest.approx([1.5, 2.6])
 
 
-def test_the_95th_percentile_is_the_nearest_rank():
-    assert percentile([float(n) for n in range(1, 101)], 0.95) == 95
-    assert percentile([3.0], 0.95) == 3.0
+async def test_every_token_of_every_row_has_its_time(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder, workers=2) as engine:
+        number = await engine.client.probe(5, 20, 12, every_token=True)
+        made = await engine.wait(lambda e: isinstance(e, Probed) and e.id == number)
+    assert [len(row) for row in made.token_s] == [12] * 5
+    for row in made.token_s:
+        assert row == sorted(row)
+        assert 0 < row[0] < row[-1] <= made.seconds
+    assert made.prefill_s == max(made.token_s[0][0], made.token_s[3][0])  # the first rows of the two shares

@@ -313,3 +313,15 @@ def test_a_snapshot_takes_the_modelled_bandwidth_and_its_reasons():
     device = with_traffic(snapshot, bench.made.views(snapshot)).devices[0]
     assert device.bandwidth == Bandwidth(pytest.approx(4.32), 20.0, "modelled")
     assert device.unavailable == {}
+
+
+def test_while_the_tuner_probes_its_memory_is_the_engines_and_nothing_else_is_measured():
+    bench = Bench("cpu", SMOL)
+    assert bench.made.wants_memory_rate
+    bench.made.probing = True
+    assert not bench.made.wants_memory_rate  # it would be measured with the probes
+    host = msgspec.structs.replace(HOST, rss_bytes={"engine": 3 * GIB})
+    parts = {part.name: part.bytes for part in bench.view(CPU, host).memory.parts if part.kind == "unknown"}
+    assert parts == {"engine": 3 * GIB}  # weights, cache and work are not told apart
+    bench.made.probing = False
+    assert bench.view(CPU, host).memory.bytes_of("unknown") == 0

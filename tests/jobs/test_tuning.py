@@ -3,15 +3,25 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 
 from phitui.config import load_config
+from phitui.engine.api import Loaded
+from phitui.engine.client import EngineClient
 from phitui.errors import UsageError
-from phitui.jobs.tune import tune
+from phitui.ipc.messages import Failure, Progress
+from phitui.jobs.probing import ProbingEngine
+from phitui.jobs.start import start_engine, what_to_load
+from phitui.jobs.tune import tune, two_sizes
 from phitui.jobs.tune_events import ProbeBegan, ProbeEnded
 from phitui.jobs.tuning_model import Limit, Setup
+from phitui.jobs.tuning_settings import apply, settings
 from phitui.tuner.probes import Goal, NothingFitsError
 
 GOAL = Goal(200, 40, start=8, decode_steps=8, most_probes=4)
@@ -21,6 +31,12 @@ LIMIT = Limit(1.0, 250 * 10**6)
 @pytest.fixture
 def config(home, tiny_folder):
     return load_config(None, {"model": {"name": str(tiny_folder)}, "engine": {"threads": 1, "device": "cpu"}})
+
+
+_THREE = (
+    r"weights need [\d.]+ GB, the row [\d.]+ GB more.* [\d.]+ GB is free for the engine, "
+    r"[\d.]+ GB is taken by .+ \(process \d+\)"
+)
 
 
 def engines():
@@ -62,9 +78,16 @@ async def test_an_engine_that_is_killed_is_an_outcome(config):
     assert result.answer.b_max >= 1
 
 
-async def test_cancelling_ends_the_engine(config):
-    begun = asyncio.Event()
-    task = asyncio.create_task(tune(config, GOAL, LIMIT, lambda event: begun.set(), vary_compute_type=False))
+async def cancelled(config, at):
+    """Tune, and cancel as soon as `at` says so of an event; returns how many events came after it."""
+    begun, told = asyncio.Event(), []
+
+    def tell(event):
+        told.append(event)
+        if not begun.is_set() and at(event, told):
+            begun.set()
+
+    task = asyncio.create_task(tune(config, GOAL, LIMIT, tell, vary_compute_type=False))
     await asyncio.wait_for(begun.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -72,10 +95,102 @@ async def test_cancelling_ends_the_engine(config):
     assert engines() == []
 
 
+@pytest.mark.parametrize(
+    "at",
+    [
+        lambda event, told: isinstance(event, Progress) and event.stage == "load",
+        lambda event, told: isinstance(event, ProbeBegan) and event.number == 1,
+        lambda event, told: isinstance(event, ProbeEnded) and event.number == 2,
+        # between two configurations: the first engine is on its way out
+        lambda event, told: isinstance(event, ProbeBegan) and event.setup.workers != 1,
+        lambda event, told: isinstance(event, ProbeBegan) and event.probe.again,
+    ],
+    ids=["loading", "first-probe", "second-probe", "other-configuration", "repetition"],
+)
+async def test_cancelling_ends_the_engine_in_every_phase(config, at):
+    await cancelled(config, at)
+
+
+async def test_cancelling_while_an_engine_ends(config):
+    """Ctrl-C in the moment in which one engine goes and another comes: neither stays, and the cancel is not lost."""
+    stopping = asyncio.Event()
+    engine = ProbingEngine(Path("/dev/null"), lambda progress: None)
+    load = await what_to_load(config, lambda progress: None)
+    await engine.load(load)
+
+    async def again():
+        stopping.set()
+        await engine.load(load)
+
+    task = asyncio.create_task(again())
+    await stopping.wait()
+    await asyncio.sleep(0)  # it is in `stop` now
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engines() == []
+
+
 async def test_nothing_fits_names_who_has_the_memory(config):
-    with pytest.raises(NothingFitsError, match=r"not even one row .* holds most RAM, [\d.]+ GB"):
+    with pytest.raises(NothingFitsError, match=_THREE):
         await tune(config, GOAL, Limit(1.0, 10**7), lambda event: None)
     assert engines() == []
+
+
+async def test_memory_that_another_program_takes_half_way_is_counted(config):
+    """A real program takes 3 GB of RAM after the second probe: what the engine may hold is less from then on."""
+    ended, child = [], []
+
+    def tell(event):
+        if isinstance(event, ProbeEnded):
+            ended.append(event)
+            if event.number == 2:
+                words = "import sys; block = b'x' * (3 * 10**9); print(len(block), flush=True); sys.stdin.read()"
+                child.append(subprocess.Popen([sys.executable, "-c", words], stdin=-1, stdout=-1))
+                child[0].stdout.readline()
+
+    try:
+        result = await tune(config, GOAL, Limit(0.9), tell, vary_compute_type=False)
+    finally:
+        for process in child:
+            process.kill()
+            process.communicate()
+    before, after = ended[1].verdict.outcome.limit_bytes, ended[2].verdict.outcome.limit_bytes
+    assert before - after > 0.5 * 0.9 * 3e9  # other programs of this machine come and go meanwhile
+    assert result.answer.limit_bytes < before
+    assert result.answer.b_max >= 1
+    assert engines() == []
+
+
+async def test_what_decides_is_repeated(config):
+    result = await tune(config, GOAL, LIMIT, lambda event: None, vary_compute_type=False)
+    assert result.answer.measurements >= 3
+    assert result.answer.spread is not None
+    others = [result.faster(trial) for trial in result.trials if trial.setup != result.present.setup]
+    assert others and all(span is None or 0 <= span[0] <= span[1] <= result.answer.b_max for span in others)
+
+
+async def test_what_is_applied_is_how_a_console_starts(config, tiny_folder, tmp_path):
+    """`tune --apply` writes the answer; the next start's engine, as the console starts it, is that configuration."""
+    result = await tune(config, GOAL, LIMIT, lambda event: None, vary_compute_type=False)
+    apply(settings(replace(result, setup=Setup(2, 1, "float32"))))  # one that no default is
+    later = load_config(None, {"model": {"name": str(tiny_folder)}})
+    assert (later.engine.batch, later.engine.kv_tokens) == (result.answer.b_best, result.answer.kv_token_budget)
+    events = asyncio.Queue()
+    client = EngineClient(tmp_path / "engine.log", events.put_nowait)
+    try:
+        await start_engine(client, later, lambda progress: None)
+        while not isinstance(loaded := await asyncio.wait_for(events.get(), 60), Loaded):
+            assert not isinstance(loaded, Failure), loaded
+        assert (loaded.workers, loaded.threads, loaded.compute_type) == (2, 1, "float32")
+    finally:
+        await client.stop()
+
+
+def test_configurations_are_compared_at_two_sizes():
+    assert two_sizes(64, 26) == [64, 26]
+    assert two_sizes(26, 26) == [26, 6]
+    assert two_sizes(1, 1) == [1]
 
 
 async def test_lengths_beyond_the_window_are_refused_before_anything_is_loaded(config):

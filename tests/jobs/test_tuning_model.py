@@ -1,10 +1,14 @@
 """What the tuner is given: limits as they are written, configurations to try, a model's memory."""
 
+import msgspec
 import pytest
 
+from phitui.engine.memory_model import memory_model
 from phitui.engine.threads import usable_cores
 from phitui.errors import UsageError
-from phitui.jobs.tuning_model import Limit, Setup, compute_types, memory_model, parse_limit, setups
+from phitui.hardware.probe import Gpu
+from phitui.jobs.tuning_model import Limit, Setup, compute_types, parse_limit, setups
+from phitui.jobs.tunings import card_name
 from phitui.models.manifest import read_manifest
 
 
@@ -44,6 +48,30 @@ def test_a_card_has_one_or_two_workers():
 def test_compute_types_are_those_that_run():
     assert compute_types("cpu", ["float32", "int8", "int8_float32"]) == ["int8_float32", "float32"]
     assert compute_types("cuda", ["float16", "float32", "int8_float16"]) == ["int8_float16", "float16"]
+
+
+def test_the_engines_card_is_known_by_its_uuid():
+    gpus = [Gpu(0, "RTX 4090", uuid="GPU-4E1F"), Gpu(1, "RTX 4090", uuid="GPU-b7c8")]
+    assert card_name(gpus, "b7c8") == "GPU-b7c8"
+    assert card_name(gpus, "4e1f") == "GPU-4E1F"
+    assert card_name(gpus, "ffff") == "GPU-ffff"  # a slice: the driver lists whole cards
+    assert card_name(gpus, "") == "a GPU that its driver does not name"
+    assert card_name(gpus[:1], "") == "GPU-4E1F"
+    assert card_name([Gpu(0, "RTX 4090")], "") == "RTX 4090"
+
+
+def test_partial_rotary_positions_are_counted_as_they_are(tiny_folder):
+    manifest = read_manifest(tiny_folder)
+    whole = memory_model(manifest, "int8_float16", 1)
+    assert whole.rotary_dim == manifest.sizes.head_dim
+    part = memory_model(msgspec.structs.replace(manifest, rotary_dim=manifest.sizes.head_dim // 2), "int8_float16", 1)
+    assert 2 * part.rotary(100) == whole.rotary(100)
+
+
+def test_awq_runs_in_float16_with_weights_that_are_not_int8(tiny_folder):
+    manifest = msgspec.structs.replace(read_manifest(tiny_folder), quantization="int4_awq_gemm", awq_group=128)
+    model = memory_model(manifest, "float16", 1)
+    assert (model.item_bytes, model.int8) == (2, False)
 
 
 def test_a_models_numbers(tiny_folder):

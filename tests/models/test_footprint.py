@@ -2,7 +2,9 @@
 
 import msgspec
 import pytest
-from tiny_phi3 import make_tiny_phi3
+from awq_checkpoint import make_awq, tensors_of
+from ct2_models import array, read_model_bin
+from tiny_phi3 import VOCABULARY, make_tiny_phi3
 
 from phitui.models.convert import Label, _Filler, convert, open_source
 from phitui.models.footprint import Footprint, footprint, is_tied
@@ -45,9 +47,40 @@ def test_grouped_query_heads_are_cached_repeated():
     assert made.weights < footprint(manifest(), "float16").weights  # their projections are smaller all the same
 
 
-def test_what_is_not_a_plain_type_is_not_known():
-    assert footprint(manifest(quantization="int4_awq"), "float16") is None
+def test_what_is_not_known():
+    assert footprint(manifest(quantization="int4_awq_gemm"), "float16") is None  # groups of how many?
     assert footprint(manifest(), "auto") is None
+    assert footprint(manifest(quantization="int9"), "float16") is None
+    assert is_tied(manifest(quantization="int9")) is False
+
+
+def test_phi3_mini_as_awq_by_hand():
+    packed = msgspec.structs.replace(manifest(quantization="int4_awq_gemm"), awq_group=128)
+    # 3,623,878,656 weights in the layers' linears: half a byte each, and 2.5 bytes for each 128 of them. The output
+    # layer and the norms are float16.
+    assert 3_623_878_656 % 128 == 0
+    layers = 3_623_878_656 // 2 + 3_623_878_656 // 128 * 5 // 2
+    made = footprint(packed, "float16")
+    assert made.weight_step == layers + 2 * 32064 * 3072 + 2 * 65 * 3072
+    assert made.kv_token == 393_216
+    assert footprint(packed, "int8_float16") is None  # CTranslate2 runs it in float16 alone
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("layout", ["gemm", "gemv"])
+def test_the_sums_of_awq_are_those_of_the_converted_model(tmp_path, layout, tied):
+    dim, heads, kv_heads, ff_dim = {"gemm": (256, 4, 2, 384), "gemv": (1024, 8, 4, 2048)}[layout]
+    tensors = tensors_of("phi3", layout, dim, dim // heads * kv_heads, ff_dim, VOCABULARY, 2, tied)
+    sizes = {"dim": dim, "heads": heads, "kv_heads": kv_heads, "ff_dim": ff_dim}
+    folder = make_awq(tmp_path / "hub", "phi3", layout, tensors, layers=2, tie_word_embeddings=tied, **sizes)
+    made = convert(open_source(folder, Label("tiny")), tmp_path / "out", "", lambda progress: None)
+    variables, _ = read_model_bin(tmp_path / "out" / "model.bin")
+    bytes_of = {name: array(found).nbytes for name, found in variables.items() if found[1] and "rotary" not in name}
+    embeddings = sum(size for name, size in bytes_of.items() if name.startswith("decoder/embeddings"))
+    expected = footprint(made, "float16")
+    assert (made.awq_group, is_tied(made)) == (128, tied)
+    assert expected.weights == sum(bytes_of.values())
+    assert expected.weight_step == sum(bytes_of.values()) - (0 if tied else embeddings)
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -1,10 +1,14 @@
 """Pictures of the console at the sizes that must work, in a dark and a light theme."""
 
+import time
+
 import frozen_models
 import pytest
 from frozen_console import ANSWER, WITH_CARD, WITHOUT_CARD, FrozenConsole
 
 from phitui.hardware.copy_rate import MemoryRate
+from phitui.store.session_types import Turn
+from phitui.store.sessions import SessionStore
 
 SIZES = [(120, 40), (80, 24)]
 THEMES = ["phitui-dark", "phitui-light"]
@@ -114,5 +118,57 @@ def test_a_damaged_model_and_the_question_what_to_pull(snap_compare, size):
             await pilot.press("p")
             pilot.app.screen.query_one("#wanted").cursor_blink = False
         await pilot.pause(0.5)
+
+    assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@pytest.mark.parametrize("wanted", ["", "cache"], ids=["all", "found"])
+def test_the_sessions_and_a_search(snap_compare, tmp_path, monkeypatch, size, wanted):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    store = SessionStore(tmp_path / "home" / "sessions.db")
+    for number, title in enumerate(("Rivers of Africa", "What is a KV cache?", "A story about a lighthouse keeper")):
+        turns = [
+            Turn(id=-1, prompt=title, text=ANSWER, model="phi-3-mini", reason="stop"),
+            Turn(
+                id=-2, parent=-1, prompt="And in one line?", text=f"The cache, said {number} times.", model="phi-3-mini"
+            ),
+        ]
+        store.insert(title, "", 1.7e9, turns, -2)
+    store._connection.execute("UPDATE session SET changed = 1.5e9 + 90000 * id")
+    store.close()
+
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.sessions.start()
+        await pilot.pause(0.2)
+        await pilot.press("f6")
+        for _ in range(200):
+            await pilot.pause(0.02)
+            if pilot.app.screen.query("DataTable") and pilot.app.screen.query_one("DataTable").row_count == 3:
+                break
+        if wanted:
+            pilot.app.screen.query_one("#wanted").cursor_blink = False
+            await pilot.press("slash", *wanted)
+        await pilot.pause(0.8)
+
+    assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_a_marked_exchange_with_siblings_and_an_edit(snap_compare, size):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        pilot.app.answer("What is a KV cache?", "Keys and values that attention needs again.")
+        pilot.app.console_screen.chat.instead(pilot.app.console_screen.chat.roots[0], "What is a KV cache, in short?")
+        pilot.app.console_screen.chat.show_path(pilot.app.console_screen.chat.roots[0])
+        pilot.app.console_screen.show_chat()
+        await settle(pilot)
+        await pilot.press("shift+tab", "e")
+        await pilot.pause(0.2)
+        await pilot.press("shift+tab")
+        await settle(pilot)
 
     assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)

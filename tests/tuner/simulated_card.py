@@ -35,6 +35,7 @@ class Card:
     prefill_token_s: float = 5e-5
     spills: bool = False
     slow_from: int | None = None
+    hump: range = range(0)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -42,6 +43,11 @@ class Card:
         self.probes: list[Probe] = []
         self.over: list[Probe] = []
         self.seconds = 0.0
+
+    @property
+    def searched(self) -> int:
+        """Probes without the repetitions."""
+        return sum(not probe.again for probe in self.probes)
 
     @property
     def limit_bytes(self) -> int:
@@ -53,6 +59,7 @@ class Card:
     def step_s(self, batch: int, cached: float) -> float:
         rows = -(-batch // self.tile) * self.tile
         step = self.fixed_s + rows * (self.row_s + self.token_s * cached)
+        step *= 0.9 if batch in self.hump else 1.0
         return step * (2.0 if self.slow_from is not None and batch >= self.slow_from else 1.0)
 
     def fits(self, shape: Shape, slack: float = 0.0) -> bool:

@@ -19,7 +19,7 @@ from phitui.tui.monitor.graph import SHADES
 # Cells between two changes that are cheaper to write again than to jump over.
 _GAP = 4
 _TO_THE_END = 10_000
-_TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−←→", "-~=--|| x<^v*> ^v=-<>")
+_TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−←→┤┬└┊○◆", "-~=--|| x<^v*> ^v=-<>+++:o@")
 
 
 class Canvas(Widget):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -22,6 +23,7 @@ from phitui.jobs.chat import Chat, Exchange, State
 from phitui.jobs.performance import Performance, View
 from phitui.jobs.start import sampling
 from phitui.models.catalog import DEMO
+from phitui.tui.branching import Branching
 from phitui.tui.display import displayable
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
@@ -49,7 +51,10 @@ class ConsoleScreen(Screen[None]):
         Binding("escape", "stop", "Stop", id="console.stop", priority=True),
         Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
         Binding("f2", "app.models", "Models", id="console.models", priority=True),
+        Binding("f3", "app.tuner", "Tuner", id="console.tuner", priority=True),
         Binding("f4", "app.monitor", "Monitor", id="console.monitor", priority=True),
+        Binding("f5", "app.batches", "Batches", id="console.batches", priority=True),
+        Binding("f6", "app.sessions", "Sessions", id="console.sessions", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
         Binding("pagedown", "page(1)", "Page down", show=False, id="console.page_down", priority=True),
@@ -77,10 +82,17 @@ class ConsoleScreen(Screen[None]):
         self._answers: str | None = None  # the folder of the model, or the remote engine, that was ready last
         self._engine_progress: Progress | None = None
         self._work_progress: Progress | None = None
+        self.stand_in: Callable[[], int | None] = lambda: None  # the tuner's process, while it has the engine's place
         self.chat = Chat(engine, sampling(config), config.generation.system, self._on_exchange)
-        self.performance = Performance(config.tuner.limit, lambda: self._engine.pid)
+        self.branching = Branching(self, self.chat)
+        self.performance = Performance(config.tuner.limit, self.computing_pid)
         self._calibrator = Calibrator(self.performance)
         self._last_timings: Timings | None = None
+        self.begin_anew = self.chat.clear  # with sessions, theirs
+
+    def computing_pid(self) -> int | None:
+        """The process that computes: the engine's, or the tuner's in its place. From any thread."""
+        return self.stand_in() or self._engine.pid
 
     def compose(self) -> ComposeResult:
         console = self._config.console
@@ -89,7 +101,7 @@ class ConsoleScreen(Screen[None]):
         yield GaugeLine()
         with Horizontal(id="body"):
             with Vertical(id="main"):
-                yield Transcript(console.repaint_hz, console.markdown)
+                yield Transcript(console.repaint_hz, console.markdown, self.chat.siblings)
                 yield ProgressLine()
                 yield Prompt(console.history_size, console.paste_limit_chars)
             yield GaugeColumn(id="side")
@@ -167,6 +179,17 @@ class ConsoleScreen(Screen[None]):
         self.query_one(StatusLine).show_state(f"switching to {title}…")
         self.query_one(StatusLine).show_context(None, None)
 
+    def show_state(self, text: str) -> None:
+        """What the engine is doing, in the line at the top."""
+        self.query_one(StatusLine).show_state(text)
+
+    def show_lent(self, lent: bool) -> None:
+        """The engine is the tuner's from here on, or the chat's again."""
+        self._engine_progress = None
+        self._show_progress()
+        self._show_parked("")
+        self.show_state("tuning…" if lent else "the engine comes back…" if self._answers else "no engine")
+
     def show_work(self, work: ModelWork) -> None:
         """A pull or another piece of work on the models has gone on, or has ended."""
         ended = self._work_progress is not None and work.progress is None
@@ -175,9 +198,9 @@ class ConsoleScreen(Screen[None]):
         if ended and work.outcome is not None:
             self._note(work.outcome.text, "bad" if work.outcome.failed else "")
 
-    def say(self, text: str) -> None:
-        """A line of phitui's own in the chat."""
-        self._note(text)
+    def say(self, text: str, kind: str = "") -> None:
+        """A line of phitui's own in the chat. `kind` is "", "warn" or "bad"."""
+        self._note(text, kind)
 
     def _show_progress(self) -> None:
         """One line for both: what the prompt waits for comes first."""
@@ -249,10 +272,14 @@ class ConsoleScreen(Screen[None]):
     @on(Prompt.Sent)
     def _send(self, message: Prompt.Sent) -> None:
         try:
-            self.chat.submit(message.text)
+            self.branching.send(message.text)
         except PhituiError as error:
             self.notify(str(error), severity="warning", markup=False)
             self.query_one(Prompt).put_back(message.text)
+
+    @on(Transcript.Wanted)
+    def _branch(self, message: Transcript.Wanted) -> None:
+        self.branching.do(message.deed, message.exchange)
 
     @on(Prompt.PasteRefused)
     def _refuse_paste(self, message: Prompt.PasteRefused) -> None:
@@ -264,17 +291,27 @@ class ConsoleScreen(Screen[None]):
         )
 
     def action_stop(self) -> None:
-        """Stop the answer, or take back the prompt queued last."""
-        self.chat.cancel()
+        """Leave an edit or a fork; else stop the answer, or take back the prompt queued last."""
+        if not self.branching.leave():
+            self.chat.cancel()
 
     async def action_park(self) -> None:
         """Give the model's memory back until the next prompt."""
         await self._engine.park()
 
-    async def action_new_chat(self) -> None:
-        """Forget the chat: the model starts from nothing."""
-        self.chat.clear()
-        await self.query_one(Transcript).clear()
+    def action_new_chat(self) -> None:
+        """Leave the chat, which stays as a session: the model starts from nothing."""
+        self.begin_anew()
+        self.show_chat()
+
+    def show_chat(self, at: Exchange | None = None) -> None:
+        """The chat is another one: show it, its end or the exchange `at`."""
+        self.branching.leave()
+        transcript = self.query_one(Transcript)
+        transcript.clear()
+        transcript.show_path(self.chat.exchanges)
+        if at is not None:
+            transcript.show_item(at)
         self._show_context()
 
     def action_page(self, direction: int) -> None:

@@ -16,7 +16,7 @@ from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT
 from phitui.models.precision import PRECISIONS
 from phitui.tui.display import displayable
 
-_BOX = """
+BOX = """
     {name} {{
         align: center middle;
         #box {{
@@ -31,7 +31,7 @@ _BOX = """
 class Confirm(ModalScreen[bool]):
     """A question whose answer is yes or no. Enter is neither: it may have been meant for what was there before."""
 
-    DEFAULT_CSS = _BOX.format(name="Confirm")
+    DEFAULT_CSS = BOX.format(name="Confirm")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", id="confirm.yes"),
         Binding("n,escape", "answer(False)", "No", id="confirm.no"),
@@ -52,6 +52,34 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(answer)
 
 
+class Ask(ModalScreen[str | None]):
+    """A question whose answer is a line of text, and not an empty one. Esc gives none."""
+
+    DEFAULT_CSS = BOX.format(name="Ask")
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="ask.back")]
+
+    def __init__(self, question: str, text: str, most: int) -> None:
+        """`text` stands there at first; the answer has at most `most` characters."""
+        super().__init__()
+        self._question = question
+        self._text = text
+        self._most = most
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static(Content(displayable(self._question)), id="question", markup=False)
+            yield Input(self._text, max_length=self._most, select_on_focus=False, id="answer")
+            yield Static("Enter takes it · Esc back", classes="keys", markup=False)
+
+    @on(Input.Submitted)
+    def _submit(self, message: Input.Submitted) -> None:
+        if message.value.strip():
+            self.dismiss(message.value.strip())
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
 class PullWish(NamedTuple):
     """What to pull, how to store its weights ("": int8, or AWQ as it is), and for how many tokens (0: not said)."""
 
@@ -63,7 +91,7 @@ class PullWish(NamedTuple):
 class PullDialog(ModalScreen[PullWish | None]):
     """Asks which model to pull, at which precision, for which context window."""
 
-    DEFAULT_CSS = _BOX.format(name="PullDialog")
+    DEFAULT_CSS = BOX.format(name="PullDialog")
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="pull.back")]
 
     def __init__(self, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -17,6 +19,8 @@ PROMPT_LINES, PROMPT_CHARS = 40, 4000
 # More than this stays plain text: a table of thousands of cells takes many seconds to lay out.
 MARKDOWN_CHARS, MARKDOWN_BARS = 50_000, 600
 
+Siblings = Callable[[Exchange], list[Exchange]]
+
 
 class ExchangeView(Vertical):
     """Streams as plain text, which is cheap to repaint, and turns into Markdown once it is complete."""
@@ -30,22 +34,38 @@ class ExchangeView(Vertical):
         .facts { padding: 0 1 0 2; color: $text-muted; height: auto; }
         .facts.bad { color: $text-error; }
         Markdown { padding: 0; margin: 1 0 0 2; background: transparent; }
+        &.-marked .asked { border-left: outer $accent; background: $panel; }
     }
     """
 
-    def __init__(self, exchange: Exchange, markdown: bool) -> None:
+    def __init__(self, exchange: Exchange, markdown: bool, siblings: Siblings) -> None:
         super().__init__()
         self.exchange = exchange
         self._markdown = markdown
-        self._shown_text = ""
-        self._shown_facts = ""
+        self._siblings = siblings
+        self._shown_text = displayable(exchange.text)
+        self._shown_facts = self._facts()
 
     def compose(self) -> ComposeResult:
         yield Static(Content(_clipped(displayable(self.exchange.prompt))), classes="asked", markup=False)
         answer = StreamText(classes="answer")
-        answer.display = False
+        answer.display = bool(self._shown_text)
+        answer.show(self._shown_text)
         yield answer
-        yield Static(facts(self.exchange), classes="facts", markup=False)
+        bad = " bad" if self._went_wrong else ""
+        yield Static(Content(self._shown_facts), classes=f"facts{bad}", markup=False)
+
+    @property
+    def _went_wrong(self) -> bool:
+        return self.exchange.state in (State.REFUSED, State.LOST, State.BROKEN)
+
+    def _facts(self) -> str:
+        line = facts(self.exchange)
+        siblings = self._siblings(self.exchange)
+        if len(siblings) < 2:
+            return line
+        place = next(i for i, one in enumerate(siblings, 1) if one is self.exchange)
+        return f"‹ {place}/{len(siblings)} › {line}"
 
     async def refresh_exchange(self) -> None:
         """Show what has changed; parts that are the same are not painted again."""
@@ -55,20 +75,26 @@ class ExchangeView(Vertical):
             answer = self.query_one(StreamText)
             answer.display = bool(text)
             answer.show(text)
-        line = facts(self.exchange)
+        line = self._facts()
         if line != self._shown_facts:
             # Laying out the screen again costs more than all the rest: not for a number that counts up.
             resize = len(line) != len(self._shown_facts)
             self._shown_facts = line
             label = self.query_one(".facts", Static)
-            label.set_class(self.exchange.state in (State.REFUSED, State.LOST, State.BROKEN), "bad")
+            label.set_class(self._went_wrong, "bad")
             label.update(Content(line), layout=resize)
-        if self.exchange.state is State.DONE and self._markdown and text:
-            self._markdown = False
-            if len(text) <= MARKDOWN_CHARS and text.count("|") <= MARKDOWN_BARS:
-                await self._to_markdown(text)
 
-    async def _to_markdown(self, text: str) -> None:
+    @property
+    def wants_markdown(self) -> bool:
+        """Whether the answer is complete, plain so far, and not too much for Markdown."""
+        if not self._markdown or self.exchange.state is not State.DONE or not self._shown_text:
+            return False
+        return len(self._shown_text) <= MARKDOWN_CHARS and self._shown_text.count("|") <= MARKDOWN_BARS
+
+    async def to_markdown(self) -> None:
+        """Lay the answer out as Markdown, in the place of the plain text."""
+        self._markdown = False
+        text = self._shown_text
         from markdown_it import MarkdownIt  # these cost tens of ms: not before the first frame
         from textual.widgets import Markdown
 
@@ -101,6 +127,8 @@ def facts(exchange: Exchange) -> str:
         return f"answering · {_count(exchange.tokens)} tokens · Esc stops"
     if exchange.state is State.REFUSED:
         return f"not answered: {displayable(exchange.error)}"
+    if exchange.state is State.LOST and not exchange.error:
+        return f"cut off: phitui ended during this answer · {exchange.tokens} tokens kept"
     if exchange.state is State.LOST:
         kept = f"{_count(exchange.tokens)} tokens kept"
         return f"the engine died during this answer ({displayable(exchange.error)}) · {kept}"

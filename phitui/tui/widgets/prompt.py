@@ -56,6 +56,7 @@ class Prompt(TextArea):
             placeholder="Ask something…",
             highlight_cursor_line=False,
         )
+        self._bindings.key_to_bindings.pop("f6", None)  # the text area's "select line": here the sessions'
         self._history = History(history_size)
         self._paste_limit = paste_limit
 

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import time
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.timer import Timer
+from textual.widget import Widget
 from textual.widgets import Static
 
-from phitui.jobs.chat import Exchange
-from phitui.tui.widgets.exchange import ExchangeView
+from phitui.jobs.exchanges import Exchange, path_to
+from phitui.tui.widgets.exchange import PROMPT_LINES, ExchangeView, Siblings
+from phitui.tui.widgets.windowed import WindowedScroll
+
+# Answers are laid out as Markdown when the scrolling has rested for this long, one at a time.
+_REST_S = 0.15
+_POLISH_S = 0.05
+
+Deed = Literal["edit", "again", "several", "fork", "older", "newer"]
 
 
-class Transcript(VerticalScroll):
-    """Follows its end until the person scrolls up, and again once they are back at the end."""
+@dataclass(eq=False)
+class Note:
+    """A line of phitui's own. `kind` is "", "warn" or "bad"."""
+
+    text: str
+    kind: str
+
+
+class Transcript(WindowedScroll):
+    """Follows its end until the person scrolls up, and again once they are back at the end. While it has the focus one
+    exchange is marked; keys that mean an exchange mean that one."""
 
     DEFAULT_CSS = """
     Transcript {
@@ -34,32 +53,92 @@ class Transcript(VerticalScroll):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("k", "scroll_up", "Up", show=False, id="transcript.up"),
         Binding("j", "scroll_down", "Down", show=False, id="transcript.down"),
+        Binding("up", "mark(-1)", "Older", show=False, id="transcript.mark_older"),
+        Binding("down", "mark(1)", "Newer", show=False, id="transcript.mark_newer"),
+        Binding("g,home", "first", "First", show=False, id="transcript.first"),
+        Binding("G,end", "last", "Last", show=False, id="transcript.last"),
+        Binding("e", "deed('edit')", "Edit", id="transcript.edit"),
+        Binding("r", "deed('again')", "Again", id="transcript.again"),
+        Binding("n", "deed('several')", "3 more", id="transcript.several"),
+        Binding("f", "deed('fork')", "Fork", id="transcript.fork"),
+        Binding("left", "deed('older')", "‹ ›", key_display="← →", id="transcript.sibling_older"),
+        Binding("right", "deed('newer')", "Next", show=False, id="transcript.sibling_newer"),
     ]
 
-    def __init__(self, repaint_hz: float, markdown: bool) -> None:
+    @dataclass
+    class Wanted(Message):
+        """The person wants something done with an exchange."""
+
+        deed: Deed
+        exchange: Exchange
+
+    def __init__(self, repaint_hz: float, markdown: bool, siblings: Siblings = lambda exchange: [exchange]) -> None:
         super().__init__(id="transcript")
         self._markdown = markdown
+        self._siblings = siblings
         self._period_s = 1.0 / repaint_hz
-        self._views: dict[int, ExchangeView] = {}
-        self._changed: set[int] = set()
+        self._known: set[Exchange] = set()
+        self._changed: set[Exchange] = set()
+        self._marked: Exchange | None = None
+        self._scrolled_at = 0.0
         self._timer: Timer | None = None
+        self._polisher: Timer | None = None
 
     def on_mount(self) -> None:
         self._timer = self.set_interval(self._period_s, self._repaint, pause=True)
+        self._polisher = self.set_interval(_POLISH_S, self._polish, pause=True)
         self.anchor()
+
+    def make_view(self, item: object) -> Widget:
+        if isinstance(item, Note):
+            return Static(Content(item.text), classes=f"note {item.kind}", markup=False)
+        assert isinstance(item, Exchange)  # noqa: S101 - nothing else is added below
+        view = ExchangeView(item, self._markdown, self._siblings)
+        view.set_class(item is self._marked, "-marked")
+        if self._polisher is not None:
+            self._polisher.resume()
+        return view
+
+    def estimate(self, item: object, width: int) -> int:
+        room = max(width - 6, 10)
+        if isinstance(item, Note):
+            return 2 + len(item.text) // room
+        assert isinstance(item, Exchange)  # noqa: S101
+        asked = min(item.prompt.count("\n") + len(item.prompt) // room, PROMPT_LINES)
+        return 5 + asked + item.text.count("\n") + len(item.text) // room
 
     def note(self, text: str, kind: str = "") -> None:
         """Add a line of phitui's own. `kind` is "", "warn" or "bad"."""
-        self.mount(Static(Content(text), classes=f"note {kind}", markup=False))
+        self.add_item(Note(text, kind))
 
     def show(self, exchange: Exchange) -> None:
         """Something of `exchange` has changed. Cheap: the painting comes with the next tick."""
-        if exchange.number not in self._views:
-            view = ExchangeView(exchange, self._markdown)
-            self._views[exchange.number] = view
-            self.mount(view)
+        if exchange not in self._known:
+            if exchange.parent is not self._last():  # of another branch
+                self.show_path(path_to(exchange))
+            else:
+                self._known.add(exchange)
+                self.add_item(exchange)
             self.anchor()
-        self._changed.add(exchange.number)
+        self._changed.add(exchange)
+        if self._timer is not None:
+            self._timer.resume()
+
+    def show_path(self, path: list[Exchange]) -> None:
+        """Show this branch of the chat. phitui's own lines stay up to where it differs from the one before."""
+        kept: list[object] = []
+        place = 0
+        for item in self._items:
+            if isinstance(item, Exchange):
+                if place >= len(path) or path[place] is not item:
+                    break
+                place += 1
+            kept.append(item)
+        self._known = set(path)
+        self._changed |= self._known & set(self._views)
+        self.set_items([*kept, *path[place:]])
+        if self._marked not in self._known:
+            self.mark(None)
         if self._timer is not None:
             self._timer.resume()
 
@@ -73,19 +152,104 @@ class Transcript(VerticalScroll):
         else:
             self.scroll_relative(y=direction * height, animate=False)
 
-    async def clear(self) -> None:
+    def clear(self) -> None:
         """Forget everything."""
-        self._views.clear()
+        self._known.clear()
         self._changed.clear()
-        await self.remove_children()
+        self.mark(None)
+        self.set_items([])
+        self.anchor()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        self._scrolled_at = time.monotonic()
+        super().watch_scroll_y(old_value, new_value)
 
     async def _repaint(self) -> None:
         changed, self._changed = self._changed, set()
-        for number in sorted(changed):
-            view = self._views.get(number)
-            if view is not None and view.is_mounted:
+        for exchange in sorted(changed, key=lambda one: one.number):
+            view = self.view_of(exchange)
+            if isinstance(view, ExchangeView) and view.is_mounted:
                 await view.refresh_exchange()
+                if view.wants_markdown and self._polisher is not None:
+                    self._polisher.resume()
             elif view is not None:
-                self._changed.add(number)  # not there yet: with the next tick
+                self._changed.add(exchange)  # not there yet: with the next tick
+            else:
+                self.item_changed(exchange)
         if not self._changed and self._timer is not None:
             self._timer.pause()
+
+    async def _polish(self) -> None:
+        """Lay out as Markdown one answer near the view, while nobody scrolls: it takes some tens of ms."""
+        if time.monotonic() - self._scrolled_at < _REST_S and not self.follows_end:
+            return
+        views = [view for view in self._views.values() if isinstance(view, ExchangeView) and view.wants_markdown]
+        if not views:
+            if self._polisher is not None:
+                self._polisher.pause()
+            return
+        seen = {id(item) for item in self.items_in_view()}
+        views.sort(key=lambda view: (id(view.exchange) not in seen, -view.exchange.number))
+        if views[0].is_mounted:
+            await views[0].to_markdown()
+
+    @property
+    def marked(self) -> Exchange | None:
+        """The exchange that keys and commands mean: the marked one, else the last."""
+        if self._marked is not None and self.has_focus:
+            return self._marked
+        return self._last()
+
+    def _last(self) -> Exchange | None:
+        return next((item for item in reversed(self._items) if isinstance(item, Exchange)), None)
+
+    def mark(self, exchange: Exchange | None) -> None:
+        """Mark an exchange, or none."""
+        for one in (self._marked, exchange):
+            view = self.view_of(one) if one is not None else None
+            if view is not None:
+                view.set_class(one is exchange, "-marked")
+        self._marked = exchange
+
+    def on_focus(self) -> None:
+        in_view = [item for item in self.items_in_view() if isinstance(item, Exchange)]
+        self.mark(in_view[-1] if in_view else None)
+
+    def on_blur(self) -> None:
+        self.mark(None)
+
+    def action_mark(self, step: int) -> None:
+        """Mark the exchange before or after the marked one and show it."""
+        path = [item for item in self._items if isinstance(item, Exchange)]
+        in_view = [item for item in self.items_in_view() if isinstance(item, Exchange)]
+        if not path:
+            return
+        if self._marked in in_view or not in_view:
+            places = [i for i, one in enumerate(path) if one is self._marked]
+            at = max(0, min(len(path) - 1, (places[0] if places else len(path) - 1) + step))
+            chosen = path[at]
+        else:  # scrolled away from it
+            chosen = in_view[-1 if step < 0 else 0]
+        self.mark(chosen)
+        self._bring_into_view(chosen)
+
+    def _bring_into_view(self, exchange: Exchange) -> None:
+        top, bottom = self.scroll_y, self.scroll_y + self.scrollable_content_region.height
+        for item, start, end in self._places():
+            if item is exchange and start >= top and (end <= bottom or start < bottom - 3):
+                return
+        self.show_item(exchange)
+
+    def action_first(self) -> None:
+        """To the beginning of the chat."""
+        self.scroll_home(animate=False)
+
+    def action_last(self) -> None:
+        """To its end, and follow it."""
+        self.anchor()
+
+    def action_deed(self, deed: Deed) -> None:
+        """Have something done with the marked exchange."""
+        exchange = self.marked
+        if exchange is not None:
+            self.post_message(self.Wanted(deed, exchange))

@@ -1,0 +1,215 @@
+"""Batches: phitui's scheduler against CTranslate2's own generate_batch, on the demo model, on this CPU.
+
+- rows: 400 rows with log-normal prompts and answers, each with its own max_tokens: useful output tokens/s of phitui's
+  engine ÷ CTranslate2 over the whole list (it sorts by itself, a callback ends each row at its limit), and ÷ the same
+  rows in file order, in turn. All have the same workers, threads, compute type, allocator, rows of one batch.
+- equal: rows of equal length, all with the same limit: ÷ bare generate_batch without a callback.
+- agree: on small workloads of many kinds, whether the simulator names the faster of two policies.
+- simulate: 1000 workloads by the cost model alone, with the cost measured here and with a card's.
+
+The end token is one that never comes, so that every row makes its max_tokens. phitui's time includes rendering and
+tokenizing, both ways between the processes, and texts; CTranslate2's begins with tokens. Tokens per second of the
+engine's CPU time stand beside, since they say the same on a machine that has other work too, but for idle workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import random
+import statistics
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from batch_arms import BareArm, PhituiArm, Run, endless_demo, rows_of
+from report import machine, publish, summary
+
+from phitui.engine.api import Cost
+from phitui.engine.scheduler import Limits, Policy
+from phitui.engine.simulator import Simulated, Work, simulate
+from phitui.engine.wave_cost import WaveCost, WaveShape
+
+PARTS = ("rows", "equal", "agree", "simulate")
+# A card of the RTX 4090's kind with an int8 model of 3.8 billion parameters: 12 ms a step, KV traffic three times over.
+CARD = WaveCost(fixed_s=0.012, row_s=0.0001, token_s=2e-6, call_s=0.01, prefill_s=0.00012)
+WORKERS, THREADS, COMPUTE_TYPE = 2, 1, "int8"
+
+
+def heavy_tailed(count: int, seed: int, words: float = 8, makes: float = 8, tail: float = 0.9) -> list[tuple[int, int]]:
+    """(words in the prompt, tokens to make): log-normal, with medians of `words` and `makes`."""
+    draw = random.Random(seed)
+
+    def one(median: float, sigma: float, most: int) -> int:
+        return max(1, min(most, round(draw.lognormvariate(math.log(median), sigma))))
+
+    return [(one(words, 0.7, 300), one(makes, tail, 300)) for _ in range(count)]
+
+
+def anything(_: WaveShape) -> bool:
+    """Memory is no bound here."""
+    return True
+
+
+def shared(cost: Cost) -> WaveCost:
+    parts = (cost.step_fixed_s, cost.step_row_s, cost.step_token_s, cost.prefill_call_s, cost.prefill_token_s)
+    return WaveCost.share(*parts, workers=WORKERS)
+
+
+async def rows_part(ours: PhituiArm, bare: BareArm, cost: Cost, count: int, batch: int, rounds: int) -> dict[str, Any]:
+    """The heavy-tailed workload, all three in turn; another workload each round."""
+    rates: dict[str, list[float]] = {"phitui": [], "own": [], "file": []}
+    cpu: dict[str, list[float]] = {name: [] for name in rates}
+    for number in range(rounds):
+        rows = rows_of(heavy_tailed(count, number), number)
+        runs: dict[str, Run] = {"phitui": told("phitui", await ours.run(rows, WORKERS * batch, cost))}
+        for order in ("own", "file"):
+            runs[order] = told(order, bare.run(rows, batch, order))
+        if len({run.tokens for run in runs.values()}) != 1:
+            raise AssertionError(f"not the same tokens: {runs}")
+        for name, run in runs.items():
+            rates[name].append(run.tokens_per_s)
+            cpu[name].append(run.tokens / run.cpu_s)
+    return {
+        "rows": count,
+        "rows_of_a_batch": batch,
+        "useful_tokens_per_s": {name: summary(values, 1) for name, values in rates.items()},
+        "phitui_over_own_order": ratio(rates["phitui"], rates["own"]),
+        "phitui_over_file_order": ratio(rates["phitui"], rates["file"]),
+        "by_cpu_time_over_own_order": ratio(cpu["phitui"], cpu["own"]),
+        "by_cpu_time_over_file_order": ratio(cpu["phitui"], cpu["file"]),
+    }
+
+
+def told(name: str, run: Run) -> Run:
+    """For who watches."""
+    print(f"{name}: {run.tokens} tokens in {run.seconds:.1f} s, {run.cpu_s:.1f} s of CPU", file=sys.stderr, flush=True)
+    return run
+
+
+def ratio(ours: list[float], theirs: list[float]) -> dict[str, float | int]:
+    """Of each round: the two were taken one after the other."""
+    return summary([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
+async def equal_part(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int, rounds: int) -> dict[str, Any]:
+    rates: dict[str, list[float]] = {"phitui": [], "bare": []}
+    cpu: dict[str, list[float]] = {name: [] for name in rates}
+    for number in range(rounds):
+        rows = rows_of([(24, 40)] * (4 * batch), number)
+        length = min(len(bare.tokens(row)) for row in rows)
+        rows = [row for row in rows if len(bare.tokens(row)) == length] or rows
+        rows = [rows[i % len(rows)] for i in range(4 * batch)]
+        rows = [type(row)(key, row.turns, row.sampling) for key, row in enumerate(rows)]
+        runs: dict[str, Callable[[], Any]] = {
+            "phitui": lambda rows=rows: ours.run(rows, WORKERS * batch, cost),  # type: ignore[misc]
+            "bare": lambda rows=rows: bare.run(rows, batch, "own", stop=False),  # type: ignore[misc]
+        }
+        for name in sorted(runs, reverse=bool(number % 2)):
+            run = runs[name]()
+            made = told(f"equal, {name}", await run if asyncio.iscoroutine(run) else run)
+            rates[name].append(made.tokens_per_s)
+            cpu[name].append(made.tokens / made.cpu_s)
+    return {
+        "rows": 4 * batch,
+        "tokens_per_s": {name: summary(values, 1) for name, values in rates.items()},
+        "phitui_over_bare": ratio(rates["phitui"], rates["bare"]),
+        "by_cpu_time_over_bare": ratio(cpu["phitui"], cpu["bare"]),
+    }
+
+
+async def agree_part(ours: PhituiArm, bare: BareArm, cost: Cost, trials: int) -> dict[str, Any]:
+    """Real runs of two policies on the same engine, and the simulator's word on which is faster."""
+    draw, found = random.Random(7), []
+    pairs: tuple[tuple[Policy, Policy], ...] = (("waves", "in order"), ("sorted", "in order"), ("waves", "sorted"))
+    for number in range(trials):
+        batch = draw.choice((4, 8))
+        shapes = heavy_tailed(draw.choice((32, 48)), 100 + number, draw.choice((8, 24)), draw.choice((8, 16)), 1.0)
+        rows = rows_of(shapes, number)
+        work = [Work(len(bare.tokens(row)), row.sampling.max_tokens, row.sampling.max_tokens) for row in rows]
+        names = pairs[number % len(pairs)]
+        said = [simulate(work, name, Limits(batch, anything), WORKERS, shared(cost)).seconds for name in names]
+        real = [(await ours.run(rows, WORKERS * batch, cost, name)).seconds for name in names]
+        found.append((said[1] / said[0], real[1] / real[0]))
+    agreed = sum((said > 1) == (measured > 1) for said, measured in found)
+    return {
+        "trials": trials,
+        "agreed": agreed,
+        "agreed_pct": round(100 * agreed / trials, 1),
+        "gains_said_and_real": [[round(said, 3), round(measured, 3)] for said, measured in found],
+    }
+
+
+def simulate_part(cost: Cost | None, workloads: int) -> dict[str, Any]:
+    """Gains of "waves" over the others. "by itself": limits of 256 that rows end before."""
+    settings = {"card, 26 rows": (CARD, 1, 26, False), "card, 26 rows, ending by themselves": (CARD, 1, 26, True)}
+    if cost is not None:
+        settings["this CPU, 26 rows"] = (shared(cost), WORKERS, 26, False)
+        settings["this CPU, 26 rows, ending by themselves"] = (shared(cost), WORKERS, 26, True)
+    return {name: _gains(*setting, workloads // len(settings)) for name, setting in settings.items()}
+
+
+def _gains(cost: WaveCost, workers: int, batch: int, by_itself: bool, workloads: int) -> dict[str, Any]:
+    gains: dict[str, list[float]] = {"sorted": [], "in order": []}
+    stopped = []
+    for number in range(workloads):
+        shapes = heavy_tailed(120, number, words=80, makes=60)
+        work = [Work(words, 300 if by_itself else makes, makes) for words, makes in shapes]
+        runs: dict[Policy, Simulated] = {
+            policy: simulate(work, policy, Limits(batch, anything), workers, cost)
+            for policy in ("waves", "sorted", "in order")
+        }
+        gains["sorted"].append(runs["sorted"].seconds / runs["waves"].seconds)
+        gains["in order"].append(runs["in order"].seconds / runs["waves"].seconds)
+        stopped.append(runs["waves"].stopped / runs["waves"].waves)
+    return {
+        "over_sorted": summary(gains["sorted"]),
+        "over_in_order": summary(gains["in order"]),
+        "waves_stopped_to_pool": round(statistics.mean(stopped), 3),
+    }
+
+
+async def measure(args: argparse.Namespace) -> dict[str, Any]:
+    parts = args.part or PARTS
+    figures: dict[str, Any] = {}
+    cost = None
+    if set(parts) - {"simulate"}:
+        folder = endless_demo()
+        setting = (folder, WORKERS, THREADS, COMPUTE_TYPE)
+        ours = PhituiArm(*setting)
+        await ours.start()
+        try:
+            with BareArm(*setting) as bare:
+                cost = await ours.cost()
+                figures["cost"] = {name: round(getattr(cost, name), 7) for name in cost.__struct_fields__}
+                if "rows" in parts:
+                    figures["rows"] = await rows_part(ours, bare, cost, args.rows, args.batch, args.n)
+                if "equal" in parts:
+                    figures["equal"] = await equal_part(ours, bare, cost, args.batch, args.n)
+                if "agree" in parts:
+                    figures["agree"] = await agree_part(ours, bare, cost, args.trials)
+        finally:
+            await ours.stop()
+        figures["notes"] = ours.notes
+    if "simulate" in parts:
+        figures["simulated"] = simulate_part(cost, args.workloads)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", type=int, default=3, help="rounds")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be given again")
+    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=26, help="rows of one batch of CTranslate2")
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--workloads", type=int, default=1000)
+    args = parser.parse_args()
+    about = machine()
+    setup = {"workers": WORKERS, "threads": THREADS, "compute_type": COMPUTE_TYPE}
+    publish("batch", {"machine": about, "engine": setup, **asyncio.run(measure(args))})
+
+
+if __name__ == "__main__":
+    main()

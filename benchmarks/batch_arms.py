@@ -1,0 +1,168 @@
+"""The two sides of benchmarks/batch.py: phitui's engine, and CTranslate2 alone, in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import psutil
+from demo_home import demo_home
+from report import CACHE
+
+from phitui.engine.allocator import allocator_environment
+from phitui.engine.api import BatchEnded, BatchState, Cost, Event, Load, Loaded, Probed, Row, RowDone, Sampling, Turn
+from phitui.engine.client import EngineClient
+from phitui.engine.prompt import ChatPrompt
+from phitui.engine.rows_api import Policy
+from phitui.models.manifest import MANIFEST_NAME, read_manifest
+from phitui.tuner.steptime import PrefillSample, StepSample, fit_prefill, fit_steps
+
+_WORDS = (
+    "the card has memory and a bandwidth of its own while rows share what every step must read so that more of them "
+    "cost less until the cache of all takes longer than the weights do which is quicker to measure than to argue about"
+)
+# A token that the model does not make: with it as the end token, every row makes what it may, as the workload says.
+_NEVER = "<repo_name>"
+
+
+class Run(NamedTuple):
+    """What a run made and took, from the first message to the last; `cpu_s` is of the engine's process."""
+
+    tokens: int
+    seconds: float
+    cpu_s: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.tokens / self.seconds
+
+
+def endless_demo() -> Path:
+    """A copy of the demo model whose end token never comes."""
+    source, folder = demo_home() / "models" / "smollm2-135m", CACHE / "endless" / "smollm2-135m"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    manifest = read_manifest(folder)
+    changed = msgspec.structs.replace(manifest, end_tokens=[_NEVER])
+    (folder / MANIFEST_NAME).write_bytes(msgspec.json.encode(changed))
+    return folder
+
+
+def rows_of(shapes: Sequence[tuple[int, int]], seed: int) -> list[Row]:
+    """Rows of (words in the prompt, tokens to make), greedy."""
+    draw = random.Random(seed)
+    return [
+        Row(key, [Turn("user", " ".join(draw.choices(_WORDS.split(), k=words)))], Sampling(limit, 0.0, 0, 1.0, 1.0))
+        for key, (words, limit) in enumerate(shapes)
+    ]
+
+
+class PhituiArm:
+    """phitui's engine: a client and its worker process."""
+
+    def __init__(self, folder: Path, workers: int, threads: int, compute_type: str) -> None:
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._client = EngineClient(CACHE / "batch-engine.log", self._events.put_nowait)
+        self._load = Load(str(folder), "cpu", compute_type, threads, "", 0.0, workers)
+        self.notes: list[str] = []
+
+    async def start(self) -> Loaded:
+        await self._client.load(self._load)
+        loaded: Loaded = await self._wait(Loaded)
+        return loaded
+
+    async def stop(self) -> None:
+        await self._client.stop()
+
+    async def _wait(self, kind: Any) -> Any:
+        while True:
+            event = await asyncio.wait_for(self._events.get(), 300)
+            if isinstance(event, kind):
+                return event
+
+    async def cost(self) -> Cost:
+        """Probe, and fit as the tuner does."""
+        workers = self._load.workers
+        steps, prefills = [], []
+        for batch, prompt, new in ((2, 24, 8), (16, 24, 8), (52, 24, 8), (16, 96, 8), (52, 96, 6)):
+            await self._client.probe(workers * max(batch // workers, 1), prompt, new)
+            made: Probed = await self._wait(Probed)
+            if made.step_s and made.prefill_s:
+                steps.append(StepSample(batch, prompt + new / 2, made.step_s))
+                prefills.append(PrefillSample(batch, prompt, max(made.prefill_s - made.step_s, 1e-4)))
+        step, prefill = fit_steps(steps), fit_prefill(prefills)
+        return Cost(step.fixed_s, step.row_s, step.token_s, prefill.call_s, prefill.token_s)
+
+    async def run(self, rows: list[Row], batch: int, cost: Cost | None, policy: Policy = "waves") -> Run:
+        """All rows; `batch` is the most over all workers."""
+        engine = psutil.Process(self._client.pid)
+        begun, cpu, tokens = time.perf_counter(), sum(engine.cpu_times()[:2]), 0
+        number = await self._client.open_batch(batch, 0, cost, None, policy)
+        await self._client.add_rows(number, rows, last=True)
+        done: set[int] = set()
+        while True:
+            event = await asyncio.wait_for(self._events.get(), 300)
+            if isinstance(event, RowDone):
+                tokens += event.usage.completion_tokens
+                done.add(event.key)
+            elif isinstance(event, BatchState) and event.note:
+                self.notes.append(event.note)
+            elif isinstance(event, BatchEnded):
+                break
+        if len(done) != len(rows):
+            raise AssertionError(f"{len(rows) - len(done)} rows are missing")
+        return Run(tokens, time.perf_counter() - begun, sum(engine.cpu_times()[:2]) - cpu)
+
+
+class BareArm:
+    """CTranslate2 alone, with the same allocator settings. A context manager."""
+
+    def __init__(self, folder: Path, workers: int, threads: int, compute_type: str) -> None:
+        manifest = read_manifest(folder)
+        self._prompt = ChatPrompt(folder, manifest)
+        self._process = subprocess.Popen(
+            [
+                sys.executable, str(Path(__file__).with_name("bare_batch.py")), str(folder), "--workers", str(workers),
+                "--threads", str(threads), "--compute-type", compute_type, "--end-token", manifest.end_tokens[0],
+            ],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **allocator_environment()},
+        )  # fmt: skip
+        self._line()
+
+    def __enter__(self) -> BareArm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def tokens(self, row: Row) -> list[str]:
+        """A row's prompt as tokens."""
+        return self._prompt.tokens(row.turns)
+
+    def run(self, rows: list[Row], batch: int, order: str, stop: bool = True) -> Run:
+        """All rows, `batch` in each of CTranslate2's batches."""
+        limits = [row.sampling.max_tokens for row in rows]
+        job = {"rows": list(map(self.tokens, rows)), "limits": limits, "batch": batch, "order": order, "stop": stop}
+        if self._process.stdin is None:
+            raise AssertionError("no pipe")
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        made = json.loads(self._line())
+        return Run(made["tokens"], made["seconds"], made["cpu_s"])
+
+    def _line(self) -> str:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise AssertionError("the bare process ended")
+        return line

@@ -1,0 +1,197 @@
+"""Long chats: how fast a session of 10 000 turns opens and scrolls, and how fast 100 000 turns are searched.
+
+The console runs headless at 120×40 with the real transcript, thread and file; nothing answers. A frame is what keeps
+the event loop from its next turn: a task that wakes every 2 ms notes by how much it is late, and how much processor
+time the loop's thread took meanwhile, which does not depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from report import machine, publish, summary
+
+from phitui.config import load_config
+from phitui.store.session_types import Turn
+from phitui.store.sessions import SessionStore
+from phitui.tui.app import PhituiApp
+from phitui.tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+TURNS, SESSIONS = 10_000, 10
+WORDS = """
+memory bandwidth cache kernel token batch decode prefill weights quantized tensor stream sequence attention head layer
+model prompt answer latency throughput driver sensor device context window sampling greedy beam scale
+""".split()  # noqa: SIM905 - a line of words is easier to read
+SEARCHES = ("bandwidth", "quanti", "tensor attention", "lighthouse", "a", "prefill decode la", "nothinglikethis")
+
+
+def text(draw: random.Random, words: int) -> str:
+    return " ".join(draw.choices(WORDS, k=words)).capitalize() + "."
+
+
+def answer(draw: random.Random) -> str:
+    """About 900 characters: prose, every third with a list, every fifth with code."""
+    parts = [text(draw, 60), text(draw, 50)]
+    if draw.random() < 1 / 3:
+        parts.append("\n".join(f"- **{text(draw, 2)}** {text(draw, 6)}" for _ in range(4)))
+    if draw.random() < 1 / 5:
+        parts.append("```python\ndef f(x):\n    return [x * 2 for _ in range(10)]\n```")
+    if draw.random() < 1 / 1000:
+        parts.append("The lighthouse keeper has a cat.")
+    return "\n\n".join(parts)
+
+
+def fill(path: Path) -> int:
+    """Ten sessions of 10 000 turns; returns the id of one."""
+    store = SessionStore(path)
+    draw = random.Random(7)
+    session = 0
+    for number in range(SESSIONS):
+        turns = [
+            Turn(id=-i, parent=1 - i if i > 1 else None, prompt=text(draw, 9), text=answer(draw), reason="stop",
+                 model="m", created=1.7e9, tokens=200, prompt_tokens=100, completion_tokens=200, ttft_ms=40.0,
+                 tpot_ms=12.0, total_ms=2400.0, tokens_per_s=83.0)
+            for i in range(1, TURNS + 1)
+        ]  # fmt: skip
+        session, _ = store.insert(f"Session {number}", "", 1.7e9, turns, -TURNS)
+    store.close()
+    return session
+
+
+def search_ms(path: Path) -> dict[str, dict[str, float | int]]:
+    """Each search nine times, as the list asks for them, in ms."""
+    store = SessionStore(path)
+    found = {}
+    for wanted in SEARCHES:
+        times = []
+        for _ in range(9):
+            begun = time.perf_counter()
+            hits = store.search(wanted, 400)
+            store.titled(wanted, 200)
+            store.rows(list(dict.fromkeys(hit.session for hit in hits)))
+            times.append((time.perf_counter() - begun) * 1000)
+        found[wanted] = {**summary(times, 1), "hits": len(hits)}
+    store.has_index = False
+    begun = time.perf_counter()
+    store.search("lighthouse", 400)
+    found["lighthouse, without the index"] = summary([(time.perf_counter() - begun) * 1000], 1)
+    store.close()
+    return found
+
+
+@asynccontextmanager
+async def console() -> AsyncIterator[PhituiApp]:
+    app = PhituiApp(load_config(overrides={"model": {"name": "not-there"}}))  # no engine
+    async with app.run_test(size=(120, 40)) as pilot:
+        while app._early is not None:
+            await pilot.pause(0.05)
+        await pilot.pause(1.0)
+        yield app
+
+
+async def open_s(app: PhituiApp, session: int) -> float:
+    """From the wish to resume to the frame with the end of the chat."""
+    transcript = app.console_screen.query_one(Transcript)
+    begun = time.perf_counter()
+    await app.sessions.resume(session)
+    painted = asyncio.Event()
+    while not (transcript._tops and transcript.scroll_y and transcript.scroll_y == transcript.max_scroll_y):  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    transcript.call_after_refresh(painted.set)
+    await painted.wait()
+    return time.perf_counter() - begun
+
+
+class Stalls:
+    """The longest times in which the event loop did not come round, in ms."""
+
+    def __init__(self) -> None:
+        self.late: list[float] = []
+        self.busy: list[float] = []
+        self._task = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            begun, used = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(0.002)
+            self.late.append((time.perf_counter() - begun - 0.002) * 1000)
+            self.busy.append((time.thread_time() - used) * 1000)
+
+    def end(self) -> dict[str, float]:
+        self._task.cancel()
+        ordered = sorted(self.late)
+        return {
+            "max_ms": round(ordered[-1], 1),
+            "p99_ms": round(ordered[int(0.99 * len(ordered))], 1),
+            "cpu_max_ms": round(max(self.busy), 1),
+        }
+
+
+async def scroll(app: PhituiApp, seconds: float) -> dict[str, dict[str, float]]:
+    """Keys as held down: page up 20 times a second, lines up 30 times a second, jumps with rests for the Markdown."""
+    transcript = app.console_screen.query_one(Transcript)
+
+    def jump() -> None:
+        transcript.scroll_to(y=random.randrange(transcript.max_scroll_y), animate=False)
+
+    ways: dict[str, tuple[float, Callable[[], None]]] = {
+        "pages": (0.05, lambda: transcript.page(-1)),
+        "lines": (0.033, transcript.action_scroll_up),
+        "pages_with_rests": (0.6, lambda: transcript.page(-1)),
+        "jumps": (0.8, jump),
+    }
+    found = {}
+    for name, (pause, step) in ways.items():
+        stalls = Stalls()
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            step()
+            await asyncio.sleep(pause)
+        found[name] = stalls.end()
+    return found
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", type=int, default=9, help="how often the session is opened")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each way to scroll")
+    parser.add_argument("--dry", action="store_true", help="print the figures and keep none")
+    args = parser.parse_args()
+    about = machine()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PHITUI_HOME"] = os.environ["XDG_CONFIG_HOME"] = folder
+        path = Path(folder) / "sessions.db"
+        session = fill(path)
+        searched = search_ms(path)
+        async with console() as app:
+            opened = []
+            for _ in range(args.n):
+                opened.append(await open_s(app, session))
+                await asyncio.sleep(1.0)  # the Markdown of what is in view comes meanwhile
+            scrolled = await scroll(app, args.seconds)
+    figures = {
+        "machine": about,
+        "turns": {"session": TURNS, "all": TURNS * SESSIONS},
+        "open_s": {**summary(opened), "goal": 0.3},
+        "scroll_frame": {**scrolled, "goal_max_ms": 100},
+        "search_ms": {**searched, "goal": 100},
+    }
+    if args.dry:
+        print(figures)
+    else:
+        publish("sessions", figures)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

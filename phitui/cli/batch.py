@@ -1,0 +1,137 @@
+"""`phitui batch`: files of prompts, one line of output for each."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from phitui.cli.batch_report import ProgressLine, report, summary
+from phitui.cli.output import Narrator, write
+from phitui.cli.signals import on_signals
+from phitui.config import Config, shown_path
+from phitui.errors import ExitCode, UsageError
+from phitui.ipc.messages import Progress
+from phitui.jobs.batch import Stopped
+from phitui.jobs.batch_file import BatchFile, Order
+from phitui.jobs.batch_runner import BatchRunner
+
+_MOST_ROWS = 65536
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", metavar="IN.jsonl", nargs="+", help="JSON Lines with prompts; - is standard input")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.jsonl|DIR", required=True,
+        help="where the answers go, a folder for several inputs; - is standard output",
+    )  # fmt: skip
+    parser.add_argument("--batch-size", metavar="N|auto", default="auto", help="the most rows at once (default: auto)")
+    parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer of rows that say nothing of it")
+    parser.add_argument("--resume", action="store_true", help="go on with an output that is not complete")
+    parser.add_argument("--ordered", action="store_true", help="keep the order of the input (default: as they finish)")
+    parser.add_argument("--seed", metavar="N", type=int, help="for drawing tokens, see the README")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with the counts at the end")
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Run the batch and return the exit code: FAILED where a row has no answer. Raises PhituiError."""
+    rows = batch_size(args.batch_size)
+    wanted = orders(args)
+    return asyncio.run(_Command(config, rows).run(wanted, args.json))
+
+
+def batch_size(text: str) -> int | None:
+    """The rows of a batch; None for "auto". Raises UsageError."""
+    if text == "auto":
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_ROWS:
+        raise UsageError(f"--batch-size: expected auto or a number from 1 to {_MOST_ROWS}, got {text[:40]!r}")
+    return int(text)
+
+
+def orders(args: argparse.Namespace) -> list[Order]:
+    """What the command line asks for. Raises UsageError for what does not go together."""
+    if args.max_tokens is not None and not 1 <= args.max_tokens <= 1_048_576:
+        raise UsageError(f"--max-tokens: expected a number from 1 to 1048576, got {args.max_tokens}")
+    if args.seed is not None and not 0 <= args.seed < 1 << 32:
+        raise UsageError(f"--seed: expected a number from 0 to {(1 << 32) - 1}, got {args.seed}")
+    if args.output == "-" and args.json:
+        raise UsageError("--json and -o - would both write to standard output", "Leave one out")
+    sources = [None if name == "-" else Path(name) for name in args.inputs]
+    targets = _targets(sources, args.output)
+    common = (args.resume, args.ordered, args.max_tokens, args.seed)
+    return [Order(source, target, *common) for source, target in zip(sources, targets, strict=True)]
+
+
+def _targets(sources: list[Path | None], output: str) -> list[Path | None]:
+    if output == "-":
+        if len(sources) > 1:
+            raise UsageError("several inputs need a folder as the output", "Name one with -o")
+        return [None]
+    path = Path(output)
+    if len(sources) == 1 and not path.is_dir():
+        return [path]
+    if not path.is_dir():
+        raise UsageError(f"{shown_path(path)} is no folder, and several inputs need one", "Make it first")
+    if None in sources:
+        raise UsageError("standard input has no name for a file in a folder", "Name the output file with -o")
+    names = [source.name for source in sources if source is not None]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two inputs are called {twice}", "Run them one after the other, into two folders")
+    return [path / name for name in names]
+
+
+class _Command:
+    """The runner with what a person sees of it."""
+
+    def __init__(self, config: Config, rows: int | None) -> None:
+        self._config = config
+        self._line = ProgressLine()
+        self._narrator = Narrator()
+        self._runner = BatchRunner(config, rows, self._line.tell, self._show, self._line.begin)
+
+    async def run(self, wanted: list[Order], as_json: bool) -> int:
+        task = asyncio.current_task()
+        signals = 0
+
+        def interrupted() -> None:
+            nonlocal signals
+            signals += 1
+            if signals > 1 or not self._runner.stop():
+                if task is not None:
+                    task.cancel()
+            else:
+                self._line.tell("stopping; what is done is kept")
+
+        on_signals(interrupted)
+        files: list[BatchFile] = []
+        try:
+            for order in wanted:
+                files.append(BatchFile(order, self._config, self._line.tell))
+            code = await self._run(files)
+        finally:
+            self._line.end()
+            for file in files:
+                file.close()
+        for line in summary(files):
+            self._line.tell(line)
+        if as_json:
+            write(json.dumps(report(files), ensure_ascii=sys.stdout.isatty()) + "\n")
+        return int(code)
+
+    async def _run(self, files: list[BatchFile]) -> ExitCode:
+        painter = asyncio.create_task(self._line.keep_painting())
+        try:
+            await self._runner.run(files)
+        except (Stopped, asyncio.CancelledError):
+            return ExitCode.INTERRUPTED
+        finally:
+            painter.cancel()
+        return ExitCode.FAILED if any(file.progress.failed for file in files) else ExitCode.DONE
+
+    def _show(self, progress: Progress) -> None:
+        if progress.stage != "load":
+            self._narrator.show(progress)

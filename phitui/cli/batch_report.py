@@ -1,0 +1,123 @@
+"""What is told of a batch: a line of progress, and the summary at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import time
+from typing import Any
+
+from phitui.cli.output import narrate
+from phitui.config import shown_path
+from phitui.jobs.batch_file import BatchFile
+from phitui.jobs.batch_progress import clock
+from phitui.text import one_line
+
+_PAINT_S = 0.5
+_LINE_S = 10.0
+_REASONS = 5
+
+
+class ProgressLine:
+    """Progress on stderr: one line that is painted anew on a terminal, else a line every 10 s."""
+
+    def __init__(self) -> None:
+        self._file: BatchFile | None = None
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._painted = False
+        self._told = 0.0
+
+    def begin(self, file: BatchFile) -> None:
+        """From now on the progress is this file's."""
+        self._file = file
+        self._told = time.monotonic()
+
+    def tell(self, line: str) -> None:
+        """One line that stays."""
+        self.end()
+        narrate(one_line(line, 1000))
+
+    def end(self) -> None:
+        """What was painted goes."""
+        if self._painted:
+            self._painted = False
+            self._put("\r\x1b[K")
+
+    async def keep_painting(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(_PAINT_S)
+            if self._file is not None and self._file.running:
+                self._paint(self._file)
+
+    def _paint(self, file: BatchFile) -> None:
+        line = progress_line(file)
+        if self._is_terminal:
+            width = shutil.get_terminal_size().columns
+            self._painted = True
+            self._put("\r\x1b[K" + one_line(line, max(20, width - 1)))
+        elif time.monotonic() - self._told >= _LINE_S:
+            self._told = time.monotonic()
+            narrate(line)
+
+    def _put(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def progress_line(file: BatchFile) -> str:
+    """Rows, rate, time left, rows in flight and failures of a file that is being run."""
+    now = file.progress
+    of = f"/{now.rows} rows, {100 * now.done // max(now.rows, 1)} %" if now.rows is not None else " rows"
+    rate = "–" if now.tokens_per_s is None else f"{now.tokens_per_s:.1f}"
+    left = "–" if now.eta_s is None else clock(now.eta_s)
+    failed = f", {now.failed} failed" if now.failed else ""
+    return f"{now.done}{of}, {rate} tokens/s, {left} left, {now.alive} in flight{failed} ({one_line(file.name, 40)})"
+
+
+def summary(files: list[BatchFile]) -> list[str]:
+    """What came of the files, in lines for a person."""
+    lines = []
+    for file in files:
+        now = file.progress
+        if not now.ended:
+            lines.append(f"{file.name}: not begun")
+            continue
+        whole = "" if now.rows is None else f" of {now.rows}"
+        rate = "" if now.mean_tokens_per_s is None else f", {now.mean_tokens_per_s:.1f} tokens/s"
+        lines.append(
+            f"{file.name}: {now.ended}, {now.done}{whole} rows ({now.failed} failed); in this run {now.tokens} tokens "
+            f"in {clock(now.seconds)}{rate}"
+        )
+        lines += [f"  {one_line(reason, 300)}" for reason in now.reasons[:_REASONS]]
+        if now.ended == "stopped" and file.order.target is not None:
+            lines.append("  the same command with --resume goes on")
+    return lines
+
+
+def report(files: list[BatchFile]) -> dict[str, Any]:
+    """The summary as one object. What is not known is null."""
+    return {"files": [_report(file) for file in files]}
+
+
+def _report(file: BatchFile) -> dict[str, Any]:
+    now, counts, rate = file.progress, file.counts, file.progress.mean_tokens_per_s
+    return {
+        "input": None if file.order.source is None else shown_path(file.order.source),
+        "output": None if file.order.target is None else shown_path(file.order.target),
+        "state": now.ended or "not begun",
+        "rows": now.rows,
+        "done": now.done,
+        "failed": now.failed,
+        "done_before": now.before,
+        "usage": {"prompt_tokens": counts.prompt_tokens, "completion_tokens": counts.completion_tokens},
+        "this_run": {
+            "tokens": now.tokens,
+            "seconds": round(now.seconds, 3),
+            "tokens_per_s": None if rate is None else round(rate, 3),
+            "engine_deaths": now.deaths,
+        },
+    }

@@ -1,0 +1,26 @@
+"""Markdown tables that can be read in a terminal as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phitui.text import one_line
+
+_WIDEST = 120
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """A table with its heading first: `left` columns to the left, the others, figures, to the right. Outside text in
+    the cells can neither end a cell nor reach the terminal as a sequence."""
+    cells = [[one_line(cell, _WIDEST).replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(cells[0]))]
+    rule = ["-" * width if column < left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    return [_line(row, widths, left) for row in (cells[0], rule, *cells[1:])]
+
+
+def _line(row: Sequence[str], widths: Sequence[int], left: int) -> str:
+    padded = (
+        cell.ljust(width) if column < left else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return f"| {' | '.join(padded)} |"

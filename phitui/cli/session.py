@@ -1,0 +1,105 @@
+"""`phitui session`: what the console has kept, for scripts."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+from phitui.cli.output import write
+from phitui.config import Config, home
+from phitui.errors import ExitCode
+from phitui.jobs.session_desk import FILE_NAME
+from phitui.store.session_search import snippet
+from phitui.store.session_transfer import read_file, to_json, to_markdown, write_file
+from phitui.store.session_types import SessionRow
+from phitui.store.sessions import SessionStore
+from phitui.text import one_line, sanitize
+
+_MOST = 100_000
+_SNIPPET_CHARS = 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="all sessions, the one that changed last first")
+    show = actions.add_parser("show", help="print a session as text, without terminal escapes")
+    export = actions.add_parser("export", help="a session as Markdown, or with --json with all its branches")
+    for action in (show, export):
+        action.add_argument("id", type=int, metavar="ID", help="a number of the list")
+    export.add_argument("-o", "--output", metavar="FILE", type=Path, help="a file to make; without it, stdout")
+    export.add_argument("--json", action="store_true", help="as import takes it")
+    bring = actions.add_parser("import", help="a session out of a JSON file of export; prints its id")
+    bring.add_argument("file", metavar="FILE", type=Path)
+    remove = actions.add_parser("rm", help="remove a session for good")
+    remove.add_argument("id", type=int, metavar="ID", help="a number of the list")
+    search = actions.add_parser("search", help="turns with all of these words, the newest first")
+    search.add_argument("text", metavar="TEXT", nargs="+")
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Do one action. Raises PhituiError."""
+    del config
+    store = SessionStore(home() / FILE_NAME)
+    try:
+        _ACTIONS[args.action](store, args)
+    finally:
+        store.close()
+    return int(ExitCode.DONE)
+
+
+def _list(store: SessionStore, args: argparse.Namespace) -> None:
+    del args
+    for row in store.sessions(_MOST):
+        write("\t".join([str(row.id), _day(row), f"{row.turns} turns", one_line(row.model, 60), _title(row)]) + "\n")
+
+
+def _show(store: SessionStore, args: argparse.Namespace) -> None:
+    write(sanitize(to_markdown(store.load(args.id))))
+
+
+def _export(store: SessionStore, args: argparse.Namespace) -> None:
+    session = store.load(args.id)
+    if args.output is not None:
+        write_file(args.output, session, args.json or args.output.suffix.lower() == ".json")
+    elif args.json:
+        write(to_json(session).decode())
+    else:
+        write(to_markdown(session))
+
+
+def _import(store: SessionStore, args: argparse.Namespace) -> None:
+    read = read_file(args.file)
+    session, _ = store.insert(read.title, read.system, read.created, read.turns, read.leaf)
+    write(f"{session}\n")
+
+
+def _remove(store: SessionStore, args: argparse.Namespace) -> None:
+    store.remove(args.id)
+
+
+def _search(store: SessionStore, args: argparse.Namespace) -> None:
+    wanted = " ".join(args.text)
+    hits = store.search(wanted, _MOST)
+    titles = {row.id: _title(row) for row in store.rows(list({hit.session for hit in hits}))}
+    for hit, turn in zip(hits, store.turns([hit.turn for hit in hits]), strict=True):
+        text = f"{turn.prompt}\n{turn.text}"
+        write(f"{hit.session}\t{titles.get(hit.session, '')}\t{one_line(snippet(text, wanted, _SNIPPET_CHARS), 200)}\n")
+
+
+def _title(row: SessionRow) -> str:
+    return one_line(row.title, 200)
+
+
+def _day(row: SessionRow) -> str:
+    return f"{datetime.fromtimestamp(row.changed):%Y-%m-%d %H:%M}"
+
+
+_ACTIONS = {
+    "list": _list,
+    "show": _show,
+    "export": _export,
+    "import": _import,
+    "rm": _remove,
+    "search": _search,
+}

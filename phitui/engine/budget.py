@@ -1,0 +1,79 @@
+"""How many rows the memory has room for: a budget that follows what is free."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+from phitui.engine.loading import Model
+from phitui.engine.memory_model import memory_model
+from phitui.engine.meter import Meter
+from phitui.engine.wave_cost import WaveShape
+from phitui.errors import UnavailableError
+from phitui.tuner.memory import Shape
+
+# Of the memory that is there so much may be used: the model of it is good to some percent.
+_SHARE = 0.93
+_LOWER = 0.9
+
+
+class Budget:
+    """Tokens of KV cache over all rows that run at once, and bytes for all that they need. Make it while nothing runs.
+
+    `asked` of 0: as many tokens as memory has room for. Each worker has its share. Where free memory cannot be known
+    only the tokens count.
+    """
+
+    def __init__(self, model: Model, meter: Meter, asked: int) -> None:
+        self._meter = meter
+        self._workers = model.loaded.workers
+        self._model = memory_model(model.manifest, model.loaded.compute_type, self._workers, model.loaded.device)
+        self._rotary = self._model.rotary(model.manifest.context_window)
+        self._rest: int | None = None
+        with contextlib.suppress(UnavailableError):
+            self._rest = meter.rest()
+        self._asked = asked
+        self._most: int | None = None
+        self.read()
+
+    def read(self) -> None:
+        """Look at free memory again."""
+        self._room = self._free()
+        tokens = None if self._room is None else self._room // self._model.kv_token_bytes
+        known = [number for number in (self._asked or tokens, self._most) if number is not None]
+        self.kv_tokens = max(min(known), 1) if known else 0
+
+    def _free(self) -> int | None:
+        """Bytes for rows; the tables of positions, which stay, may not be there yet."""
+        if self._rest is None:
+            return None
+        try:
+            return max(int(_SHARE * self._meter.usable()) - self._rest - self._rotary, 0)
+        except UnavailableError:
+            return None
+
+    def lower(self, ran: Sequence[WaveShape]) -> None:
+        """After memory ran out: 10 % less than what was allowed, or than what ran."""
+        tried = sum(shape.peak_tokens for shape in ran)
+        before = min(self.kv_tokens, tried) if self.kv_tokens else tried
+        self._most = max(int(_LOWER * before), 1)
+        self.read()
+
+    @property
+    def fits(self) -> Callable[[WaveShape], bool]:
+        """Whether a wave fits into a worker's share of what there is now."""
+        tokens, room, workers = self.kv_tokens, self._room, self._workers
+
+        def check(shape: WaveShape) -> bool:
+            if tokens and shape.peak_tokens > tokens // workers:
+                return False
+            return room is None or self.bytes_of(shape) <= room // workers
+
+        return check
+
+    def bytes_of(self, shape: WaveShape) -> int:
+        """The peak of a wave: of its prefill or of its decode."""
+        model, rows = self._model, shape.rows
+        reading = model.prefill(Shape(rows, shape.together + 1, 0))
+        mean = max(shape.peak_tokens // rows, 1)
+        return max(reading, model.decode(Shape(rows, mean, 1)))

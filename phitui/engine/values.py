@@ -1,0 +1,65 @@
+"""What requests and answers of every kind are made of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(msgspec.Struct, frozen=True):
+    """How the next token is drawn. A temperature of 0 is greedy; a top_k of 0 is all tokens. The answer ends before
+    the first of the `stop` strings."""
+
+    max_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    repetition_penalty: float
+    stop: tuple[str, ...] = ()
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Real counts, in tokens. The end token is counted where the model made one. None where a server does not tell."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class Gaps(msgspec.Struct, frozen=True):
+    """Inter-token latency as the client of a remote engine sees it: median and 95th percentile of the `count` gaps
+    between pieces of text as they came. A piece may have more tokens than one."""
+
+    p50_ms: float
+    p95_ms: float
+    count: int
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Measured in the engine from the moment it took the request (tokenizing included); of a remote engine at the
+    client, from the moment it sent the request that was answered.
+
+    `ttft_ms` to the first token; `tpot_ms` the mean gap between tokens after it, None where there was only one;
+    `total_ms` to the last token; `tokens_per_s` all tokens over the whole time, prefill included. A None has no
+    value: no token came.
+    """
+
+    ttft_ms: float | None
+    tpot_ms: float | None
+    total_ms: float | None
+    tokens_per_s: float | None
+    gaps: Gaps | None = None
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        """Tokens per second after the first: 1000 / tpot_ms."""
+        return 1000.0 / self.tpot_ms if self.tpot_ms else None

@@ -1,0 +1,163 @@
+"""Batches beside a chat: a queue of files on the console's engine, one at a time, while the console goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phitui.config import Config, shown_path
+from phitui.engine.api import Event, Loaded
+from phitui.engine.client import raise_in_loop
+from phitui.errors import PhituiError, UsageError
+from phitui.jobs.batch import Stopped
+from phitui.jobs.batch_file import BatchFile, Order
+from phitui.jobs.batch_plan import plan_for
+from phitui.jobs.batch_progress import BatchProgress
+from phitui.jobs.engines import Engines
+from phitui.models.manifest import read_manifest
+
+_LEAVE_S = 2.0
+
+
+@dataclass(eq=False)
+class Entry:
+    """A file of the queue. `state` is one of "queued", "reading", "running", "complete", "stopped", "failed"; `note` is
+    the last line that was told of it, `error` why it failed. Paths and texts are untrusted."""
+
+    order: Order
+    state: str = "queued"
+    note: str = ""
+    error: str = ""
+    progress: BatchProgress = field(default_factory=BatchProgress)
+
+    @property
+    def name(self) -> str:
+        return shown_path(self.order.source) if self.order.source else ""
+
+    @property
+    def busy(self) -> bool:
+        return self.state in ("reading", "running")
+
+
+def answers_path(source: Path) -> Path:
+    """Where the answers to a file go when nothing else is said: beside it."""
+    return source.parent / f"{source.stem}-answers.jsonl"
+
+
+def _quiet(line: str) -> None:
+    """Nobody listens."""
+
+
+class BatchDesk:
+    """The queue. `changed` is called when an entry's state is another; progress is to be looked at."""
+
+    def __init__(self, engine: Engines, config: Config, changed: Callable[[Entry], None]) -> None:
+        self._engine = engine
+        self._config = config
+        self._changed = changed
+        self._file: BatchFile | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.entries: list[Entry] = []
+
+    def add(self, source: Path, target: Path | None = None) -> Entry:
+        """Queue a file; where its output is there and not complete, it goes on. Raises UsageError where a file
+        cannot be read or written, or is in the queue."""
+        order = Order(source, target or answers_path(source), resume=True)
+        if any(entry.order.target == order.target for entry in self.entries):
+            raise UsageError(f"{shown_path(order.target or source)} is in the list already", "Choose another output")
+        BatchFile(order, self._config, _quiet).close()  # refuses at once what cannot be
+        entry = Entry(order)
+        self.entries.append(entry)
+        self._tell(entry)
+        self._pump()
+        return entry
+
+    def cancel(self, entry: Entry) -> bool:
+        """Stop it; what is done is kept. Whether there was something to stop."""
+        if entry.state == "queued":
+            self._set(entry, "stopped")
+            return True
+        if entry.busy and self._file is not None and self._file.running:
+            self._file.stop()
+            return True
+        return False
+
+    def resume(self, entry: Entry) -> bool:
+        """Queue one that was stopped or has failed once more. Whether it was one."""
+        if entry.state not in ("stopped", "failed"):
+            return False
+        entry.error = ""
+        self._set(entry, "queued")
+        self._pump()
+        return True
+
+    def remove(self, entry: Entry) -> bool:
+        """Take one off the list; its files stay. Not one that runs."""
+        if entry.busy:
+            return False
+        self.entries.remove(entry)
+        self._tell(entry)
+        return True
+
+    def take(self, event: Event) -> None:
+        """Look at an event of the engine."""
+        if self._file is not None:
+            self._file.on_event(event)
+        if isinstance(event, Loaded):
+            self._pump()
+
+    async def close(self) -> None:
+        """Stop what runs, and keep what is done."""
+        for entry in self.entries:
+            self.cancel(entry)
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=_LEAVE_S)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _pump(self) -> None:
+        if (self._task is None or self._task.done()) and self._engine.loaded is not None and self._engine.is_local:
+            self._task = asyncio.create_task(self._work(), name="phitui-batches")
+            self._task.add_done_callback(raise_in_loop)
+
+    async def _work(self) -> None:
+        while (loaded := self._engine.loaded) is not None:
+            entry = next((entry for entry in self.entries if entry.state == "queued"), None)
+            if entry is None:
+                return
+            await self._run(entry, loaded)
+
+    async def _run(self, entry: Entry, loaded: Loaded) -> None:
+        try:
+            self._set(entry, "reading")
+            self._file = BatchFile(entry.order, self._config, lambda line: self._note(entry, line))
+            entry.progress = self._file.progress
+            if await self._file.scan():
+                manifest = await asyncio.to_thread(read_manifest, Path(self._engine.folder or ""))
+                plan = await asyncio.to_thread(plan_for, self._config, manifest, loaded)
+                self._note(entry, plan.why)
+                self._set(entry, "running")
+                await self._file.run(self._engine, manifest, loaded, plan)
+            self._set(entry, "complete")
+        except Stopped:
+            self._set(entry, "stopped")
+        except PhituiError as error:
+            entry.error = str(error)
+            self._set(entry, "failed")
+        finally:
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+
+    def _note(self, entry: Entry, line: str) -> None:
+        entry.note = line
+        self._tell(entry)
+
+    def _set(self, entry: Entry, state: str) -> None:
+        entry.state = state
+        self._tell(entry)
+
+    def _tell(self, entry: Entry) -> None:
+        self._changed(entry)

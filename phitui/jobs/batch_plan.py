@@ -1,0 +1,59 @@
+"""How large the batches of a job are: as asked for, as the tuner found, or as configured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from phitui.config import Config
+from phitui.engine.api import Cost, Loaded
+from phitui.jobs.batch import Plan
+from phitui.jobs.tunings import conditions, tunings_file
+from phitui.models.manifest import Manifest
+from phitui.store.tunings import Tuning, bucket, read_tunings, stale
+
+
+def plan_for(
+    config: Config,
+    manifest: Manifest,
+    loaded: Loaded,
+    rows: int | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Plan:
+    """Batches of at most `rows`; None: as the newest tuning says that holds here, else engine.batch. Asks the driver:
+    not for the event loop."""
+    found = _tuning(manifest, loaded, environ)
+    cost = _cost(found) if found else None
+    kv_tokens = config.engine.kv_tokens or (found.kv_tokens if found else 0)
+    budget = f"{kv_tokens} tokens of KV cache" if kv_tokens else "as much KV cache as memory allows"
+    if rows is not None:
+        return Plan(rows, kv_tokens, cost, f"{rows} rows as asked, {budget}")
+    if found is not None:
+        length = found.prompt_tokens + found.new_tokens
+        why = f"{found.batch} rows as tuned for rows of {length} tokens, {found.kv_tokens} tokens of KV cache"
+        return Plan(found.batch, found.kv_tokens, cost, why)
+    batch = config.engine.batch
+    return Plan(batch, kv_tokens, None, f"{batch} rows (engine.batch; phitui tune finds what is fastest), {budget}")
+
+
+def _tuning(manifest: Manifest, loaded: Loaded, environ: Mapping[str, str]) -> Tuning | None:
+    """The newest one of this model, compute type and workers whose conditions hold."""
+    wanted = (manifest.name, loaded.compute_type, loaded.workers)
+    stored = [
+        one
+        for one in read_tunings(tunings_file(environ))[0]
+        if (one.model_name, one.conditions.compute_type, one.workers) == wanted
+    ]
+    if not stored:
+        return None
+    now = conditions(manifest, loaded.device, loaded.compute_type, bucket(1), loaded.device_uuid)
+    return next((one for one in stored if not stale(one, now)), None)
+
+
+def _cost(tuning: Tuning) -> Cost | None:
+    """The tuner's fits, where they were kept."""
+    values = [getattr(tuning, field.name, None) for field in msgspec.structs.fields(Cost)]
+    known = [value for value in values if isinstance(value, float)]
+    return Cost(*known) if len(known) == len(values) and any(known) else None

@@ -1,0 +1,99 @@
+"""Runs orders one after the other on an engine of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from phitui.config import Config
+from phitui.engine.api import Died, Event, Loaded
+from phitui.engine.client import EngineClient
+from phitui.errors import UnavailableError
+from phitui.ipc.messages import Failure, Progress
+from phitui.jobs.batch_file import BatchFile
+from phitui.jobs.batch_plan import plan_for
+from phitui.jobs.start import engine_log, what_to_load
+from phitui.models.manifest import Manifest, read_manifest
+
+# The job judges when the engine has died often enough (jobs.batch): the client starts it again each time.
+_ALWAYS = 1_000_000
+
+
+class BatchRunner:
+    """One engine, loaded when the first order needs it. `tell` hears lines for a person, `show` the steps of loading;
+    `began` is called with each file that is begun."""
+
+    def __init__(
+        self,
+        config: Config,
+        rows: int | None,
+        tell: Callable[[str], None],
+        show: Callable[[Progress], None],
+        began: Callable[[BatchFile], None],
+    ) -> None:
+        self._config = config
+        self._rows = rows
+        self._tell = tell
+        self._show = show
+        self._began = began
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._client = EngineClient(engine_log(), self._on_event, restart_limit=_ALWAYS)
+        self._current: BatchFile | None = None
+        self._model: tuple[Manifest, Loaded] | None = None
+
+    async def run(self, files: list[BatchFile]) -> None:
+        """Run all of them. Raises Stopped after `stop`, and PhituiError where one cannot be run; those that come after
+        it are not begun."""
+        try:
+            await self._client.warm()  # its imports run while the input is read
+            for file in files:
+                if await file.scan():
+                    await self._run(file)
+                else:
+                    self._tell(f"{file.name}: complete already, nothing to do")
+        finally:
+            for file in files:
+                file.close()
+            await self._client.stop()
+
+    def stop(self) -> bool:
+        """End the batch and keep what is done. Whether there is one that can be ended so."""
+        if self._current is None or not self._current.running:
+            return False
+        self._current.stop()
+        return True
+
+    async def _run(self, file: BatchFile) -> None:
+        manifest, loaded = self._model or await self._load()
+        plan = await asyncio.to_thread(plan_for, self._config, manifest, loaded, self._rows)
+        self._tell(f"{file.name}: {plan.why}")
+        self._current = file
+        self._began(file)
+        try:
+            await file.run(self._client, manifest, self._client.loaded or loaded, plan)
+        finally:
+            self._current = None
+
+    async def _load(self) -> tuple[Manifest, Loaded]:
+        load = msgspec.structs.replace(await what_to_load(self._config, self._show), park_after_s=0.0)
+        await self._client.load(load)
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Loaded):
+                self._model = read_manifest(Path(load.folder)), event
+                return self._model
+            if isinstance(event, Progress):
+                self._show(event)
+            elif isinstance(event, Failure):
+                raise event.error()
+            elif isinstance(event, Died):
+                raise UnavailableError(f"the engine died ({event.reason})", "Run phitui doctor")
+
+    def _on_event(self, event: Event) -> None:
+        if self._current is not None:
+            self._current.on_event(event)
+        else:
+            self._events.put_nowait(event)

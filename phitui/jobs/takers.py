@@ -1,0 +1,43 @@
+"""Who holds the memory that the engine lacks."""
+
+from __future__ import annotations
+
+import os
+
+from phitui.hardware.figures import Missing
+from phitui.hardware.own_memory import processes_on
+from phitui.text import one_line
+
+
+def largest_taker(device: str, device_uuid: str, engine_pid: int | None) -> str:
+    """Who holds most of the RAM, or of the card, beside the engine and us, in words. On a card this asks the driver."""
+    ours = {os.getpid(), engine_pid}
+    if device != "cuda":
+        return _largest([(size, pid) for size, pid in _resident() if pid not in ours], "RAM")
+    held = processes_on(device_uuid)
+    if isinstance(held, Missing):
+        return f"who else holds the card is not known: {held.reason}"
+    return _largest([(size, pid) for pid, size in held.items() if size is not None and pid not in ours], "the card")
+
+
+def _largest(held: list[tuple[int, int]], what: str) -> str:
+    if not held:
+        return f"no other program is seen to hold {what}"
+    size, pid = max(held)
+    return f"{size / 1e9:.2f} GB is taken by {_name(pid)} (process {pid})"
+
+
+def _resident() -> list[tuple[int, int]]:
+    import psutil
+
+    found = psutil.process_iter(["memory_info"])
+    return [(int(one.info["memory_info"].rss), one.pid) for one in found if one.info["memory_info"] is not None]
+
+
+def _name(pid: int) -> str:
+    import psutil
+
+    try:
+        return one_line(psutil.Process(pid).name(), 40)
+    except psutil.Error:
+        return "a program that is not to be seen from here"

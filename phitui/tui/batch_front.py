@@ -1,0 +1,88 @@
+"""Between the console and the batches: opens the batch screen, and says when a file is through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from textual.app import App, SystemCommand
+
+from phitui.config import Config
+from phitui.engine.api import Event
+from phitui.jobs.engines import Engines
+from phitui.text import one_line
+from phitui.tui.screens.console import ConsoleScreen
+
+if TYPE_CHECKING:
+    from phitui.jobs.batch_desk import BatchDesk, Entry
+    from phitui.tui.screens.batches import BatchScreen
+
+
+class BatchFront:
+    """What it is made of is imported when the screen is opened first: most starts never need it."""
+
+    def __init__(
+        self,
+        app: App[None],
+        console: ConsoleScreen,
+        engine: Engines,
+        config: Config,
+        showing: Callable[[], bool],
+    ) -> None:
+        self._app = app
+        self._console = console
+        self._engine = engine
+        self._config = config
+        self._showing = showing
+        self._desk: BatchDesk | None = None
+        self._screen: BatchScreen | None = None
+
+    @property
+    def desk(self) -> BatchDesk:
+        """The queue of files."""
+        if self._desk is None:
+            from phitui.jobs.batch_desk import BatchDesk
+
+            self._desk = BatchDesk(self._engine, self._config, self._changed)
+        return self._desk
+
+    @property
+    def running(self) -> bool:
+        """Whether rows are being answered, or read."""
+        return self._desk is not None and any(entry.busy for entry in self._desk.entries)
+
+    def take(self, event: Event) -> None:
+        """Look at an event of the engine."""
+        if self._desk is not None:
+            self._desk.take(event)
+
+    async def close(self) -> None:
+        """End what runs; it can be resumed."""
+        if self._desk is not None:
+            await self._desk.close()
+
+    def open(self) -> None:
+        """Open the batch screen on top of the console."""
+        from phitui.tui.screens.batches import BatchScreen
+
+        def closed(_: None) -> None:
+            self._screen = None
+
+        if self._app.screen is self._console:
+            self._screen = BatchScreen(self.desk)
+            self._app.push_screen(self._screen, closed)
+
+    def commands(self) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        yield SystemCommand("Batches", "Run files of prompts while the chat goes on", self.open)
+
+    def _changed(self, entry: Entry) -> None:
+        if not self._showing():
+            return
+        if self._screen is not None:
+            self._screen.show()
+        elif entry.state in ("complete", "failed"):
+            bad = entry.state == "failed" or entry.progress.failed > 0
+            text = entry.error or f"{entry.progress.done} rows, {entry.progress.failed} failed"
+            said = f"{one_line(entry.name, 60)}: {entry.state}. {one_line(text, 200)}"
+            self._app.notify(said, severity="warning" if bad else "information")

@@ -1,0 +1,161 @@
+"""The batch screen: files of prompts, how far each is, and what failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Static
+
+from phitui.errors import PhituiError
+from phitui.jobs.batch_desk import BatchDesk, Entry
+from phitui.jobs.batch_progress import clock
+from phitui.text import one_line
+from phitui.tui.display import displayable
+from phitui.tui.widgets.batch_dialog import BatchDialog, BatchWish
+
+HELP = "a adds a file of prompts · it goes on when you leave this screen; prompts of the chat go ahead of its rows"
+COLUMNS = ("File", "State", "Rows", "Failed", "tok/s", "Left", "In flight")
+_REPAINT_S = 1.0
+_REASONS = 100
+
+
+class BatchScreen(Screen[None]):
+    """Opened on top of the console, which goes on below it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f5", "back", "Back", key_display="esc", id="batches.back"),
+        Binding("a", "add", "Add", id="batches.add"),
+        Binding("c", "cancel", "Cancel", id="batches.cancel"),
+        Binding("r", "resume", "Resume", id="batches.resume"),
+        Binding("d,delete", "remove", "Off the list", key_display="d", id="batches.remove"),
+    ]
+
+    DEFAULT_CSS = """
+    BatchScreen {
+        #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        DataTable { height: 1fr; background: $background; scrollbar-size: 1 1; }
+        #detail { height: 1fr; padding: 0 1; border-top: hkey $panel; scrollbar-size-vertical: 1; }
+        #said { height: auto; max-height: 3; padding: 0 2; color: $text-muted; }
+        #said.bad { color: $text-error; }
+    }
+    """
+
+    def __init__(self, desk: BatchDesk) -> None:
+        super().__init__()
+        self._desk = desk
+        self._rows: list[tuple[str, ...]] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content.assemble(("φ phitui", "bold $primary"), "  Batches"), id="head", markup=False)
+        table: DataTable[Text] = DataTable(cursor_type="row")
+        table.add_columns(*COLUMNS)
+        yield table
+        with VerticalScroll(id="detail", can_focus=False):
+            yield Static("", id="about", markup=False)
+        yield Static(HELP, id="said", markup=False)
+        yield Footer(show_command_palette=True)
+
+    def on_mount(self) -> None:
+        self.set_interval(_REPAINT_S, self.show)
+        self.show()
+
+    def show(self) -> None:
+        """Paint what is different."""
+        if not self.is_mounted:
+            return
+        table = self.query_one(DataTable)
+        wanted = [cells(entry) for entry in self._desk.entries]
+        if wanted != self._rows:
+            place, self._rows = table.cursor_row, wanted
+            table.clear()
+            for texts in wanted:
+                justified = [Text(text, justify="left" if i < 2 else "right") for i, text in enumerate(texts)]
+                table.add_row(*justified)
+            table.move_cursor(row=min(place, len(wanted) - 1))
+        self._show_about()
+
+    @on(DataTable.RowHighlighted)
+    def _show_about(self) -> None:
+        entry = self._chosen()
+        text = about(entry) if entry is not None else "No file yet."
+        widget = self.query_one("#about", Static)
+        if str(widget.content) != text:
+            widget.update(Content(text))
+
+    def _chosen(self) -> Entry | None:
+        place = self.query_one(DataTable).cursor_row
+        return self._desk.entries[place] if 0 <= place < len(self._desk.entries) else None
+
+    def say(self, text: str, bad: bool = False) -> None:
+        """One line below the table."""
+        said = self.query_one("#said", Static)
+        said.update(Content(displayable(one_line(text, 500))))
+        said.set_class(bad, "bad")
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+    def action_add(self) -> None:
+        """Ask for a file, and where its answers are to go."""
+
+        def decided(wish: BatchWish | None) -> None:
+            if wish is None:
+                return
+            try:
+                self._desk.add(wish.source, wish.target)
+            except PhituiError as error:
+                self.say(str(error), bad=True)
+            else:
+                self.say(HELP)
+            self.show()
+
+        self.app.push_screen(BatchDialog(Path.cwd()), decided)
+
+    def action_cancel(self) -> None:
+        """Stop the chosen file; what is done is kept."""
+        entry = self._chosen()
+        if entry is None or not self._desk.cancel(entry):
+            self.say("It does not run.")
+        else:
+            self.say("Stopped after this step; what is done is kept, and r goes on with it.")
+
+    def action_resume(self) -> None:
+        entry = self._chosen()
+        if entry is None or not self._desk.resume(entry):
+            self.say("There is nothing to go on with.")
+
+    def action_remove(self) -> None:
+        """Take the chosen file off the list; nothing is deleted."""
+        entry = self._chosen()
+        if entry is None or not self._desk.remove(entry):
+            self.say("It runs: cancel it first." if entry else "The list is empty.")
+        self.show()
+
+
+def cells(entry: Entry) -> tuple[str, ...]:
+    """A row of the table."""
+    now = entry.progress
+    whole = "" if now.rows is None else f"/{now.rows}"
+    rate = "–" if now.tokens_per_s is None or not entry.busy else f"{now.tokens_per_s:.1f}"
+    left = "–" if now.eta_s is None or not entry.busy else clock(now.eta_s)
+    flight = str(now.alive) if entry.busy else "–"
+    name = displayable(one_line(entry.name, 40))
+    return name, entry.state, f"{now.done}{whole}", str(now.failed), rate, left, flight
+
+
+def about(entry: Entry) -> str:
+    """What is said of a file: where its answers go, the last news, and the failures."""
+    now = entry.progress
+    lines = [f"answers: {entry.order.target}", entry.note, now.note, entry.error]
+    lines += now.reasons[:_REASONS]
+    if now.failed > len(now.reasons[:_REASONS]):
+        lines.append(f"{now.failed} rows failed in all: the output has every reason")
+    return "\n".join(displayable(one_line(line, 300)) for line in lines if line)

@@ -1,0 +1,267 @@
+"""The tuner screen: charts and table of a tuning while it runs, its answer, and the tunings that were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from phitui.config import shown_path, user_config_file
+from phitui.errors import PhituiError, UsageError
+from phitui.jobs.tuning_desk import TuningDesk
+from phitui.jobs.tuning_settings import Settings, in_words, settings
+from phitui.jobs.tuning_wish import Wish, defaults
+from phitui.text import one_line
+from phitui.tui.monitor.canvas import Canvas
+from phitui.tui.monitor.cells import Row
+from phitui.tui.tuner.picture import WIDE, Picture
+from phitui.tui.widgets.dialogs import Confirm
+from phitui.tui.widgets.tuning_form import TuningForm
+
+_PAGE = 8
+# How the keys stand in the last row.
+_IN_ORDER = [
+    *(f"tuner.{name}" for name in ("back", "start", "pause", "cancel", "apply", "earlier", "delete", "pane", "chart")),
+    "app.quit",
+    "app.theme",
+]
+
+
+class TunerScreen(Screen[None]):
+    """Shows `desk`; leaving it leaves the tuning alone. `ready` raises PhituiError where none can begin now,
+    `answering` tells whether that would stop an answer, `about_model` gives the model's title and context window."""
+
+    AUTO_FOCUS = None
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f3", "back", "Back", key_display="esc", id="tuner.back"),
+        Binding("s", "start", "Start", id="tuner.start"),
+        Binding("space", "pause", "Pause", id="tuner.pause"),
+        Binding("c", "cancel", "Cancel", id="tuner.cancel"),
+        Binding("a", "apply", "Apply", id="tuner.apply"),
+        Binding("e", "earlier", "Earlier", id="tuner.earlier"),
+        Binding("d,delete", "delete", "Delete", key_display="d", id="tuner.delete"),
+        Binding("tab", "pane", "Table", key_display="tab", id="tuner.pane"),
+        Binding("v", "chart", "Chart", id="tuner.chart"),
+        Binding("f4", "app.monitor", "Monitor", show=False, id="tuner.monitor"),
+        Binding("up", "move(-1)", "Row above", show=False, id="tuner.up"),
+        Binding("down", "move(1)", "Row below", show=False, id="tuner.down"),
+        Binding("pageup", f"move({-_PAGE})", "Rows above", show=False, id="tuner.page_up"),
+        Binding("pagedown", f"move({_PAGE})", "Rows below", show=False, id="tuner.page_down"),
+        Binding("home", "move(-10000)", "First row", show=False, id="tuner.first"),
+        Binding("end", "move(10000)", "Last row", show=False, id="tuner.last"),
+    ]
+
+    def __init__(
+        self,
+        desk: TuningDesk,
+        ready: Callable[[], None],
+        answering: Callable[[], bool],
+        about_model: Callable[[], tuple[str, int | None]],
+        ascii_only: bool,
+    ) -> None:
+        super().__init__()
+        self.desk = desk
+        self._ready, self._answering, self._about_model = ready, answering, about_model
+        self.picture = Picture(ascii_only)
+        self.canvas = Canvas(self._rows, ascii_only)
+        self._wish: Mapping[str, str] | None = None
+        self._vary = True
+        self._seen: str | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self.canvas
+
+    def on_mount(self) -> None:
+        self.picture.pane = "earlier" if self.desk.course is None else "probes"
+        self.desk.refresh()
+        self.show()
+
+    def on_screen_resume(self) -> None:
+        self.show()
+
+    def show(self) -> None:
+        """Something of the tuning is different, or a second has gone by: paint what has changed."""
+        picture, desk = self.picture, self.desk
+        picture.course, picture.model = desk.course, self._about_model()[0]
+        picture.status = self._status()
+        picture.kept.take(desk.profiles, desk.profiles_problem)
+        self._follow()
+        if self.is_attached and self.is_current and self.canvas.size.height:
+            self.canvas.show()
+
+    def say(self, text: str, bad: bool = False) -> None:
+        """One line above the keys."""
+        self.picture.said, self.picture.bad = text, bad
+        self.show()
+
+    def _follow(self) -> None:
+        """Say how the tuning has ended, once."""
+        course = self.desk.course
+        state = course.state if course is not None else None
+        if state != self._seen and course is not None:
+            said = {
+                "running": ("", False),
+                "done": ("Done. a writes the answer into your config.toml.", False),
+                "cancelled": ("The tuning was cancelled.", False),
+                "failed": (course.error, True),
+            }
+            self.picture.said, self.picture.bad = said[course.state]
+            self._seen = state
+
+    def _status(self) -> str:
+        desk, course = self.desk, self.desk.course
+        if desk.engine == "handed over":
+            return "the engine comes back"
+        if desk.cancelling:
+            return "cancelling"
+        if desk.paused:
+            return "pausing after this probe" if course is not None and course.running is not None else "paused"
+        return "tuning" if desk.engine == "tuner" else course.state if course is not None else ""
+
+    def _rows(self, width: int, height: int) -> list[Row]:
+        return self.picture.rows(width, height, self._keys(width))
+
+    def _keys(self, width: int) -> list[tuple[str, str]]:
+        """The keys that do something now, with what they do."""
+        active = {bound.binding.id: bound.binding for bound in self.active_bindings.values() if bound.enabled}
+        names = {"tuner.pause": "Go on"} if self.desk.paused else {}
+        if self.picture.pane == "earlier":
+            names["tuner.earlier"] = "Probes"
+        useless = self._useless(width)
+        shown = [active[each] for each in _IN_ORDER if each in active and each not in useless]
+        pairs = [(self.app.get_key_display(each), names.get(each.id or "", each.description)) for each in shown]
+        return [*pairs[:4], ("^p", "Palette"), *pairs[4:]]  # whatever finds no room behind it is there
+
+    def _useless(self, width: int) -> set[str]:
+        tuning, earlier = self.desk.engine == "tuner", self.picture.pane == "earlier"
+        useless = {"tuner.start", "tuner.apply"} if tuning else {"tuner.pause", "tuner.cancel"}
+        if not earlier:
+            useless.add("tuner.delete")
+        if not earlier and (self.desk.course is None or self.desk.course.result is None):
+            useless.add("tuner.apply")
+        if width >= WIDE:
+            useless.add("tuner.chart")
+        return useless
+
+    def system_commands(self) -> Iterable[SystemCommand]:
+        """What the palette has while this screen is shown."""
+        yield SystemCommand("Start tuning", "Ask for lengths and limits, and begin", self.action_start)
+        yield SystemCommand("Pause or go on", "No other probe begins until you go on", self.action_pause)
+        yield SystemCommand("Cancel tuning", "At once, in the middle of a probe too", self.action_cancel)
+        yield SystemCommand("Apply", "Write the answer into your config.toml", self.action_apply)
+        yield SystemCommand("Earlier tunings", "Those that were kept, and whether they hold", self.action_earlier)
+        yield SystemCommand("Delete tuning", "Forget the marked one of those that were kept", self.action_delete)
+        yield SystemCommand("Other chart", "Throughput or memory, where there is room for one", self.action_chart)
+        yield SystemCommand("Back", "To the chat; the tuning goes on", self.action_back)
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+    def action_start(self) -> None:
+        """Ask what to tune for, and begin."""
+        if not self._try(self._ready):
+            return
+        model, window = self._about_model()
+        warning = "An answer is being made: starting stops it; the text so far stays." if self._answering() else ""
+        texts = self._wish or defaults(self.desk.config, window)
+        form = TuningForm(one_line(model, 50), texts, window, warning, self._vary)
+
+        def decided(wish: Wish | None) -> None:
+            if wish is not None:
+                self._wish, self._vary = wish.texts, wish.vary_compute_type
+                self._try(self._begin, wish)
+
+        self.app.push_screen(form, decided)
+
+    def _begin(self, wish: Wish) -> None:
+        self._ready()
+        self.picture.pane = "probes"
+        self.desk.start(wish, self._about_model()[0])
+
+    def action_pause(self) -> None:
+        self._try(self.desk.toggle_pause)
+
+    def action_cancel(self) -> None:
+        self._try(self.desk.cancel)
+
+    def action_earlier(self) -> None:
+        """The kept tunings in the place of the probes, or back."""
+        self.picture.pane = "probes" if self.picture.pane == "earlier" else "earlier"
+        self.desk.refresh()
+        self.show()
+
+    def action_pane(self) -> None:
+        self.picture.next_pane()
+        self.show()
+
+    def action_chart(self) -> None:
+        self.picture.chart = 1 - self.picture.chart
+        self.show()
+
+    def action_move(self, by: int) -> None:
+        self.picture.move(by)
+        self.show()
+
+    def action_apply(self) -> None:
+        """Write the answer, or the marked one of the kept tunings, into the configuration, after a question."""
+        self._try(self._ask_to_apply)
+
+    def _ask_to_apply(self) -> None:
+        self.desk.check_start()
+        self._apply(self._chosen())
+
+    @work(exclusive=True)
+    async def _apply(self, what: tuple[Settings, str]) -> None:
+        chosen, warning = what
+        question = f"{warning}Write to {shown_path(user_config_file())}: {in_words(chosen)}."
+        if self.desk.restarts(chosen):
+            question += " The engine starts anew with it; the chat stays."
+            if self._answering():
+                question += " The answer that is being made is stopped."
+        if await self.app.push_screen_wait(Confirm(question, "write it")):
+            await self._do(self.desk.apply(chosen), "Written. Prompts and batches use it from here on.")
+
+    def _chosen(self) -> tuple[Settings, str]:
+        """What would be applied, and what there is to say against it. Raises UsageError where there is nothing."""
+        if self.picture.pane == "earlier":
+            marked = self.picture.kept.marked
+            if marked is None:
+                raise UsageError("no earlier tuning is there to apply")
+            against = f"It is stale: {marked.problem}. " if marked.problem else ""
+            return settings(marked.tuning), against
+        if self.desk.course is None or self.desk.course.result is None:
+            raise UsageError("there is no answer to apply yet", "s starts a tuning, e shows earlier ones.")
+        return settings(self.desk.course.result), ""
+
+    @work(exclusive=True)
+    async def action_delete(self) -> None:
+        """Forget the marked one of the kept tunings, after a question."""
+        marked = self.picture.kept.marked if self.picture.pane == "earlier" else None
+        if marked is None:
+            self.say("e shows the earlier tunings: there one can be deleted.", bad=True)
+            return
+        tuning = marked.tuning
+        question = f"The tuning of {one_line(tuning.model_name, 60)}, made {tuning.made}, is forgotten."
+        if await self.app.push_screen_wait(Confirm(question, "forget it")):
+            await self._do(self.desk.delete(marked), "Forgotten.")
+
+    async def _do(self, work: Coroutine[Any, Any, None], done: str) -> None:
+        try:
+            await work
+        except PhituiError as error:
+            self.say(str(error), bad=True)
+        else:
+            self.say(done)
+
+    def _try(self, deed: Callable[..., None], *args: Any) -> bool:
+        """Do it, or say why it cannot be done."""
+        try:
+            deed(*args)
+        except PhituiError as error:
+            self.say(str(error), bad=True)
+            return False
+        return True

@@ -1,0 +1,156 @@
+"""What the two charts show of a tuning: throughput and memory against the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from phitui.jobs.tune_events import ProbeEnded
+from phitui.jobs.tuning_course import Course
+from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, VALUE, WARN
+from phitui.tui.tuner.plot import Guide, Mark, Plot
+from phitui.tuner.memory import Shape
+from phitui.tuner.probes import Verdict
+from phitui.tuner.search import GOOD_ENOUGH
+
+MEASURED, OTHER, REFUSED, RUNNING = "●", "○", "×", "◆"
+THROUGHPUT, MEMORY = "Decode tok/s against rows", "Memory in GB against rows"
+_ROOM = 1.12  # above the largest value
+_FEWEST_ROWS = 8.0
+_GB = 1e9
+
+
+def throughput(course: Course) -> Plot:
+    """Decode tokens/s of all rows together, as each probe has measured it, and the fit of the step time."""
+    fit, deep = course.fit, _depth(course)
+    curve: Callable[[float], float] | None = None
+    if fit is not None and fit.steps is not None and len(_sizes(course)) > 1:  # of one size there is nothing to fit
+        steps = fit.steps
+        curve = lambda rows: _rate(rows, steps.step_s(1, deep) - steps.fixed_s, steps.fixed_s)  # noqa: E731
+    marks = [_mark(course, number, rate(verdict) or 0.0) for number, (_, verdict) in enumerate(course.probes)]
+    if course.running is not None:
+        rows = course.running.probe.shape.batch
+        marks.append(Mark(rows, curve(rows) if curve else 0.0, RUNNING, ACCENT))
+    most = x_most(course)
+    highest = max([mark.y for mark in marks] + ([curve(most)] if curve else []), default=0.0)
+    return Plot(
+        THROUGHPUT,
+        most,
+        highest * _ROOM or 1.0,
+        _plain if highest else blank,
+        curve,
+        tuple(marks),
+        upright=_knee(course, fit, deep),
+    )
+
+
+def memory(course: Course) -> Plot:
+    """GB at the peak: predicted by the fit, measured, and the limit."""
+    fit, shape = course.fit, _deepest(course)
+    curve: Callable[[float], float] | None = None
+    if fit is not None and shape is not None:
+        base, each = fit.memory.peak(shape._replace(batch=0)), fit.memory.peak(shape._replace(batch=1000))
+        curve = lambda rows: (base + (each - base) * rows / 1000) / _GB  # noqa: E731
+    marks = [_mark(course, number, held(verdict) / _GB) for number, (_, verdict) in enumerate(course.probes)]
+    if course.running is not None:
+        probe = course.running.probe
+        marks.append(Mark(probe.shape.batch, probe.predicted_bytes / _GB, RUNNING, ACCENT))
+    limit = course.limit_bytes / _GB
+    highest = max([mark.y for mark in marks] + [limit, curve(x_most(course)) if curve else 0.0])
+    upright = Guide(course.result.answer.b_max, f"B_max {course.result.answer.b_max}") if course.result else None
+    level = Guide(limit, f"limit {limit:.3g} GB") if limit else None
+    return Plot(
+        MEMORY,
+        x_most(course),
+        highest * 1.08 or 1.0,
+        _decimal(highest) if highest else blank,
+        curve,
+        tuple(marks),
+        level,
+        upright,
+    )
+
+
+def rate(verdict: Verdict) -> float | None:
+    """Tokens/s of a probe's decode steps; None where it has none."""
+    step = verdict.outcome.step_s
+    return verdict.probe.shape.batch / step if step else None
+
+
+def held(verdict: Verdict) -> int:
+    """Bytes that the probe took; of one that failed what was predicted for it."""
+    peak = verdict.outcome.peak_bytes
+    return verdict.predicted_bytes if peak is None else peak
+
+
+def x_most(course: Course) -> float:
+    """How far both charts reach, in rows."""
+    sizes = [verdict.probe.shape.batch for _, verdict in course.probes]
+    if course.running is not None:
+        sizes.append(course.running.probe.shape.batch)
+    return max([float(size) for size in sizes] + [_FEWEST_ROWS / _ROOM]) * _ROOM
+
+
+def _rate(rows: float, row_s: float, fixed_s: float) -> float:
+    step = fixed_s + rows * row_s
+    return rows / step if step > 0 else 0.0
+
+
+def _mark(course: Course, number: int, y: float) -> Mark:
+    setup, verdict = course.probes[number]
+    rows = verdict.probe.shape.batch
+    if verdict.judged != "ok":
+        return Mark(rows, y, REFUSED, BAD if verdict.judged in ("oom", "failed") else WARN)
+    deepest = _deepest(course)  # whose depth the curve is for
+    same = setup == course.setup and deepest is not None and verdict.probe.shape.total == deepest.total
+    return Mark(rows, y, MEASURED, VALUE) if same else Mark(rows, y, OTHER, MUTED)
+
+
+def _deepest(course: Course) -> Shape | None:
+    """The shape of the probes of this configuration that went to full depth."""
+    shapes = [verdict.probe.shape for setup, verdict in course.probes if setup == course.setup]
+    return max(shapes, key=lambda shape: shape.total, default=None)
+
+
+def _depth(course: Course) -> float:
+    """Tokens in a row's cache in the middle of those probes' steps: what the fit is drawn for."""
+    shape = _deepest(course)
+    return 0.0 if shape is None else shape.total - shape.new / 2
+
+
+def _knee(course: Course, fit: ProbeEnded | None, deep: float) -> Guide | None:
+    """B*; before it is known the smallest batch that the fits have within 3 % of the best one below the limit."""
+    if course.result is not None:
+        best = course.result.answer.b_best
+        return Guide(best, f"B* {best}")
+    sizes, shape = _sizes(course), _deepest(course)
+    if fit is None or fit.steps is None or shape is None or len(sizes) < 2:
+        return None
+    steps = fit.steps
+    top = max(*sizes, fit.memory.largest(shape, fit.limit_bytes, course.wish.goal.most))
+    wanted = GOOD_ENOUGH * steps.decode_rate(top, deep)
+    knee = next((size for size in range(1, top) if steps.decode_rate(size, deep) >= wanted), top)
+    return Guide(knee, f"knee {knee}") if knee <= x_most(course) else None
+
+
+def _sizes(course: Course) -> set[int]:
+    """The batches of this configuration that ran within the limit."""
+    return {one.probe.shape.batch for setup, one in course.probes if setup == course.setup and one.judged == "ok"}
+
+
+def empty() -> list[Plot]:
+    """Both charts before there is a tuning."""
+    return [Plot(title, 100.0, 1.0, blank) for title in (THROUGHPUT, MEMORY)]
+
+
+def blank(value: float) -> str:
+    """Of an axis whose scale is not known yet only the 0 is said."""
+    return "" if value else "0"
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _decimal(highest: float) -> Callable[[float], str]:
+    digits = 0 if highest >= 20 else 1 if highest >= 2 else 2
+    return lambda value: f"{value:.{digits}f}"

@@ -1,0 +1,110 @@
+"""The tunings that were kept, as a list with one of them marked, and all about that one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from phitui.jobs.tuning_model import Setup
+from phitui.jobs.tuning_profiles import Profile
+from phitui.store.tunings import Tuning
+from phitui.tui.monitor.cells import MARKED, MUTED, OK, PLAIN, VALUE, WARN, Row, fit, name
+from phitui.tui.tuner.answers import rows_of, said
+from phitui.tui.tuner.probe_table import short
+
+_GB = 1e9
+
+
+class ProfileList:
+    """Keeps its mark on the same tuning when the list is another one."""
+
+    def __init__(self) -> None:
+        self.profiles: list[Profile] = []
+        self.problem = ""
+        self._place = 0
+
+    def take(self, profiles: list[Profile], problem: str) -> None:
+        marked = self.marked
+        self.profiles, self.problem = profiles, problem
+        known = [profile.tuning for profile in profiles]
+        if marked is not None and marked.tuning in known:
+            self._place = known.index(marked.tuning)
+        self._place = min(self._place, max(len(profiles) - 1, 0))
+
+    @property
+    def marked(self) -> Profile | None:
+        """The one that a key acts on."""
+        return self.profiles[self._place] if self.profiles else None
+
+    def move(self, by: int) -> None:
+        self._place = min(max(self._place + by, 0), max(len(self.profiles) - 1, 0))
+
+    def rows(self, width: int, height: int) -> list[Row]:
+        """Heads and tunings in exactly `width` × `height` cells."""
+        rows = [fit([(_line("made", "model", "tokens", "setup", "B*", "tok/s", "state", width), MUTED)], width)]
+        room = max(height - 1, 0)
+        first = min(max(self._place - room // 2, 0), max(len(self.profiles) - room, 0))
+        for number, profile in enumerate(self.profiles[first : first + room], first):
+            rows.append(_row(profile, width, marked=number == self._place))
+        if not self.profiles:
+            rows.append(fit([("   " + (name(self.problem, 300) or "no tuning has been kept yet"), MUTED)], width))
+        return [*rows, *[fit([], width)] * (height - len(rows))][:height]
+
+
+def about(profile: Profile | None, width: int) -> list[Row]:
+    """Under which conditions a tuning was made, and what it found."""
+    if profile is None:
+        return []
+    tuning, of = profile.tuning, profile.tuning.conditions
+    driver = [("Driver", of.driver)] if of.driver else []
+    pairs = [
+        ("State", f"stale: {profile.problem}" if profile.problem else "holds"),
+        ("B*", f"{rows_of(tuning.batch)}: {tuning.tokens_per_s:.0f} output tok/s"),
+        ("B_max", f"{rows_of(tuning.b_max)} in {tuning.limit_bytes / _GB:.3f} GB"),
+        ("KV", f"{tuning.kv_tokens:,} tokens at once"),
+        ("Takes", f"{tuning.peak_bytes / _GB:.3f} GB at B*"),
+        ("Setup", str(setup(tuning))),
+        ("For", f"{tuning.prompt_tokens:,} + {tuning.new_tokens:,} tokens, up to {of.bucket:,}"),
+        ("Model", f"{tuning.model_name}, {of.model[:12] or 'no hash'}"),
+        ("Device", of.device),
+        *driver,
+        ("Engine", f"CTranslate2 {of.engine}"),
+        ("Made", _made(tuning)),
+        ("Why", tuning.why),
+    ]
+    roles = {"State": WARN if profile.problem else OK}
+    return [row for label, text in pairs for row in said(label, text, width, roles.get(label, VALUE))]
+
+
+def setup(tuning: Tuning) -> Setup:
+    """The configuration that it stands for."""
+    return Setup(tuning.workers, tuning.threads, tuning.conditions.compute_type)
+
+
+def _made(tuning: Tuning) -> str:
+    """In the time zone of whoever looks."""
+    try:
+        return datetime.fromisoformat(tuning.made).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:  # somebody has edited the file
+        return tuning.made
+
+
+def _row(profile: Profile, width: int, marked: bool) -> Row:
+    tuning = profile.tuning
+    lengths = f"{tuning.prompt_tokens}+{tuning.new_tokens}"
+    state = "stale" if profile.problem else "holds"
+    speed = f"{tuning.tokens_per_s:.0f}"
+    line = _line(
+        _made(tuning), tuning.model_name, lengths, short(setup(tuning)), str(tuning.batch), speed, state, width
+    )
+    if marked:
+        return fit([("▶" + line[1:], MARKED)], width, MARKED)
+    return fit([(line[: -len(state)], PLAIN), (state, WARN if profile.problem else OK)], width)
+
+
+def _line(made: str, model: str, lengths: str, kind: str, batch: str, speed: str, state: str, width: int) -> str:
+    wide = min(max(width - 66, 8), 24)  # what the figures leave
+    cells = [
+        f"  {name(made, 16):<16}", f"{name(model, wide):<{wide}}", f"{name(lengths, 9):>9}", f"{name(kind, 17):<17}",
+        f"{name(batch, 4):>4}", f"{name(speed, 6):>6}", state,
+    ]  # fmt: skip
+    return " ".join(cells)

@@ -1,0 +1,117 @@
+"""A tuning of Phi-3 Mini on a simulated card, at any point of its course, without an engine."""
+
+from frozen_console import QuietEngine
+from simulated_card import PHI3, Card
+
+from phitui.config import load_config
+from phitui.engine.api import Loaded
+from phitui.jobs.chat import Chat
+from phitui.jobs.start import sampling
+from phitui.jobs.tune_events import ProbeBegan, ProbeEnded, Trial, TuneResult
+from phitui.jobs.tuning_course import Course
+from phitui.jobs.tuning_desk import Hooks, TuningDesk
+from phitui.jobs.tuning_model import Limit, Setup
+from phitui.jobs.tuning_profiles import Profile
+from phitui.jobs.tuning_wish import Wish
+from phitui.store.tunings import Conditions, Tuning
+from phitui.tui.base_app import BaseApp
+from phitui.tui.screens.tuner import TunerScreen
+from phitui.tuner.answer import Knowledge
+from phitui.tuner.probes import Goal
+from phitui.tuner.search import explore
+
+SETUP, OTHER = Setup(1, 0, "int8_float16"), Setup(1, 0, "float16")
+GOAL = Goal(256, 256, slo_itl_s=0.03)
+TITLE = "Phi-3 Mini 4K Instruct"
+LOADED = Loaded("phi-3-mini", TITLE, "cuda", "int8_float16", 0, 4096, 3_825_598_976, 2.5, "CUDA device found")
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def probing(setup, card, goal=GOAL):
+    """The events of one search, one by one; its answer with its steps at the end."""
+    know = Knowledge(goal, PHI3, card.rest_bytes, card.limit_bytes)
+    asked, number = explore(know), 0
+    try:
+        probe = next(asked)
+        while True:
+            number += 1
+            yield ProbeBegan(setup, probe, number, know.limit_bytes)
+            outcome = card.run(probe)
+            answered = len(know.verdicts)
+            try:
+                probe = asked.send(outcome)
+            finally:
+                for verdict in know.verdicts[answered:]:
+                    steps = know.step_time() if know.good else None
+                    yield ProbeEnded(setup, verdict, number, know.memory, steps, know.limit_bytes)
+    except StopIteration as end:
+        return end.value, know.measured_rates()
+
+
+def course_of(events=None, clock=None, card=None, goal=GOAL):
+    """A course after so many events; with None the whole of it, its answer included."""
+    clock = clock or Clock()
+    course = Course(Wish(goal, Limit(0.95), True, {}), TITLE, clock)
+    searching, seen = probing(SETUP, card or Card(3, tile=16, memory_noise=0.01, time_noise=0.02), goal), 0
+    while events is None or seen < events:
+        try:
+            course.note(next(searching))
+        except StopIteration as end:
+            answer, rates = end.value
+            break
+        clock.now += 4.0
+        seen += 1
+    else:
+        return course
+    trials = [Trial(SETUP, rates, answer.steps), Trial(OTHER, {}, None, "not even one row fits")]
+    result = TuneResult(
+        goal, SETUP, answer, LOADED, None, 4_275_598_976, 24_000_000_000, trials[0], trials, course.probes
+    )
+    course.end("done", result)
+    return course
+
+
+def tuning(made="2026-03-01T12:30:00+00:00", model="phi-3-mini", batch=64, kind="int8_float16"):
+    of = Conditions("GPU-6f2c", "550.54.14", "4.8.5", "a" * 64, kind, 512)
+    return Tuning(
+        of, model, made, 256, 256, 1, 0, batch, 88, 45056, 2100.5, 19_000_000_000, 22_800_000_000, "KV-bound at 64 rows"
+    )
+
+
+KEPT = [
+    Profile(tuning(), ""),
+    Profile(tuning("2026-02-11T09:00:00+00:00", batch=48, kind="float16"), "the driver changed"),
+]
+
+
+class FrozenTuner(BaseApp):
+    """The tuner screen alone, on a desk that nothing runs behind."""
+
+    def __init__(self, course, theme="phitui-dark", ascii_only=False, kept=KEPT):
+        config = load_config(overrides={"theme": {"name": theme}})
+        super().__init__(config)
+        engine = QuietEngine()
+        hooks = Hooks(lambda: None, lambda _: None, lambda _: None, lambda _: None, lambda _: None)
+        self.desk = TuningDesk(engine, config, Chat(engine, sampling(config), "", lambda _: None), hooks)
+        self.desk.course, self.desk.profiles = course, list(kept)
+        self.desk.refresh = lambda: None
+        if course is not None and course.state == "running":
+            self.desk.engine = "tuner"
+            self.desk._go.set()
+        self.tuner = TunerScreen(self.desk, lambda: None, lambda: False, lambda: (TITLE, 4096), ascii_only)
+
+    def get_default_screen(self):
+        return self.tuner
+
+    @property
+    def text(self):
+        """What the screen shows, without colours."""
+        return self.tuner.canvas.text()

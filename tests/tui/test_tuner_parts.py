@@ -1,0 +1,211 @@
+"""The parts of the tuner's picture, each alone."""
+
+import pytest
+from frozen_tuner import KEPT, OTHER, SETUP, Clock, course_of, tuning
+from rich.cells import cell_len
+from simulated_card import GB, Card
+
+from phitui.jobs.tune_events import ProbeBegan
+from phitui.jobs.tuning_profiles import Profile
+from phitui.tui.tuner import charts
+from phitui.tui.tuner.answers import answer_rows, in_a_line
+from phitui.tui.tuner.picture import Picture
+from phitui.tui.tuner.plot import Grid, Guide, Mark, Plot, draw, ticks
+from phitui.tui.tuner.probe_table import Scroll, error, probe_rows, short
+from phitui.tui.tuner.profile_list import ProfileList
+
+SHORT_OF_MEMORY = Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08)
+
+
+def text(rows):
+    return "\n".join("".join(part for part, _ in row).rstrip() for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("most", "about", "wanted"),
+    [
+        (26.9, 6, [0, 5, 10, 15, 20, 25]),
+        (1.04, 6, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (89.6, 4, [0, 50]),
+        (3300, 6, [0, 1000, 2000, 3000]),
+        (0.0, 6, [0]),
+        (float("inf"), 6, [0]),
+    ],
+)
+def test_ticks_are_round(most, about, wanted):
+    assert ticks(most, about) == pytest.approx(wanted)
+
+
+def test_a_straight_line_is_drawn_dot_by_dot():
+    """A braille cell has two columns of four dots: y = x over 2 × 2 cells of a square is a diagonal of one in two."""
+    grid = Grid(2, 1, 2.0, 2.0)
+    grid.curve(lambda x: x, ascii_only=False)
+    assert text(grid.rows()) == chr(0x2800 + 0x40 + 0x20) + chr(0x2800 + 0x02 + 0x08)
+
+
+def test_steep_curves_have_no_gaps():
+    grid = Grid(10, 8, 10.0, 8.0)
+    grid.curve(lambda x: 0.0 if x < 5 else 7.9, ascii_only=True)
+    assert sum(1 for row in grid.rows() if "." in "".join(part for part, _ in row)) == 8
+
+
+def test_what_lies_above_the_chart_is_cut():
+    grid = Grid(10, 4, 10.0, 1.0)
+    grid.curve(lambda x: x, ascii_only=True)
+    assert text(grid.rows()).count(".") == 1  # the first column; the nine others lie above
+
+
+def test_marks_stand_over_curve_and_guides():
+    plot = Plot(
+        "T",
+        10.0,
+        10.0,
+        lambda v: f"{v:g}",
+        lambda x: x,
+        (Mark(5, 5, "●", "value"),),
+        Guide(5, "limit 5"),
+        Guide(5, "B* 5"),
+    )
+    shown = text(draw(plot, 40, 14, ascii_only=False)).split("\n")
+    assert len(shown) == 14
+    inside = shown[1:-2]
+    place = next(line.index("●") for line in inside if "●" in line)
+    assert sum("┊" in line and line[place] == "┊" for line in inside) >= len(inside) - 2
+    assert any(" limit 5 " in line for line in inside) and any("B* 5" in line for line in inside)
+    assert "●" not in shown[0] and "┬" in shown[-2]
+
+
+@pytest.mark.parametrize("kind", ["throughput", "memory"])
+@pytest.mark.parametrize("events", [0, 1, 2, 3, 5, 6, None])
+def test_points_of_a_course_stand_where_they_were_measured(kind, events):
+    course = course_of(events)
+    plot = getattr(charts, kind)(course)
+    measured = [mark for mark in plot.marks if mark.glyph != charts.RUNNING]
+    assert len(measured) == len(course.probes)
+    for mark, (_, verdict) in zip(measured, course.probes, strict=True):
+        assert mark.x == verdict.probe.shape.batch
+        of = charts.rate(verdict) if kind == "throughput" else charts.held(verdict) / 1e9
+        assert mark.y == pytest.approx(of)
+        assert mark.y < plot.y_most
+    running = [mark for mark in plot.marks if mark.glyph == charts.RUNNING]
+    assert len(running) == (course.running is not None)
+    assert all(mark.x < plot.x_most for mark in plot.marks)
+
+
+def test_the_curves_go_through_the_fits_points():
+    course = course_of()
+    fit, answer = course.fit, course.result.answer
+    deepest = course.probes[0][1].probe.shape
+    at = charts.memory(course).curve
+    for rows in (1, 26, 80):
+        assert at(rows) == pytest.approx(fit.memory.peak(deepest._replace(batch=rows)) / 1e9, rel=1e-6)
+        rate = fit.steps.decode_rate(rows, deepest.total - deepest.new / 2)
+        assert charts.throughput(course).curve(rows) == pytest.approx(rate)
+    assert charts.throughput(course).upright.label == f"B* {answer.b_best}"
+    assert charts.memory(course).upright.at == answer.b_max
+    assert charts.memory(course).level.at == pytest.approx(answer.limit_bytes / 1e9)
+
+
+def test_of_one_size_there_is_no_curve_of_throughput():
+    assert charts.throughput(course_of(2)).curve is None
+    assert charts.throughput(course_of(4)).curve is not None
+
+
+def test_what_failed_and_what_another_setup_brought_look_other_without_colours():
+    course = course_of(card=SHORT_OF_MEMORY)
+    judged = [verdict.judged for _, verdict in course.probes]
+    assert "oom" in judged
+    glyphs = [mark.glyph for mark in charts.memory(course).marks]
+    assert glyphs[judged.index("oom")] == charts.REFUSED
+    shallow = next(n for n, (_, one) in enumerate(course.probes) if one.probe.why == "the real prompt")
+    assert glyphs[shallow] == charts.OTHER
+    course.result = None
+    course.running = ProbeBegan(OTHER, course.probes[0][1].probe, 9, GB)
+    assert charts.MEASURED not in [mark.glyph for mark in charts.memory(course).marks]
+
+
+def test_the_error_is_that_of_what_was_known_before():
+    course = course_of()
+    verdict = course.probes[1][1]
+    share = verdict.predicted_bytes / verdict.outcome.peak_bytes - 1
+    assert error(verdict) == f"{100 * share:+.1f}%"
+
+
+def test_the_table_follows_its_end_until_it_is_scrolled():
+    scroll = Scroll()
+    assert scroll.window(3, 5) == range(3)
+    assert scroll.window(9, 5) == range(4, 9)
+    scroll.move(-2)
+    assert scroll.window(9, 5) == range(2, 7)
+    assert scroll.window(12, 5) == range(2, 7)  # new rows leave it where it is
+    assert not scroll.at_end
+    scroll.move(-100)
+    assert scroll.window(12, 5) == range(5)
+    scroll.move(100)
+    assert scroll.window(12, 5) == range(7, 12)
+    assert scroll.window(14, 5) == range(9, 14) and scroll.at_end
+
+
+def test_a_probe_that_ran_out_of_memory_has_dashes():
+    course = course_of(card=SHORT_OF_MEMORY)
+    number = [verdict.judged for _, verdict in course.probes].index("oom")
+    line = text(probe_rows(course, Scroll(), 80, 20)).split("\n")[number + 1]
+    assert line.split()[-5:] == ["–", "–", "–", "–", "oom"]
+
+
+def test_setups_are_short():
+    assert (short(SETUP), short(SETUP._replace(workers=2, threads=1))) == ("1 int8_float16", "2×1 int8_float16")
+
+
+@pytest.mark.parametrize("pane", ["probes", "answer", "earlier"])
+@pytest.mark.parametrize("events", ["none", 0, 1, 3, None])
+def test_every_row_is_as_wide_as_the_screen(events, pane):
+    course = None if events == "none" else course_of(events)
+    for ascii_only in (False, True):
+        picture = Picture(ascii_only, "Phi-3 Mini", course, "tuning", "said", pane=pane)
+        picture.kept.take(KEPT, "")
+        for width in (40, 57, 80, 99, 100, 120, 200):
+            for height in (12, 16, 24, 40, 50):
+                rows = picture.rows(width, height, [("esc", "Back")])
+                assert len(rows) == height
+                assert {sum(cell_len(part) for part, _ in row) for row in rows} == {width}
+
+
+def test_the_answer_has_all_its_parts():
+    course = course_of()
+    answer, shown = course.result.answer, text(answer_rows(course, 60))
+    for part in (
+        f"{answer.b_best} rows: {answer.tokens_per_s:.0f} output tok/s", f"B_max  {answer.b_max} rows in 22.800 GB",
+        f"B_slo  {answer.b_slo} rows at 30 ms", f"{answer.kv_token_budget:,} tokens", "1 worker, int8_float16",
+        answer.why.split(":")[0], f"steps {100 * answer.steps.error:.1f} %", "not even one row fits",
+    ):  # fmt: skip
+        assert part in shown
+    for row in answer.table:
+        assert f"{row.total_tokens:,} " in shown and f" {row.b_max} " in shown
+    assert in_a_line(course.result).startswith(f"B* {answer.b_best} rows")
+
+
+def test_the_clock_stands_when_it_is_over():
+    clock = Clock()
+    course = course_of(clock=clock)
+    before = course.seconds
+    clock.now += 100
+    assert course.seconds == before > 0
+
+
+def test_the_mark_stays_on_its_tuning():
+    kept = ProfileList()
+    kept.take(KEPT, "")
+    kept.move(1)
+    kept.take([Profile(tuning("2026-05-01T00:00:00+00:00"), ""), *KEPT], "")
+    assert kept.marked == KEPT[1]
+    kept.take([], "the file is damaged")
+    assert kept.marked is None
+    assert "the file is damaged" in text(kept.rows(80, 5))
+
+
+def test_other_peoples_words_cannot_steer_the_terminal():
+    kept = ProfileList()
+    kept.take([Profile(tuning("2026\x1b[31m", "evil\x1b]0;owned\x07 name"), "")], "")
+    assert "\x1b" not in text(kept.rows(120, 5))
+    assert "evil name" in text(kept.rows(120, 5))

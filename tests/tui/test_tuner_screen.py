@@ -1,0 +1,282 @@
+"""The tuner screen driven by keys, with the real engine on the tiny model."""
+
+import asyncio
+
+import pytest
+from frozen_tuner import FrozenTuner, course_of
+from test_console_screen import ready, texts, until
+from test_models_screen import workers
+from textual.command import CommandPalette
+from textual.widgets import Input
+
+from phitui.config import load_config, user_config_file
+from phitui.jobs.chat import State
+from phitui.tui.app import PhituiApp
+from phitui.tui.screens.monitor import MonitorScreen
+from phitui.tui.screens.tuner import TunerScreen
+from phitui.tui.widgets.dialogs import Confirm
+from phitui.tui.widgets.tuning_form import Tick, TuningForm
+
+
+def console(model="tiny-phi3"):
+    settings = {"model": {"name": model}, "engine": {"threads": 1, "device": "cpu"}}
+    return PhituiApp(load_config(overrides={**settings, "generation": {"max_tokens": 400}}))
+
+
+def picture(app):
+    return app.tuning.screen.canvas.text()
+
+
+def notes(app):
+    return [str(note.content) for note in app.console_screen.query(".note")]
+
+
+async def opened(pilot):
+    """The tuner screen over a console whose engine is there."""
+    await until(pilot, lambda: pilot.app.engine.loaded is not None and pilot.app.models.desk.rows)
+    await until(pilot, lambda: pilot.app.models.starting.done())
+    await pilot.press("f3")
+    await until(pilot, lambda: isinstance(pilot.app.screen, TunerScreen))
+
+
+async def form(pilot, **texts):
+    """Open the form and fill fields."""
+    await pilot.press("s")
+    await until(pilot, lambda: isinstance(pilot.app.screen, TuningForm))
+    for key, text in {"prompt": "120", "answer": "16", "limit": "200MB", "start": "4", **texts}.items():
+        pilot.app.screen.query_one(f"#{key}", Input).value = text
+    pilot.app.screen.query_one(Tick).value = False
+
+
+async def begun(pilot):
+    await form(pilot)
+    await pilot.press("enter")
+    await until(pilot, lambda: pilot.app.tuning.desk.course is not None and pilot.app.tuning.desk.course.running)
+
+
+async def back(pilot):
+    await until(pilot, lambda: not pilot.app.tuning.desk.busy and pilot.app.engine.loaded is not None, 60)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
+async def test_from_the_form_to_the_answer_and_its_application(home, size):
+    app = console()
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        assert "no tuning has been kept yet" in picture(app)
+        await begun(pilot)
+        await until(pilot, lambda: "Probe 1: 4 rows × " in picture(app))
+        assert " runs" in picture(app)
+        course = app.tuning.desk.course
+        await until(pilot, lambda: course.state == "done", 60)
+        await back(pilot)
+        answer = course.result.answer
+        assert f"B* {answer.b_best} row" in picture(app)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert f"engine.batch = {answer.b_best}" in texts(app, "#question")[0]
+        await pilot.press("y")
+        await until(pilot, lambda: "Written." in picture(app))
+        await back(pilot)
+        assert load_config().engine.batch == answer.b_best
+        await pilot.press("e")
+        await until(pilot, lambda: "tiny-phi3" in picture(app) and "holds" in picture(app))
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: "no tuning has been kept yet" in picture(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.console_screen)
+        assert any(note.startswith(f"Tuned: {answer.b_best} row") for note in notes(app))
+        assert texts(app, "#model")[0].startswith("Tiny Phi-3")
+        assert len(workers()) == 1
+
+
+async def test_it_goes_on_behind_the_chat_which_takes_no_prompt(home):
+    app = console()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await begun(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.console_screen)
+        await until(pilot, lambda: texts(app, "#model")[0].startswith("tuning: "))
+        assert texts(app, "#model")[0].endswith("F3 shows it")
+        await pilot.press(*"hello", "enter")
+        await until(pilot, lambda: app._notifications)
+        said = [notice.message for notice in app._notifications]
+        assert said == ["a tuning is under way: the chat has no engine. Wait for it, or cancel it (F3, then c)."]
+        assert app.console_screen.query_one("#prompt").text == "hello"
+        assert app.console_screen.computing_pid() == app.tuning.desk.pid is not None
+        await pilot.press("f3")
+        await until(pilot, lambda: isinstance(app.screen, TunerScreen))
+        await pilot.press("c")
+        await back(pilot)
+        assert "The tuning was cancelled." in picture(app) and "The tuning was cancelled." in notes(app)
+        assert app.console_screen.computing_pid() == app.engine.pid
+        await pilot.press("escape", "enter")
+        await until(
+            pilot, lambda: app.console_screen.chat.exchanges and app.console_screen.chat.exchanges[0].state.over
+        )
+        assert app.console_screen.chat.exchanges[0].state is State.DONE
+        assert len(workers()) == 1
+
+
+async def test_an_answer_on_its_way_is_warned_of(home):
+    app = console("smollm2-135m")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.engine.loaded is not None)
+        await until(pilot, lambda: app.models.starting.done())
+        answer = app.console_screen.chat.submit("Tell me a very long story about a lighthouse.")
+        await until(pilot, lambda: answer.tokens > 3)
+        await pilot.press("f3", "s")
+        await until(pilot, lambda: isinstance(app.screen, TuningForm))
+        assert "starting stops it" in texts(app, "#warning")[0]
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, TunerScreen))
+        assert answer.state is State.ANSWERING and app.tuning.desk.course is None
+        app.console_screen.chat.cancel()
+
+
+async def test_pause_holds_before_the_next_probe(home):
+    app = console()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("space")
+        assert "nothing to pause" in picture(app)
+        await begun(pilot)
+        await pilot.press("space")
+        await until(pilot, lambda: " paused " in picture(app))
+        assert "space Go on" in picture(app)
+        assert len(app.tuning.desk.course.probes) == 1
+        await pilot.press("space")
+        await until(pilot, lambda: len(app.tuning.desk.course.probes) > 1)
+        app.tuning.desk.cancel()
+        await back(pilot)
+
+
+async def test_while_it_runs_no_model_is_switched_or_removed(home):
+    app = console()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await begun(pilot)
+        rows = {row.name: row for row in app.models.desk.rows}
+        for deed in (app.models.desk.check_switch, app.models.desk.check_removal):
+            with pytest.raises(Exception, match="a tuning is under way"):
+                deed(rows["smollm2-135m"])
+        await pilot.press("s")
+        assert "a tuning is under way already. c cancels it." in picture(app)
+        await pilot.press("f4")
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, TunerScreen))
+        app.tuning.desk.cancel()
+        await back(pilot)
+        app.models.desk.check_switch(rows["smollm2-135m"])
+
+
+async def test_leaving_the_console_ends_the_tuning(home):
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await begun(pilot)
+        await pilot.press("ctrl+q")
+    await asyncio.sleep(0.1)
+    assert workers() == []
+    assert not user_config_file().exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "says"),
+    [
+        ("prompt", "0", "Prompt tokens: a number from 1"),
+        ("answer", "many", "Answer tokens: a number from 1"),
+        ("answer", "4095", "are above the context window, 4,096"),
+        ("limit", "much", "Memory limit: a share from 0.01 to 1"),
+        ("limit", "", "Memory limit: a share"),
+        ("latency", "nan", "Latency limit: milliseconds above 0"),
+        ("latency", "-3", "Latency limit: milliseconds above 0"),
+        ("start", "1e3", "Start batch: a number from 1"),
+        ("start", "٣", "Start batch: a number from 1"),
+    ],
+)
+async def test_what_is_wrong_is_said_in_the_form(field, text, says):
+    app = FrozenTuner(None)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await form(pilot, **{field: text})
+        await pilot.press("enter")
+        await until(pilot, lambda: texts(app, "#wrong") != [""])
+        assert says in texts(app, "#wrong")[0]
+        assert app.focused.id == field
+        assert app.desk.course is None
+
+
+async def test_fast_keys_fill_the_fields_they_are_meant_for():
+    app = FrozenTuner(None)
+    begun = []
+    app.desk.start = lambda wish, title: begun.append(wish)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, TuningForm))
+        await pilot.press("1", "2", "8", "tab", "6", "4", "down", "1", "g", "b", "tab", "5", "0", "tab", "up", "enter")
+        await until(pilot, lambda: begun)
+        goal = begun[0].goal
+        assert (goal.prompt_tokens, goal.new_tokens, goal.slo_itl_s, goal.start) == (128, 64, 0.05, 26)
+        assert begun[0].limit.of(10**12) == 10**9
+        assert begun[0].vary_compute_type
+
+
+async def test_the_table_is_scrolled_and_the_charts_are_switched():
+    app = FrozenTuner(course_of())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        assert "Decode tok/s" in app.text and "─ Probes" in app.text
+        await pilot.press("v")
+        assert "Memory in GB" in app.text
+        await pilot.press("tab")
+        assert "─ Answer for 256 + 256 tokens" in app.text
+        before = app.text
+        await pilot.press("pagedown")
+        assert app.text != before
+        await pilot.press("tab", "down")
+        assert "▶ 2026-02-11 " in app.text
+        assert "stale: the driver changed" in app.text
+
+
+async def test_applying_a_stale_one_says_so():
+    app = FrozenTuner(None)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("down", "a")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert texts(app, "#question")[0].startswith("It is stale: the driver changed. Write to ")
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is app.tuner)
+        await pilot.press("e", "a")
+        assert "there is no answer to apply yet" in app.text
+        await pilot.press("d")
+        assert "e shows the earlier tunings" in app.text
+
+
+async def test_ascii_is_ascii():
+    app = FrozenTuner(course_of(5), ascii_only=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        for key in ("tab", "tab", "tab"):
+            assert app.text.isascii() and "?" not in app.text
+            await pilot.press(key)
+
+
+async def test_the_palette_has_the_screens_commands(home):
+    app = console()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        app.screen.query_one(Input).value = "Earlier tunings"
+        await until(pilot, lambda: "Earlier" in str(app.screen.query_one("CommandList").highlighted_option))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.tuning.screen.picture.pane == "probes")  # it was there: now it is not
+        titles = [command.title for command in app.get_system_commands(app.console_screen)]
+        assert "Tuner" in titles and "Start tuning" not in titles

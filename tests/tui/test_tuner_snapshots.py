@@ -1,0 +1,44 @@
+"""Pictures of the tuner at the sizes that must work."""
+
+import time
+
+import pytest
+from frozen_tuner import FrozenTuner, course_of
+from simulated_card import GB, Card
+
+SIZES = [(80, 24), (120, 40), (200, 50)]
+NAMES = ["80x24", "120x40", "200x50"]
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=NAMES)
+def test_a_probe_runs(snap_compare, size):
+    assert snap_compare(FrozenTuner(course_of(5)), terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=NAMES)
+def test_the_answer(snap_compare, size):
+    assert snap_compare(FrozenTuner(course_of()), press=["tab"], terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
+def test_earlier_tunings(snap_compare, size):
+    assert snap_compare(FrozenTuner(None), press=["down"], terminal_size=size)
+
+
+def test_out_of_memory_in_ascii_and_light(snap_compare):
+    course = course_of(card=Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08))
+    assert snap_compare(FrozenTuner(course, "phitui-light", ascii_only=True), terminal_size=(120, 40))
+
+
+def test_memory_in_the_terminals_own_colours(snap_compare):
+    assert snap_compare(FrozenTuner(course_of(5), "terminal"), press=["v"], terminal_size=(80, 24))
+
+
+def test_the_form(snap_compare):
+    assert snap_compare(FrozenTuner(course_of()), press=["s"], terminal_size=(80, 24))
