@@ -59,6 +59,11 @@ class Budget:
         self._most = max(int(_LOWER * before), 1)
         self.read()
 
+    def raise_again(self) -> None:
+        """A wave has run to its end: after memory ran out a tenth more may be tried, up to what was allowed before."""
+        if self._most is not None:
+            self._most += max(self._most // 10, 1)
+
     @property
     def fits(self) -> Callable[[WaveShape], bool]:
         """Whether a wave fits into a worker's share of what there is now."""

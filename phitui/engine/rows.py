@@ -16,6 +16,7 @@ from phitui.engine.api import BatchEnded, BatchState, OpenBatch, Row, RowFailed,
 from phitui.engine.budget import Budget
 from phitui.engine.live_row import LiveRow
 from phitui.engine.loading import Model, is_out_of_memory
+from phitui.engine.patience import Patience
 from phitui.engine.prefixes import Prefixes
 from phitui.engine.recovery import recover
 from phitui.engine.scheduler import Item, Limits, Scheduler
@@ -66,6 +67,7 @@ class BatchRun:
         self._last, self._newest = False, 0.0
         self._made: queue.SimpleQueue[Made] = queue.SimpleQueue()
         self._failed: list[tuple[Wave, Exception]] = []
+        self._patience = Patience()
         self._tokens = 0
         self._reported = time.perf_counter()
         self._clock = WaveClock(self._reported)
@@ -174,6 +176,8 @@ class BatchRun:
     # Waves
 
     def _fill(self) -> None:
+        if self._patience.waits(time.perf_counter()):
+            return
         while len(self.waves) + self.reserved < self._workers and self._may_begin():
             self._budget.read()
             if self._prefix is None:
@@ -226,6 +230,9 @@ class BatchRun:
         if error is not None:
             self._failed.append((wave, error))
             return
+        if not wave.stopping:  # it ran to its end: there is memory again
+            self._patience.ended_well()
+            self._budget.raise_again()
         for row in [row for row in alive if not wave.stopping]:  # its callback could not keep a token
             row.stalls += 1
             if row.stalls > _STALLS:
@@ -246,7 +253,8 @@ class BatchRun:
             how = recover(self._model)
             self._budget.lower([wave.shape for wave, _ in failed])
             rows = sum(len(wave.alive()) for wave, _ in failed)
-            self._state(f"memory ran out at {rows} rows: split in two, budget 10 % lower; {how}")
+            wait_s = self._patience.failed(time.perf_counter())
+            self._state(f"memory ran out at {rows} rows: split in two, budget 10 % lower, again in {wait_s:g} s; {how}")
         for wave, error in failed:
             self._split(wave, error)
 

@@ -9,9 +9,9 @@ import pytest
 
 from phitui.config import load_config, user_config_file
 from phitui.engine.api import Loaded
-from phitui.engine.client import EngineClient
 from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.jobs.chat import Chat, State
+from phitui.jobs.engines import Engines
 from phitui.jobs.start import engine_log, sampling, start_engine
 from phitui.jobs.tuning_desk import Hooks, TuningDesk
 from phitui.jobs.tuning_model import Limit
@@ -41,7 +41,7 @@ class Bench:
         settings = {"model": {"name": str(folder)}, "engine": {"device": "cpu", "threads": 1, **engine}}
         self.config = load_config(overrides={**settings, "generation": {"max_tokens": 4000}})
         self.said, self.watched, self.failures, self.most = [], [], [], 0
-        self.client = EngineClient(engine_log(), self.take)
+        self.client = Engines(engine_log(), self.take)
         self.chat = Chat(self.client, sampling(self.config), "", lambda _: None)
         hooks = Hooks(self.changed, self.watched.append, self.failures.append, self.said.append, self.configured)
         self.desk = TuningDesk(self.client, self.config, self.chat, hooks)
