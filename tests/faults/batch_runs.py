@@ -25,7 +25,14 @@ class Batch:
         self.output = home.parent / f"{name}.jsonl"
         self.input.write_text("".join(json.dumps(row) + "\n" for row in rows))
         path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-        self.environ = {**environment(home), "PYTHONPATH": path, "ROWS_STEP_S": "0.01", **extra}
+        # Python leaves cut-off bytecode behind where a file may not grow.
+        self.environ = {
+            **environment(home),
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ROWS_STEP_S": "0.01",
+            **extra,
+        }
         self.module = "children.batch_command" if standin else "phitui"
         self.options = options
 
