@@ -47,12 +47,12 @@ async def test_memory_grows_with_the_batch_as_predicted(tmp_path, demo_folder):
     from phitui.models.manifest import read_manifest
     from phitui.tuner.memory import Shape
 
-    model = memory_model(read_manifest(demo_folder), "int8_float32", workers=1, device="cuda")  # without the heap
+    model = memory_model(read_manifest(demo_folder), "int8_float32", workers=1, device="cuda")  # no heap in it
     async with running(tmp_path, demo_folder, threads=2) as engine:
         await warm(engine)
         peaks = {batch: (await probe(engine, batch, 64, 32)).peak_bytes for batch in (2, 24)}
     predicted = model.peak(Shape(24, 64, 32)) - model.peak(Shape(2, 64, 32))
-    assert peaks[24] - peaks[2] == pytest.approx(predicted, rel=0.08)
+    assert 0.97 <= (peaks[24] - peaks[2]) / predicted <= 1.14
 
 
 async def test_rows_are_split_over_the_workers(tmp_path, tiny_folder):
