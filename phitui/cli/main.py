@@ -87,7 +87,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--resume", metavar="ID", nargs="?", type=int, const=0, help="go on with a session, without ID with the newest"
+        "--resume",
+        dest="session",
+        metavar="ID",
+        nargs="?",
+        type=int,
+        const=0,
+        help="go on with a session, without ID with the newest",
     )
     parser.add_argument("--version", action="version", version=f"phitui {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
@@ -121,8 +127,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         return int(_module("doctor").run(args))
     config = configuration(args)
     if args.command is None:
-        return console(config, args.resume)
-    if args.resume is not None:
+        return console(config, args.session)
+    if args.session is not None:
         raise UsageError("--resume is for the console, without a command")
     if args.command in _LOCAL_ONLY:
         from phitui.jobs.engines import need_local

@@ -41,7 +41,7 @@ async def test_one_token_has_no_steps_but_a_time(tmp_path, tiny_folder):
 
 
 async def test_memory_grows_with_the_batch_as_predicted(tmp_path, demo_folder):
-    """The growth from 2 to 24 rows is the model's, whose terms are CTranslate2's own allocations. Two threads, given: the
+    """The growth from 2 to 24 rows is the model's, whose terms are CTranslate2's own allocations. Two threads, given: a
     heap that timed them, or that one thread alone uses, has holes."""
     from phitui.engine.memory_model import memory_model
     from phitui.models.manifest import read_manifest

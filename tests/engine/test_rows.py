@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from msgspec.structs import astuple
 from test_engine import PARIS, running
 
 from phitui.engine.api import (
@@ -121,7 +122,7 @@ async def test_a_batch_answers_as_the_chat_does(tmp_path, demo_folder):
         for key, turns in enumerate(chats):
             text, finished = await engine.ask(turns, greedy(24))
             done = batch.done[key]
-            assert (done.text, done.reason, done.usage) == (text, finished.reason, finished.usage)
+            assert (done.text, done.reason, astuple(done.usage)) == (text, finished.reason, astuple(finished.usage))
 
 
 async def test_rows_go_on_behind_what_an_earlier_run_made(tmp_path, tiny_folder):
@@ -177,7 +178,7 @@ async def test_stop_strings_end_rows_and_answers_before_them(tmp_path, demo_fold
         batch = await run(engine, [Row(0, turns, greedy(40, ("never", stop))), Row(1, turns, greedy(40))], batch=2)
     assert (text, finished.reason) == (expected, "stop")
     assert (batch.done[0].text, batch.done[0].reason) == (expected, "stop")
-    assert batch.done[0].usage == finished.usage
+    assert astuple(batch.done[0].usage) == astuple(finished.usage)
     assert batch.done[1].text == whole
 
 

@@ -59,6 +59,7 @@ class QuietEngine:
     loaded = None
     pid = ENGINE_PID
     folder = holding = "models/phi-3-mini"
+    is_local = True
 
     async def generate(self, turns, sampling):
         return 1
