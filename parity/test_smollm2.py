@@ -115,4 +115,4 @@ def test_answers_are_those_of_the_dequantized_weights(reference, in_float32, fig
 
 def test_int8_is_near_to_float32(reference, gguf_file, figures, tmp_path):
     engine = Engine(converted(gguf_file, tmp_path / "made", "int8"), "int8", torch.get_num_threads())
-    figures("int8_against_float32", "smollm2-135m", int8_against_float32(reference, engine))
+    figures("int8_against_float32", "smollm2-135m", int8_against_float32(reference, engine, EXACT, SATURATING))
