@@ -24,7 +24,7 @@ import pyte
 _LEAVES_ALTERNATE = b"\x1b[?1049l"
 _SHOWS_CURSOR = b"\x1b[?25h"
 # What a console must not inherit: other settings, and what would keep Python from caching compiled modules.
-_OTHERS = ("PHITUI", "XDG_", "SSH_", "PYTHONDONTWRITEBYTECODE")
+_OTHERS = ("PHITUI", "XDG_", "SSH_", "PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINES")
 
 
 class Console:

@@ -18,6 +18,9 @@ def _own_surroundings(tmp_path, monkeypatch):
     """No test reads or writes the real user's files, or sees their configuration."""
     for name in [name for name in os.environ if name.startswith(("PHITUI", "XDG_", "SSH_"))]:
         monkeypatch.delenv(name)
+    # xdist's processes have a terminal's size there, which goes before that of a terminal.
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("LINES", raising=False)
     monkeypatch.setenv("PHITUI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
