@@ -1,9 +1,10 @@
 """CTranslate2 alone on a list of prompts: reads JSON lines of runs, prints one JSON line for each.
 
-A run is {"rows": [[token, …], …], "limits": [n, …], "batch": B, "order": "own" | "file", "stop": bool}. "own" is one
-generate_batch over the whole list with max_batch_size B, which CTranslate2 sorts by itself, the longest first; "file"
-hands it the rows in their order, B at a time, without waiting. With "stop" a callback ends each row at its own limit;
-without it all rows have the first one's, and there is no callback.
+A run is {"rows": [[token, …], …], "limits": [n, …], "batch": B, "order": "own" | "file", "stop": bool,
+"prefix": [token, …]}. "own" is one generate_batch over the whole list with max_batch_size B, which CTranslate2 sorts by
+itself, the longest first; "file" hands it the rows in their order, B at a time, without waiting. "prefix" is a
+static_prompt, which all rows begin with and do not have themselves. With "stop" a callback ends each row at its own
+limit; without it all rows have the first one's, and there is no callback.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def generate(generator: Any, run: dict[str, Any], end_token: str) -> int:
     for start in starts:
         limits = run["limits"][start : start + size]
         options = {"callback": stopper(limits)} if run["stop"] else {}
+        if run["prefix"]:
+            options["static_prompt"] = run["prefix"]
         results += generator.generate_batch(
             rows[start : start + size], max_batch_size=batch, max_length=max(limits), include_prompt_in_result=False,
             end_token=[end_token], return_end_token=True, sampling_topk=1, asynchronous=True, **options,

@@ -4,6 +4,8 @@
   engine ÷ CTranslate2 over the whole list (it sorts by itself, a callback ends each row at its limit), and ÷ the same
   rows in file order, in turn. All have the same workers, threads, compute type, allocator, rows of one batch.
 - equal: rows of equal length, all with the same limit: ÷ bare generate_batch without a callback.
+  phitui finds by itself what all rows begin with (the chat template's system prompt) and has it read once. CTranslate2
+  does that only for who finds it and hands it over as `static_prompt`: "own_prefix" and "bare_prefix" do.
 - agree: on small workloads of many kinds, whether the simulator names the faster of two policies.
 - simulate: 1000 workloads by the cost model alone, with the cost measured here and with a card's.
 
@@ -58,14 +60,15 @@ def shared(cost: Cost) -> WaveCost:
 
 
 async def rows_part(ours: PhituiArm, bare: BareArm, cost: Cost, count: int, batch: int, rounds: int) -> dict[str, Any]:
-    """The heavy-tailed workload, all three in turn; another workload each round."""
-    rates: dict[str, list[float]] = {"phitui": [], "own": [], "file": []}
+    """The heavy-tailed workload, all in turn; another workload each round."""
+    rates: dict[str, list[float]] = {"phitui": [], "own": [], "own_prefix": [], "file": []}
     cpu: dict[str, list[float]] = {name: [] for name in rates}
     for number in range(rounds):
         rows = rows_of(heavy_tailed(count, number), number)
         runs: dict[str, Run] = {"phitui": told("phitui", await ours.run(rows, WORKERS * batch, cost))}
         for order in ("own", "file"):
             runs[order] = told(order, bare.run(rows, batch, order))
+        runs["own_prefix"] = told("own, with a static prompt", bare.run(rows, batch, "own", share_prefix=True))
         if len({run.tokens for run in runs.values()}) != 1:
             raise AssertionError(f"not the same tokens: {runs}")
         for name, run in runs.items():
@@ -76,6 +79,7 @@ async def rows_part(ours: PhituiArm, bare: BareArm, cost: Cost, count: int, batc
         "rows_of_a_batch": batch,
         "useful_tokens_per_s": {name: summary(values, 1) for name, values in rates.items()},
         "phitui_over_own_order": ratio(rates["phitui"], rates["own"]),
+        "phitui_over_own_order_with_a_static_prompt": ratio(rates["phitui"], rates["own_prefix"]),
         "phitui_over_file_order": ratio(rates["phitui"], rates["file"]),
         "by_cpu_time_over_own_order": ratio(cpu["phitui"], cpu["own"]),
         "by_cpu_time_over_file_order": ratio(cpu["phitui"], cpu["file"]),
@@ -94,7 +98,7 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float | int]:
 
 
 async def equal_part(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int, rounds: int) -> dict[str, Any]:
-    rates: dict[str, list[float]] = {"phitui": [], "bare": []}
+    rates: dict[str, list[float]] = {"phitui": [], "bare": [], "bare_prefix": []}
     cpu: dict[str, list[float]] = {name: [] for name in rates}
     for number in range(rounds):
         rows = rows_of([(24, 40)] * (4 * batch), number)
@@ -105,6 +109,7 @@ async def equal_part(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int, rou
         runs: dict[str, Callable[[], Any]] = {
             "phitui": lambda rows=rows: ours.run(rows, WORKERS * batch, cost),  # type: ignore[misc]
             "bare": lambda rows=rows: bare.run(rows, batch, "own", stop=False),  # type: ignore[misc]
+            "bare_prefix": lambda rows=rows: bare.run(rows, batch, "own", False, True),  # type: ignore[misc]
         }
         for name in sorted(runs, reverse=bool(number % 2)):
             run = runs[name]()
@@ -115,6 +120,7 @@ async def equal_part(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int, rou
         "rows": 4 * batch,
         "tokens_per_s": {name: summary(values, 1) for name, values in rates.items()},
         "phitui_over_bare": ratio(rates["phitui"], rates["bare"]),
+        "phitui_over_bare_with_a_static_prompt": ratio(rates["phitui"], rates["bare_prefix"]),
         "by_cpu_time_over_bare": ratio(cpu["phitui"], cpu["bare"]),
     }
 

@@ -22,6 +22,7 @@ from report import CACHE
 from phitui.engine.allocator import allocator_environment
 from phitui.engine.api import BatchEnded, BatchState, Cost, Event, Load, Loaded, Probed, Row, RowDone, Sampling, Turn
 from phitui.engine.client import EngineClient
+from phitui.engine.prefixes import common
 from phitui.engine.prompt import ChatPrompt
 from phitui.engine.rows_api import Policy
 from phitui.models.manifest import MANIFEST_NAME, read_manifest
@@ -150,10 +151,13 @@ class BareArm:
         """A row's prompt as tokens."""
         return self._prompt.tokens(row.turns)
 
-    def run(self, rows: list[Row], batch: int, order: str, stop: bool = True) -> Run:
-        """All rows, `batch` in each of CTranslate2's batches."""
+    def run(self, rows: list[Row], batch: int, order: str, stop: bool = True, share_prefix: bool = False) -> Run:
+        """All rows, `batch` in each of CTranslate2's batches; what all begin with as a static prompt, where asked."""
         limits = [row.sampling.max_tokens for row in rows]
-        job = {"rows": list(map(self.tokens, rows)), "limits": limits, "batch": batch, "order": order, "stop": stop}
+        prompts = [self.tokens(row) for row in rows]
+        prefix = common(prompts) if share_prefix else []
+        prompts = [prompt[len(prefix) :] for prompt in prompts]
+        job = {"rows": prompts, "limits": limits, "batch": batch, "order": order, "stop": stop, "prefix": prefix}
         if self._process.stdin is None:
             raise AssertionError("no pipe")
         self._process.stdin.write(json.dumps(job) + "\n")

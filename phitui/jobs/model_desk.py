@@ -86,8 +86,18 @@ class ModelDesk:
         if row.folder is not None:
             self.switching.to(row.folder, starting)
 
+    def pull(self, wanted: str, quantization: str = "", context: int = 0) -> None:
+        """Fetch and convert a model. Raises UsageError where other work is under way."""
+        self._check_quiet()
+        self.work.pull(wanted, quantization, context)
+
+    def _check_quiet(self) -> None:
+        if self.taken:
+            raise UsageError(f"{self.taken}: other work would spoil what it measures", "Wait for it, or cancel it (F3).")
+
     def verify(self, row: ModelRow) -> None:
         """Check the files of `row`. Raises UsageError where it is not here or other work is under way."""
+        self._check_quiet()
         if row.folder is None:
             raise UsageError(f"{row.name} is not here: there is nothing to check")
         self.work.verify(row.name, row.folder)

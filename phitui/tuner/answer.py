@@ -20,8 +20,8 @@ LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 
 @dataclass(frozen=True)
 class LengthRow:
-    """Predicted for rows of `total_tokens`, prompt and answer in the goal's proportion: the largest batch within the
-    limit, the best one, and its throughput in output tokens/s."""
+    """For rows of `total_tokens`, prompt and answer in the goal's proportion: the largest batch within the limit, the
+    best one, and its throughput in output tokens/s. Predicted, but for the goal's own length: that is the answer."""
 
     total_tokens: int
     b_max: int
@@ -234,17 +234,18 @@ class Knowledge:
 
         steps, top, best = self.step_time(), self.b_max(), self.best(_BEST)
         runs = self.samples().get(best, [])
+        rate = statistics.fmean(runs) if runs else self.rate(best, steps.step_s(best, self.mean_cached))
         return Answer(
             b_max=top,
             b_best=best,
             b_slo=self._slo(steps, top),
             kv_token_budget=top * self.goal.shape(1).total,
-            tokens_per_s=statistics.fmean(runs) if runs else self.rate(best, steps.step_s(best, self.mean_cached)),
+            tokens_per_s=rate,
             spread=statistics.stdev(runs) if len(runs) > 1 else None,
             measurements=len(runs),
             limit_bytes=self.limit_bytes,
             why=why(self, steps, best, top),
-            table=self._table(steps),
+            table=[*self._shorter(steps), LengthRow(self.goal.shape(1).total, top, best, rate)],
             memory=self.memory,
             steps=steps,
             prefill=self.prefill_time(),
@@ -266,16 +267,14 @@ class Knowledge:
         kept = [size for size in range(1, top + 1) if steps.step_s(size, depth) * tail <= limit]
         return max(kept, default=None)
 
-    def _table(self, steps: StepTime) -> list[LengthRow]:
-        """Each length up to the goal's, predicted: a longer one than was measured is not guessed."""
+    def _shorter(self, steps: StepTime) -> list[LengthRow]:
+        """Each length below the goal's, predicted: a longer one than was measured is not guessed."""
         goal, rows = self.goal, []
         total = goal.prompt_tokens + goal.new_tokens
-        for length in sorted({*(size for size in LENGTHS if size < total), total}):
+        for length in (size for size in LENGTHS if size < total):
             prompt = max(1, round(length * goal.prompt_tokens / total))
             shape = Shape(1, prompt, max(1, length - prompt))
             top = self.memory.largest(shape, int(self.limit_bytes * (1 - self.safety)), goal.most)
-            if length == total:
-                top = self.b_max()
             if top >= 1:
                 rows.append(self._length_row(steps, shape, top))
         return rows

@@ -165,6 +165,9 @@ async def test_while_it_runs_no_model_is_switched_or_removed(home):
         for deed in (app.models.desk.check_switch, app.models.desk.check_removal):
             with pytest.raises(Exception, match="a tuning is under way"):
                 deed(rows["smollm2-135m"])
+        for deed in (lambda: app.models.desk.pull("phi3-mini"), lambda: app.models.desk.verify(rows["smollm2-135m"])):
+            with pytest.raises(Exception, match="a tuning is under way"):
+                deed()
         await pilot.press("s")
         assert "a tuning is under way already. c cancels it." in picture(app)
         await pilot.press("f4")

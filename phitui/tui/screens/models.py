@@ -175,7 +175,7 @@ class ModelsScreen(Screen[None]):
 
         def decided(wish: PullWish | None) -> None:
             if wish is not None:
-                self._try(self._desk.work.pull, *wish)
+                self._try(self._desk.pull, *wish)
 
         self.app.push_screen(PullDialog(shown(name, 200)), decided)
 
