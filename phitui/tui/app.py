@@ -19,6 +19,7 @@ from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure
 from phitui.jobs.engines import Engines
+from phitui.jobs.hosts import HostWatch
 from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
@@ -43,7 +44,10 @@ class PhituiApp(BaseApp):
         super().__init__(config)
         self._config = config
         self.engine = Engines(engine_log(), self._on_event, config.engine.restart_limit)
-        self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread, self._processes)
+        self._hosts = HostWatch(config.hosts)
+        self._sampler = Sampler(
+            config.hardware.interval_s, self._on_snapshot_thread, self._processes, self._hosts.latest
+        )
         self.console_screen = ConsoleScreen(config, self.engine)
         self._history = History()
         self.monitor = MonitorScreen(
@@ -65,6 +69,7 @@ class PhituiApp(BaseApp):
 
     async def begin(self) -> None:
         self._sampler.start()
+        self._hosts.start()
         self.sessions.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
@@ -121,6 +126,7 @@ class PhituiApp(BaseApp):
 
     async def on_unmount(self) -> None:
         self._sampler.stop()
+        self._hosts.stop()
         await self.sessions.close()
         if self._starting is not None:
             self._starting.cancel()

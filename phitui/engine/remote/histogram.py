@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from phitui.hardware.exposition import Sample
 
@@ -12,8 +13,8 @@ _MOST_BUCKETS = 500
 
 @dataclass(frozen=True)
 class Histogram:
-    """`bounds` are the upper ends of the buckets in seconds, rising, without the infinite one; `counts` how many were at
-    or below each, with one more for all."""
+    """`bounds` are the upper ends of the buckets in seconds, rising, without the infinite one; `counts` how many were
+    at or below each, with one more for all."""
 
     bounds: tuple[float, ...]
     counts: tuple[float, ...]
@@ -27,7 +28,7 @@ class Histogram:
         if before is None or before.bounds != self.bounds:
             return self
         counts = tuple(now - then for now, then in zip(self.counts, before.counts, strict=True))
-        rising = all(a <= b for a, b in zip(counts, counts[1:], strict=False))
+        rising = all(a <= b for a, b in pairwise(counts))
         return Histogram(self.bounds, counts) if rising and counts[0] >= 0 else self
 
     def percentile_s(self, share: float) -> float | None:
