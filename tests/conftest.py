@@ -3,6 +3,9 @@
 import os
 
 import pytest
+
+pytest.register_assert_rewrite("engine_contract")
+
 from hypothesis import settings
 from llama_server import llama_server
 from tiny_gguf import write_gguf

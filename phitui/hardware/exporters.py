@@ -6,7 +6,6 @@ Sources of names and units: dcgm-exporter 4.6, etc/dcp-metrics-included.csv, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from phitui.hardware.exposition import NotMetrics, Sample, names, samples
@@ -129,7 +128,7 @@ class Exporter:
         bandwidth = self._bandwidth(sheet, values)
         plain = {figure: value for figure, value in got.items() if "." not in figure}
         for clock in ("sm_clock_mhz", "mem_clock_mhz"):
-            plain[clock] = None if plain[clock] is None else int(plain[clock] or 0)
+            plain[clock] = _whole(plain[clock])
         return Device(
             "gpu",
             _number(index),
@@ -179,8 +178,15 @@ class Exporter:
             sheet.unavailable.pop("ram_used_bytes", None)
         if cpus:
             sheet.unavailable.pop("cpus", None)
-        ram = [None if value is None else int(value) for value in (total, used, available)]
-        return Host(got.get("cpu_pct"), cpus, None, got.get("load1"), *ram, unavailable=sheet.unavailable)
+        return Host(
+            cpu_pct=got.get("cpu_pct"),
+            cpus=cpus,
+            load1=got.get("load1"),
+            ram_total_bytes=_whole(total),
+            ram_used_bytes=_whole(used),
+            ram_available_bytes=_whole(available),
+            unavailable=sheet.unavailable,
+        )
 
     def _cpu_share(self, sheet: Sheet, found: list[Sample]) -> tuple[float | None, int | None]:
         """The share of all cores' time that was not idle since the reading before, and the number of cores."""
@@ -242,8 +248,11 @@ def _memory(sheet: Sheet, got: dict[str, float | None]) -> Memory:
     if total is not None and used is not None and used > total:
         sheet.missing("vram.used_bytes", "more is used than there is")
         used = None
-    parts: Iterable[float | None] = (total, used, reserved, free)
-    return Memory(*(None if part is None else int(part) for part in parts))
+    return Memory(_whole(total), _whole(used), _whole(reserved), _whole(free))
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _number(text: str) -> int:

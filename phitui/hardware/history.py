@@ -11,13 +11,14 @@ from phitui.hardware.snapshot import Device, Snapshot
 # An hour at one reading a second; 14 kB a figure.
 CAPACITY = 3600
 # Devices that come and go (a recording may name new ones in each line) must not fill the memory.
-_MOST_DEVICES = 256
+_MOST_DEVICES = 64
 METRICS = ("util_pct", "used_bytes", "bandwidth_gb_s", "power_w")
 
 
 def device_key(device: Device) -> str:
     """What a device is known by from snapshot to snapshot."""
-    return f"{device.host}/{device.kind}/{device.index}/{device.mig}/{device.uuid or ''}"
+    key = f"{device.kind}/{device.index}/{device.mig}/{device.uuid or ''}"
+    return f"{device.host}/{key}" if device.host else key
 
 
 class History:
