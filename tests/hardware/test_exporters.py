@@ -106,7 +106,7 @@ def test_so_many_cards_are_not_believed():
         (b"", "no metrics of dcgm"),
         (b"<html><body>404</body></html>", "no metrics of dcgm"),
         (b"go_threads 8\n", "but go_threads and others"),
-        (b"DCGM_FI_DEV_GPU_UTIL{gpu=\"0\" 5\n", "no sample"),
+        (b'DCGM_FI_DEV_GPU_UTIL{gpu="0" 5\n', "no sample"),
         (b"node_load1 x\n", "no sample"),
         (b'node_load1{a="' + b"x" * 9000 + b'"} 1\n', "a line of more than"),
         (b"node_load1 1\n" * 20_001, "more than 20,000 samples"),

@@ -46,7 +46,7 @@ class _Room:
 @dataclass
 class Picture:
     """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock, `limit` the
-    share of memory that counts as full. `views` is what an engine's figures add; without one there are none."""
+    share of memory that counts as full, `engine` a remote engine's load. `views` is what an engine's figures add; without one there are none."""
 
     history: History
     place: str
@@ -54,6 +54,7 @@ class Picture:
     limit: float = 0.95
     views: list[View] = field(default_factory=list)
     note: str = ""
+    engine: str = ""
     paused: bool = False
     snapshot: Snapshot | None = None
     table: ProcessTable = field(default_factory=ProcessTable)
@@ -89,6 +90,7 @@ class Picture:
         self.selected = min(self.selected, max(len(devices) - 1, 0))
         self.table.take(devices, snapshot.time)
         rows = _machine(snapshot, width)
+        rows += [fit([(" engine ", TITLE), (self.engine, PLAIN)], width)] if self.engine else []
         processes = sum(len(device.processes or ()) for device in devices)
         said = self._hints(snapshot)
         why = device_block.reasons(devices[self.selected], width) if self.show_reasons and devices else []
