@@ -68,6 +68,7 @@ def node(busy: float, idle: float) -> bytes:
     return (
         "# TYPE node_cpu_seconds_total counter\n"
         + cores
-        + "node_load1 0.42\nnode_memory_MemTotal_bytes 1.7179869184e+10\nnode_memory_MemAvailable_bytes 1.2884901888e+10\n"
+        + "node_load1 0.42\nnode_memory_MemTotal_bytes 1.7179869184e+10\n"
+        + "node_memory_MemAvailable_bytes 1.2884901888e+10\n"
         + 'go_gc_duration_seconds{quantile="0"} 2.3e-05\nnode_boot_time_seconds 1.7e+09\n'
     ).encode()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-
-pytest.register_assert_rewrite("engine_contract")
-
 from tiny_phi3 import make_tiny_phi3, tiny_phi3_model
 from vllm_server import vllm_server
 
+pytest.register_assert_rewrite("engine_contract")
 _PYTHON = os.environ.get("PHITUI_VLLM_PYTHON", "")
 # vLLM's attention on CPUs takes heads of 32 elements or more.
 SHAPE = {"heads": 2, "kv_heads": 2}

@@ -16,7 +16,17 @@ from pathlib import Path
 
 # Importing it takes most of this; half a minute on a quiet machine.
 _PATIENCE_S = 300
-_FLAGS = "--served-model-name tiny --max-model-len 2048 --max-num-seqs 8 --enforce-eager --dtype float32".split()
+_FLAGS = ("--served-model-name=tiny", "--max-model-len=2048", "--max-num-seqs=8", "--enforce-eager", "--dtype=float32")
+    "--served-model-name",
+    "tiny",
+    "--max-model-len",
+    "2048",
+    "--max-num-seqs",
+    "8",
+    "--enforce-eager",
+    "--dtype",
+    "float32",
+]
 
 
 @dataclass

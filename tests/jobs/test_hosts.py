@@ -83,10 +83,10 @@ def test_one_that_is_silent_for_long_has_no_figures_any_more(monkeypatch):
     monkeypatch.setattr("phitui.jobs.hosts._LOST_S", 0.1)
     monkeypatch.setattr("phitui.jobs.hosts._LOST_INTERVALS", 4)
     answers = [sends(dcgm())]
-    with exporter(lambda c: answers.pop()(c) if answers else c.reply(503)) as server:
-        with watching({"gpu1": quick(server.url)}) as watch:
-            watch.wait(1)
-            lost = until(lambda: next((host for host in watch.latest() if host.state == "lost"), None))
+    dying = exporter(lambda c: answers.pop()(c) if answers else c.reply(503))
+    with dying as server, watching({"gpu1": quick(server.url)}) as watch:
+        watch.wait(1)
+        lost = until(lambda: next((host for host in watch.latest() if host.state == "lost"), None))
     (card,) = lost.devices
     assert card.name == "NVIDIA H100 80GB HBM3" and card.util_pct is None
     assert "answers 503" in card.unavailable["util_pct"]

@@ -120,11 +120,11 @@ def title(device: Device, width: int, selected: bool) -> Row:
     return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
 
 
-def compact(device: Device, width: int, selected: bool) -> Row:
-    """A device on one row: the four gauges with small bars."""
+def compact(device: Device, width: int, selected: bool, hosts: bool = False) -> Row:
+    """A device on one row: the four gauges with small bars. Where there are other `hosts`, with room for their names."""
     mark = ("▶ ", ACCENT) if selected else ("  ", PLAIN)
     found = gauges.gauges(device)
-    naming = 26 if width >= 120 else 12
+    naming = 26 if width >= 120 else 22 if hosts else 12
     room = width - 2 - naming
     each = room // len(found)
     place = f"{outside(label(device), min(max(len(label(device)), 6), naming - 1))} "

@@ -46,7 +46,8 @@ class _Room:
 @dataclass
 class Picture:
     """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock, `limit` the
-    share of memory that counts as full, `engine` a remote engine's load. `views` is what an engine's figures add; without one there are none."""
+    share of memory that counts as full, `engine` a remote engine's load. `views` is what the local engine's figures add;
+    without one there are none."""
 
     history: History
     place: str
@@ -126,7 +127,7 @@ class Picture:
         if parts.compact:
             first = min(max(self.selected - parts.compact // 2, 0), max(len(devices) - parts.compact, 0))
             for number, device in enumerate(devices[first : first + parts.compact], first):
-                rows.append(device_block.compact(device, width, number == self.selected))
+                rows.append(device_block.compact(device, width, number == self.selected, bool(snapshot.hosts)))
         shown = devices if parts.full > 1 else devices[self.selected : self.selected + parts.full]
         many = len(devices) > 1
         for device in shown:
