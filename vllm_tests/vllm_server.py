@@ -16,17 +16,7 @@ from pathlib import Path
 
 # Importing it takes most of this; half a minute on a quiet machine.
 _PATIENCE_S = 300
-_FLAGS = ("--served-model-name=tiny", "--max-model-len=2048", "--max-num-seqs=8", "--enforce-eager", "--dtype=float32")
-    "--served-model-name",
-    "tiny",
-    "--max-model-len",
-    "2048",
-    "--max-num-seqs",
-    "8",
-    "--enforce-eager",
-    "--dtype",
-    "float32",
-]
+_FLAGS = ("--max-model-len=2048", "--max-num-seqs=8", "--enforce-eager", "--dtype=float32")
 
 
 @dataclass
@@ -60,7 +50,7 @@ def vllm_server(python: str, model: Path, folder: Path) -> Iterator[VllmServer]:
     log = folder / "vllm.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*words, "--port", str(port), *_FLAGS],
+            [*words, "--port", str(port), "--served-model-name", "tiny", *_FLAGS],
             stdout=out,
             stderr=out,
             stdin=subprocess.DEVNULL,

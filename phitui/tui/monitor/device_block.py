@@ -121,7 +121,7 @@ def title(device: Device, width: int, selected: bool) -> Row:
 
 
 def compact(device: Device, width: int, selected: bool, hosts: bool = False) -> Row:
-    """A device on one row: the four gauges with small bars. Where there are other `hosts`, with room for their names."""
+    """A device on one row: the four gauges with small bars; with room for names where there are other `hosts`."""
     mark = ("▶ ", ACCENT) if selected else ("  ", PLAIN)
     found = gauges.gauges(device)
     naming = 26 if width >= 120 else 22 if hosts else 12

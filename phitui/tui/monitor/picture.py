@@ -46,8 +46,8 @@ class _Room:
 @dataclass
 class Picture:
     """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock, `limit` the
-    share of memory that counts as full, `engine` a remote engine's load. `views` is what the local engine's figures add;
-    without one there are none."""
+    share of memory that counts as full, `engine` a remote engine's load. `views` is what the local engine's figures
+    add; without one there are none."""
 
     history: History
     place: str
