@@ -3,19 +3,24 @@
 PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 # A machine with an NVIDIA driver also gets the CUDA library that CTranslate2 needs.
 GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
 
-.PHONY: run test parity lint types bench bench-convert bench-gpu bench-parity clean
+.PHONY: run test test-vllm parity lint types bench bench-convert bench-gpu bench-parity clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
 
 test: $(VENV)/.installed-dev lint types
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
+# The engine's contract over vLLM's own server (CPU build), which has an environment of its own.
+test-vllm: $(VENV)/.installed-dev $(VLLM)/.installed
+	PHITUI_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python -m pytest vllm_tests $(ARGS)
 
 parity: $(PARITY)/.installed
 	$(PARITY)/bin/python -m pytest parity $(ARGS)
@@ -49,10 +54,14 @@ bench-gpu: $(VENV)/.installed $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 # As `make parity`, and keeps the figures.
-bench-parity: $(PARITY)/.installed
+bench-# The engine's contract over vLLM's own server (CPU build), which has an environment of its own.
+test-vllm: $(VENV)/.installed-dev $(VLLM)/.installed
+	PHITUI_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python -m pytest vllm_tests $(ARGS)
+
+parity: $(PARITY)/.installed
 	$(PARITY)/bin/python -m pytest parity --publish
 
-$(BIN)/python $(PARITY)/bin/python:
+$(BIN)/python $(PARITY)/bin/python $(VLLM)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("phitui needs Python 3.10 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 10) else None'
 	@echo "making the virtual environment $(@D:/bin=)"
 	@$(PYTHON) -m venv $(@D:/bin=) || { rm -rf $(@D:/bin=); echo "Python's venv module does not work: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
@@ -74,5 +83,12 @@ $(PARITY)/.installed: $(PARITY)/bin/python $(SOURCES)
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,parity]'
 	@touch $@
 
+# Only what serving text on a CPU needs, each by its version: 0.4 GB to download.
+$(VLLM)/.installed: $(VLLM)/bin/python vllm_tests/requirements.txt
+	@echo "installing vLLM's CPU build for the tests (once)"
+	@$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r vllm_tests/requirements.txt \
+		|| { echo "make test-vllm needs vLLM's CPU build, which pip could not install for $$($(VLLM)/bin/python -V): choose another with PYTHON=" >&2; exit 1; }
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(PARITY) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(PARITY) $(VLLM) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

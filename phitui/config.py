@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from phitui.config_engines import RemoteSettings
 from phitui.config_types import (
-    ENGINES,
+    NAMED,
     SECTIONS,
     Config,
     ConsoleSettings,
@@ -110,7 +109,7 @@ def load_config(
     """
     files = [(resource(CONFIG_NAME), True), (user_config_file(environ), False)]
     files += [(_expanded(name), True) for name in (environ.get("PHITUI_CONFIG"), config_flag) if name]
-    merged: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, ENGINES)}
+    merged: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, *NAMED)}
     sources = []
     for path, must_exist in files:
         data = _read_layer(path, must_exist)
@@ -120,15 +119,17 @@ def load_config(
     given = {s: {k: v for k, v in values.items() if v is not None} for s, values in (overrides or {}).items()}
     _merge(merged, given, "command line")
     sections = {name: _section(name, merged[name]) for name in SECTIONS}
-    engines = {name: RemoteSettings(**values) for name, values in merged[ENGINES].items()}
-    return Config(**sections, engines=engines, sources=tuple(sources))
+    named: dict[str, Any] = {
+        table: {name: kind(**values) for name, values in merged[table].items()} for table, kind in NAMED.items()
+    }
+    return Config(**sections, **named, sources=tuple(sources))
 
 
 def _merge(merged: dict[str, dict[str, Any]], data: Mapping[str, Any], where: str) -> None:
     for section, values in check_layer(data, where).items():
-        if section == ENGINES:
+        if section in NAMED:
             for name, settings in values.items():
-                merged[ENGINES].setdefault(name, {}).update(settings)
+                merged[section].setdefault(name, {}).update(settings)
         else:
             merged[section].update(values)
 

@@ -45,11 +45,31 @@ class RemoteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return f"RemoteSettings(url={self.url!r}, model={self.model!r}, kind={self.kind!r})"
 
 
-def check_name(name: str, where: str) -> None:
-    """Raises UsageError where `name` cannot be that of an engine of one's own."""
-    if not _NAME.fullmatch(name) or name == LOCAL:
+class HostSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """[hosts.NAME]: a machine whose hardware is read from an exporter of Prometheus metrics. `memory_gb_s` is the peak
+    of its cards' memory in GB/s, 0 where it is not known: no exporter tells it."""
+
+    url: str = ""
+    interval_s: Annotated[float, msgspec.Meta(ge=0.2, le=3600)] = 2.0
+    timeout_s: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 5.0
+    memory_gb_s: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 0.0
+    api_key_env: str = ""
+    api_key_file: str = ""
+    headers: dict[str, str] = {}
+    ca_file: str = ""
+    verify: bool = True
+    plain_http_key: bool = False
+
+    def __repr__(self) -> str:  # headers may hold a key
+        return f"HostSettings(url={self.url!r})"
+
+
+def check_name(name: str, where: str, table: str = "engines") -> None:
+    """Raises UsageError where `name` cannot be that of an engine or host of one's own."""
+    if not _NAME.fullmatch(name) or (name == LOCAL and table == "engines"):
         shown = one_line(name, 60)
-        raise UsageError(f'{where}: engines."{shown}": a name has letters, digits and . _ - :, and is not "{LOCAL}"')
+        not_local = f', and is not "{LOCAL}"' if table == "engines" else ""
+        raise UsageError(f'{where}: {table}."{shown}": a name has letters, digits and . _ - :{not_local}')
 
 
 def check_value(key: str, value: object, where: str) -> None:

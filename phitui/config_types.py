@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from phitui.config_engines import RemoteSettings, check_name
+from phitui.config_engines import HostSettings, RemoteSettings, check_name
 from phitui.config_engines import check_value as check_remote_value
 from phitui.errors import UsageError
 from phitui.text import one_line
@@ -88,8 +88,8 @@ class ThemeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings. `engines` are those on other machines, by name; `sources` are the files that all were read from,
-    lowest layer first."""
+    """All settings. `engines` are those on other machines, `hosts` the machines whose hardware is shown, by name;
+    `sources` are the files that all were read from, lowest layer first."""
 
     model: ModelSettings
     engine: EngineSettings
@@ -100,15 +100,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tuner: TunerSettings
     theme: ThemeSettings
     engines: dict[str, RemoteSettings] = {}
+    hosts: dict[str, HostSettings] = {}
     sources: tuple[Path, ...] = ()
 
 
-# Tables of tables, one for each engine.
-ENGINES = "engines"
+# Tables of tables, one for each engine or host.
+ENGINES, HOSTS = "engines", "hosts"
+NAMED: dict[str, type[msgspec.Struct]] = {ENGINES: RemoteSettings, HOSTS: HostSettings}
 SECTIONS: dict[str, type[msgspec.Struct]] = {
-    field.name: field.type for field in msgspec.structs.fields(Config) if field.name not in (ENGINES, "sources")
+    field.name: field.type for field in msgspec.structs.fields(Config) if field.name not in (*NAMED, "sources")
 }
-_STRUCTS: dict[str, type[msgspec.Struct]] = {**SECTIONS, ENGINES: RemoteSettings}
+_STRUCTS: dict[str, type[msgspec.Struct]] = {**SECTIONS, **NAMED}
 _KINDS = {
     section: {field.name: field.type for field in msgspec.structs.fields(struct)}
     for section, struct in _STRUCTS.items()
@@ -122,22 +124,22 @@ def check_layer(data: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]
     is wrong: the section or key, what was expected, what was found, and the nearest known name.
     """
     return {
-        section: _check_engines(values, where)
-        if section == ENGINES
+        section: _check_named(section, values, where)
+        if section in NAMED
         else _check_section(section, section, values, where)
         for section, values in data.items()
     }
 
 
-def _check_engines(engines: Any, where: str) -> dict[str, Any]:
-    if not isinstance(engines, Mapping):
-        raise UsageError(f"{where}: {ENGINES}: expected sections [{ENGINES}.NAME], got {_shown(engines)}")
+def _check_named(table: str, tables: Any, where: str) -> dict[str, Any]:
+    if not isinstance(tables, Mapping):
+        raise UsageError(f"{where}: {table}: expected sections [{table}.NAME], got {_shown(tables)}")
     checked = {}
-    for name, values in engines.items():
-        check_name(name, where)
-        checked[name] = _check_section(ENGINES, f"{ENGINES}.{name}", values, where)
+    for name, values in tables.items():
+        check_name(name, where, table)
+        checked[name] = _check_section(table, f"{table}.{name}", values, where)
         for key, value in checked[name].items():
-            check_remote_value(key, value, f"{where}: {ENGINES}.{name}.{key}")
+            check_remote_value(key, value, f"{where}: {table}.{name}.{key}")
     return checked
 
 
@@ -213,7 +215,8 @@ def _nearest_section(name: str) -> str:
 def _nearest_setting(dotted: str) -> str:
     """The setting that was meant: in its section, else in any, for a section is easily wrong or left out."""
     section, _, key = dotted.rpartition(".")
-    known = _KINDS[ENGINES] if section.startswith(f"{ENGINES}.") else _KINDS.get(section, ())
+    table = section.partition(".")[0]
+    known = _KINDS[table] if table in NAMED else _KINDS.get(section, ())
     near = nearest(key, known)
     if near:
         return f"{section}.{near}"

@@ -8,6 +8,8 @@ from llama_server import llama_server
 from tiny_gguf import write_gguf
 from tiny_phi3 import CACHE, demo_model, random_tensors, tiny_phi3_model
 
+pytest.register_assert_rewrite("engine_contract")
+
 # A machine that is busy is slow, not wrong.
 settings.register_profile("phitui", deadline=None)
 settings.load_profile("phitui")

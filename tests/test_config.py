@@ -28,7 +28,7 @@ from phitui.config import (
     save_setting,
     user_config_file,
 )
-from phitui.config_engines import RemoteSettings
+from phitui.config_engines import HostSettings, RemoteSettings
 from phitui.config_types import SECTIONS, check_layer
 from phitui.errors import PhituiError, UsageError
 from phitui.resources import resource
@@ -339,15 +339,29 @@ def test_engines_have_defaults_and_layers_override_them_key_by_key(
 
 
 def test_the_example_in_the_shipped_file_has_the_defaults(environ: dict[str, str], user_file: Path) -> None:
-    lines = resource("config.toml").read_text(encoding="utf-8").partition("# [engines.box]\n")[2].splitlines()
+    text = resource("config.toml").read_text(encoding="utf-8").partition("# [engines.box]\n")[2]
+    lines = text.partition("\n\n")[0].splitlines()
     user_file.write_text("[engines.box]\n" + "\n".join(line.removeprefix("# ") for line in lines))
     assert load_config(environ=environ).engines["box"] == RemoteSettings(url="http://127.0.0.1:8000")
     assert {line.removeprefix("# ").split(" ")[0] for line in lines} == set(RemoteSettings.__struct_fields__)
 
 
+def test_the_example_of_a_host_has_the_defaults(environ: dict[str, str], user_file: Path) -> None:
+    text = resource("config.toml").read_text(encoding="utf-8").partition("# [hosts.gpu1]\n")[2]
+    lines = text.splitlines()
+    user_file.write_text("[hosts.gpu1]\n" + "\n".join(line.removeprefix("# ") for line in lines))
+    assert load_config(environ=environ).hosts["gpu1"] == HostSettings(url="http://127.0.0.1:9400/metrics")
+    assert {line.removeprefix("# ").split(" ")[0] for line in lines} == set(HostSettings.__struct_fields__)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("[hosts.gpu1]\nurll = 'x'", "hosts.gpu1.urll: no such setting; did you mean hosts.gpu1.url?"),
+        ("[hosts.gpu1]\nurl = 'gpu1:9400'", "is not an address such as"),
+        ("[hosts.gpu1]\ninterval_s = 0", "expected float from 0.2 to 3600"),
+        ('[hosts."a b"]\nurl = "http://a"', "a name has letters"),
+        ("hosts = 3", "expected sections [hosts.NAME]"),
         (BOX + "modell = 'm'", "engines.box.modell: no such setting; did you mean engines.box.model?"),
         (BOX + "api_key = 'sk-x'", "engines.box.api_key: no such setting; did you mean engines.box.api_key_env?"),
         (BOX + "api_key_env = 'sk-secret-1'", "expected the name of an environment variable"),

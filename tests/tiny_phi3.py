@@ -90,6 +90,7 @@ def make_tiny_phi3(
     seed: int = 0,
     *,
     kv_heads: int = 2,
+    heads: int = HEADS,
     tied: bool = False,
     dtype: str = "F32",
     shards: int = 1,
@@ -97,10 +98,10 @@ def make_tiny_phi3(
 ) -> Path:
     """Write a Hub folder with a tiny Phi-3; the same seed gives the same weights. `settings` go into config.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = random_tensors(seed, kv_heads, tied)
+    tensors = random_tensors(seed, kv_heads, tied, heads)
     save_tensors(folder, tensors, dtype, shards)
     make_tokenizer().save(str(folder / "tokenizer.json"))
-    config = phi3_config(kv_heads, tied) | settings
+    config = phi3_config(kv_heads, tied, heads) | settings
     _write(folder / "config.json", config)
     _write(folder / "generation_config.json", {"eos_token_id": [ids("<|endoftext|>"), ids("<|end|>")]})
     _write(
@@ -116,13 +117,13 @@ def make_tiny_phi3(
     return folder
 
 
-def phi3_config(kv_heads: int, tied: bool) -> dict:
+def phi3_config(kv_heads: int, tied: bool, heads: int = HEADS) -> dict:
     return {
         "model_type": "phi3",
         "architectures": ["Phi3ForCausalLM"],
         "num_hidden_layers": LAYERS,
         "hidden_size": MODEL_DIM,
-        "num_attention_heads": HEADS,
+        "num_attention_heads": heads,
         "num_key_value_heads": kv_heads,
         "intermediate_size": FF_DIM,
         "vocab_size": VOCABULARY,
@@ -139,7 +140,7 @@ def phi3_config(kv_heads: int, tied: bool) -> dict:
     }
 
 
-def random_tensors(seed: int, kv_heads: int, tied: bool) -> dict[str, np.ndarray]:
+def random_tensors(seed: int, kv_heads: int, tied: bool, heads: int = HEADS) -> dict[str, np.ndarray]:
     """Weights by their Phi-3 names; wide enough that the tokens' probabilities differ by orders of magnitude."""
     rng = np.random.default_rng(seed)
 
@@ -153,7 +154,7 @@ def random_tensors(seed: int, kv_heads: int, tied: bool) -> dict[str, np.ndarray
     for i in range(LAYERS):
         layer = f"model.layers.{i}."
         tensors[layer + "input_layernorm.weight"] = norm()
-        tensors[layer + "self_attn.qkv_proj.weight"] = matrix((HEADS + 2 * kv_heads) * HEAD_DIM, MODEL_DIM)
+        tensors[layer + "self_attn.qkv_proj.weight"] = matrix((heads + 2 * kv_heads) * (MODEL_DIM // heads), MODEL_DIM)
         tensors[layer + "self_attn.o_proj.weight"] = matrix(MODEL_DIM, HEADS * HEAD_DIM)
         tensors[layer + "post_attention_layernorm.weight"] = norm()
         tensors[layer + "mlp.gate_up_proj.weight"] = matrix(2 * FF_DIM, MODEL_DIM)

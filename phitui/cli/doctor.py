@@ -12,6 +12,7 @@ from phitui.cli import doctor_machine as machine
 from phitui.cli import doctor_nvml
 from phitui.cli import doctor_user as user
 from phitui.cli.doctor_engines import engine_checks
+from phitui.cli.doctor_hosts import host_checks
 from phitui.cli.doctor_report import Check, as_json, as_text, checked, exit_code
 from phitui.cli.output import write
 from phitui.config import Config
@@ -60,6 +61,7 @@ def all_checks(args: argparse.Namespace) -> list[Check]:
         checked("model store", user.store),
         *([checked("model", partial(user.model, config))] if config else []),
         *(engine_checks(config) if config else []),
+        *(host_checks(config) if config else []),
         checked("themes", user.themes),
         checked("terminal", user.terminal),
         checked("colours", user.colours),

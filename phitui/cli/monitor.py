@@ -11,10 +11,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from phitui.cli.output import write
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.hardware.feed import Feed
 from phitui.hardware.sampler import Sampler
+from phitui.jobs.hosts import HostWatch
 
 if TYPE_CHECKING:
     from phitui.config import Config
@@ -46,9 +49,9 @@ def run(config: Config, args: argparse.Namespace) -> int:
     recorder = _recorder(args)
     try:
         if args.once:
-            return _once(args, recorder)
+            return _once(config, args, recorder)
         if args.json:
-            return _stream(interval_s, recorder)
+            return _stream(config, interval_s, recorder)
         return _screen(config, args, interval_s, recorder)
     finally:
         if recorder is not None:
@@ -71,24 +74,32 @@ def _recorder(args: argparse.Namespace) -> Recorder | None:
     return Recorder(args.record)
 
 
-def _once(args: argparse.Namespace, recorder: Recorder | None) -> int:
+def _once(config: Config, args: argparse.Namespace, recorder: Recorder | None) -> int:
     found: SimpleQueue[Snapshot] = SimpleQueue()
+    watch = HostWatch(config.hosts, _ONCE_WINDOW_S)
+    watch.start()
     sampler = Sampler(_ONCE_WINDOW_S, found.put)
     sampler.start()
     try:
         found.get()
         snapshot = found.get()
+        sampler.stop()
+        watch.wait(2)
+        snapshot = replace(snapshot, hosts=watch.latest())
     finally:
         sampler.stop()
+        watch.stop()
     _record(recorder, snapshot)
     write(_as_json(snapshot) if args.json else _as_text(snapshot))
     return int(ExitCode.DONE)
 
 
-def _stream(interval_s: float, recorder: Recorder | None) -> int:
+def _stream(config: Config, interval_s: float, recorder: Recorder | None) -> int:
     """One line for each reading until Ctrl-C, or until nobody reads them any more."""
     found: SimpleQueue[Snapshot] = SimpleQueue()
-    sampler = Sampler(interval_s, found.put)
+    watch = HostWatch(config.hosts)
+    watch.start()
+    sampler = Sampler(interval_s, found.put, others=watch.latest)
     sampler.start()
     try:
         while True:
@@ -100,6 +111,7 @@ def _stream(interval_s: float, recorder: Recorder | None) -> int:
         return int(ExitCode.DONE)
     finally:
         sampler.stop()
+        watch.stop()
 
 
 def _record(recorder: Recorder | None, snapshot: Snapshot) -> None:
@@ -141,8 +153,10 @@ def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorde
     _import_sensors()
     # Threads wait for one another at each file that an import opens, by default for 5 ms.
     sys.setswitchinterval(_STARTING_SWITCH_S)
-    sampler = Sampler(interval_s, take)
+    watch = HostWatch(config.hosts)
+    sampler = Sampler(interval_s, take, others=watch.latest)
     sampler.start()  # it reads while the screen is imported
+    watch.start()
     try:
         from phitui.tui.monitor_app import MonitorApp
         from phitui.tui.monitor_app import run as run_monitor
@@ -152,6 +166,7 @@ def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorde
         return run_monitor(app, config)
     finally:
         sampler.stop()
+        watch.stop()
 
 
 def _import_sensors() -> None:

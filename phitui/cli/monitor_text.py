@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from phitui.hardware.snapshot import Device, Process, Snapshot
+from phitui.hardware.snapshot import Device, OtherHost, Process, Snapshot
 from phitui.text import one_line
 
 _NOTHING = "–"
@@ -24,10 +24,10 @@ def table(snapshot: Snapshot) -> str:
     about += [f"NVIDIA driver {one_line(snapshot.driver, 40)}"] if snapshot.driver else []
     about += [f"CUDA {one_line(snapshot.cuda, 20)}"] if snapshot.cuda else []
     parts = ["  ".join(about), ""]
-    parts += _columns([_DEVICE_HEADS, *(_device(device) for device in snapshot.devices)])
+    parts += _columns([_DEVICE_HEADS, *(_device(device) for device in snapshot.all_devices())])
     parts += ["", *_host(snapshot)]
     parts += _reasons(snapshot)
-    processes = [(device, process) for device in snapshot.devices for process in device.processes or ()]
+    processes = [(device, process) for device in snapshot.all_devices() for process in device.processes or ()]
     if processes:
         parts += ["", *_columns([_PROCESS_HEADS, *(_process(device, process) for device, process in processes)])]
     return "\n".join(parts) + "\n"
@@ -39,7 +39,8 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _name(device: Device) -> str:
-    place = "CPU" if device.kind == "cpu" else f"GPU {device.index}"
+    place = {"cpu": "CPU", "host": "host"}.get(device.kind, f"GPU {device.index}")
+    place = f"{one_line(device.host, 40)} {place}" if device.host else place
     return f"{place} {one_line(device.mig, 20)}" if device.mig else place
 
 
@@ -78,12 +79,18 @@ def _host(snapshot: Snapshot) -> list[str]:
     host = snapshot.host
     ram = _of(_gib(host.ram_used_bytes), _gib(host.ram_total_bytes), ".1f", " GiB")
     load = _value(host.load1, ".2f", f" on {host.cpus} CPUs" if host.cpus else "")
-    return [f"host: CPU {_value(host.cpu_pct, '.0f', ' %')}, RAM {ram}, load {load}"]
+    own = f"host: CPU {_value(host.cpu_pct, '.0f', ' %')}, RAM {ram}, load {load}"
+    return [own, *(_other(other) for other in snapshot.hosts if other.state != "fresh")]
+
+
+def _other(other: OtherHost) -> str:
+    age = "" if other.age_s is None else f", figures of {other.age_s:.0f} s ago"
+    return f"{one_line(other.name, 40)}: {other.state}{age}: {one_line(other.reason, 200)}"
 
 
 def _reasons(snapshot: Snapshot) -> list[str]:
     lines = [f"no {one_line(what, 40)}: {one_line(why, 200)}" for what, why in snapshot.unavailable.items()]
-    for device in snapshot.devices:
+    for device in snapshot.all_devices():
         by_reason: dict[str, list[str]] = {}
         for figure, why in device.unavailable.items():
             by_reason.setdefault(why, []).append(one_line(figure, 60))

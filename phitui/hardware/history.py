@@ -17,7 +17,8 @@ METRICS = ("util_pct", "used_bytes", "bandwidth_gb_s", "power_w")
 
 def device_key(device: Device) -> str:
     """What a device is known by from snapshot to snapshot."""
-    return f"{device.kind}/{device.index}/{device.mig}/{device.uuid or ''}"
+    key = f"{device.kind}/{device.index}/{device.mig}/{device.uuid or ''}"
+    return f"{device.host}/{key}" if device.host else key
 
 
 class History:
@@ -31,7 +32,7 @@ class History:
 
     def add(self, snapshot: Snapshot) -> None:
         """Take in a snapshot; over the oldest one where the buffers are full."""
-        here = {device_key(device): _figures(device) for device in snapshot.devices[:_MOST_DEVICES]}
+        here = {device_key(device): _figures(device) for device in snapshot.all_devices()[:_MOST_DEVICES]}
         for key in [key for key in self._rings if len(self._rings) > _MOST_DEVICES and key not in here]:
             del self._rings[key]
         for key in here:
@@ -82,5 +83,7 @@ class History:
 
 
 def _figures(device: Device) -> tuple[float, ...]:
+    if device.stale_s is not None:  # they are of another time
+        return (math.nan,) * len(METRICS)
     values = (device.util_pct, device.vram.used_bytes, device.bandwidth.value_gb_s, device.power_w)
     return tuple(math.nan if value is None else float(value) for value in values)

@@ -23,6 +23,7 @@ from phitui.text import one_line
 _SYNC_PERIOD_S = 10.0
 _LONGEST_LINE = 4 << 20
 _MOST_DEVICES = 64
+_MOST_IN_ALL = 1024
 _MOST_NAMED = 20
 # Beyond any byte count, clock and energy that is; Unix times until the year 5138.
 _LARGEST = 1e18
@@ -197,7 +198,7 @@ def decode(line: bytes) -> Snapshot | str:
         return one_line(str(error), 120) or type(error).__name__
     if not 0 <= snapshot.time < _LATEST_S:
         return "its time is out of range"
-    if len(snapshot.devices) > _MOST_DEVICES:
+    if len(snapshot.devices) > _MOST_DEVICES or len(snapshot.all_devices()) > _MOST_IN_ALL:
         return f"more than {_MOST_DEVICES} devices"
     return _out_of_range("", msgspec.to_builtins(snapshot)) or snapshot
 

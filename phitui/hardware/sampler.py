@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from phitui.hardware.figures import Missing, clean
-from phitui.hardware.snapshot import HOST_FIGURES, Device, Host, Reading, Snapshot
+from phitui.hardware.snapshot import HOST_FIGURES, Device, Host, OtherHost, Reading, Snapshot
 
 # cpu and nvml come with their libraries, only when the threads run: the console's start has no time for them.
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Sampler:
 
     A receiver that belongs to a user interface must hand the snapshot on without waiting for it. What it
     raises is noted in the next snapshot's `unavailable["receiver"]`. `processes` gives the names and ids of
-    own processes whose memory is to be read, in the sampler's thread. A stopped sampler stays stopped.
+    own processes whose memory is to be read, in the sampler's thread; `others` gives what is known of other machines,
+    and must not wait for them. A stopped sampler stays stopped.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Sampler:
         interval_s: float,
         on_snapshot: Callable[[Snapshot], None],
         processes: Callable[[], Mapping[str, int]] = dict,
+        others: Callable[[], list[OtherHost]] = list,
     ) -> None:
         if not 0 < interval_s < float("inf"):
             raise ValueError(f"the interval must be a positive number of seconds, not {interval_s}")
         self._interval_s = interval_s
         self._on_snapshot = on_snapshot
         self._processes = processes
+        self._others = others
         self._stopping = threading.Event()
         self._gpus = _GpuDesk()
         self._receiver_error = ""
@@ -87,7 +90,10 @@ class Sampler:
             unavailable["receiver"] = self._receiver_error
         devices = reading.devices or host.devices(figures)
         try:
-            self._on_snapshot(Snapshot(time.time(), figures, devices, unavailable, reading.driver, reading.cuda))
+            others = self._others()
+            self._on_snapshot(
+                Snapshot(time.time(), figures, devices, unavailable, reading.driver, reading.cuda, others)
+            )
             self._receiver_error = ""
         except Exception as error:  # noqa: BLE001 - the receiver's fault must not stop the gauges
             self._receiver_error = _said(error)

@@ -120,6 +120,8 @@ class Device(msgspec.Struct, frozen=True):
     - `mig`: the name of the slice ("1g.10gb") where the device is a part of card `index`, which comes before it.
     - `shares_ram`: whether `vram` is the machine's RAM, because the device has no memory of its own.
     - `processes`: None where the driver does not list them. On a CPU those with the most resident memory.
+    - `host`: the name of the other machine that it is in, "" for this one. There `stale_s` is the age of its figures in
+      seconds where they are older than they should be, and `stale_why` the reason.
     """
 
     kind: str
@@ -150,6 +152,9 @@ class Device(msgspec.Struct, frozen=True):
     shares_ram: bool = False
     processes: list[Process] | None = None
     unavailable: dict[str, str] = {}
+    host: str = ""
+    stale_s: float | None = None
+    stale_why: str = ""
 
     def without_figures(self, reason: str) -> Device:
         """The same device, known by name, with no figure and `reason` for every one of them."""
@@ -157,7 +162,9 @@ class Device(msgspec.Struct, frozen=True):
         if self.uuid is None:
             unavailable["uuid"] = reason
         unavailable.update({key: self.unavailable[key] for key in ("name", "uuid") if key in self.unavailable})
-        return Device(self.kind, self.index, self.name, self.uuid, mig=self.mig, unavailable=unavailable)
+        return Device(
+            self.kind, self.index, self.name, self.uuid, mig=self.mig, unavailable=unavailable, host=self.host
+        )
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -192,10 +199,28 @@ class Host(msgspec.Struct, frozen=True):
     unavailable: dict[str, str] = {}
 
 
+class OtherHost(msgspec.Struct, frozen=True):
+    """Another machine, [hosts.NAME], as its exporter tells it.
+
+    - `state`: "fresh"; "stale" where the newest figures are older than three intervals, "lost" where they are so old
+      that none is shown, or there never were any; `reason` says why. `age_s`: age of the newest figures in seconds.
+    - `devices`: its GPUs, or one device of kind "cpu". One of kind "host" stands for a machine that has told nothing.
+    - `host`: the machine's own figures, where it tells them.
+    """
+
+    name: str
+    state: Literal["fresh", "stale", "lost"]
+    devices: list[Device]
+    host: Host = Host()
+    age_s: float | None = None
+    reason: str = ""
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The machine at `time` (Unix, seconds): the GPUs, or one device of kind "cpu" where there are none.
 
     `unavailable["gpu"]` then says why there is no GPU. `driver` and `cuda` are versions, as "550.54.14" and "12.4".
+    `hosts` are the other machines of the configuration.
     """
 
     time: float
@@ -204,3 +229,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     unavailable: dict[str, str] = {}
     driver: str | None = None
     cuda: str | None = None
+    hosts: list[OtherHost] = []
+
+    def all_devices(self) -> list[Device]:
+        """This machine's devices and then those of the others."""
+        return [*self.devices, *(device for host in self.hosts for device in host.devices)]
+
+    def host_of(self, device: Device) -> Host:
+        """The machine that the device is in."""
+        return next((other.host for other in self.hosts if other.name == device.host), self.host)

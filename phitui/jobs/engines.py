@@ -13,13 +13,13 @@ from phitui.config import Config, nearest
 from phitui.config_engines import LOCAL, RemoteSettings
 from phitui.engine.api import Cost, Event, Load, Loaded, Row, Sampling, Turn
 from phitui.engine.client import EngineClient
-from phitui.engine.interface import Engine
 from phitui.engine.rows_api import Policy
 from phitui.errors import PhituiError, UsageError
 from phitui.text import one_line
 
 if TYPE_CHECKING:  # it brings httpx: only where such an engine is chosen
     from phitui.engine.remote.client import RemoteClient
+    from phitui.engine.remote.metrics import ServerLoad
 
 
 class Engines:
@@ -28,7 +28,7 @@ class Engines:
     def __init__(self, log: Path, on_event: Callable[[Event], None], restart_limit: int = 3) -> None:
         self._on_event = on_event
         self._local = EngineClient(log, partial(self._pass_on, LOCAL), restart_limit)
-        self._current: Engine = self._local
+        self._current: EngineClient | RemoteClient = self._local
         self._name = LOCAL
 
     @property
@@ -98,6 +98,13 @@ class Engines:
         if not self.is_local:
             raise UsageError(f"batches run on the local engine only, and {self._name} answers", "Choose ct2.")
         return self._local
+
+    async def server_load(self) -> ServerLoad | None:
+        """What the remote engine that answers says of its load; None where none does."""
+        current = self._current
+        if isinstance(current, EngineClient) or current.loaded is None:
+            return None
+        return await current.server_load()
 
     async def cancel(self, request_id: int) -> None:
         await self._current.cancel(request_id)

@@ -19,7 +19,9 @@ from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure
 from phitui.jobs.engines import Engines
+from phitui.jobs.hosts import HostWatch
 from phitui.jobs.performance import ENGINE, with_traffic
+from phitui.jobs.server_watch import ServerWatch
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
 from phitui.tui.batch_front import BatchFront
@@ -30,6 +32,7 @@ from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.session_front import NEW_CHAT, SessionFront
 from phitui.tui.tuning_front import TuningFront
+from phitui.tui.widgets.server_readings import server_groups, server_line
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
@@ -43,8 +46,13 @@ class PhituiApp(BaseApp):
         super().__init__(config)
         self._config = config
         self.engine = Engines(engine_log(), self._on_event, config.engine.restart_limit)
-        self._sampler = Sampler(config.hardware.interval_s, self._on_snapshot_thread, self._processes)
+        self._hosts = HostWatch(config.hosts)
+        self._sampler = Sampler(
+            config.hardware.interval_s, self._on_snapshot_thread, self._processes, self._hosts.latest
+        )
         self.console_screen = ConsoleScreen(config, self.engine)
+        self._server = ServerWatch(self.engine, config.hardware.interval_s)
+        self.console_screen.server_groups = lambda: server_groups(self._server.figures, self.engine.name)
         self._history = History()
         self.monitor = MonitorScreen(
             self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
@@ -65,6 +73,8 @@ class PhituiApp(BaseApp):
 
     async def begin(self) -> None:
         self._sampler.start()
+        self._hosts.start()
+        self._server.start()
         self.sessions.start()
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
@@ -109,6 +119,7 @@ class PhituiApp(BaseApp):
         views = self.console_screen.show_snapshot(snapshot)
         snapshot = with_traffic(snapshot, views)
         self._history.add(snapshot)
+        self.monitor.picture.engine = server_line(self._server.figures)
         self.monitor.show_snapshot(snapshot, views)
         self.tuning.tick()
 
@@ -121,6 +132,8 @@ class PhituiApp(BaseApp):
 
     async def on_unmount(self) -> None:
         self._sampler.stop()
+        self._hosts.stop()
+        await self._server.stop()
         await self.sessions.close()
         if self._starting is not None:
             self._starting.cancel()

@@ -1,148 +1,25 @@
-"""One suite of behaviours over engines of every kind: the local one and llama.cpp on the same weights."""
-
-import asyncio
-import time
-from contextlib import asynccontextmanager
+"""The contract over the local engine and llama.cpp's server, on the same weights."""
 
 import pytest
-from remote_engine import RemoteEngine
+from engine_contract import *  # noqa: F403 - the behaviours
+from engine_contract import Delta, Sampling, local, remote
 from tokenizers import Tokenizer
-
-from phitui.engine.api import BrokeOff, Delta, Finished, Load, Loaded, Rejected, Sampling, Started, Turn
-from phitui.engine.client import EngineClient
-from phitui.errors import UsageError
-
-HI = [Turn("user", "What is the capital of France?")]
-GREEDY = Sampling(max_tokens=12, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
-LONG = Sampling(max_tokens=1500, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
-UNICODE = "Grüße, 世界! 🦙 \u202e \x1b[31m e\u0301"
-
-
-class Suite:
-    """An engine of either kind, and what it said."""
-
-    def __init__(self, client, events):
-        self.client, self.events = client, events
-
-    async def wait(self, matches, timeout_s=30):
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            found = next((event for event in self.events if matches(event)), None)
-            if found is not None:
-                return found
-            await asyncio.sleep(0.002)
-        raise AssertionError(f"did not come; there were {self.events}")
-
-    async def end(self, number):
-        return await self.wait(lambda e: isinstance(e, Finished | Rejected | BrokeOff) and e.id == number)
-
-    async def ask(self, turns=HI, sampling=GREEDY):
-        number = await self.client.generate(turns, sampling)
-        end = await self.end(number)
-        return self.text(number), end
-
-    def text(self, number):
-        return "".join(event.text for event in self.events if isinstance(event, Delta) and event.id == number)
-
-
-@asynccontextmanager
-async def local(tmp_path, folder):
-    events = []
-    client = EngineClient(tmp_path / "engine.log", events.append)
-    await client.load(Load(str(folder), "cpu", "float32", 1, str(tmp_path / "profiles.json")))
-    suite = Suite(client, events)
-    await suite.wait(lambda e: isinstance(e, Loaded))
-    yield suite
-    await client.stop()
-
-
-@asynccontextmanager
-async def llama_cpp(server):
-    engine = RemoteEngine(server.url)
-    await engine.client.connect()
-    yield Suite(engine.client, engine.events)
-    await engine.client.stop()
 
 
 @pytest.fixture(params=["local", "llama.cpp"])
 async def engine(request, tmp_path, tiny_folder, llama):
-    async with local(tmp_path, tiny_folder) if request.param == "local" else llama_cpp(llama) as suite:
+    async with local(tmp_path, tiny_folder) if request.param == "local" else remote(llama) as suite:
         yield suite
 
 
-async def test_it_streams_started_deltas_finished(engine):
-    number = await engine.client.generate(HI, GREEDY)
-    end = await engine.end(number)
-    kinds = [type(e) for e in engine.events if isinstance(e, Started | Delta | Finished) and e.id == number]
-    assert kinds[0] is Started and kinds[-1] is Finished and kinds[1:-1] == [Delta] * (len(kinds) - 2)
-    assert len(kinds) > 2
-    assert end.notes == []
-
-
-async def test_it_stops_at_max_tokens_and_counts_them(engine):
-    _, end = await engine.ask(sampling=Sampling(7, 0.0, 0, 1.0, 1.0))
-    assert (end.reason, end.usage.completion_tokens) == ("length", 7)
-
-
-async def test_prompt_tokens_are_those_of_the_tokenizer(engine, tiny_folder):
-    tokenizer = Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
-    prompt = f"<|user|>\n{HI[0].content}<|end|>\n<|assistant|>\n"
-    _, end = await engine.ask()
-    assert end.usage.prompt_tokens == len(tokenizer.encode(prompt, add_special_tokens=False).ids)
-
-
-async def test_times_belong_together(engine):
-    _, end = await engine.ask(sampling=Sampling(40, 0.0, 0, 1.0, 1.0))
-    times, tokens = end.timings, end.usage.completion_tokens
-    assert 0 < times.ttft_ms <= times.total_ms
-    assert times.tpot_ms * (tokens - 1) == pytest.approx(times.total_ms - times.ttft_ms, rel=0.01)
-    assert times.tokens_per_s == pytest.approx(tokens / times.total_ms * 1000, rel=0.01)
-
-
-async def test_a_system_turn_and_earlier_turns_are_part_of_the_prompt(engine):
-    _, alone = await engine.ask()
-    turns = [Turn("system", "Be brief."), *HI, Turn("assistant", "Paris."), Turn("user", "And of Spain?")]
-    _, more = await engine.ask(turns)
-    assert more.usage.prompt_tokens > alone.usage.prompt_tokens + 10
-
-
-async def test_cancel_ends_it_and_the_next_is_answered(engine):
-    number = await engine.client.generate(HI, LONG)
-    await engine.wait(lambda e: isinstance(e, Delta) and e.id == number)
-    begun = time.monotonic()
-    await engine.client.cancel(number)
-    end = await engine.end(number)
-    assert time.monotonic() - begun < 1
-    assert end.reason == "cancelled"
-    assert end.usage.completion_tokens is None or end.usage.completion_tokens < 1500
-    _, end = await engine.ask()
-    assert end.reason in ("length", "stop")
-
-
-async def test_cancel_at_once(engine):
-    number = await engine.client.generate(HI, LONG)
-    await engine.client.cancel(number)
-    assert (await engine.end(number)).reason == "cancelled"
-
-
-async def test_a_prompt_that_does_not_fit_is_refused_as_bad_input_and_the_next_is_answered(engine):
-    _, refused = await engine.ask([Turn("user", "word " * 4200)])
-    assert isinstance(refused, Rejected)
-    assert isinstance(refused.failure.error(), UsageError)
-    assert any(char.isdigit() for char in refused.failure.message)
-    _, end = await engine.ask()
-    assert isinstance(end, Finished)
-
-
-async def test_unicode_goes_in_and_comes_out_as_text(engine):
-    text, end = await engine.ask([Turn("user", UNICODE)], Sampling(60, 1.0, 50, 1.0, 1.0))
-    assert isinstance(end, Finished)
-    text.encode("utf-8")  # no half characters
+@pytest.fixture
+def tokenizer(tiny_folder):
+    return Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
 
 
 async def test_both_give_the_same_greedy_text(tmp_path, tiny_folder, llama):
     draw = Sampling(13, 0.0, 0, 1.0, 1.0)  # not 12: llama.cpp keeps back what ends in half a character, for good
-    async with local(tmp_path, tiny_folder) as one, llama_cpp(llama) as other:
+    async with local(tmp_path, tiny_folder) as one, remote(llama) as other:
         (ours, _), (theirs, end) = await one.ask(sampling=draw), await other.ask(sampling=draw)
         assert ours.replace("\ufffd", "") == theirs.replace("\ufffd", "")
         assert len(ours) > 15

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from phitui.config_engines import RemoteSettings
+from phitui.config_engines import HostSettings, RemoteSettings
 from phitui.errors import UsageError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
@@ -49,6 +49,7 @@ class Endpoint:
     settings: RemoteSettings
     key: Secret
     headers: dict[str, Secret] = field(default_factory=dict)
+    table: str = "engines"
 
     @property
     def who(self) -> str:
@@ -60,15 +61,29 @@ class Endpoint:
         return self.base.startswith("https://")
 
 
-def endpoint_of(name: str, settings: RemoteSettings, environ: Mapping[str, str] = os.environ) -> Endpoint:
+def exporter_of(name: str, settings: HostSettings, environ: Mapping[str, str] = os.environ) -> Endpoint:
+    """[hosts.NAME] in the same way; without a path in its address it is /metrics."""
+    url = settings.url
+    if url and urlsplit(url).path in ("", "/"):
+        url = f"{url.rstrip('/')}/metrics"
+    shared = {key: getattr(settings, key) for key in ("api_key_env", "api_key_file", "headers", "ca_file", "verify")}
+    remote = RemoteSettings(
+        url=url, connect_timeout_s=settings.timeout_s, plain_http_key=settings.plain_http_key, **shared
+    )
+    return endpoint_of(name, remote, environ, "hosts")
+
+
+def endpoint_of(
+    name: str, settings: RemoteSettings, environ: Mapping[str, str] = os.environ, table: str = "engines"
+) -> Endpoint:
     """The engine as it is configured, with its key. Raises UsageError for what is wrong or missing."""
-    where = f"engines.{name}"
+    where = f"{table}.{name}"
     if not settings.url:
-        raise UsageError(f"{where} has no url", f'Write url = "http://…" below [engines.{name}].')
+        raise UsageError(f"{where} has no url", f'Write url = "http://…" below [{where}].')
     parts = urlsplit(settings.url)
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}".removesuffix("/v1").rstrip("/")
     headers = {header: Secret(value) for header, value in settings.headers.items()}
-    endpoint = Endpoint(name, base, parts.netloc, settings, _key(where, settings, environ), headers)
+    endpoint = Endpoint(name, base, parts.netloc, settings, _key(where, settings, environ), headers, table)
     _check_plain(endpoint, parts.hostname or "")
     return endpoint
 
@@ -120,7 +135,7 @@ def _check_plain(endpoint: Endpoint, hostname: str) -> None:
     if secret and not endpoint.encrypted and not _loopback(hostname) and not endpoint.settings.plain_http_key:
         raise UsageError(
             f"{endpoint.name}: its key or headers would go unencrypted to {endpoint.host}",
-            f"Use https://, a tunnel (ssh -L), or engines.{endpoint.name}.plain_http_key = true.",
+            f"Use https://, a tunnel (ssh -L), or {endpoint.table}.{endpoint.name}.plain_http_key = true.",
         )
 
 

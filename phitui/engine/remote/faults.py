@@ -81,7 +81,11 @@ def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint
         target = one_line(headers.get("location", "nowhere"), 120)
         return Fault(PhituiError(f"{who} redirects to {target}, which is not followed", "Set url to where it is."))
     if status in (401, 403):
-        fix = f"Check engines.{endpoint.name}.api_key_env or api_key_file." if endpoint.key else "It wants a key."
+        fix = (
+            f"Check {endpoint.table}.{endpoint.name}.api_key_env or api_key_file."
+            if endpoint.key
+            else "It wants a key."
+        )
         return Fault(PhituiError(line, fix))
     if status in _BAD_INPUT:
         return Fault(UsageError(line))

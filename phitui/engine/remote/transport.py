@@ -93,7 +93,7 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
         context = httpx.create_ssl_context()
         context.load_default_certs()  # those of the system beside certifi's
         return context
-    where = f"engines.{endpoint.name}.ca_file"
+    where = f"{endpoint.table}.{endpoint.name}.ca_file"
     try:
         return ssl.create_default_context(cafile=str(expanded(endpoint.settings.ca_file)))
     except ssl.SSLError as error:

@@ -18,6 +18,7 @@ from phitui.tui.monitor.cells import (
     TITLE,
     TRACK,
     VALUE,
+    WARN,
     Row,
     apart,
     bar,
@@ -69,7 +70,8 @@ class DeviceBlock:
         rows += join(spans, (_GAP, TRACK)) if graph_rows else []
         facts = gauges.fact_rows([*more, *gauges.facts(device, host)], width - 2, fact_rows)
         rows += [*facts, *([[]] * (fact_rows - len(facts)))]
-        return [rows[0], *(fit([(" ", PLAIN), *row], width) for row in rows[1:])]
+        rows = [rows[0], *(fit([(" ", PLAIN), *row], width) for row in rows[1:])]
+        return rows if _is_fresh(device) else [rows[0], *map(_dimmed, rows[1:])]
 
     def _graph(self, metric: str) -> Graph:
         if metric not in self._graphs:
@@ -86,33 +88,58 @@ def _side_by_side(pieces: list[Row]) -> Row:
 
 def label(device: Device) -> str:
     """What a device is called in front of its name; slices of one card are told apart by their kind."""
-    if device.kind == "cpu":
-        return "CPU"
-    return f"GPU {device.index} {name(device.mig, 20)}" if device.mig else f"GPU {device.index}"
+    place = f"{name(device.host, 12)} " if device.host else ""
+    if device.kind in ("cpu", "host"):
+        return f"{place}CPU" if device.kind == "cpu" else place.strip()
+    return f"{place}GPU {device.index} {name(device.mig, 20)}" if device.mig else f"{place}GPU {device.index}"
+
+
+def _is_fresh(device: Device) -> bool:
+    return device.stale_s is None and not device.stale_why
+
+
+def _age(device: Device) -> str:
+    """How old the figures are that are shown, or that there are none."""
+    if device.kind == "host" or device.stale_s is None:
+        return "lost"
+    return f"{device.stale_s:.0f} s old"
+
+
+def _dimmed(row: Row) -> Row:
+    return [(text, MUTED) for text, _ in row]
 
 
 def title(device: Device, width: int, selected: bool) -> Row:
     """The line above a block."""
     mark = "▶" if selected else "─"
     row: Row = [(f"{mark} ", ACCENT if selected else TRACK), (label(device), TITLE), (" ", PLAIN)]
-    row += [(name(device.name, max(width - 30, 8)), VALUE), (" ", PLAIN)]
+    row += [(name(device.name, max(width - 30, 8)), VALUE), (" ", PLAIN)] if device.name else []
+    if not _is_fresh(device):
+        room = max(width - length(row) - len(_age(device)) - 3, 0)
+        row += [(_age(device), WARN), (f": {name(device.stale_why, room)} " if room > 8 else " ", MUTED)]
     return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
 
 
-def compact(device: Device, width: int, selected: bool) -> Row:
-    """A device on one row: the four gauges with small bars."""
+def compact(device: Device, width: int, selected: bool, hosts: bool = False) -> Row:
+    """A device on one row: the four gauges with small bars; with room for names where there are other `hosts`."""
     mark = ("▶ ", ACCENT) if selected else ("  ", PLAIN)
     found = gauges.gauges(device)
-    naming = 26 if width >= 120 else 12
+    naming = 26 if width >= 120 else 22 if hosts else 12
     room = width - 2 - naming
     each = room // len(found)
     place = f"{outside(label(device), min(max(len(label(device)), 6), naming - 1))} "
-    row: Row = [mark, *fit([(place, TITLE), (name(device.name, max(naming - len(place) - 1, 1)), PLAIN)], naming)]
+    fresh = _is_fresh(device)
+    title_span = (
+        name(device.name if fresh else _age(device), max(naming - len(place) - 1, 1)),
+        PLAIN if fresh else WARN,
+    )
+    row: Row = [mark, *fit([(place, TITLE), title_span], naming)]
     for gauge in found:
         wide = each - 1
         small = bar(gauge.parts, max(wide // 3, 4))
         words = gauges.head(gauge, wide - length(small) - 1)
-        row += [*words, (" ", PLAIN), *small, (" ", PLAIN)]
+        cells = [*words, (" ", PLAIN), *small, (" ", PLAIN)]
+        row += cells if fresh else _dimmed(cells)
     return fit(row, width)
 
 

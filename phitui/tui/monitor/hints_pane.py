@@ -33,6 +33,18 @@ def device_hints(snapshot: Snapshot, limit: float) -> Said:
     return [(device, hint) for device in snapshot.devices for hint in hints(of_device(device, snapshot.host, limit))]
 
 
+def host_hints(snapshot: Snapshot, limit: float) -> Said:
+    """The same of the other machines; of one that does not answer that alone."""
+    said: Said = []
+    for other in snapshot.hosts:
+        if other.state != "fresh":
+            age = "" if other.age_s is None else f"figures of {other.age_s:.0f} s ago"
+            said += [(other.devices[0], Hint("host", "warn", f"{other.state}: {other.reason}", age))]
+            continue
+        said += [(device, hint) for device in other.devices for hint in hints(of_device(device, other.host, limit))]
+    return said
+
+
 def worst_first(said: Said) -> Said:
     """The worst of all devices first."""
     return sorted(said, key=lambda pair: tuple(_ROLES).index(pair[1].level))

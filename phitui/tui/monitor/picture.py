@@ -13,7 +13,7 @@ from phitui.tui.monitor import device_block
 from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
 from phitui.tui.monitor.device_block import DeviceBlock
 from phitui.tui.monitor.gauges import Fact
-from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, worst_first
+from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, host_hints, worst_first
 from phitui.tui.monitor.layout import Plan, plan
 from phitui.tui.monitor.process_table import ProcessTable
 
@@ -46,7 +46,8 @@ class _Room:
 @dataclass
 class Picture:
     """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock, `limit` the
-    share of memory that counts as full. `views` is what an engine's figures add; without one there are none."""
+    share of memory that counts as full, `engine` a remote engine's load. `views` is what the local engine's figures
+    add; without one there are none."""
 
     history: History
     place: str
@@ -54,6 +55,7 @@ class Picture:
     limit: float = 0.95
     views: list[View] = field(default_factory=list)
     note: str = ""
+    engine: str = ""
     paused: bool = False
     snapshot: Snapshot | None = None
     table: ProcessTable = field(default_factory=ProcessTable)
@@ -66,7 +68,7 @@ class Picture:
 
     def select(self, by: int) -> None:
         """Select another device."""
-        count = len(self.snapshot.devices) if self.snapshot else 0
+        count = len(self.snapshot.all_devices()) if self.snapshot else 0
         self.selected = (self.selected + by) % count if count else 0
 
     def next_scale(self) -> float:
@@ -85,10 +87,11 @@ class Picture:
         return [*rows, *[fit([], width)] * (height - 1 - len(rows)), _keys(keys, width)]
 
     def _body(self, snapshot: Snapshot, width: int, height: int) -> list[Row]:
-        devices = snapshot.devices
+        devices = snapshot.all_devices()
         self.selected = min(self.selected, max(len(devices) - 1, 0))
         self.table.take(devices, snapshot.time)
         rows = _machine(snapshot, width)
+        rows += [fit([(" engine ", TITLE), (self.engine, PLAIN)], width)] if self.engine else []
         processes = sum(len(device.processes or ()) for device in devices)
         said = self._hints(snapshot)
         why = device_block.reasons(devices[self.selected], width) if self.show_reasons and devices else []
@@ -106,9 +109,10 @@ class Picture:
         return rows
 
     def _hints(self, snapshot: Snapshot) -> Said:
+        others = host_hints(snapshot, self.limit)
         if not self.views:
-            return worst_first(device_hints(snapshot, self.limit))
-        return worst_first([(view.device, hint) for view in self.views for hint in view.hints])
+            return worst_first([*device_hints(snapshot, self.limit), *others])
+        return worst_first([*((view.device, hint) for view in self.views for hint in view.hints), *others])
 
     def _more(self, device: Device) -> list[Fact]:
         """What the engine's clock adds to the facts of a device."""
@@ -118,18 +122,18 @@ class Picture:
         return [fact for view in self.views if device_key(view.device) == key for fact in engine_facts(view)]
 
     def _devices(self, snapshot: Snapshot, parts: Plan, width: int) -> list[Row]:
-        devices = snapshot.devices
+        devices = snapshot.all_devices()
         rows: list[Row] = []
         if parts.compact:
             first = min(max(self.selected - parts.compact // 2, 0), max(len(devices) - parts.compact, 0))
             for number, device in enumerate(devices[first : first + parts.compact], first):
-                rows.append(device_block.compact(device, width, number == self.selected))
+                rows.append(device_block.compact(device, width, number == self.selected, bool(snapshot.hosts)))
         shown = devices if parts.full > 1 else devices[self.selected : self.selected + parts.full]
         many = len(devices) > 1
         for device in shown:
             rows += self._block(device).rows(
                 device,
-                snapshot.host,
+                snapshot.host_of(device),
                 self.history,
                 self._more(device) if self.views else (),
                 width=width,

@@ -99,7 +99,9 @@ class ProcessTable:
             for device in devices
             for process in device.processes or ()
         ]
-        self._place_width = min(max((len(label(device)) for device in devices), default=0), _WIDEST_PLACE)
+        self._place_width = min(
+            max((len(label(device)) for device in devices if not device.host), default=0), _WIDEST_PLACE
+        )
         wanted = self.pattern.casefold()
         lines = [line for line in lines if wanted in _searched(line)] if wanted else lines
         value = _BY_KEY[self.sort_key].value

@@ -28,7 +28,7 @@ from phitui.tui.display import displayable
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
-from phitui.tui.widgets.readings import groups
+from phitui.tui.widgets.readings import Group, groups
 from phitui.tui.widgets.status import StatusLine, ready_line
 from phitui.tui.widgets.transcript import Transcript
 
@@ -82,6 +82,7 @@ class ConsoleScreen(Screen[None]):
         self._answers: str | None = None  # the folder of the model, or the remote engine, that was ready last
         self._engine_progress: Progress | None = None
         self._work_progress: Progress | None = None
+        self.server_groups: Callable[[], list[Group]] = list  # the load of a remote engine
         self.stand_in: Callable[[], int | None] = lambda: None  # the tuner's process, while it has the engine's place
         self.chat = Chat(engine, sampling(config), config.generation.system, self._on_exchange)
         self.branching = Branching(self, self.chat)
@@ -133,7 +134,7 @@ class ConsoleScreen(Screen[None]):
         self._calibrator.look()
         views = performance.views(snapshot)
         host = next((view for view in views if view.device.kind == "cpu"), None) or performance.host_view(snapshot)
-        wanted = groups(views, snapshot.host, host)
+        wanted = [*self.server_groups(), *groups(views, snapshot.host, host)]
         # Of the engine's device, or where there is none of the first.
         own = next((view for view in [*views, host] if view.engine), views[0])
         self.query_one(GaugeColumn).show(snapshot, wanted, own.hints[0] if own.hints else None)
