@@ -9,6 +9,7 @@ import msgspec
 
 from phitui.config import Config
 from phitui.engine.api import Cost, Loaded
+from phitui.engine.rows_api import DEFAULT_CONCURRENCY
 from phitui.jobs.batch import Plan
 from phitui.jobs.tunings import conditions, tunings_file
 from phitui.models.manifest import Manifest
@@ -36,6 +37,24 @@ def plan_for(
         return Plan(found.batch, found.kv_tokens, cost, why)
     batch = config.engine.batch
     return Plan(batch, kv_tokens, None, f"{batch} rows (engine.batch; phitui tune finds what is fastest), {budget}")
+
+
+def remote_plan(
+    config: Config, loaded: Loaded, rows: int | None = None, environ: Mapping[str, str] = os.environ
+) -> Plan:
+    """How many rows of a batch are asked of a server at once: `rows`, else as configured, as the tuner found, as many
+    as the server takes, or DEFAULT_CONCURRENCY."""
+    remote = loaded.remote
+    name = remote.name if remote is not None else ""
+    if rows is not None:
+        return Plan(rows, 0, None, f"{rows} rows at once as asked")
+    settings = config.engines.get(name)
+    if settings is not None and settings.concurrency:
+        return Plan(settings.concurrency, 0, None, f"{settings.concurrency} rows at once (engines.{name}.concurrency)")
+    at_once = remote.at_once if remote is not None else None
+    if at_once is not None and at_once < DEFAULT_CONCURRENCY:
+        return Plan(at_once, 0, None, f"{at_once} rows at once, as many as the server takes")
+    return Plan(DEFAULT_CONCURRENCY, 0, None, f"{DEFAULT_CONCURRENCY} rows at once (--concurrency sets it)")
 
 
 def _tuning(manifest: Manifest, loaded: Loaded, environ: Mapping[str, str]) -> Tuning | None:

@@ -87,17 +87,12 @@ class Engines:
         seed: int | None = None,
         policy: Policy = "waves",
     ) -> int:
-        """See `EngineClient.open_batch`. Raises UsageError where a remote engine answers."""
-        return await self._with_rows().open_batch(batch, kv_tokens, cost, seed, policy)
+        """See `EngineClient.open_batch`."""
+        return await self._current.open_batch(batch, kv_tokens, cost, seed, policy)
 
     async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
         """See `EngineClient.add_rows`."""
-        await self._with_rows().add_rows(batch_id, rows, last)
-
-    def _with_rows(self) -> EngineClient:
-        if not self.is_local:
-            raise UsageError(f"batches run on the local engine only, and {self._name} answers", "Choose ct2.")
-        return self._local
+        await self._current.add_rows(batch_id, rows, last)
 
     async def cancel(self, request_id: int) -> None:
         await self._current.cancel(request_id)

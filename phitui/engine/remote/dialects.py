@@ -38,6 +38,8 @@ def _openai(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]
     }
     if 0 < sampling.top_p < 1:  # TGI refuses 1
         body["top_p"] = sampling.top_p
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
     return body
 
 
@@ -59,11 +61,13 @@ def _more(sampling: Sampling, penalty: str) -> dict[str, Any]:
 
 
 def _ollama(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
-    options = {
+    options: dict[str, Any] = {
         "num_predict": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
     }
+    if sampling.stop:
+        options["stop"] = list(sampling.stop)
     return {
         "model": model,
         "messages": _messages(turns),
