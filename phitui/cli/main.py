@@ -30,7 +30,7 @@ COMMANDS = {
     "doctor": "check this installation and machine, and say how to mend it",
 }
 # What an engine on another machine is not asked for yet.
-_LOCAL_ONLY = ("tune", "bench")
+_LOCAL_ONLY = ("tune",)
 _EXAMPLES = """examples:
   phitui                                  open the console
   phitui ask "What is a KV cache?"        one answer on stdout

@@ -16,7 +16,9 @@ def _short_waits(monkeypatch):
 
 
 def rows(prompts, **draw):
-    chosen = Sampling(**{"max_tokens": 8, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, **draw})
+    chosen = Sampling(
+        **{"max_tokens": 8, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, **draw}
+    )
     return [Row(key, [Turn("user", prompt)], chosen) for key, prompt in enumerate(prompts)]
 
 
@@ -25,6 +27,13 @@ async def run(engine, wanted, concurrency=4, seed=None):
     number = await engine.client.open_batch(concurrency, seed=seed)
     await engine.client.add_rows(number, wanted, last=True)
     return await ended(engine, number)
+
+
+async def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.002)
 
 
 async def ended(engine, number):
@@ -80,11 +89,9 @@ async def test_a_prompt_goes_ahead_of_rows_that_have_not_begun():
         async with connected(server.url) as engine:
             number = await engine.client.open_batch(2)
             await engine.client.add_rows(number, rows([f"many w{n}" for n in range(100)]), last=True)
-            while len(how.bodies) < 4:
-                await asyncio.sleep(0.002)
+            await until(lambda: len(how.bodies) >= 4)
             chat = await engine.client.generate([Turn("user", "chat")], GREEDY)
-            while not any(isinstance(event, Delta) and event.id == chat for event in engine.events):
-                await asyncio.sleep(0.002)
+            await until(lambda: any(isinstance(event, Delta) and event.id == chat for event in engine.events))
             asked = [body["messages"][-1]["content"] for body in how.bodies]
             begun_after = len(asked) - 1 - asked.index("chat")
             assert begun_after <= 1  # one may have been on its way in the very moment
@@ -191,8 +198,7 @@ async def test_a_server_that_goes_ends_the_batch_with_what_is_done():
         async with connected(server.url, retries=1) as engine:
             number = await engine.client.open_batch(4)
             await engine.client.add_rows(number, rows([f"many w{n}" for n in range(200)]), last=True)
-            while not done(engine.events):
-                await asyncio.sleep(0.002)
+            await until(lambda: done(engine.events))
             how.misbehave = lambda connection, *_: connection.reset() or True
             events = await ended(engine, number)
             assert isinstance(events[-1], Rejected) and not failed(events)
@@ -204,8 +210,7 @@ async def test_cancel_closes_the_streams():
         async with connected(server.url) as engine:
             number = await engine.client.open_batch(4)
             await engine.client.add_rows(number, rows(PROMPTS), last=True)
-            while how.now < 4:
-                await asyncio.sleep(0.002)
+            await until(lambda: how.now >= 4)
             await engine.client.cancel(number)
             events = await ended(engine, number)
             assert events[-1].reason == "cancelled" and not failed(events)
@@ -215,7 +220,7 @@ async def test_cancel_closes_the_streams():
 
 
 async def test_what_a_kind_cannot_be_sent_is_the_rows_error():
-    with answering() as (server, how):
+    with answering() as (server, _):
         async with connected(server.url) as engine:
             assert engine.client.loaded.remote.lacks == ["top_k", "repetition_penalty"]
             wanted = [*rows(PROMPTS[:2], top_k=5, temperature=1.0), *rows(PROMPTS[:2], top_k=5)]

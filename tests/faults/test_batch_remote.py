@@ -148,7 +148,10 @@ def test_rows_that_meet_each_fault_once_are_answered_and_those_that_always_do_sa
             return True
         return False
 
-    rows = [*prompts(40), *({"id": f"{o} {name}", "prompt": f"{o} {name}"} for o in ("once", "always") for name in FAULTS)]
+    rows = [
+        *prompts(40),
+        *({"id": f"{o} {name}", "prompt": f"{o} {name}"} for o in ("once", "always") for name in FAULTS),
+    ]
     with answering(misbehave) as (server, _):
         batch = remote(home, rows, server.url, retries=0, options=("--concurrency", "8"))
         config = home / "config" / "phitui" / "config.toml"

@@ -21,8 +21,8 @@ _NAME_CHARS = 120
 
 @dataclass(frozen=True)
 class Server:
-    """`model` is what a request names; `context_window` in tokens and `at_once`, how many prompts it answers at the same
-    time, are None where they are not told."""
+    """`model` is what a request names. `context_window` in tokens and `at_once`, how many prompts it answers at the
+    same time, are None where they are not told."""
 
     kind: str
     model: str
