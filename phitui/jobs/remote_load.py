@@ -135,6 +135,7 @@ class Loader:
             one.times.append(time.perf_counter())
         elif isinstance(event, Finished | Rejected | BrokeOff):
             one.end = event
+            one.times = one.times or [time.perf_counter()]  # tokens without any text are known of at the end
             self._ended.set()
 
     async def _watch(self, readings: list[ServerLoad]) -> None:
@@ -173,8 +174,6 @@ class Loader:
         for one in self._asked.values():
             if isinstance(one.end, Finished) and None in (one.end.usage.completion_tokens, one.end.usage.prompt_tokens):
                 return "; ".join(one.end.notes) or "the server does not count tokens"
-            if not one.times:
-                return "an answer came without any text"
         return ""
 
 
