@@ -135,7 +135,8 @@ class Loader:
             one.times.append(time.perf_counter())
         elif isinstance(event, Finished | Rejected | BrokeOff):
             one.end = event
-            one.times = one.times or [time.perf_counter()]  # tokens without any text are known of at the end
+            if len(one.times) < 2:  # tokens without any text, as the end token, are known of at the end
+                one.times.append(time.perf_counter())
             self._ended.set()
 
     async def _watch(self, readings: list[ServerLoad]) -> None:
