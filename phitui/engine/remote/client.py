@@ -37,6 +37,7 @@ from phitui.engine.remote.dialects import DIALECTS, Dialect
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, fault_of, unreachable
 from phitui.engine.remote.kinds import TITLES, Server, described, look
+from phitui.engine.remote.metrics import ServerLoad, read_load
 from phitui.engine.remote.pieces import Garbled
 from phitui.engine.remote.rows import RemoteBatch
 from phitui.engine.remote.transport import TooMuch, open_client, streaming
@@ -157,6 +158,12 @@ class RemoteClient:
             why=f"{described(server)}; {'; '.join(can)}",
             remote=remote,
         )
+
+    async def server_load(self) -> ServerLoad:
+        """What the server says of its requests and its KV cache. Raises PhituiError where it is not connected."""
+        if self._http is None or self._server is None:
+            raise PhituiError("the engine is not connected")
+        return await read_load(self._http, self.endpoint, self._server)
 
     async def warm(self) -> None:
         """There is no process to start."""
