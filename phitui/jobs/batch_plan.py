@@ -11,6 +11,7 @@ from phitui.config import Config
 from phitui.engine.api import Cost, Loaded
 from phitui.engine.rows_api import DEFAULT_CONCURRENCY
 from phitui.jobs.batch import Plan
+from phitui.jobs.load_tunings import tuned_for
 from phitui.jobs.tunings import conditions, tunings_file
 from phitui.models.manifest import Manifest
 from phitui.store.tunings import Tuning, bucket, read_tunings, stale
@@ -51,6 +52,10 @@ def remote_plan(
     settings = config.engines.get(name)
     if settings is not None and settings.concurrency:
         return Plan(settings.concurrency, 0, None, f"{settings.concurrency} rows at once (engines.{name}.concurrency)")
+    found = tuned_for(loaded, environ)
+    if found is not None:
+        lengths = f"{found.prompt_tokens} + {found.new_tokens} tokens"
+        return Plan(found.c_best, 0, None, f"{found.c_best} rows at once, as tuned for rows of {lengths}")
     at_once = remote.at_once if remote is not None else None
     if at_once is not None and at_once < DEFAULT_CONCURRENCY:
         return Plan(at_once, 0, None, f"{at_once} rows at once, as many as the server takes")

@@ -142,10 +142,15 @@ def remote_settings(config: Config, name: str) -> RemoteSettings:
     )
 
 
-def need_local(config: Config, what: str) -> None:
-    """Raises UsageError where the configured engine is not the one on this machine, which `what` needs."""
-    if config.engine.name != LOCAL:
-        raise UsageError(f"{what} works with the local engine only, and {config.engine.name} is chosen", "--engine ct2")
+async def reached(config: Config, environ: Mapping[str, str] = os.environ) -> tuple[RemoteClient, Loaded]:
+    """A connected client of the configured server, whose events nobody hears, and what it says of itself. Raises
+    PhituiError."""
+    from phitui.engine.remote.endpoint import endpoint_of
+
+    name = config.engine.name
+    settings = remote_settings(config, name)
+    remote = (await _import_client())(endpoint_of(name, settings, environ), _nobody)
+    return remote, await remote.connect()
 
 
 def _nobody(event: Event) -> None:

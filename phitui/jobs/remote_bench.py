@@ -7,7 +7,6 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,7 +14,6 @@ import phitui
 from phitui.config import Config
 from phitui.engine.api import Loaded
 from phitui.engine.threads import usable_cores
-from phitui.errors import PhituiError
 from phitui.hardware.energy import PerToken
 from phitui.ipc.messages import Progress
 from phitui.jobs.bench import Book, Plan, Timed, check_lengths, check_sizes, load1, run_plan, workload
@@ -31,12 +29,8 @@ from phitui.jobs.bench_result import (
     ModelFacts,
     Setup,
 )
-from phitui.jobs.engines import Engines, remote_settings
+from phitui.jobs.engines import reached
 from phitui.jobs.remote_load import Loader, Wave, notes_on
-from phitui.jobs.start import engine_log
-
-if TYPE_CHECKING:
-    from phitui.engine.remote.client import RemoteClient
 
 NOT_READ = "the server's hardware is not read"
 _NO_ENERGY = PerToken(None, None, None, False, "the server's energy is not read")
@@ -59,23 +53,13 @@ class ServerSource:
         return Timed("ok", Run(wave.rows, None, wave.counts))
 
 
-async def reached(config: Config, environ: Mapping[str, str] = os.environ) -> RemoteClient:
-    """A connected client of the configured server. Raises PhituiError."""
-    name = config.engine.name
-    engines = Engines(engine_log(environ), lambda _: None)
-    return await engines.reach(name, remote_settings(config, name), environ)
-
-
 async def bench_server(
     config: Config, plan: Plan, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
 ) -> BenchResult:
     """Run the plan on the configured server. As `jobs.bench.bench`."""
     check_sizes(plan)
     begun = load1()
-    client = await reached(config, environ)
-    loaded = client.loaded
-    if loaded is None:
-        raise PhituiError("the engine is not connected")
+    client, loaded = await reached(config, environ)
     loader = Loader(client, plan.prompt_tokens)
     source, book = ServerSource(loader), Book(plan)
     interrupted = False

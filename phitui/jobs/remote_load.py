@@ -135,7 +135,8 @@ class Loader:
             one.times.append(time.perf_counter())
         elif isinstance(event, Finished | Rejected | BrokeOff):
             one.end = event
-            if len(one.times) < 2:  # tokens without any text, as the end token, are known of at the end
+            tokens = event.usage.completion_tokens if isinstance(event, Finished) else None
+            if len(one.times) < min(2, tokens or 1):  # tokens without text, as the end token, are known of at the end
                 one.times.append(time.perf_counter())
             self._ended.set()
 

@@ -168,7 +168,9 @@ class Loads:
     def contenders(self) -> list[int]:
         """The best, and up to two that noise alone may have put below or above it."""
         rates, best = self.rates(), self.best()
-        close = sorted((size for size, rate in rates.items() if rate >= _CLOSE * max(rates.values())), key=rates.__getitem__)
+        close = sorted(
+            (size for size, rate in rates.items() if rate >= _CLOSE * max(rates.values())), key=rates.__getitem__
+        )
         return [best, *[size for size in reversed(close) if size != best][: _MOST_CONTENDERS - 1]]
 
     def slo(self) -> int | None:
