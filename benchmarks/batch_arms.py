@@ -114,7 +114,7 @@ class PhituiArm:
         while True:
             event = await asyncio.wait_for(self._events.get(), 300)
             if isinstance(event, RowDone):
-                tokens += event.usage.completion_tokens
+                tokens += event.usage.completion_tokens or 0
                 done.add(event.key)
             elif isinstance(event, BatchState) and event.note:
                 self.notes.append(event.note)

@@ -221,8 +221,10 @@ def save_settings(path: Path, values: Mapping[str, str | int | float | bool]) ->
         text = ""
     for dotted_key, value in values.items():
         section, _, key = dotted_key.partition(".")
-        check_layer({section: {key: value}}, shown_path(path))
-        text = _with_setting(text, path, section, key, value)
+        engine, _, key = key.rpartition(".") if section == "engines" else ("", "", key)
+        names = [section, engine] if engine else [section]
+        check_layer(_nested([*names, key], value), shown_path(path))
+        text = _with_setting(text, path, names, key, value)
     try:
         Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(path, text.encode("utf-8"))
@@ -230,19 +232,35 @@ def save_settings(path: Path, values: Mapping[str, str | int | float | bool]) ->
         raise PhituiError(f"{shown_path(path)}: cannot be written: {error.strerror}") from error
 
 
-def _with_setting(text: str, path: Path, section: str, key: str, value: str | int | float | bool) -> str:
+def _nested(names: list[str], value: object) -> dict[str, Any]:
+    """Tables within tables, with the value in the innermost."""
+    found: Any = value
+    for name in reversed(names):
+        found = {name: found}
+    return dict(found)
+
+
+def _with_setting(text: str, path: Path, names: list[str], key: str, value: str | int | float | bool) -> str:
+    """The text with the value in the table of these names."""
     wanted = parse_toml(text, path)
     check_layer(wanted, shown_path(path))
-    wanted.setdefault(section, {})[key] = value
+    inner = wanted
+    for name in names:
+        inner = inner.setdefault(name, {})
+    inner[key] = value
     import tomlkit  # 40 ms that only this needs
 
     document = tomlkit.parse(text)
-    if section not in document:
-        if text.strip():
-            document.add(tomlkit.nl())
-        document.add(section, tomlkit.table())
-    document[section][key] = value
+    table: Any = document
+    for name in names:
+        if name not in table:
+            if text.strip():
+                document.add(tomlkit.nl())
+            table.add(name, tomlkit.table(is_super_table=name != names[-1]))
+        table = table[name]
+    table[key] = value
     changed = tomlkit.dumps(document)
     if parse_toml(changed, path) != wanted:
-        raise PhituiError(f"{shown_path(path)}: cannot set {section}.{key} in a file of this form", "Edit it by hand.")
+        dotted = ".".join([*names, key])
+        raise PhituiError(f"{shown_path(path)}: cannot set {dotted} in a file of this form", "Edit it by hand.")
     return changed

@@ -25,7 +25,7 @@ _OWN_HEADERS = ("host", "content-length", "content-type", "transfer-encoding", "
 
 class RemoteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[engines.NAME]: a server with an OpenAI-style API, or Ollama's own. Times in seconds; `retries` of a request that
-    has not given a first token."""
+    has not given a first token; `concurrency` rows of a batch at once, 0: as tuned, or as the server says."""
 
     url: str = ""
     model: str = ""
@@ -37,6 +37,7 @@ class RemoteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     first_token_timeout_s: Annotated[float, msgspec.Meta(ge=0.1, le=86400)] = 300.0
     idle_timeout_s: Annotated[float, msgspec.Meta(ge=0.1, le=86400)] = 60.0
     retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 3
+    concurrency: Annotated[int, msgspec.Meta(ge=0, le=65536)] = 0
     ca_file: str = ""
     verify: bool = True
     plain_http_key: bool = False

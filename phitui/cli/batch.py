@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="OUT.jsonl|DIR", required=True,
         help="where the answers go, a folder for several inputs; - is standard output",
     )  # fmt: skip
-    parser.add_argument("--batch-size", metavar="N|auto", default="auto", help="the most rows at once (default: auto)")
+    parser.add_argument(
+        "--batch-size", "--concurrency", dest="batch_size", metavar="N|auto", default="auto",
+        help="the most rows at once, of a server's engine the most requests (default: auto)",
+    )  # fmt: skip
     parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer of rows that say nothing of it")
     parser.add_argument("--resume", action="store_true", help="go on with an output that is not complete")
     parser.add_argument("--ordered", action="store_true", help="keep the order of the input (default: as they finish)")

@@ -89,8 +89,8 @@ def summary(files: list[BatchFile]) -> list[str]:
         whole = "" if now.rows is None else f" of {now.rows}"
         rate = "" if now.mean_tokens_per_s is None else f", {now.mean_tokens_per_s:.1f} tokens/s"
         lines.append(
-            f"{file.name}: {now.ended}, {now.done}{whole} rows ({now.failed} failed); in this run {now.tokens} tokens "
-            f"in {clock(now.seconds)}{rate}"
+            f"{file.name}: {now.ended}, {now.done}{whole} rows ({now.failed} failed); in this run "
+            f"{'–' if now.uncounted else now.tokens} tokens in {clock(now.seconds)}{rate}"
         )
         lines += [f"  {one_line(reason, 300)}" for reason in now.reasons[:_REASONS]]
         if now.ended == "stopped" and file.order.target is not None:
@@ -113,9 +113,12 @@ def _report(file: BatchFile) -> dict[str, Any]:
         "done": now.done,
         "failed": now.failed,
         "done_before": now.before,
-        "usage": {"prompt_tokens": counts.prompt_tokens, "completion_tokens": counts.completion_tokens},
+        "usage": {
+            "prompt_tokens": None if counts.uncounted else counts.prompt_tokens,
+            "completion_tokens": None if counts.uncounted else counts.completion_tokens,
+        },
         "this_run": {
-            "tokens": now.tokens,
+            "tokens": None if now.uncounted else now.tokens,
             "seconds": round(now.seconds, 3),
             "tokens_per_s": None if rate is None else round(rate, 3),
             "engine_deaths": now.deaths,

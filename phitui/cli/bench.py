@@ -14,6 +14,7 @@ from phitui.cli.bench_table import comparison, report
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import cancel_on_signals
 from phitui.config import Config, shown_path
+from phitui.config_engines import LOCAL
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.jobs.bench import Plan, bench, no_figures
 from phitui.jobs.bench_compare import compare
@@ -30,8 +31,9 @@ _MOST_RUNS = 1000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--batch-sizes", metavar="B,B,…", help="rows to run together, as 1,8,26 (default: 1, 8 and engine.batch)"
-    )
+        "--batch-sizes", "--concurrency", dest="batch_sizes", metavar="B,B,…",
+        help="rows to run together, of a server requests at once, as 1,8,26 (default: 1, 8 and engine.batch)",
+    )  # fmt: skip
     parser.add_argument(
         "--prompt-tokens", metavar="N", type=int, help=f"tokens of a prompt (default {DEFAULT_PROMPT_TOKENS})"
     )
@@ -159,7 +161,10 @@ def _as_json(value: object) -> str:
 
 async def _bench(config: Config, plan: Plan) -> BenchResult:
     cancel_on_signals()
+    measure = bench
+    if config.engine.name != LOCAL:
+        from phitui.jobs.remote_bench import bench_server as measure
     try:
-        return await bench(config, plan, Narrator().show)
+        return await measure(config, plan, Narrator().show)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None

@@ -14,6 +14,7 @@ _LEGEND = (
     "KV cache read in a decode step over the memory's peak, engine: with 3 × the KV cache; J/tok: per output token, "
     "net: without the idle power; GB: the most memory that the engine held. Percentiles are nearest ranks of N values."
 )
+NOT_HERE = "times are measured at this end, tokens counted by the server"
 _LATENCIES = ("rows", "ms", "mean", "p50", "p90", "p95", "p99", "N")
 
 
@@ -35,11 +36,16 @@ def _heading(result: BenchResult) -> list[str]:
     driver = f", driver {device.driver}" if device.driver else ""
     peak = f"{device.peak_gb_s:.4g} GB/s ({device.peak_source})" if device.peak_gb_s else f"– ({device.peak_source})"
     cut = "; interrupted" if result.interrupted else ""
+    remote = device.kind == "remote"
+    weights = "as the server has it" if remote else f"stored as {result.model.quantization}, "
+    weights += "" if remote else f"weights {result.model.sha256[:12]}"
+    where = f"server: {device.name}; {NOT_HERE}" if remote else f"device: {device.name}, {device.cpus} CPUs{driver}"
+    ran = "" if remote else f"{setup.workers} worker{'s' * (setup.workers != 1)}{threads}, {setup.compute_type}; "
     lines = (
         f"phitui bench, {result.date}{cut}",
-        f"model: {result.model.name}, stored as {result.model.quantization}, weights {result.model.sha256[:12]}",
-        f"device: {device.name}, {device.cpus} CPUs{driver}; memory peak {peak}",
-        f"engine: {setup.workers} worker{'s' * (setup.workers != 1)}{threads}, {setup.compute_type}; {versions}",
+        f"model: {result.model.name}, {weights}",
+        where if remote else f"{where}; memory peak {peak}",
+        f"engine: {ran}{versions}",
         f"workload: {work.prompt_tokens} prompt tokens, {work.max_tokens} new tokens, {work.repeat} runs each",
         f"load average: {_number(around.load1_begin)} at the begin, {_number(around.load1_end)} at the end",
     )
@@ -86,7 +92,7 @@ def _notes(result: BenchResult) -> list[str]:
             reasons += ["TPOT, ITL: an answer of one token has none"] if one.tpot_ms is None else []
         for reason in reasons:
             said.setdefault(reason, []).append(str(one.batch))
-    return [f"{reason} ({', '.join(batches)} rows)" for reason, batches in said.items()]
+    return [*result.notes, *(f"{reason} ({', '.join(batches)} rows)" for reason, batches in said.items())]
 
 
 def _energy(found: JoulesPerToken) -> tuple[str, str]:

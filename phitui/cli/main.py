@@ -29,8 +29,6 @@ COMMANDS = {
     "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
     "doctor": "check this installation and machine, and say how to mend it",
 }
-# What an engine on another machine is not asked for yet.
-_LOCAL_ONLY = ("tune", "batch", "bench")
 _EXAMPLES = """examples:
   phitui                                  open the console
   phitui ask "What is a KV cache?"        one answer on stdout
@@ -129,10 +127,6 @@ def _dispatch(args: argparse.Namespace) -> int:
         return console(config, args.session)
     if args.session is not None:
         raise UsageError("--resume is for the console, without a command")
-    if args.command in _LOCAL_ONLY:
-        from phitui.jobs.engines import need_local
-
-        need_local(config, f"phitui {args.command}")
     if args.command != "monitor":  # which opens a screen, and collects after its first frame
         gc.enable()
     return int(_module(args.command).run(config, args))

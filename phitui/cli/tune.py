@@ -11,6 +11,7 @@ from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import cancel_on_signals
 from phitui.cli.tune_table import report, table
 from phitui.config import Config, shown_path
+from phitui.config_engines import LOCAL
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.jobs.tune import tune
 from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, TuneEvent, TuneResult
@@ -31,16 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-tokens", metavar="N", type=int, help=f"tokens of an answer (default {DEFAULT_NEW_TOKENS})"
     )
     parser.add_argument(
-        "--limit", metavar="SHARE|SIZE", help="how much of the usable memory may be taken, as 0.95 or 6GB"
+        "--limit",
+        metavar="SHARE|SIZE",
+        help="how much of the usable memory (of a server's KV cache) may be taken, as 0.95 or 6GB",
     )
     parser.add_argument("--slo-itl-ms", metavar="X", type=float, help="also the largest batch that keeps this latency")
-    parser.add_argument("--start", metavar="B", type=int, help="the batch to begin with (default: engine.batch)")
+    parser.add_argument("--start", metavar="B", type=int, help="the batch, or requests at once, to begin with")
     parser.add_argument("--apply", action="store_true", help="write what was found into your config.toml")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
     """Tune and return the exit code. Raises PhituiError."""
+    if config.engine.name != LOCAL:
+        from phitui.cli.tune_server import run_on_server
+
+        return run_on_server(config, goal_of(config, args), args)
     goal = goal_of(config, args)
     limit = Limit(config.tuner.limit) if args.limit is None else parse_limit(args.limit)
     result = asyncio.run(_tune(config, goal, limit, vary_compute_type="compute_type" not in vars(args)))

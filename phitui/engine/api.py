@@ -135,13 +135,16 @@ class Woken(msgspec.Struct, tag=True, frozen=True):
 
 class Remote(msgspec.Struct, frozen=True):
     """An engine on another machine. `name` as the configuration has it, `host` with its port, `kind` of server, `model`
-    as the server calls it, `can` what is known of it in words."""
+    as the server calls it, `can` what is known of it in words. `at_once` is how many prompts it answers at the same
+    time (None: not told), `lacks` the fields of `Sampling` that it cannot be sent."""
 
     name: str
     host: str
     kind: str
     model: str
     can: list[str] = []
+    at_once: int | None = None
+    lacks: list[str] = []
 
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):

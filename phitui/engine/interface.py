@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from phitui.engine.api import Load, Loaded, Sampling, Turn
+from phitui.engine.api import Cost, Load, Loaded, Row, Sampling, Turn
+from phitui.engine.rows_api import Policy
 
 
 class Engine(Protocol):
@@ -35,8 +36,21 @@ class Engine(Protocol):
     async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
         """Ask for an answer; returns the id that its events carry. Raises PhituiError."""
 
+    async def open_batch(
+        self,
+        batch: int = 0,
+        kv_tokens: int = 0,
+        cost: Cost | None = None,
+        seed: int | None = None,
+        policy: Policy = "waves",
+    ) -> int:
+        """Begin a batch of rows, `batch` of them at once; returns the id that its events carry. Raises PhituiError."""
+
+    async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
+        """Give a batch more rows; `last` says that no more come. Raises PhituiError."""
+
     async def cancel(self, request_id: int) -> None:
-        """Stop an answer. `Finished` with reason "cancelled" follows."""
+        """Stop an answer. `Finished` with reason "cancelled" follows; of a batch `BatchEnded`."""
 
     async def park(self) -> None:
         """Have the model parked. `Parked` or `ParkRefused` follows where it was not."""

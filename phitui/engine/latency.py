@@ -47,9 +47,11 @@ def ttft(row: Row) -> float:
     return row[0]
 
 
-def tpot(row: Row) -> float | None:
-    """Time per output token after the first: (last - first) / (tokens - 1), in seconds; None below two tokens."""
-    return (row[-1] - row[0]) / (len(row) - 1) if len(row) > 1 else None
+def tpot(row: Row, tokens: int | None = None) -> float | None:
+    """Time per output token after the first: (last - first) / (tokens - 1), in seconds; None below two tokens. `tokens`
+    where the times are not one for each."""
+    count = len(row) if tokens is None else tokens
+    return (row[-1] - row[0]) / (count - 1) if count > 1 and len(row) > 1 else None
 
 
 def gaps(rows: Iterable[Row]) -> list[float]:
@@ -57,14 +59,15 @@ def gaps(rows: Iterable[Row]) -> list[float]:
     return [later - earlier for row in rows for earlier, later in pairwise(row)]
 
 
-def output_rate(rows: Sequence[Row]) -> float:
-    """Output tokens per second of all rows, prefill included: tokens / (begin to the last token of all)."""
-    return sum(map(len, rows)) / max(row[-1] for row in rows)
+def output_rate(rows: Sequence[Row], tokens: int | None = None) -> float:
+    """Output tokens per second of all rows, prefill included: tokens / (begin to the last token of all). `tokens` of
+    all rows where the times are not one for each."""
+    return (sum(map(len, rows)) if tokens is None else tokens) / max(row[-1] for row in rows)
 
 
-def decode_rate(rows: Sequence[Row]) -> float | None:
+def decode_rate(rows: Sequence[Row], tokens: int | None = None) -> float | None:
     """Output tokens per second without the prefill: the tokens after the first of each row, over the time from the
-    first token of all to the last. None where no row has two tokens."""
-    steps = sum(map(len, rows)) - len(rows)
+    first token of all to the last. None where no row has two tokens. `tokens` as in `output_rate`."""
+    steps = (sum(map(len, rows)) if tokens is None else tokens) - len(rows)
     seconds = max(row[-1] for row in rows) - min(row[0] for row in rows)
     return steps / seconds if steps and seconds > 0 else None

@@ -10,6 +10,8 @@ from phitui.engine.values import Sampling, Turn
 from phitui.ipc.messages import Failure
 
 Policy = Literal["waves", "sorted", "in order"]
+# Requests to a server at once, where nothing is known of it.
+DEFAULT_CONCURRENCY = 8
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -76,10 +78,10 @@ class RowsMade(msgspec.Struct, tag=True, frozen=True):
 
 
 class RowUsage(msgspec.Struct, frozen=True):
-    """Counts of tokens, as in `engine.values.Usage`; here they are known."""
+    """Counts of tokens, as in `engine.values.Usage`: None where a server does not tell."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
 
 
 class RowDone(msgspec.Struct, tag=True, frozen=True):
@@ -107,7 +109,8 @@ class BatchState(msgspec.Struct, tag=True, frozen=True):
     """How a batch stands, about twice a second and with every note.
 
     `alive` rows make tokens, `waiting` rows have none made now; `tokens` were made for this batch by this process;
-    `kv_tokens` is the budget now; `note` is one line for the log, or nothing.
+    `kv_tokens` is the budget now; `note` is one line for the log, or nothing. `counted` are tokens since the last
+    state that no `RowsMade` or `RowDone` has ids of: a remote engine only counts them.
     """
 
     id: int
@@ -116,6 +119,7 @@ class BatchState(msgspec.Struct, tag=True, frozen=True):
     tokens: int
     kv_tokens: int
     note: str = ""
+    counted: int = 0
 
 
 class BatchEnded(msgspec.Struct, tag=True, frozen=True):

@@ -124,6 +124,9 @@ class BatchJob:
         finally:
             self._feed.stop()
             self.progress.end(how)
+            if self._id is not None:  # nobody would take what the engine goes on to make
+                with contextlib.suppress(PhituiError):
+                    await self._engine.cancel(self._id)
             await asyncio.to_thread(self._output.sync)
 
     async def _rounds(self) -> None:
@@ -189,6 +192,7 @@ class BatchJob:
         elif isinstance(event, BatchEnded):
             self._id = None
         elif isinstance(event, Rejected):
+            self._id = None
             raise event.failure.error()
 
     def _made(self, key: int, ids: list[int]) -> None:
@@ -200,6 +204,7 @@ class BatchJob:
 
     def _done(self, event: RowDone) -> None:
         self.progress.add_tokens(len(event.made))
+        self.progress.uncounted += event.usage.completion_tokens is None
         self._note(self._book.answered(event))
         self._suspects.closed(event.key)
         self._deaths_in_a_row = self._convicted_in_a_row = 0
@@ -210,6 +215,8 @@ class BatchJob:
 
     def _state(self, state: BatchState) -> None:
         self.progress.alive, self.progress.kv_tokens = state.alive, state.kv_tokens
+        if state.counted:
+            self.progress.add_tokens(state.counted)
         if state.note:
             self.progress.note = state.note
             self._tell(state.note)

@@ -33,8 +33,8 @@ class Written(NamedTuple):
     line: int
     data: bytes
     failed: bool
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
     n: int = 1
     reason: str = ""
 
@@ -50,24 +50,28 @@ def failed_line(line: int, name: Id, form: Form, reason: str, origin: Origin, n:
 
 
 def answered_line(line: int, name: Id, form: Form, answers: Sequence[Answer], origin: Origin) -> Written:
-    """The line of a row with its answers, one for each of `n`. The prompt's tokens count once."""
+    """The line of a row with its answers, one for each of `n`. The prompt's tokens count once. A count that a server
+    did not tell is null."""
+    made = [answer.completion_tokens for answer in answers]
     usage = {
         "prompt_tokens": answers[0].prompt_tokens,
-        "completion_tokens": sum(answer.completion_tokens for answer in answers),
+        "completion_tokens": None if None in made else sum(one or 0 for one in made),
     }
     found = _plain(line, name, answers, usage) if form == "plain" else _openai(line, name, answers, dict(usage), origin)
     return Written(line, _json(found), False, usage["prompt_tokens"], usage["completion_tokens"], len(answers))
 
 
-def _plain(line: int, name: Id, answers: Sequence[Answer], usage: dict[str, int]) -> dict[str, Any]:
+def _plain(line: int, name: Id, answers: Sequence[Answer], usage: dict[str, int | None]) -> dict[str, Any]:
     texts = [{"text": answer.text, "finish_reason": answer.reason} for answer in answers]
     told = texts[0] if len(texts) == 1 else {"choices": texts}
     return {"id": name, "line": line, **told, "usage": usage, "error": None}
 
 
-def _openai(line: int, name: Id, answers: Sequence[Answer], usage: dict[str, int], origin: Origin) -> dict[str, Any]:
+def _openai(
+    line: int, name: Id, answers: Sequence[Answer], usage: dict[str, int | None], origin: Origin
+) -> dict[str, Any]:
     unique = _unique(origin, line)
-    usage["total_tokens"] = sum(usage.values())
+    usage["total_tokens"] = None if None in usage.values() else sum(one or 0 for one in usage.values())
     choices = [
         {
             "index": index,

@@ -11,12 +11,12 @@ from phitui.config import Config, shown_path
 from phitui.engine.api import Event, Loaded
 from phitui.engine.client import raise_in_loop
 from phitui.errors import PhituiError, UsageError
-from phitui.jobs.batch import Stopped
+from phitui.jobs.batch import Plan, Stopped
 from phitui.jobs.batch_file import BatchFile, Order
-from phitui.jobs.batch_plan import plan_for
+from phitui.jobs.batch_plan import plan_for, remote_plan
 from phitui.jobs.batch_progress import BatchProgress
 from phitui.jobs.engines import Engines
-from phitui.models.manifest import read_manifest
+from phitui.models.manifest import Manifest, read_manifest
 
 _LEAVE_S = 2.0
 
@@ -118,7 +118,7 @@ class BatchDesk:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _pump(self) -> None:
-        if (self._task is None or self._task.done()) and self._engine.loaded is not None and self._engine.is_local:
+        if (self._task is None or self._task.done()) and self._engine.loaded is not None:
             self._task = asyncio.create_task(self._work(), name="phitui-batches")
             self._task.add_done_callback(raise_in_loop)
 
@@ -135,8 +135,7 @@ class BatchDesk:
             self._file = BatchFile(entry.order, self._config, lambda line: self._note(entry, line))
             entry.progress = self._file.progress
             if await self._file.scan():
-                manifest = await asyncio.to_thread(read_manifest, Path(self._engine.folder or ""))
-                plan = await asyncio.to_thread(plan_for, self._config, manifest, loaded)
+                manifest, plan = await asyncio.to_thread(self._planned, loaded)
                 self._note(entry, plan.why)
                 self._set(entry, "running")
                 await self._file.run(self._engine, manifest, loaded, plan)
@@ -150,6 +149,12 @@ class BatchDesk:
             if self._file is not None:
                 self._file.close()
             self._file = None
+
+    def _planned(self, loaded: Loaded) -> tuple[Manifest | None, Plan]:
+        if loaded.remote is not None:
+            return None, remote_plan(self._config, loaded)
+        manifest = read_manifest(Path(self._engine.folder or ""))
+        return manifest, plan_for(self._config, manifest, loaded)
 
     def _note(self, entry: Entry, line: str) -> None:
         entry.note = line

@@ -111,10 +111,10 @@ class BatchFile:
             "It is another batch's, or was changed: choose another output, or remove it",
         )
 
-    async def run(self, engine: BatchEngine, manifest: Manifest, loaded: Loaded, plan: Plan) -> None:
-        """Run what is left on a loaded engine. Raises Stopped, UsageError where the batch is another than the one that
-        is to be resumed, and PhituiError."""
-        defaults = self._defaults()
+    async def run(self, engine: BatchEngine, manifest: Manifest | None, loaded: Loaded, plan: Plan) -> None:
+        """Run what is left on a loaded engine; `manifest` is None of a remote one's model. Raises Stopped, UsageError
+        where the batch is another than the one that is to be resumed, and PhituiError."""
+        defaults = self._defaults(loaded)
         output = await asyncio.to_thread(self._open, self._header(manifest, loaded, defaults))
         header = output.header
         self._begin_from(output)
@@ -155,14 +155,19 @@ class BatchFile:
         """It will not be run."""
         self._input.close()
 
-    def _defaults(self) -> Defaults:
+    def _defaults(self, loaded: Loaded) -> Defaults:
         draw = sampling(self._config)
+        lacks = loaded.remote.lacks if loaded.remote is not None else []
+        if lacks:
+            self._tell(f"the server cannot be sent {' and '.join(lacks)}: what is configured of them is left out")
+            nothing = {"top_k": 0, "repetition_penalty": 1.0}
+            draw = msgspec.structs.replace(draw, **{name: nothing[name] for name in lacks})
         if self.order.max_tokens is not None:
             draw = msgspec.structs.replace(draw, max_tokens=self.order.max_tokens)
         return Defaults(draw, self._config.generation.system)
 
-    def _header(self, manifest: Manifest, loaded: Loaded, defaults: Defaults) -> Header:
-        weights = manifest.files.get("model.bin")
+    def _header(self, manifest: Manifest | None, loaded: Loaded, defaults: Defaults) -> Header:
+        weights = manifest.files.get("model.bin") if manifest is not None else None
         found = self._identity or Identity(0, "", 0)
         return Header(
             version=VERSION,
@@ -171,7 +176,7 @@ class BatchFile:
             rows=found.rows,
             model=loaded.name,
             model_sha256=weights.sha256 if weights else "",
-            compute_type=loaded.compute_type,
+            compute_type=loaded.compute_type or "a server's",
             settings=_settings(defaults.sampling, defaults.system, self.order),
             created=int(time.time()),
         )

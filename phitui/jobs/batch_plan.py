@@ -9,7 +9,9 @@ import msgspec
 
 from phitui.config import Config
 from phitui.engine.api import Cost, Loaded
+from phitui.engine.rows_api import DEFAULT_CONCURRENCY
 from phitui.jobs.batch import Plan
+from phitui.jobs.load_tunings import tuned_for
 from phitui.jobs.tunings import conditions, tunings_file
 from phitui.models.manifest import Manifest
 from phitui.store.tunings import Tuning, bucket, read_tunings, stale
@@ -36,6 +38,28 @@ def plan_for(
         return Plan(found.batch, found.kv_tokens, cost, why)
     batch = config.engine.batch
     return Plan(batch, kv_tokens, None, f"{batch} rows (engine.batch; phitui tune finds what is fastest), {budget}")
+
+
+def remote_plan(
+    config: Config, loaded: Loaded, rows: int | None = None, environ: Mapping[str, str] = os.environ
+) -> Plan:
+    """How many rows of a batch are asked of a server at once: `rows`, else as configured, as the tuner found, as many
+    as the server takes, or DEFAULT_CONCURRENCY."""
+    remote = loaded.remote
+    name = remote.name if remote is not None else ""
+    if rows is not None:
+        return Plan(rows, 0, None, f"{rows} rows at once as asked")
+    settings = config.engines.get(name)
+    if settings is not None and settings.concurrency:
+        return Plan(settings.concurrency, 0, None, f"{settings.concurrency} rows at once (engines.{name}.concurrency)")
+    found = tuned_for(loaded, environ)
+    if found is not None:
+        lengths = f"{found.prompt_tokens} + {found.new_tokens} tokens"
+        return Plan(found.c_best, 0, None, f"{found.c_best} rows at once, as tuned for rows of {lengths}")
+    at_once = remote.at_once if remote is not None else None
+    if at_once is not None and at_once < DEFAULT_CONCURRENCY:
+        return Plan(at_once, 0, None, f"{at_once} rows at once, as many as the server takes")
+    return Plan(DEFAULT_CONCURRENCY, 0, None, f"{DEFAULT_CONCURRENCY} rows at once (--concurrency sets it)")
 
 
 def _tuning(manifest: Manifest, loaded: Loaded, environ: Mapping[str, str]) -> Tuning | None:

@@ -15,7 +15,8 @@ _LEAST_S = 1.0
 @dataclass
 class BatchProgress:
     """`rows` is None where the input can be read but once. `before` are rows that an earlier run has done; `open` are
-    read and not yet written; `alive` make tokens now; `reasons` are those of the first failures."""
+    read and not yet written; `alive` make tokens now; `reasons` are those of the first failures. `uncounted` answers
+    have tokens that a server did not count: there is no rate then."""
 
     rows: int | None = None
     before: int = 0
@@ -26,6 +27,7 @@ class BatchProgress:
     tokens: int = 0
     kv_tokens: int = 0
     deaths: int = 0
+    uncounted: int = 0
     note: str = ""
     ended: str = ""
     reasons: list[str] = field(default_factory=list)
@@ -57,6 +59,8 @@ class BatchProgress:
     @property
     def tokens_per_s(self) -> float | None:
         """Over the last WINDOW_S; None in the first second."""
+        if self.uncounted:
+            return None
         span = min(WINDOW_S, self.seconds)
         if span < _LEAST_S or self._stopped:
             return self.mean_tokens_per_s
@@ -67,7 +71,7 @@ class BatchProgress:
     def mean_tokens_per_s(self) -> float | None:
         """Over the whole run; None before there was a second of it, unless it ended."""
         enough = self.seconds >= _LEAST_S or (self._stopped and self.seconds > 0)
-        return self.tokens / self.seconds if enough else None
+        return self.tokens / self.seconds if enough and not self.uncounted else None
 
     @property
     def eta_s(self) -> float | None:

@@ -9,13 +9,15 @@ from pathlib import Path
 import msgspec
 
 from phitui.config import Config
+from phitui.config_engines import LOCAL
 from phitui.engine.api import Died, Event, Loaded
-from phitui.engine.client import EngineClient
 from phitui.errors import UnavailableError
 from phitui.ipc.messages import Failure, Progress
+from phitui.jobs.batch import Plan
 from phitui.jobs.batch_file import BatchFile
-from phitui.jobs.batch_plan import plan_for
-from phitui.jobs.start import engine_log, what_to_load
+from phitui.jobs.batch_plan import plan_for, remote_plan
+from phitui.jobs.engines import Engines
+from phitui.jobs.start import engine_log, start_engine, what_to_load
 from phitui.models.manifest import Manifest, read_manifest
 
 # The job judges when the engine has died often enough (jobs.batch): the client starts it again each time.
@@ -40,15 +42,17 @@ class BatchRunner:
         self._show = show
         self._began = began
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._client = EngineClient(engine_log(), self._on_event, restart_limit=_ALWAYS)
+        self._client = Engines(engine_log(), self._on_event, restart_limit=_ALWAYS)
+        self._is_local = config.engine.name == LOCAL
         self._current: BatchFile | None = None
-        self._model: tuple[Manifest, Loaded] | None = None
+        self._model: tuple[Manifest | None, Loaded] | None = None
 
     async def run(self, files: list[BatchFile]) -> None:
         """Run all of them. Raises Stopped after `stop`, and PhituiError where one cannot be run; those that come after
         it are not begun."""
         try:
-            await self._client.warm()  # its imports run while the input is read
+            if self._is_local:
+                await self._client.warm()  # its imports run while the input is read
             for file in files:
                 if await file.scan():
                     await self._run(file)
@@ -68,7 +72,7 @@ class BatchRunner:
 
     async def _run(self, file: BatchFile) -> None:
         manifest, loaded = self._model or await self._load()
-        plan = await asyncio.to_thread(plan_for, self._config, manifest, loaded, self._rows)
+        plan = await asyncio.to_thread(self._plan, manifest, loaded)
         self._tell(f"{file.name}: {plan.why}")
         self._current = file
         self._began(file)
@@ -77,14 +81,27 @@ class BatchRunner:
         finally:
             self._current = None
 
-    async def _load(self) -> tuple[Manifest, Loaded]:
+    def _plan(self, manifest: Manifest | None, loaded: Loaded) -> Plan:
+        if manifest is None:
+            return remote_plan(self._config, loaded, self._rows)
+        return plan_for(self._config, manifest, loaded, self._rows)
+
+    async def _load(self) -> tuple[Manifest | None, Loaded]:
+        if not self._is_local:
+            await start_engine(self._client, self._config, self._show)
+            self._model = None, await self._ready()
+            return self._model
         load = msgspec.structs.replace(await what_to_load(self._config, self._show), park_after_s=0.0)
         await self._client.load(load)
+        loaded = await self._ready()
+        self._model = read_manifest(Path(load.folder)), loaded
+        return self._model
+
+    async def _ready(self) -> Loaded:
         while True:
             event = await self._events.get()
             if isinstance(event, Loaded):
-                self._model = read_manifest(Path(load.folder)), event
-                return self._model
+                return event
             if isinstance(event, Progress):
                 self._show(event)
             elif isinstance(event, Failure):

@@ -89,7 +89,7 @@ async def bench(
     Raises UsageError for a plan that cannot be, and PhituiError where the engine cannot be loaded or does not survive.
     """
     check_sizes(plan)
-    load1 = _load1()
+    begun = load1()
     load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
     manifest = read_manifest(Path(load.folder))
     check_lengths(plan, manifest.context_window)
@@ -104,8 +104,8 @@ async def bench(
         book = Book(plan)
         interrupted = await _to_the_end(book, source, watch, tell)
         machine = Machine(loaded, manifest, rate, watch)
-        conditions = Circumstances(load1, _load1(), watch.throttle_reasons if watch is not None else None)
-        return machine.result(_workload(plan), conditions, book.results(machine.hardware), interrupted)
+        conditions = Circumstances(begun, load1(), watch.throttle_reasons if watch is not None else None)
+        return machine.result(workload(plan), conditions, book.results(machine.hardware), interrupted)
     finally:
         if watch is not None:
             watch.stop()
@@ -130,9 +130,16 @@ async def _to_the_end(book: Book, source: Source, watch: Watch | None, tell: Cal
     return False
 
 
-async def run_plan(book: Book, source: Source, watch: Watch | None, tell: Callable[[Progress], None]) -> None:
+async def run_plan(
+    book: Book,
+    source: Source,
+    watch: Watch | None,
+    tell: Callable[[Progress], None],
+    no_energy: PerToken = NO_CPU_ENERGY,
+) -> None:
     """All batch sizes once to warm up, then all of them in turn, `repeat` times: what else the machine does meanwhile
-    meets each of them. A size that fails is left out from then on."""
+    meets each of them. A size that fails is left out from then on. `no_energy` says why there is none without a
+    `watch`."""
     plan = book.plan
     total = len(plan.batches) * (plan.repeat + 1)
     for turn in range(plan.repeat + 1):
@@ -145,7 +152,7 @@ async def run_plan(book: Book, source: Source, watch: Watch | None, tell: Callab
             tokens = plan.max_tokens if turn else plan.warm_up_tokens
             begun = watch.begin_run() if watch is not None else 0.0
             timed = await source.run(batch, plan.prompt_tokens, tokens)
-            energy = NO_CPU_ENERGY if watch is None else await watch.end_run(begun, batch * tokens)
+            energy = no_energy if watch is None else await watch.end_run(begun, batch * tokens)
             book.note(batch, timed, energy, counts=turn > 0)
     tell(Progress("bench", "done", total, total, "runs"))
 
@@ -211,11 +218,13 @@ def no_figures(result: BenchResult) -> PhituiError | None:
     return PhituiError(f"no batch size gave a figure; {first.batch} rows: {first.outcome}: {first.detail}")
 
 
-def _workload(plan: Plan) -> Workload:
+def workload(plan: Plan) -> Workload:
+    """The plan as it stands in a result."""
     return Workload(plan.prompt_tokens, plan.max_tokens, plan.repeat, plan.warm_up_tokens)
 
 
-def _load1() -> float | None:
+def load1() -> float | None:
+    """The load average of one minute, None where it is not known."""
     try:
         return round(os.getloadavg()[0], 2)
     except OSError:

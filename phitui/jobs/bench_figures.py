@@ -15,15 +15,28 @@ from phitui.models.footprint import Footprint
 
 class Run(NamedTuple):
     """One run of a batch that went well: for each row the times of its tokens in seconds since it was begun, and the
-    most memory that the engine held (None: not known)."""
+    most memory that the engine held (None: not known). Of a server the times are those of pieces of text, and `counts`
+    are the rows' tokens."""
 
     rows: list[list[float]]
     peak_bytes: int | None = None
+    counts: list[int] | None = None
+
+    @property
+    def lengths(self) -> list[int]:
+        """Output tokens of each row."""
+        return [len(row) for row in self.rows] if self.counts is None else self.counts
 
     @property
     def tokens(self) -> int:
         """Output tokens of all rows."""
-        return sum(map(len, self.rows))
+        return sum(self.lengths)
+
+    @property
+    def tpots(self) -> list[float]:
+        """Seconds per output token after the first, of the rows that have more than one."""
+        found = (tpot(row, count) for row, count in zip(self.rows, self.lengths, strict=True))
+        return [value for value in found if value is not None]
 
 
 class Hardware(NamedTuple):
@@ -38,14 +51,13 @@ class Hardware(NamedTuple):
 
 def run_figures(run: Run, energy: PerToken | None) -> RunFigures:
     """The figures of one run; its latencies are means over the rows."""
-    tpots = [value for row in run.rows if (value := tpot(row)) is not None]
-    steps = gaps(run.rows)
+    tpots, steps = run.tpots, gaps(run.rows)
     return RunFigures(
         ttft_ms=_ms(statistics.fmean(map(ttft, run.rows))),
-        output_tokens_per_s=_round(output_rate(run.rows)),
+        output_tokens_per_s=_round(output_rate(run.rows, run.tokens)),
         tpot_ms=_known(statistics.fmean(tpots) * 1000) if tpots else None,
         itl_p95_ms=_known(percentile(steps, 0.95) * 1000) if steps else None,
-        decode_tokens_per_s=_known(decode_rate(run.rows)),
+        decode_tokens_per_s=_known(decode_rate(run.rows, run.tokens)),
         joules_per_token=_known(energy.gross_j) if energy is not None else None,
     )
 
@@ -64,7 +76,7 @@ def batch_result(
     """
     outcome, detail = problem or ("ok", "")
     rows = [row for run in runs for row in run.rows]
-    tpots = [value for row in rows if (value := tpot(row)) is not None]
+    tpots = [value for run in runs for value in run.tpots]
     each = [run_figures(run, energy) for run, energy in zip(runs, energies, strict=True)]
     peaks = [run.peak_bytes for run in runs if run.peak_bytes is not None]
     return BatchResult(

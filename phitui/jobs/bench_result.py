@@ -82,16 +82,17 @@ class BatchResult(msgspec.Struct, frozen=True):
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
-    """`sha256` is that of the weights."""
+    """`sha256` is that of the weights, "" of a server's; the context window is None where a server does not tell it."""
 
     name: str
     quantization: str
     sha256: str
-    context_window: int
+    context_window: int | None
 
 
 class DeviceFacts(msgspec.Struct, frozen=True):
-    """`kind` is "cpu" or "cuda"; `peak_gb_s` its memory's, `peak_source` where that is from, or why there is none."""
+    """`kind` is "cpu", "cuda" or "remote" (with the `cpus` of this machine); `peak_gb_s` its memory's, `peak_source`
+    where that is from, or why there is none."""
 
     kind: str
     name: str
@@ -104,7 +105,8 @@ class DeviceFacts(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """How the engine ran. `threads` are those of each worker; 0: CTranslate2's choice."""
+    """How the engine ran. `threads` are those of each worker; 0: CTranslate2's choice. Of a server's engine nothing is
+    known: 0 workers."""
 
     workers: int
     threads: int
@@ -130,7 +132,7 @@ class Circumstances(msgspec.Struct, frozen=True):
 
 
 class BenchResult(msgspec.Struct, frozen=True):
-    """All of it. `date` is UTC (ISO 8601)."""
+    """All of it. `date` is UTC (ISO 8601); `notes` are what the figures have to be read with."""
 
     format: str
     version: int
@@ -143,6 +145,7 @@ class BenchResult(msgspec.Struct, frozen=True):
     workload: Workload
     conditions: Circumstances
     results: list[BatchResult]
+    notes: list[str] = []
 
 
 def read_result(path: Path) -> BenchResult:

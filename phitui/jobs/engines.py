@@ -87,17 +87,12 @@ class Engines:
         seed: int | None = None,
         policy: Policy = "waves",
     ) -> int:
-        """See `EngineClient.open_batch`. Raises UsageError where a remote engine answers."""
-        return await self._with_rows().open_batch(batch, kv_tokens, cost, seed, policy)
+        """See `EngineClient.open_batch`."""
+        return await self._current.open_batch(batch, kv_tokens, cost, seed, policy)
 
     async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
         """See `EngineClient.add_rows`."""
-        await self._with_rows().add_rows(batch_id, rows, last)
-
-    def _with_rows(self) -> EngineClient:
-        if not self.is_local:
-            raise UsageError(f"batches run on the local engine only, and {self._name} answers", "Choose ct2.")
-        return self._local
+        await self._current.add_rows(batch_id, rows, last)
 
     async def server_load(self) -> ServerLoad | None:
         """What the remote engine that answers says of its load; None where none does."""
@@ -154,10 +149,15 @@ def remote_settings(config: Config, name: str) -> RemoteSettings:
     )
 
 
-def need_local(config: Config, what: str) -> None:
-    """Raises UsageError where the configured engine is not the one on this machine, which `what` needs."""
-    if config.engine.name != LOCAL:
-        raise UsageError(f"{what} works with the local engine only, and {config.engine.name} is chosen", "--engine ct2")
+async def reached(config: Config, environ: Mapping[str, str] = os.environ) -> tuple[RemoteClient, Loaded]:
+    """A connected client of the configured server, whose events nobody hears, and what it says of itself. Raises
+    PhituiError."""
+    from phitui.engine.remote.endpoint import endpoint_of
+
+    name = config.engine.name
+    settings = remote_settings(config, name)
+    remote = (await _import_client())(endpoint_of(name, settings, environ), _nobody)
+    return remote, await remote.connect()
 
 
 def _nobody(event: Event) -> None:

@@ -52,13 +52,13 @@ class Made(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """An answer that is complete while its line is not yet in the output. A `reason` of "error": `text` says why there
-    is none."""
+    is none. Counts of tokens are None where a server did not tell them."""
 
     key: int
     text: str
     reason: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -69,24 +69,27 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):
     size: int
     crc: int
     failed: bool
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     n: int = 1
 
 
 class Counts(msgspec.Struct, array_like=True):
-    """Rows in the output, those of them that have an error, and the tokens of the others."""
+    """Rows in the output, those of them that have an error, and the tokens of the others; `uncounted` of these have
+    counts that are not known."""
 
     rows: int = 0
     failed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    uncounted: int = 0
 
     def add(self, done: Done) -> None:
         self.rows += 1
         self.failed += done.failed
-        self.prompt_tokens += done.prompt_tokens
-        self.completion_tokens += done.completion_tokens
+        self.prompt_tokens += done.prompt_tokens or 0
+        self.completion_tokens += done.completion_tokens or 0
+        self.uncounted += None in (done.prompt_tokens, done.completion_tokens)
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag=4):

@@ -91,7 +91,6 @@ def test_the_configured_engine_answers_without_the_option(home):
         file.write_text(file.read_text().replace("[engine]\n", '[engine]\nname = "box"\n'))
         assert phitui(home, "ask", "Hi").stdout == b"all well\n"
         assert phitui(home, "ask", "--engine", "ct2", "--model", "tiny-phi3", "--max-tokens", "4", "Hi").stdout
-        fails(phitui(home, "tune"), 2, "local engine only", "--engine ct2")
 
 
 def test_what_came_is_kept_and_the_code_is_1(home):

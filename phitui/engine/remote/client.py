@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import random
 import time
@@ -10,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
+import msgspec
 
 from phitui.engine.api import (
+    BatchEnded,
     BrokeOff,
+    Cost,
     Event,
     Load,
     Loaded,
@@ -20,6 +24,7 @@ from phitui.engine.api import (
     Rejected,
     Remote,
     Retrying,
+    Row,
     Sampling,
     Started,
     Turn,
@@ -27,13 +32,16 @@ from phitui.engine.api import (
 from phitui.engine.client import raise_in_loop
 from phitui.engine.remote.account import Account
 from phitui.engine.remote.deadline import Deadline
+from phitui.engine.remote.demands import Demands, demanded, lacks
 from phitui.engine.remote.dialects import DIALECTS, Dialect
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, fault_of, unreachable
 from phitui.engine.remote.kinds import TITLES, Server, described, look
 from phitui.engine.remote.metrics import ServerLoad, read_load
 from phitui.engine.remote.pieces import Garbled
+from phitui.engine.remote.rows import RemoteBatch
 from phitui.engine.remote.transport import TooMuch, open_client, streaming
+from phitui.engine.rows_api import Policy
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.ipc.messages import Failure
 from phitui.text import one_line
@@ -43,6 +51,7 @@ _BACKOFF_S = 0.5
 _LONGEST_WAIT_S = 30.0
 # An answer is complete with its reason; its counts come right behind it or not at all.
 _COUNTS_WITHIN_S = 5.0
+NONE = Demands()
 
 
 @dataclass
@@ -53,6 +62,7 @@ class _Job:
     turns: list[Turn]
     sampling: Sampling
     account: Account
+    demands: Demands
     task: asyncio.Task[None] | None = None
     why: str = ""
     limit: str = ""
@@ -79,6 +89,7 @@ class RemoteClient:
         self._on_event = on_event
         self._ids = itertools.count(1)
         self._jobs: dict[int, _Job] = {}
+        self._batches: dict[int, RemoteBatch] = {}
         self._http: httpx.AsyncClient | None = None
         self._server: Server | None = None
         self.loaded: Loaded | None = None
@@ -103,6 +114,29 @@ class RemoteClient:
         self.loaded = self._as_loaded(self._server, time.monotonic() - begun)
         return self.loaded
 
+    def beside(self, on_event: Callable[[Event], None], retries: int | None = None) -> RemoteClient:
+        """Another client of the same server, with connections of its own. `retries`: those of its requests, where they
+        are not to be as configured. Raises PhituiError where this one is not connected."""
+        if self._server is None or self.loaded is None:
+            raise PhituiError("the engine is not connected")
+        endpoint = self.endpoint
+        if retries is not None:
+            settings = msgspec.structs.replace(endpoint.settings, retries=retries)
+            endpoint = dataclasses.replace(endpoint, settings=settings)
+        made = RemoteClient(endpoint, on_event)
+        made._http, made._server, made.loaded = open_client(endpoint), self._server, self.loaded
+        return made
+
+    @property
+    def kind(self) -> str:
+        """The kind of server, "" while it is not connected."""
+        return self._server.kind if self._server is not None else ""
+
+    @property
+    def prompting(self) -> bool:
+        """Whether a request waits for its first token."""
+        return any(not job.account.begun for job in self._jobs.values())
+
     def _as_loaded(self, server: Server, seconds: float) -> Loaded:
         model = one_line(server.model, 120)
         can = [*server.can, "its hardware is not read from here"]
@@ -110,7 +144,8 @@ class RemoteClient:
             can.append("not encrypted")
         elif not self.endpoint.settings.verify:
             can.append("its certificate is not verified")
-        remote = Remote(self.endpoint.name, self.endpoint.host, TITLES[server.kind], model, can)
+        name, host, title = self.endpoint.name, self.endpoint.host, TITLES[server.kind]
+        remote = Remote(name, host, title, model, can, server.at_once, lacks(server.kind))
         return Loaded(
             name=model,
             title=model,
@@ -137,19 +172,53 @@ class RemoteClient:
         """Raises UsageError: a server has the model that it has."""
         raise UsageError(f"{self.endpoint.who} loads no model from here: {one_line(load.folder, 80)}")
 
-    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
+    async def generate(self, turns: list[Turn], sampling: Sampling, demands: Demands = NONE) -> int:
         """Ask for an answer; returns the id that its events carry. Raises PhituiError where it is not connected."""
         if self.loaded is None:
             raise PhituiError("the engine is not connected")
         number = next(self._ids)
-        job = _Job(number, turns, sampling, Account(number, sampling.max_tokens, 0, None))
+        job = _Job(number, turns, sampling, Account(number, sampling.max_tokens, 0, None), demands)
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job), name=f"phitui-remote-{job.id}")
         job.task.add_done_callback(raise_in_loop)
         return job.id
 
+    async def open_batch(
+        self,
+        batch: int = 0,
+        kv_tokens: int = 0,
+        cost: Cost | None = None,
+        seed: int | None = None,
+        policy: Policy = "waves",
+    ) -> int:
+        """Begin a batch with `batch` requests at once; returns the id that its events carry. What else there is to say
+        to the local engine is the server's own affair. Raises PhituiError where it is not connected."""
+        del kv_tokens, cost, policy
+        number = next(self._ids)
+        rows: RemoteBatch
+
+        def hear(event: Event) -> None:
+            rows.hear(event)
+
+        def tell(event: Event) -> None:
+            if isinstance(event, BatchEnded | Rejected):
+                self._batches.pop(number, None)
+            self._on_event(event)
+
+        rows = RemoteBatch(number, self.beside(hear), batch, seed, lambda: self.prompting, tell)
+        self._batches[number] = rows
+        return number
+
+    async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
+        """Give a batch more rows; `last` says that no more come. Raises PhituiError where it is not open (any more)."""
+        if batch_id not in self._batches:
+            raise PhituiError("the batch is not open")
+        self._batches[batch_id].add(rows, last)
+
     async def cancel(self, request_id: int) -> None:
-        """Close the answer's stream. `Finished` with reason "cancelled" follows."""
+        """Close the answer's stream. `Finished` with reason "cancelled" follows, or `BatchEnded`."""
+        if request_id in self._batches:
+            self._batches[request_id].cancel()
         job = self._jobs.get(request_id)
         if job is None:
             return
@@ -168,6 +237,9 @@ class RemoteClient:
     async def stop(self) -> None:
         """Close all streams and connections. No event follows."""
         self.loaded = None
+        batches, self._batches = list(self._batches.values()), {}
+        for batch in batches:
+            await batch.stop()
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
         self._jobs.clear()
         for task in tasks:
@@ -190,6 +262,12 @@ class RemoteClient:
             known = self._jobs.pop(job.id, None) is not None
         if known:
             self._on_event(event)
+            self._wake_batches()
+
+    def _wake_batches(self) -> None:
+        """Rows wait while a prompt waits for its first token."""
+        for batch in self._batches.values():
+            batch.wake()
 
     def _ended(self, job: _Job) -> Event | None:
         """What became of a job whose task was ended, None where nobody wants to know."""
@@ -231,6 +309,7 @@ class RemoteClient:
         prompt_bytes = sum(len(turn.content.encode()) for turn in job.turns)
         job.account = Account(job.id, job.sampling.max_tokens, prompt_bytes, self._server.context_window)
         body = dialect.body(self._server.model, job.turns, job.sampling)
+        body = demanded(self._server.kind, job.demands, body)
         self._on_event(Started(job.id, None))
         deadline = Deadline(lambda: job.end("late"))
         try:
@@ -261,9 +340,11 @@ class RemoteClient:
         async for piece in dialect.pieces(response):
             if piece.said is not None:
                 raise Fault(PhituiError(f"{self.endpoint.who} fails in the answer: {piece.said}"), again=True)
-            delta = job.account.take(piece)
+            begun, delta = job.account.begun, job.account.take(piece)
             if delta is not None:
                 self._on_event(delta)
+                if not begun:
+                    self._wake_batches()
             if piece.done:
                 job.account.reason = job.account.reason or "stop"
                 return

@@ -61,11 +61,13 @@ def _more(sampling: Sampling, penalty: str) -> dict[str, Any]:
 
 
 def _ollama(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
-    options = {
+    options: dict[str, Any] = {
         "num_predict": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-    } | ({"stop": list(sampling.stop)} if sampling.stop else {})
+    }
+    if sampling.stop:
+        options["stop"] = list(sampling.stop)
     return {
         "model": model,
         "messages": _messages(turns),

@@ -21,13 +21,15 @@ _NAME_CHARS = 120
 
 @dataclass(frozen=True)
 class Server:
-    """`model` is what a request names; `context_window` in tokens, None where it is not told."""
+    """`model` is what a request names. `context_window` in tokens and `at_once`, how many prompts it answers at the
+    same time, are None where they are not told."""
 
     kind: str
     model: str
     version: str = ""
     context_window: int | None = None
     can: list[str] = field(default_factory=list)
+    at_once: int | None = None
 
 
 class _Model(msgspec.Struct):
@@ -157,7 +159,7 @@ async def _look_llama_cpp(client: httpx.AsyncClient, endpoint: Endpoint, models:
     window = _count(props.default_generation_settings.n_ctx) if props else None
     slots = _count(props.total_slots) if props else None
     can = ["counts tokens on the way", *([f"{slots} prompt{'s' * (slots != 1)} at once"] if slots else [])]
-    return Server("llama.cpp", model.id if model else "default", props.build_info if props else "", window, can)
+    return Server("llama.cpp", model.id if model else "default", props.build_info if props else "", window, can, slots)
 
 
 async def _look_tgi(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:

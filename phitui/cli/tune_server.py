@@ -1,0 +1,169 @@
+"""phitui tune on a server's engine: how many requests at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import Any
+
+from phitui.cli.markdown import table
+from phitui.cli.output import narrate, write
+from phitui.cli.signals import cancel_on_signals
+from phitui.config import Config, shown_path
+from phitui.engine.rows_api import DEFAULT_CONCURRENCY
+from phitui.errors import ExitCode, PhituiError, UsageError
+from phitui.jobs.load_tunings import remember_load
+from phitui.jobs.tune_server import EarlierLoad, LoadEnded, LoadEvent, LoadResult, tune_server
+from phitui.jobs.tuning_model import parse_limit
+from phitui.jobs.tuning_settings import apply, in_words
+from phitui.text import one_line
+from phitui.tuner.concurrency import LoadGoal, LoadVerdict
+from phitui.tuner.probes import Goal
+
+_COLUMNS = ("at once", "predicted/s", "output/s", "step ms", "gap p95 ms", "TTFT ms", "waiting", "KV", "outcome", "for")
+
+
+def run_on_server(config: Config, lengths: Goal, args: argparse.Namespace) -> int:
+    """Tune and return the exit code. Raises PhituiError."""
+    name = config.engine.name
+    if args.apply and not config.engines[name].url:
+        raise UsageError(f"{name} has no section in config.toml to write into")
+    goal = goal_of(config, lengths, args)
+    result = asyncio.run(_tune(config, goal))
+    write(json.dumps(report(result), ensure_ascii=sys.stdout.isatty()) + "\n" if args.json else shown(result))
+    try:
+        remember_load(result.remote, result.goal, result.answer)
+    except PhituiError as error:
+        narrate(f"phitui: {error}")
+    if args.apply:
+        chosen: dict[str, str | int] = {f"engines.{name}.concurrency": result.answer.c_best}
+        path = apply(chosen)
+        narrate(f"written to {shown_path(path)}: {in_words(chosen)}")
+    return int(ExitCode.DONE)
+
+
+def goal_of(config: Config, lengths: Goal, args: argparse.Namespace) -> LoadGoal:
+    """What is asked for; --limit is a share of the KV cache. Raises UsageError."""
+    limit = parse_limit(args.limit) if args.limit is not None else None
+    if limit is not None and limit.most_bytes:
+        raise UsageError("--limit: of a server a share of its KV cache, as 0.9: its memory is not read")
+    return LoadGoal(
+        prompt_tokens=lengths.prompt_tokens,
+        new_tokens=lengths.new_tokens,
+        start=args.start or DEFAULT_CONCURRENCY,
+        kv_limit=limit.share if limit is not None else config.tuner.limit,
+        slo_itl_s=lengths.slo_itl_s,
+    )
+
+
+async def _tune(config: Config, goal: LoadGoal) -> LoadResult:
+    cancel_on_signals()
+    try:
+        return await tune_server(config, goal, _tell)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _tell(event: LoadEvent) -> None:
+    if isinstance(event, LoadEnded):
+        outcome = event.outcome
+        parts = [f"{outcome.rate:.1f} output tok/s"] if outcome.kind == "ok" else [one_line(outcome.detail, 300)]
+        parts += [f"{outcome.waiting} waiting"] if outcome.waiting else []
+        narrate(f"probe {event.number}: {event.probe.concurrency} at once: {', '.join(parts)}")
+    elif isinstance(event, EarlierLoad):
+        found = event.tuning
+        if found is None:
+            narrate(f"phitui: {event.problem}")
+            return
+        state = f"stale: {event.problem}" if event.problem else "it still holds"
+        narrate(
+            one_line(
+                f"found before, {found.made}: {found.c_best} at once, {found.tokens_per_s:.0f} tok/s ({state})", 300
+            )
+        )
+
+
+def report(result: LoadResult) -> dict[str, Any]:
+    """One object. What is not known is null."""
+    answer, goal, remote = result.answer, result.goal, result.remote
+    return {
+        "c_max": answer.c_max,
+        "c_best": answer.c_best,
+        "c_slo": answer.c_slo,
+        "bound": answer.bound,
+        "why": answer.why,
+        "tokens_per_s": round(answer.tokens_per_s, 3),
+        "tokens_per_s_sigma": None if answer.spread is None else round(answer.spread, 3),
+        "tokens_per_s_n": answer.measurements,
+        "engine": {"name": remote.name, "host": remote.host, "kind": remote.kind, "model": remote.model},
+        "goal": {
+            "prompt_tokens": goal.prompt_tokens,
+            "max_tokens": goal.new_tokens,
+            "start": goal.start,
+            "kv_limit": goal.kv_limit,
+            "slo_itl_ms": None if goal.slo_itl_s is None else goal.slo_itl_s * 1000,
+        },
+        "fit": {"fixed_s": answer.fixed_s, "request_s": answer.request_s},
+        "probes": [_probe(one) for one in answer.probes],
+        "notes": result.notes,
+    }
+
+
+def _probe(one: LoadVerdict) -> dict[str, Any]:
+    probe, outcome = one.probe, one.outcome
+    known = outcome.kind == "ok"
+    return {
+        "concurrency": probe.concurrency,
+        "predicted_tokens_per_s": None if probe.predicted_rate is None else round(probe.predicted_rate, 3),
+        "tokens_per_s": round(outcome.rate, 3) if known else None,
+        "step_ms": None if outcome.step_s is None else round(outcome.step_s * 1000, 4),
+        "gap_p95_ms": None if outcome.gap_p95_s is None else round(outcome.gap_p95_s * 1000, 4),
+        "ttft_ms": None if outcome.ttft_s is None else round(outcome.ttft_s * 1000, 3),
+        "waiting": outcome.waiting,
+        "kv_use": outcome.kv_use,
+        "outcome": one.judged,
+        "purpose": probe.why,
+        "repeated": probe.again,
+        "detail": outcome.detail,
+    }
+
+
+def shown(result: LoadResult) -> str:
+    """Probes, notes, and the answer last."""
+    answer, goal, remote = result.answer, result.goal, result.remote
+    spread = "" if answer.spread is None else f" ± {answer.spread:.1f}"
+    slo = "not asked for" if goal.slo_itl_s is None else "no number keeps it"
+    lines = [*table([_COLUMNS, *(_row(one) for one in answer.probes)], left=0), ""]
+    lines += [f"- {one_line(note, 300)}" for note in result.notes]
+    lines += [
+        "",
+        one_line(f"engine  {remote.name}: {remote.model}, {remote.kind} at {remote.host}", 300),
+        f"C*      {answer.c_best} at once: {answer.tokens_per_s:.1f}{spread} (N = {answer.measurements}) output tok/s, "
+        "prefill included",
+        f"C_max   {answer.c_max} at once",
+        f"C_slo   {slo if answer.c_slo is None else f'{answer.c_slo} at once'}",
+        one_line(f"why     {answer.why}", 500),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(one: LoadVerdict) -> tuple[str, ...]:
+    probe, outcome = one.probe, one.outcome
+
+    def ms(seconds: float | None) -> str:
+        return "–" if seconds is None else f"{1000 * seconds:.1f}"
+
+    return (
+        str(probe.concurrency),
+        "–" if probe.predicted_rate is None else f"{probe.predicted_rate:.1f}",
+        f"{outcome.rate:.1f}" if outcome.kind == "ok" else "–",
+        ms(outcome.step_s),
+        ms(outcome.gap_p95_s),
+        ms(outcome.ttft_s),
+        "–" if outcome.waiting is None else str(outcome.waiting),
+        "–" if outcome.kv_use is None else f"{outcome.kv_use:.0%}",
+        one.judged,
+        probe.why,
+    )

@@ -1,0 +1,115 @@
+"""The bench on a server: the same workload and figures, timed at this end and counted by the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+
+import msgspec
+
+import phitui
+from phitui.config import Config
+from phitui.engine.api import Loaded
+from phitui.engine.threads import usable_cores
+from phitui.hardware.energy import PerToken
+from phitui.ipc.messages import Progress
+from phitui.jobs.bench import Book, Plan, Timed, check_lengths, check_sizes, load1, run_plan, workload
+from phitui.jobs.bench_figures import Hardware, Run
+from phitui.jobs.bench_result import (
+    FORMAT,
+    VERSION,
+    Bandwidth,
+    BatchResult,
+    BenchResult,
+    Circumstances,
+    DeviceFacts,
+    ModelFacts,
+    Setup,
+)
+from phitui.jobs.engines import reached
+from phitui.jobs.remote_load import Loader, Wave, notes_on
+
+NOT_READ = "the server's hardware is not read"
+_NO_ENERGY = PerToken(None, None, None, False, "the server's energy is not read")
+
+
+class ServerSource:
+    """Requests to a server, as many at once as the batch has rows."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self.waves: list[Wave] = []
+
+    async def run(self, batch: int, prompt_tokens: int, max_tokens: int) -> Timed:
+        """The loader has fitted its prompts to their length. Raises PhituiError where the server is gone."""
+        del prompt_tokens
+        wave = await self._loader.wave(batch, max_tokens)
+        if wave.problem:
+            return Timed("failed", None, wave.problem)
+        self.waves.append(wave)
+        return Timed("ok", Run(wave.rows, None, wave.counts))
+
+
+async def bench_server(
+    config: Config, plan: Plan, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
+) -> BenchResult:
+    """Run the plan on the configured server. As `jobs.bench.bench`."""
+    check_sizes(plan)
+    begun = load1()
+    client, loaded = await reached(config, environ)
+    loader = Loader(client, plan.prompt_tokens)
+    source, book = ServerSource(loader), Book(plan)
+    interrupted = False
+    try:
+        if loaded.context_window is not None:
+            check_lengths(plan, loaded.context_window)
+        try:
+            await loader.fit_prompts()
+            await run_plan(book, source, None, tell, _NO_ENERGY)
+        except asyncio.CancelledError:
+            if not book.has_figures:
+                raise
+            interrupted = True
+    finally:
+        await loader.stop()
+        await client.stop()
+    results = [_without_hardware(one) for one in book.results(lambda _: Hardware(None, 1, None, NOT_READ))]
+    notes = notes_on([wave for wave in source.waves if max(wave.counts) > 1], plan.prompt_tokens, plan.max_tokens)
+    return _result(loaded, plan, Circumstances(begun, load1()), results, interrupted, notes)
+
+
+def _without_hardware(one: BatchResult) -> BatchResult:
+    return msgspec.structs.replace(one, bandwidth=Bandwidth(reason=NOT_READ))
+
+
+def _result(
+    loaded: Loaded,
+    plan: Plan,
+    conditions: Circumstances,
+    results: list[BatchResult],
+    interrupted: bool,
+    notes: list[str],
+) -> BenchResult:
+    remote = loaded.remote
+    host, kind = (remote.host, remote.kind) if remote is not None else ("", "")
+    return BenchResult(
+        format=FORMAT,
+        version=VERSION,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        interrupted=interrupted,
+        model=ModelFacts(loaded.name, "as the server has it", "", loaded.context_window),
+        device=DeviceFacts("remote", f"{kind} at {host}", None, usable_cores(), None, None, None, NOT_READ),
+        config=Setup(0, 0, "as the server has it"),
+        versions={
+            "phitui": phitui.__version__,
+            "python": platform.python_version(),
+            "server": loaded.why.split(";")[0],
+        },
+        workload=workload(plan),
+        conditions=conditions,
+        results=results,
+        notes=notes,
+    )

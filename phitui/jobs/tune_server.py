@@ -1,0 +1,136 @@
+"""Finds how many requests to send to a server at once: the search of phitui.tuner.concurrency on a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from phitui.config import Config
+from phitui.engine.api import Loaded, Remote
+from phitui.engine.latency import gaps, output_rate, percentile, tpot, ttft
+from phitui.errors import PhituiError
+from phitui.jobs.engines import reached
+from phitui.jobs.load_tunings import earlier_load
+from phitui.jobs.remote_load import Loader, Wave, notes_on
+from phitui.jobs.tune import check_lengths
+from phitui.store.load_tunings import LoadTuning
+from phitui.tuner.concurrency import LoadAnswer, LoadGoal, LoadOutcome, LoadProbe, search_load
+from phitui.tuner.probes import Goal
+
+
+class LoadBegan(NamedTuple):
+    """A probe begins, the `number`-th."""
+
+    probe: LoadProbe
+    number: int
+
+
+class LoadEnded(NamedTuple):
+    """How it went."""
+
+    probe: LoadProbe
+    outcome: LoadOutcome
+    number: int
+
+
+class EarlierLoad(NamedTuple):
+    """What an earlier tuning found and why it does not hold ("" where it does); or what is wrong with their file."""
+
+    tuning: LoadTuning | None
+    problem: str
+
+
+LoadEvent = LoadBegan | LoadEnded | EarlierLoad
+
+
+class LoadResult(NamedTuple):
+    """The answer, for which server, and what it has to be read with."""
+
+    goal: LoadGoal
+    answer: LoadAnswer
+    loaded: Loaded
+    remote: Remote
+    notes: list[str]
+
+
+async def tune_server(
+    config: Config,
+    goal: LoadGoal,
+    tell: Callable[[LoadEvent], None],
+    environ: Mapping[str, str] = os.environ,
+    go: asyncio.Event | None = None,
+) -> LoadResult:
+    """Tune for `goal` on the configured server. Cancelling closes its connections; no probe begins while `go` is not
+    set. Raises UsageError for lengths beyond the context window, and PhituiError where it does not answer."""
+    client, loaded = await reached(config, environ)
+    loader = Loader(client, goal.prompt_tokens, client.server_load)
+    try:
+        if loaded.remote is None:
+            raise PhituiError("the engine is not a server")
+        if loaded.context_window is not None:
+            check_lengths(Goal(goal.prompt_tokens, goal.new_tokens), loaded.context_window)
+        found, problem = await asyncio.to_thread(earlier_load, loaded.remote, goal, environ)
+        if found is not None or problem:
+            tell(EarlierLoad(found, problem))
+        await loader.fit_prompts()
+        await loader.wave(1, min(goal.new_tokens, 16))  # whatever a server does only once
+        tuning = _Tuning(loader, goal, tell, go)
+        answer = await tuning.run()
+        notes = notes_on(tuning.waves, goal.prompt_tokens, goal.new_tokens)
+        if all(wave.waiting is None for wave in tuning.waves):
+            why = (await client.server_load()).missing.get("waiting", "the server does not say it")
+            notes.append(f"waiting requests are not known ({why}): one counts as waiting where another ended before it")
+        return LoadResult(goal, answer, loaded, loaded.remote, notes)
+    finally:
+        await loader.stop()
+        await client.stop()
+
+
+class _Tuning:
+    """One run of the search."""
+
+    def __init__(
+        self, loader: Loader, goal: LoadGoal, tell: Callable[[LoadEvent], None], go: asyncio.Event | None
+    ) -> None:
+        self._loader, self._goal, self._tell, self._go = loader, goal, tell, go
+        self.waves: list[Wave] = []
+
+    async def run(self) -> LoadAnswer:
+        asked = search_load(self._goal)
+        probe, number = next(asked), 1
+        try:
+            while True:
+                if self._go is not None:
+                    await self._go.wait()
+                self._tell(LoadBegan(probe, number))
+                wave = await self._loader.wave(probe.concurrency, self._goal.new_tokens)
+                if not wave.problem:
+                    self.waves.append(wave)
+                outcome = outcome_of(wave)
+                self._tell(LoadEnded(probe, outcome, number))
+                probe, number = asked.send(outcome), number + 1
+        except StopIteration as end:
+            answer: LoadAnswer = end.value
+            return answer
+
+
+def outcome_of(wave: Wave) -> LoadOutcome:
+    """What a wave says. Where the server does not tell of waiting requests, those count that began when another had
+    ended: all were sent at once."""
+    if wave.problem:
+        return LoadOutcome("failed", seconds=wave.seconds, detail=wave.problem)
+    steps = [value for row, count in zip(wave.rows, wave.counts, strict=True) if (value := tpot(row, count))]
+    pieces = gaps(wave.rows)
+    return LoadOutcome(
+        kind="ok",
+        rate=output_rate(wave.rows, sum(wave.counts)),
+        seconds=max(row[-1] for row in wave.rows),
+        step_s=statistics.fmean(steps) if steps else None,
+        gap_p95_s=percentile(pieces, 0.95) if pieces else None,
+        ttft_s=statistics.fmean(map(ttft, wave.rows)),
+        waiting=wave.queued if wave.waiting is None else wave.waiting,
+        kv_use=wave.kv_use,
+    )
