@@ -156,7 +156,7 @@ class BatchFile:
         self._input.close()
 
     def _defaults(self) -> Defaults:
-        draw = sampling(self._config)
+        draw = sampling(self._config.generation)
         if self.order.max_tokens is not None:
             draw = msgspec.structs.replace(draw, max_tokens=self.order.max_tokens)
         return Defaults(draw, self._config.generation.system)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
+from msgspec.structs import replace
 
 from phitui.engine.api import (
     BrokeOff,
@@ -24,6 +25,7 @@ from phitui.engine.api import (
     Started,
     Turn,
 )
+from phitui.engine.capabilities import REMOTE_HONOURS
 from phitui.engine.client import raise_in_loop
 from phitui.engine.remote.account import Account
 from phitui.engine.remote.deadline import Deadline
@@ -46,9 +48,11 @@ _COUNTS_WITHIN_S = 5.0
 
 @dataclass
 class _Job:
-    """A request on its way. `why` says who ended its task: "cancel" or "late"."""
+    """An answer on its way; `request` is the id of the first of those that were asked for together. `why` says who
+    ended its task: "cancel" or "late"."""
 
     id: int
+    request: int
     turns: list[Turn]
     sampling: Sampling
     account: Account
@@ -109,7 +113,9 @@ class RemoteClient:
             can.append("not encrypted")
         elif not self.endpoint.settings.verify:
             can.append("its certificate is not verified")
-        remote = Remote(self.endpoint.name, self.endpoint.host, TITLES[server.kind], model, can)
+        remote = Remote(
+            self.endpoint.name, self.endpoint.host, TITLES[server.kind], model, can, REMOTE_HONOURS[server.kind]
+        )
         return Loaded(
             name=model,
             title=model,
@@ -130,26 +136,32 @@ class RemoteClient:
         """Raises UsageError: a server has the model that it has."""
         raise UsageError(f"{self.endpoint.who} loads no model from here: {one_line(load.folder, 80)}")
 
-    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
-        """Ask for an answer; returns the id that its events carry. Raises PhituiError where it is not connected."""
+    async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1) -> int:
+        """Ask for an answer, or for several by as many requests side by side; returns the id that the events of the
+        first carry, the others have those that follow. A seed is that of the first, the others have the next ones.
+        Raises PhituiError where it is not connected."""
         if self.loaded is None:
             raise PhituiError("the engine is not connected")
-        number = next(self._ids)
-        job = _Job(number, turns, sampling, Account(number, sampling.max_tokens, 0, None))
+        ids = [next(self._ids) for _ in range(answers)]
+        for place, number in enumerate(ids):
+            seed = None if sampling.seed is None else sampling.seed + place
+            self._begin(_Job(
+                number, ids[0], turns, replace(sampling, seed=seed), Account(number, sampling.max_tokens, 0, None)
+            ))  # fmt: skip
+        return ids[0]
+
+    def _begin(self, job: _Job) -> None:
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job), name=f"phitui-remote-{job.id}")
         job.task.add_done_callback(raise_in_loop)
-        return job.id
 
     async def cancel(self, request_id: int) -> None:
-        """Close the answer's stream. `Finished` with reason "cancelled" follows."""
-        job = self._jobs.get(request_id)
-        if job is None:
-            return
-        job.end("cancel")
-        if not job.running:  # a task that is cancelled before its first step never takes one
-            self._jobs.pop(request_id)
-            self._on_event(job.account.finished(cancelled=True))
+        """Close the streams of its answers. `Finished` with reason "cancelled" follows for each."""
+        for job in [job for job in self._jobs.values() if job.request == request_id]:
+            job.end("cancel")
+            if not job.running:  # a task that is cancelled before its first step never takes one
+                self._jobs.pop(job.id)
+                self._on_event(job.account.finished(cancelled=True))
 
     async def park(self) -> None:
         """`ParkRefused` follows: the memory is not ours."""

@@ -1,4 +1,7 @@
-"""How each kind of server is asked: its path, the request's form, and the form of what it streams."""
+"""How each kind of server is asked: its path, the request's form, and the form of what it streams.
+
+Which parameters a form has is also in engine/capabilities.py.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,17 @@ def _openai(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]
     }
     if 0 < sampling.top_p < 1:  # TGI refuses 1
         body["top_p"] = sampling.top_p
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
     return body
+
+
+def _tgi(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
+    return _openai(model, turns, sampling) | _seed(sampling)
+
+
+def _seed(sampling: Sampling) -> dict[str, Any]:
+    return {} if sampling.seed is None else {"seed": sampling.seed}
 
 
 def _vllm(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
@@ -55,15 +68,18 @@ def _llama_cpp(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, A
 
 def _more(sampling: Sampling, penalty: str) -> dict[str, Any]:
     more: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
+    more |= _seed(sampling)
     return more | ({penalty: sampling.repetition_penalty} if sampling.repetition_penalty != 1.0 else {})
 
 
 def _ollama(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
-    options = {
+    options: dict[str, Any] = {
         "num_predict": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
     }
+    if sampling.stop:
+        options["stop"] = list(sampling.stop)
     return {
         "model": model,
         "messages": _messages(turns),
@@ -76,7 +92,7 @@ _CHAT = "/v1/chat/completions"
 # Ollama's OpenAI-style route leaves counts out where a prompt was cached, and bounds no options: its own has all.
 DIALECTS = {
     "vllm": Dialect(_CHAT, _vllm, openai_pieces),
-    "tgi": Dialect(_CHAT, _openai, openai_pieces),
+    "tgi": Dialect(_CHAT, _tgi, openai_pieces),
     "llama.cpp": Dialect(_CHAT, _llama_cpp, openai_pieces),
     "ollama": Dialect("/api/chat", _ollama, ollama_pieces, lines_are_events=True),
     "other": Dialect(_CHAT, _openai, openai_pieces),
