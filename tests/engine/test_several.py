@@ -36,7 +36,9 @@ async def test_answers_of_one_request_are_rows_of_one_batch(tmp_path, demo_folde
         texts, ends, pulses = await collected(engine, range(first, first + 3))
         assert set(texts.values()) == {alone}  # greedy: each as it is alone
         assert {(end.reason, end.usage) for end in ends.values()} == {("stop", finished.usage)}
-        assert pulses and sum(pulse.steps * pulse.rows for pulse in pulses) == 3 * (finished.usage.completion_tokens - 1)
+        assert pulses and sum(pulse.steps * pulse.rows for pulse in pulses) == 3 * (
+            finished.usage.completion_tokens - 1
+        )
 
         first = await engine.client.generate(STORY, FREE, 3)
         texts, ends, _ = await collected(engine, range(first, first + 3))

@@ -27,7 +27,9 @@ def test_they_are_kept_replaced_and_deleted(presets):
     assert os.listdir(presets.path.parent) == ["presets.json"]
 
 
-@pytest.mark.parametrize(("name", "text"), [("", "x"), ("x" * 61, "x"), ("x", " \n"), ("x", "x" * 100_001), ("x", "\ud800")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("", "x"), ("x" * 61, "x"), ("x", " \n"), ("x", "x" * 100_001), ("x", "\ud800")]
+)
 def test_what_cannot_be_kept_changes_nothing(presets, name, text):
     presets.keep("one", "1")
     with pytest.raises(UsageError):

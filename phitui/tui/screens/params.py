@@ -110,6 +110,7 @@ class ParametersScreen(Screen[None]):
     def action_back(self) -> None:
         """Leave; what was typed and is no value is told."""
         for row in self.query(ParameterRow):
+            row.take()
             if row.wrong:
                 self.notify(f"Not taken: {row.wrong}. {self._parameters.line(row.name_of)} stays.", severity="warning")
         self.dismiss()

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from phitui.errors import PhituiError
-from phitui.jobs.parameters import Parameters, limits, shown
+from phitui.jobs.parameters import Parameters, check, limits, parse, shown
 from phitui.text import one_line
 from phitui.tui.display import displayable
 
@@ -26,7 +26,7 @@ _MOST_CHARS = 4000
 
 
 class ParameterRow(Horizontal):
-    """Takes each value as it is typed; `wrong` says why what stands there is none, or ""."""
+    """Takes a value when the field is left; `wrong` says why what stands there is none, or ""."""
 
     DEFAULT_CSS = """
     ParameterRow {
@@ -49,7 +49,7 @@ class ParameterRow(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static(TITLES[self.name_of], classes="name", markup=False)
-        yield Input(self._shown, compact=True, max_length=_MOST_CHARS, select_on_focus=False, id=self.name_of)
+        yield Input(self._shown, compact=True, max_length=_MOST_CHARS, id=self.name_of)
         yield Static(classes="note", markup=False)
 
     def on_mount(self) -> None:
@@ -66,14 +66,26 @@ class ParameterRow(Horizontal):
 
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:
-        if message.value == self._shown:
-            return
-        self._shown = message.value
         try:
-            self._parameters.set(self.name_of, message.value)
+            check(self.name_of, parse(self.name_of, message.value))
             self.wrong = ""
         except PhituiError as error:
             self.wrong = str(error)
+        self._tell()
+
+    @on(Input.Blurred)
+    @on(Input.Submitted)
+    def take(self) -> None:
+        """Take what stands there, where it is a value and another one."""
+        text = self.query_one(Input).value
+        if text == self._shown:
+            return
+        try:
+            self._parameters.set(self.name_of, text)
+        except PhituiError as error:
+            self.wrong = str(error)
+        else:
+            self._shown = text
         self._tell()
 
     def _tell(self) -> None:
@@ -83,8 +95,8 @@ class ParameterRow(Horizontal):
         if self.wrong:
             text = one_line(self.wrong.partition(": ")[2], 100)
         elif own:
-            before = shown(getattr(self._parameters.config, self.name_of))
-            text = f"config.toml: {one_line(before, 60) or 'none'} · {text}"
+            before = one_line(shown(getattr(self._parameters.config, self.name_of)), 60)
+            text = f"config.toml: {before or 'none'} · {text}"
         note.set_class(bool(self.wrong), "bad")
         note.set_class(own and not self.wrong, "own")
         note.update(Content(text))
