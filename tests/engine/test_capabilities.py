@@ -10,7 +10,8 @@ from phitui.engine.remote.dialects import DIALECTS
 
 BASE = Sampling(max_tokens=64, temperature=0.5, top_k=40, top_p=0.9, repetition_penalty=1.1)
 OTHER = {
-    "temperature": 0.6, "top_k": 41, "top_p": 0.8, "repetition_penalty": 1.2, "max_tokens": 65, "stop": ("x",), "seed": 3,
+    "temperature": 0.6, "top_k": 41, "top_p": 0.8, "repetition_penalty": 1.2, "max_tokens": 65, "stop": ("x",),
+    "seed": 3,
 }  # fmt: skip
 
 

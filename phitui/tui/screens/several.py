@@ -120,6 +120,7 @@ class AnswerColumn(Vertical):
         super().__init__()
         self._exchange = exchange
         self._line = ""
+        self._follows = False
         self.border_title = str(number)
 
     def compose(self) -> ComposeResult:
@@ -128,12 +129,15 @@ class AnswerColumn(Vertical):
         yield Static("", classes="facts", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(VerticalScroll).anchor()
         self.show()
 
     def show(self) -> None:
         """Show what is there by now; what is the same is not painted again."""
         self.query_one(StreamText).show(displayable(self._exchange.text))
+        pane = self.query_one(VerticalScroll)
+        if pane.max_scroll_y and not self._follows:  # from the top until it is full
+            self._follows = True
+            pane.anchor()
         line = facts(self._exchange)
         if line != self._line:
             self._line = line
