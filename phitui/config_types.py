@@ -43,7 +43,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[generation]: how an answer is sampled. On CUDA, top_p needs a top_k from 1 to 8192."""
+    """[generation]: how an answer is sampled. On CUDA, top_p needs a top_k from 1 to 8192. A `seed` of -1 is none."""
 
     system: str
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)]
@@ -51,16 +51,20 @@ class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     top_k: Annotated[int, msgspec.Meta(ge=1, le=8192)]
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)]
     repetition_penalty: Annotated[float, msgspec.Meta(gt=0, le=10)]
+    stop: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...], msgspec.Meta(max_length=16)]
+    seed: Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 
 
 class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[console]: `repaint_hz` in repaints per second, `history_size` in prompts."""
+    """[console]: `repaint_hz` in repaints per second, `history_size` in prompts, `notify_after_s` in seconds."""
 
     repaint_hz: Annotated[int, msgspec.Meta(ge=1, le=15)]
     history_size: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
     paste_limit_chars: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
     mouse: Literal["auto", "on", "off"]
     markdown: bool
+    notify: Literal["off", "bell", "osc9"]
+    notify_after_s: Annotated[int, msgspec.Meta(ge=0, le=86400)]
 
 
 class HardwareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,6 +182,9 @@ def expected(kind: Any) -> str:
     if get_origin(kind) is not Annotated:
         return {str: "a string", bool: "true or false"}.get(kind, str(kind))
     base, meta = get_args(kind)
+    if get_origin(base) is tuple:
+        length = get_args(get_args(base)[0])[1].max_length
+        return f"a list of at most {meta.max_length} strings of 1 to {length} characters"
     if meta.min_length is not None:
         return "a string that is not empty"
     if meta.gt is not None:

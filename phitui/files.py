@@ -27,3 +27,18 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def create_file(path: Path, data: bytes) -> None:
+    """Write `data` to a new file (0600). Raises FileExistsError where something of this name is there, else OSError."""
+    import tempfile
+
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)  # unlike a rename, never in the place of another file
+    finally:
+        Path(name).unlink(missing_ok=True)

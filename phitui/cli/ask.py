@@ -34,7 +34,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     prompt = read_prompt(args.prompt)
     system = config.generation.system if args.system is None else args.system
     turns = [Turn("system", system)] if system else []
-    draw = sampling(config)
+    draw = sampling(config.generation)
     if args.max_tokens is not None:
         if args.max_tokens < 1:
             raise UsageError(f"--max-tokens: expected a number above 0, got {args.max_tokens}")

@@ -12,7 +12,7 @@ from phitui.errors import ExitCode
 from phitui.jobs.session_desk import FILE_NAME
 from phitui.store.session_search import snippet
 from phitui.store.session_transfer import read_file, to_json, to_markdown, write_file
-from phitui.store.session_types import SessionRow
+from phitui.store.session_types import SessionRow, encoded
 from phitui.store.sessions import SessionStore
 from phitui.text import one_line, sanitize
 
@@ -70,7 +70,8 @@ def _export(store: SessionStore, args: argparse.Namespace) -> None:
 
 def _import(store: SessionStore, args: argparse.Namespace) -> None:
     read = read_file(args.file)
-    session, _ = store.insert(read.title, read.system, read.created, read.turns, read.leaf)
+    own = encoded(read.parameters)
+    session, _ = store.insert(read.title, read.system, read.created, read.turns, read.leaf, own)
     write(f"{session}\n")
 
 

@@ -40,11 +40,15 @@ class Load(msgspec.Struct, tag=True, frozen=True):
 
 
 class Generate(msgspec.Struct, tag=True, frozen=True):
-    """Answer a chat. Requests are answered in the order in which they come."""
+    """Answer a chat. Requests are answered in the order in which they come.
+
+    With `answers` above 1 so many are drawn together, as rows of one batch. Each has events of its own, with the ids
+    `id`, `id` + 1, …; `Cancel` of `id` stops them all."""
 
     id: int
     turns: list[Turn]
     sampling: Sampling
+    answers: int = 1
 
 
 class Cancel(msgspec.Struct, tag=True, frozen=True):
@@ -135,16 +139,16 @@ class Woken(msgspec.Struct, tag=True, frozen=True):
 
 class Remote(msgspec.Struct, frozen=True):
     """An engine on another machine. `name` as the configuration has it, `host` with its port, `kind` of server, `model`
-    as the server calls it, `can` what is known of it in words. `at_once` is how many prompts it answers at the same
-    time (None: not told), `lacks` the fields of `Sampling` that it cannot be sent."""
+    as the server calls it, `can` what is known of it in words, `honours` the parameters that it takes
+    (engine/capabilities.py). `at_once` is how many prompts it answers at the same time (None: not told)."""
 
     name: str
     host: str
     kind: str
     model: str
     can: list[str] = []
+    honours: tuple[str, ...] = ()
     at_once: int | None = None
-    lacks: list[str] = []
 
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):

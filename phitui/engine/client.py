@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from phitui.engine.allocator import allocator_environment
@@ -50,7 +50,7 @@ class EngineClient:
         self._restart_limit = restart_limit
         self._restarts = 0
         self._ids = itertools.count(1)
-        self._pending: set[int] = set()
+        self._pending: dict[int, int] = {}  # ids that are owed an end, each with the request's
         self._child: Child | None = None
         self._watch: asyncio.Task[None] | None = None
         self._load: Load | None = None
@@ -100,12 +100,14 @@ class EngineClient:
         self._watch = asyncio.create_task(self._follow(self._child), name="phitui-engine")
         self._watch.add_done_callback(raise_in_loop)
 
-    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
-        """Ask for an answer; returns the id that its events carry.
+    async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1) -> int:
+        """Ask for an answer, or for several in one batch; returns the id that the events of the first carry, the others
+        have those that follow.
 
         Raises PhituiError without a loaded engine, and UsageError for text that cannot be sent.
         """
-        return await self._request(Generate(next(self._ids), turns, sampling))
+        ids = [next(self._ids) for _ in range(answers)]
+        return await self._request(Generate(ids[0], turns, sampling, answers), ids)
 
     async def warm_up(self, positions: int) -> int:
         """Have all workers used once, with so many positions; returns the id of the `Room` that follows."""
@@ -139,21 +141,24 @@ class EngineClient:
             raise PhituiError("the batch is not open")
         await self._child.send(AddRows(batch_id, rows, last))
 
-    async def _request(self, request: Generate | WarmUp | Probe | OpenBatch) -> int:
+    async def _request(self, request: Generate | WarmUp | Probe | OpenBatch, ids: Sequence[int] = ()) -> int:
+        """Send it. `ids` are those that its events carry, where there are more than its own."""
         if self._child is None or self.loaded is None:
             raise PhituiError("the engine is not loaded")
-        self._pending.add(request.id)
+        owed = ids or [request.id]
+        self._pending |= dict.fromkeys(owed, request.id)
         try:
             await self._child.send(request)
         except PhituiError:
-            self._pending.discard(request.id)
+            for number in owed:
+                self._pending.pop(number, None)
             raise
         return request.id
 
     async def cancel(self, request_id: int) -> None:
         """Stop an answer, a probe or a batch. `Finished` with reason "cancelled", `Probed` with that kind, or
         `BatchEnded` follows."""
-        if self._child is not None and request_id in self._pending:
+        if self._child is not None and request_id in self._pending.values():
             await self._child.send(Cancel(request_id))
 
     async def park(self) -> None:
@@ -193,11 +198,11 @@ class EngineClient:
             self.loaded = event
         elif isinstance(event, Finished | Probed | Room):
             self._restarts = 0
-            self._pending.discard(event.id)
+            self._pending.pop(event.id, None)
         elif isinstance(event, RowDone):
             self._restarts = 0
         elif isinstance(event, Rejected | BatchEnded):
-            self._pending.discard(event.id)
+            self._pending.pop(event.id, None)
         elif isinstance(event, Failure):
             self._stopping = True  # it said why it ends: starting it again would end the same way
 
@@ -209,7 +214,7 @@ class EngineClient:
         await child.stop(grace_s=0.0)
         if self._stopping:
             return
-        lost, self._pending = sorted(self._pending), set()
+        lost, self._pending = sorted(self._pending), {}
         self._child, self.loaded = None, None
         self._restarts += 1
         again = self._restarts <= self._restart_limit

@@ -11,7 +11,6 @@ from typing import Any
 
 from phitui.engine.api import Delta, Finished, FinishReason, Generate, Sampling, Started, Timings, Usage
 from phitui.engine.loading import Model, check_answers, is_out_of_memory
-from phitui.engine.prompt import Detokenizer
 from phitui.engine.recovery import wait_idle
 from phitui.engine.step_clock import StepClock
 from phitui.engine.stops import StopFinder
@@ -22,12 +21,12 @@ from phitui.errors import PhituiError, UnavailableError, UsageError
 _GATHER_S = 0.02
 _IDLE_POLL_S = 0.05
 
-Token = tuple[int, float]  # id, time.perf_counter() when it was made
+Token = tuple[int, int, float]  # which answer, id, time.perf_counter() when it was made
 
 
 class Answer:
-    """The answer to one request while it is being made. `cancelled` may be set from another thread; `queued` tells how
-    many requests wait behind it; `meanwhile` is called every so often for what
+    """The answers to one request while they are being made: mostly one, else all in one batch. `cancelled` may be set
+    from another thread; `queued` tells how many requests wait behind it; `meanwhile` is called every so often for what
     else the engine does, and tells whether that computes as well."""
 
     def __init__(
@@ -40,55 +39,47 @@ class Answer:
     ) -> None:
         self._model = model
         self._meanwhile = meanwhile
-        self._stops = StopFinder(request.sampling.stop)
         self._queued = queued
         self._request = request
         self._send = send
         self._made: queue.SimpleQueue[Token] = queue.SimpleQueue()
-        self._ids: list[int] = []
-        self._last_s = 0.0
-        self._first_s: float | None = None
+        self._strands = [Strand(model, request, request.id + place) for place in range(request.answers)]
         self.cancelled = threading.Event()
 
     def run(self) -> None:
-        """Make the whole answer and send its events. Raises PhituiError where it cannot be made."""
-        begun = time.perf_counter()
-        self._last_s = begun
-        self._clock = StepClock(begun)
+        """Make the whole answers and send their events. Raises PhituiError where they cannot be made."""
+        self._begun = time.perf_counter()
+        self._clock = StepClock(self._begun, len(self._strands))
         prompt = self._model.prompt.tokens(self._request.turns)
         self._clock.tokenized(time.perf_counter(), len(prompt))
-        room = fit(len(prompt), self._request.sampling, self._model.manifest.context_window)
-        self._send(Started(self._request.id, len(prompt)))
+        self._prompt_tokens = len(prompt)
+        self._room = fit(len(prompt), self._request.sampling, self._model.manifest.context_window)
+        for strand in self._strands:
+            self._send(Started(strand.id, len(prompt)))
         try:
             if not self.cancelled.is_set():
-                self._decode(prompt, room)
+                self._decode(prompt)
         finally:
             self._pulse(last=True)  # also of one that fails: its time is work, and its decode is over
-        self._send(
-            Finished(
-                self._request.id,
-                self._reason(),
-                Usage(len(prompt), len(self._ids)),
-                timings(begun, self._first_s, self._last_s, len(self._ids)),
-            )
-        )
+        for strand in self._strands:
+            self._tell_end(strand)
 
-    def _decode(self, prompt: list[str], room: int) -> None:
-        result = self._model.generator.generate_batch(
-            [prompt],
-            max_length=room,
+    def _decode(self, prompt: list[str]) -> None:
+        results = self._model.generator.generate_batch(
+            [prompt] * len(self._strands),
+            max_length=self._room,
             include_prompt_in_result=False,
             end_token=self._model.manifest.end_tokens,
             callback=self._on_token,
             asynchronous=True,
             **sampling_options(self._request.sampling, self._model.loaded.device),
-        )[0]
-        detokenizer = self._model.prompt.detokenizer()
+        )
         try:
-            while not result.done():
-                self._forward(detokenizer)
+            while not all(result.done() for result in results):
+                self._forward()
                 self._meanwhile()
-            result.result()
+            for result in results:
+                result.result()
         except RuntimeError as error:
             raise self._failure(error) from error
         except BaseException:
@@ -97,7 +88,7 @@ class Answer:
         finally:
             if not self._meanwhile():  # leaving earlier can abort the process
                 wait_idle(self._model.generator)
-            self._forward(detokenizer, last=True)
+            self._forward(last=True)
 
     def _failure(self, error: RuntimeError) -> PhituiError:
         """The error for a person. After running out of memory the next call may fail once more for no reason of its
@@ -106,42 +97,64 @@ class Answer:
             return PhituiError(f"the engine failed: {error}", "Try again; phitui doctor checks the machine")
         with contextlib.suppress(UnavailableError):
             check_answers(self._model)
-        return PhituiError("memory ran out during this answer", "Start a new chat, or lower generation.max_tokens")
+        fewer = ", or ask for fewer answers" if len(self._strands) > 1 else ""
+        return PhituiError(
+            "memory ran out during this answer", f"Start a new chat, or lower generation.max_tokens{fewer}"
+        )
 
     def _on_token(self, step: Any) -> bool:
-        """Runs on CTranslate2's thread, once per token. Returning True ends the answer. Must never raise: that
+        """Runs on CTranslate2's thread, once per token. Returning True ends that answer. Must never raise: that
         aborts the process."""
         try:
-            self._made.put((step.token_id, time.perf_counter()))
-            return self.cancelled.is_set() or self._stops.found
+            self._made.put((step.batch_id, step.token_id, time.perf_counter()))
+            return self.cancelled.is_set() or self._strands[step.batch_id].stops.found
         except BaseException:  # noqa: BLE001
             return True
 
-    def _forward(self, detokenizer: Detokenizer, last: bool = False) -> None:
+    def _forward(self, last: bool = False) -> None:
         """Wait a little for tokens and send the text they make."""
-        tokens, text = self._read(self._drain(wait=not last), detokenizer)
-        if last:
-            text += self._stops.feed(detokenizer.flush()) + self._stops.flush()
-        self._ids.extend(number for number, _ in tokens)
-        if tokens:
-            self._first_s = self._first_s or tokens[0][1]
-            self._last_s = tokens[-1][1]
-            self._clock.made([made_at for _, made_at in tokens])
-        if text or tokens:
-            self._send(Delta(self._request.id, text, len(self._ids)))
+        tokens = self._drain(wait=not last)
+        longest = max(len(strand.ids) for strand in self._strands)
+        times = []
+        for place, number, made_at in tokens:
+            strand = self._strands[place]
+            strand.take(number, made_at)
+            if len(strand.ids) > longest:  # the first row of a step
+                longest = len(strand.ids)
+                times.append(made_at)
+        self._clock.made(times)
+        for strand in self._strands:
+            self._send_text(strand, last)
         if not last and self._clock.due(time.perf_counter()):
             self._pulse()
         if tokens and not last:
             time.sleep(_GATHER_S)
 
-    def _read(self, tokens: list[Token], detokenizer: Detokenizer) -> tuple[list[Token], str]:
-        """The tokens that belong to the answer, and their text: none after the one that completes a stop string."""
-        text = ""
-        for count, (number, _) in enumerate(tokens):
-            if self._stops.found:
-                return tokens[:count], text
-            text += self._stops.feed(detokenizer.feed(number))
-        return tokens, text
+    def _send_text(self, strand: Strand, last: bool) -> None:
+        text, new = strand.unsent(last)
+        if text or new:
+            self._send(Delta(strand.id, text, len(strand.ids)))
+        others = any(not one.over(self._room) for one in self._strands)
+        if (
+            others and not last and not strand.told and strand.over(self._room)
+        ):  # the last of them when the engine is idle
+            self._pulse()
+            self._clock.rows -= 1
+            rest, _ = strand.unsent(last=True)
+            if rest:
+                self._send(Delta(strand.id, rest, len(strand.ids)))
+            self._tell_end(strand)
+
+    def _tell_end(self, strand: Strand) -> None:
+        """Say that an answer is complete, once."""
+        if strand.told:
+            return
+        strand.told = True
+        usage = Usage(self._prompt_tokens, len(strand.ids))
+        reason: FinishReason = strand.reason or ("cancelled" if self.cancelled.is_set() else "length")
+        self._send(
+            Finished(strand.id, reason, usage, timings(self._begun, strand.first_s, strand.last_s, len(strand.ids)))
+        )
 
     def _pulse(self, last: bool = False) -> None:
         self._send(self._clock.pulse(time.perf_counter(), self._queued(), last))
@@ -156,10 +169,47 @@ class Answer:
         except queue.Empty:
             return tokens
 
-    def _reason(self) -> FinishReason:
-        if self._stops.found or (self._ids and self._ids[-1] in self._model.prompt.end_ids):
-            return "stop"
-        return "cancelled" if self.cancelled.is_set() else "length"
+
+class Strand:
+    """One of the answers to a request. `ids` are its tokens; `told` says that its end has been sent."""
+
+    def __init__(self, model: Model, request: Generate, number: int) -> None:
+        self.id = number
+        self.ids: list[int] = []
+        self.first_s: float | None = None
+        self.last_s = 0.0
+        self.stops = StopFinder(request.sampling.stop)
+        self.told = False
+        self._end_ids = model.prompt.end_ids
+        self._detokenizer = model.prompt.detokenizer()
+        self._text = ""
+        self._sent = 0
+
+    def take(self, number: int, made_at: float) -> None:
+        """One more token. None belongs to the answer after the one that completes a stop string."""
+        if self.stops.found:
+            return
+        self.ids.append(number)
+        self.first_s = self.first_s or made_at
+        self.last_s = made_at
+        self._text += self.stops.feed(self._detokenizer.feed(number))
+
+    def unsent(self, last: bool) -> tuple[str, int]:
+        """Text and number of tokens since the last call; with `last` also what was held back."""
+        text, self._text = self._text, ""
+        new, self._sent = len(self.ids) - self._sent, len(self.ids)
+        if last and not self.told:
+            text += self.stops.feed(self._detokenizer.flush()) + self.stops.flush()
+        return text, new
+
+    @property
+    def reason(self) -> FinishReason | None:
+        """Why it has ended by itself, None where it has not, or its length did."""
+        return "stop" if self.stops.found or (self.ids and self.ids[-1] in self._end_ids) else None
+
+    def over(self, room: int) -> bool:
+        """Whether nothing more will come, with `room` for so many tokens."""
+        return self.reason is not None or len(self.ids) >= room
 
 
 def fit(prompt_tokens: int, sampling: Sampling, window: int) -> int:

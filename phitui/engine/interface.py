@@ -33,8 +33,9 @@ class Engine(Protocol):
     async def load(self, load: Load) -> None:
         """Load a model folder into a process of our own. `Loaded` or `Failure` follows."""
 
-    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
-        """Ask for an answer; returns the id that its events carry. Raises PhituiError."""
+    async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1) -> int:
+        """Ask for an answer; returns the id that its events carry. Several `answers` are made side by side, and the
+        events of the others carry the ids that follow. Raises PhituiError."""
 
     async def open_batch(
         self,
@@ -50,7 +51,8 @@ class Engine(Protocol):
         """Give a batch more rows; `last` says that no more come. Raises PhituiError."""
 
     async def cancel(self, request_id: int) -> None:
-        """Stop an answer. `Finished` with reason "cancelled" follows; of a batch `BatchEnded`."""
+        """Stop what `generate` gave this id for, all answers of it. `Finished` with reason "cancelled" follows; of a
+        batch `BatchEnded`."""
 
     async def park(self) -> None:
         """Have the model parked. `Parked` or `ParkRefused` follows where it was not."""

@@ -15,12 +15,14 @@ INTERVAL_S = 0.25
 
 
 class StepClock:
-    """The clock of one answer of one row. Times are readings of `time.perf_counter()` in seconds.
+    """The clock of one request. Times are readings of `time.perf_counter()` in seconds; `rows` is how many answers are
+    being made, each step makes a token of each.
 
     A decode step is the gap between two tokens. The first token belongs to the prefill: it ends it.
     """
 
-    def __init__(self, begun: float) -> None:
+    def __init__(self, begun: float, rows: int = 1) -> None:
+        self.rows = rows
         self._window_start = begun
         self._newest = begun  # up to here the time is accounted for
         self._prompt_tokens = 0
@@ -36,7 +38,7 @@ class StepClock:
         self._prompt_tokens = prompt_tokens
 
     def made(self, times: Sequence[float]) -> None:
-        """Tokens were made at these times, oldest first."""
+        """Tokens, of several answers the first of each step, were made at these times, oldest first."""
         for made_at in times:
             gap, self._newest = made_at - self._newest, made_at
             self._tokens += 1
@@ -63,7 +65,7 @@ class StepClock:
             decode_s=self._decode_s,
             prefill_s=max(self._prefill_s, 0.0),  # a first token just before the pulse before takes some back
             tokenize_s=self._tokenize_s,
-            rows=1,
+            rows=self.rows,
             context_tokens=self._lengths / self._steps if self._steps else None,
             queued=queued,
             last=last,

@@ -18,7 +18,8 @@ class Turn(msgspec.Struct, frozen=True):
 
 class Sampling(msgspec.Struct, frozen=True):
     """How the next token is drawn. A temperature of 0 is greedy; a top_k of 0 is all tokens. The answer ends before
-    the first of the `stop` strings."""
+    the first of the `stop` strings. `seed` is for engines that have one for each request; None: another draw each
+    time."""
 
     max_tokens: int
     temperature: float
@@ -26,6 +27,7 @@ class Sampling(msgspec.Struct, frozen=True):
     top_p: float
     repetition_penalty: float
     stop: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -59,7 +59,8 @@ class Worker:
         self._lock = threading.Lock()
         self._cancelled: set[int] = set()
         self._answer: Answer | ProbeRun | None = None
-        self._latest = 0  # the request that was begun last
+        self._latest = 0  # the request that was begun last, or the last id of its answers
+        self._answering = 0  # the request of `_answer`
         self._model: Model | None = None
         self._parking: Parking | None = None
         self._park_after_s = 0.0
@@ -140,11 +141,12 @@ class Worker:
             return
         self._park_refused = False
         answer = Answer(self._model, request, self._send_beside, self._requests.qsize, self._meanwhile)
-        if not self._begin(request.id, answer):
-            self._channel.send(Finished(request.id, "cancelled", Usage(0, 0), Timings(None, None, None, None)))
+        if not self._begin(request.id, answer, request.answers):
+            for number in range(request.id, request.id + request.answers):
+                self._channel.send(Finished(number, "cancelled", Usage(0, 0), Timings(None, None, None, None)))
             return
         self._batches.give_way()
-        with self._working(request.id):
+        with self._working(request.id, request.answers):
             answer.run()
         self._batches.resume()
 
@@ -196,10 +198,10 @@ class Worker:
             self._meter = meter(self._model.loaded.device if self._model else "cpu")
         return self._meter
 
-    def _begin(self, number: int, answer: Answer | ProbeRun) -> bool:
-        """Whether it may begin: it may have been cancelled while it waited."""
+    def _begin(self, number: int, answer: Answer | ProbeRun, ids: int = 1) -> bool:
+        """Whether it may begin: it may have been cancelled while it waited. `ids` is how many it has."""
         with self._lock:
-            self._latest = number
+            self._latest, self._answering = number + ids - 1, number
             if number in self._cancelled:
                 self._cancelled.discard(number)
                 return False
@@ -216,19 +218,23 @@ class Worker:
             os._exit(int(ExitCode.FAILED))
 
     @contextmanager
-    def _working(self, number: int) -> Iterator[None]:
-        """The model is awake; what goes wrong rejects this one request."""
+    def _working(self, number: int, ids: int = 1) -> Iterator[None]:
+        """The model is awake; what goes wrong rejects this one request, with all of its ids."""
         try:
             if self._parking is not None and self._parking.parked:
                 self._channel.send(Woken(self._parking.wake()))
             yield
         except PhituiError as error:
-            self._channel.send(Rejected(number, Failure.of(error)))
+            self._reject(number, ids, Failure.of(error))
         except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
-            self._channel.send(Rejected(number, Failure(f"{type(error).__name__}: {error}")))
+            self._reject(number, ids, Failure(f"{type(error).__name__}: {error}"))
         finally:
             with self._lock:
                 self._answer = None
+
+    def _reject(self, first: int, ids: int, failure: Failure) -> None:
+        for number in range(first, first + ids):
+            self._channel.send(Rejected(number, failure))
 
     def _receive(self, message: Request) -> None:
         if not isinstance(message, Cancel):
@@ -237,7 +243,7 @@ class Worker:
         if self._batches.cancel(message.id):
             return
         with self._lock:
-            if self._answer is not None and self._latest == message.id:
+            if self._answer is not None and self._answering == message.id:
                 self._answer.cancelled.set()
             elif message.id > self._latest:  # still in the queue
                 self._cancelled.add(message.id)

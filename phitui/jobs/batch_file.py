@@ -13,6 +13,7 @@ import msgspec
 
 from phitui.config import Config, shown_path
 from phitui.engine.api import Event, Loaded, Sampling
+from phitui.engine.capabilities import honoured
 from phitui.errors import PhituiError, UsageError
 from phitui.jobs.batch import WINDOW_BYTES, WINDOW_ROWS, BatchJob, Plan
 from phitui.jobs.batch_answer import Origin
@@ -156,11 +157,11 @@ class BatchFile:
         self._input.close()
 
     def _defaults(self, loaded: Loaded) -> Defaults:
-        draw = sampling(self._config)
-        lacks = loaded.remote.lacks if loaded.remote is not None else []
+        draw = sampling(self._config.generation)
+        nothing = {"top_k": 0, "repetition_penalty": 1.0}
+        lacks = [name for name in nothing if name not in honoured(loaded)]
         if lacks:
             self._tell(f"the server cannot be sent {' and '.join(lacks)}: what is configured of them is left out")
-            nothing = {"top_k": 0, "repetition_penalty": 1.0}
             draw = msgspec.structs.replace(draw, **{name: nothing[name] for name in lacks})
         if self.order.max_tokens is not None:
             draw = msgspec.structs.replace(draw, max_tokens=self.order.max_tokens)

@@ -192,7 +192,7 @@ def _openai(number: int, found: dict[str, Any], defaults: Defaults) -> Request:
 def _request(
     number: int, name: Id, form: Form, turns: list[Turn], row: _Options, base: Sampling, unused: frozenset[str]
 ) -> Request:
-    stop = (row.stop,) if isinstance(row.stop, str) else tuple(row.stop or ())
+    stop = (row.stop,) if isinstance(row.stop, str) else base.stop if row.stop is None else tuple(row.stop)
     if len(stop) > _MAX_STOPS or not all(stop):
         raise UsageError(f"stop: at most {_MAX_STOPS} strings, none of them empty")
     sampling = Sampling(

@@ -46,8 +46,9 @@ class Chat:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     refusal: PhituiError | None = None  # why no prompt is taken for now
     _gone: str = ""  # why there is no engine any more
-    _waiting: list[Exchange] = field(default_factory=list)
-    _current: Exchange | None = None
+    # Each of these is a list of exchanges whose answers are made side by side, mostly of one.
+    _waiting: list[list[Exchange]] = field(default_factory=list)
+    _current: list[Exchange] = field(default_factory=list)
     _request_id: int | None = None
     _cancel_asked: bool = False
     _held: bool = False  # the engine is being exchanged
@@ -60,29 +61,35 @@ class Chat:
         Raises UsageError for an empty one or one that cannot be text, and UnavailableError where there is no engine
         and none will come, or while `refusal` is set.
         """
-        return self._queue(prompt, self.exchanges[-1] if self.exchanges else None)
+        return self._queue(prompt, self.exchanges[-1] if self.exchanges else None)[0]
 
-    def _queue(self, prompt: str, parent: Exchange | None) -> Exchange:
-        """Queue a prompt below `parent`, and show the path to it. Raises as `submit`."""
+    def _queue(
+        self, prompt: str, parent: Exchange | None, answers: int = 1, sampling: Sampling | None = None
+    ) -> list[Exchange]:
+        """Queue a prompt below `parent`, for so many answers, and show the path to the first. Raises as `submit`."""
         check_prompt(prompt)
         if self.refusal is not None:
             raise self.refusal
         if self._gone:
             raise UnavailableError(f"there is no engine ({self._gone})", "Quit and run phitui doctor")
-        exchange = Exchange(next(self._numbers), prompt, parent=parent)
-        (parent.children if parent else self.roots).append(exchange)
-        self.show_path(exchange)
-        self._waiting.append(exchange)
-        self._tell(exchange)
-        self.pump()
-        return exchange
-
-    def instead(self, exchange: Exchange, prompt: str, answers: int = 1) -> list[Exchange]:
-        """Answer `prompt` in the place of `exchange`: with its own prompt another answer, with another one an edit.
-        What is there stays, as a sibling. `answers` is how many are made. Raises as `submit`."""
-        queued = [self._queue(prompt, exchange.parent) for _ in range(answers)]
+        queued = [Exchange(next(self._numbers), prompt, parent=parent) for _ in range(answers)]
+        for exchange in queued:
+            exchange.sampling, exchange.system = sampling or self.sampling, self.system
+            (parent.children if parent else self.roots).append(exchange)
         self.show_path(queued[0])
+        self._waiting.append(queued)
+        for exchange in queued:
+            self._tell(exchange)
+        self.pump()
         return queued
+
+    def instead(
+        self, exchange: Exchange, prompt: str, answers: int = 1, sampling: Sampling | None = None
+    ) -> list[Exchange]:
+        """Answer `prompt` in the place of `exchange`: with its own prompt another answer, with another one an edit.
+        What is there stays, as a sibling. `answers` is how many are made, side by side; `sampling` is for these alone,
+        in the place of the chat's. Raises as `submit`."""
+        return self._queue(prompt, exchange.parent, answers, sampling)
 
     def siblings(self, exchange: Exchange) -> list[Exchange]:
         """All exchanges in this place of the chat, `exchange` among them, oldest first."""
@@ -116,20 +123,24 @@ class Chat:
 
     def pump(self) -> None:
         """Send the next prompt if the engine is ready and none is on its way. Call it when the engine has loaded."""
-        if self._current is not None or not self._waiting or self.engine.loaded is None or self._held:
+        if self._current or not self._waiting or self.engine.loaded is None or self._held:
             return
         self._current = self._waiting.pop(0)
         self._cancel_asked = False
         self._spawn(self._send(self._current))
 
-    async def _send(self, exchange: Exchange) -> None:
-        if self._current is not exchange:  # the engine died before this task could begin
+    async def _send(self, together: list[Exchange]) -> None:
+        if self._current is not together:  # the engine died before this task could begin
             return
+        first = together[0]
+        turns, draw = self._turns(path_to(first.parent), first.prompt, first.system), first.sampling or self.sampling
+        several = {"answers": len(together)} if len(together) > 1 else {}
         try:
-            self._request_id = await self.engine.generate(self._turns_of(exchange), self.sampling)
+            self._request_id = await self.engine.generate(turns, draw, **several)
         except PhituiError as error:
-            if self._current is exchange:
-                self._close(exchange, State.REFUSED, str(error))
+            if self._current is together:
+                for exchange in together:
+                    self._close(exchange, State.REFUSED, str(error))
             return
         if self._cancel_asked:
             await self.engine.cancel(self._request_id)
@@ -137,21 +148,19 @@ class Chat:
     def turns(self, prompt: str) -> list[Turn]:
         """What the model is given for `prompt`: the system turn, the answered exchanges, the prompt. Exchanges that
         were refused or lost are not part of the chat."""
-        return self._turns(self.exchanges, prompt)
+        return self._turns(self.exchanges, prompt, self.system)
 
-    def _turns_of(self, exchange: Exchange) -> list[Turn]:
-        return self._turns(path_to(exchange.parent), exchange.prompt)
-
-    def _turns(self, path: list[Exchange], prompt: str) -> list[Turn]:
-        turns = [Turn("system", self.system)] if self.system else []
+    def _turns(self, path: list[Exchange], prompt: str, system: str) -> list[Turn]:
+        turns = [Turn("system", system)] if system else []
         for exchange in path:
             if _counts(exchange):
                 turns += [Turn("user", exchange.prompt), Turn("assistant", exchange.text)]
         return [*turns, Turn("user", prompt)]
 
     def cancel(self) -> bool:
-        """Stop the answer that is being made, or, with none, take back the prompt queued last. False with neither."""
-        if self._current is not None:
+        """Stop the answer that is being made, with those beside it, or, with none, take back the prompt queued last.
+        False with neither."""
+        if self._current:
             self._cancel_asked = True
             if self._request_id is not None:
                 self._spawn(self.engine.cancel(self._request_id))
@@ -161,10 +170,11 @@ class Chat:
             return True
         return False
 
-    def _take_back(self, exchange: Exchange) -> None:
-        exchange.reason = "cancelled"
-        exchange.state = State.DONE
-        self._tell(exchange)
+    def _take_back(self, together: list[Exchange]) -> None:
+        for exchange in together:
+            exchange.reason = "cancelled"
+            exchange.state = State.DONE
+            self._tell(exchange)
 
     def handle(self, event: Event) -> None:
         """Take an event of the engine. Those of other requests are passed over."""
@@ -178,8 +188,8 @@ class Chat:
             self._gone, self._held = "", False
             self.pump()
             return
-        exchange = self._current
-        if exchange is None or getattr(event, "id", None) != self._request_id:
+        exchange = self._owner(event)
+        if exchange is None:
             return
         if isinstance(event, Started):
             exchange.state, exchange.prompt_tokens = State.PREFILL, event.prompt_tokens
@@ -196,6 +206,15 @@ class Chat:
             state = State.REFUSED if isinstance(event, Rejected) else State.BROKEN
             self._close(exchange, state, str(event.failure.error()))
 
+    def _owner(self, event: Event) -> Exchange | None:
+        """The exchange on its way that an event is of."""
+        number = getattr(event, "id", None)
+        if not self._current or self._request_id is None or number is None:
+            return None
+        place = number - self._request_id
+        exchange = self._current[place] if 0 <= place < len(self._current) else None
+        return None if exchange is None or exchange.state.over else exchange
+
     def _finish(self, exchange: Exchange, event: Finished) -> None:
         exchange.reason, exchange.usage, exchange.timings = event.reason, event.usage, event.timings
         if exchange.prompt_tokens is None:  # a remote engine counts at the end
@@ -207,12 +226,13 @@ class Chat:
         queued waits for the next `Loaded`. The turns stay; their tokens are the new model's to count."""
         self._held = True
         current, deadline = self._current, asyncio.get_running_loop().time() + within_s
-        if current is not None:
+        if current:
             self.cancel()
-        while current is not None and self._current is current:
+        while current and self._current is current:
             if asyncio.get_running_loop().time() > deadline:  # in a long prefill, which cannot be stopped
-                current.reason = "cancelled"
-                self._close(current, State.DONE)
+                for exchange in [one for one in current if not one.state.over]:
+                    exchange.reason = "cancelled"
+                    self._close(exchange, State.DONE)
             await asyncio.sleep(0.02)
         self._load += 1
 
@@ -221,19 +241,24 @@ class Chat:
         still hears of both."""
         self.exchanges, self.roots = [], []
         waiting, self._waiting = self._waiting, []
-        for exchange in waiting:
-            self._take_back(exchange)
+        for together in waiting:
+            self._take_back(together)
         self.cancel()
 
     @property
     def busy(self) -> bool:
         """Whether a prompt is on its way or queued."""
-        return self._current is not None or bool(self._waiting)
+        return bool(self._current or self._waiting)
+
+    @property
+    def on_its_way(self) -> list[Exchange]:
+        """The exchanges whose answers are being made."""
+        return self._current
 
     @property
     def answering(self) -> bool:
         """Whether an answer is being made."""
-        return self._current is not None
+        return bool(self._current)
 
     @property
     def context_tokens(self) -> int | None:
@@ -257,12 +282,13 @@ class Chat:
         waiting = self._waiting if all_of_them else []
         if all_of_them:
             self._waiting, self._gone = [], reason
-        for exchange in [*([self._current] if self._current else []), *waiting]:
+        for exchange in [one for together in [self._current, *waiting] for one in together if not one.state.over]:
             self._close(exchange, State.LOST, reason)
 
     def _close(self, exchange: Exchange, state: State, error: str = "") -> None:
         exchange.state, exchange.error = state, error
-        self._current, self._request_id = None, None
+        if all(one.state.over for one in self._current):
+            self._current, self._request_id = [], None
         self._tell(exchange)
         self.pump()
 

@@ -76,8 +76,8 @@ class Engines:
         if remote.loaded is not None:
             self._on_event(remote.loaded)
 
-    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
-        return await self._current.generate(turns, sampling)
+    async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1) -> int:
+        return await self._current.generate(turns, sampling, answers)
 
     async def open_batch(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from phitui.engine.api import FinishReason, Timings, Usage
+from phitui.engine.api import FinishReason, Sampling, Timings, Usage
 
 
 class State(Enum):
@@ -33,8 +33,9 @@ class Exchange:
     far, None where a remote engine does not count on the way; `model` is the name of the one that answered.
 
     Exchanges with one `parent` are siblings: other answers to a prompt, or other prompts in its place. `chosen` is the
-    child that was shown last. `counted` is the number of the model load that has counted its tokens (`Chat`). `kept` is
-    the id that it is kept with and `keeper` whoever keeps it.
+    child that was shown last. `sampling` and `system` are what the answer is asked for with. `counted` is the number of
+    the model load that has counted its tokens (`Chat`). `kept` is the id that it is kept with and `keeper` whoever
+    keeps it.
     """
 
     number: int
@@ -53,6 +54,8 @@ class Exchange:
     parent: Exchange | None = field(default=None, repr=False)
     children: list[Exchange] = field(default_factory=list, repr=False)
     chosen: Exchange | None = field(default=None, repr=False)
+    sampling: Sampling | None = None
+    system: str = ""
     kept: int | None = None
     keeper: object = field(default=None, repr=False)
 

@@ -93,7 +93,7 @@ class ModelDesk:
 
     def _check_quiet(self) -> None:
         if self.taken:
-            raise UsageError(f"{self.taken}: other work would spoil what it measures", "Wait for it, or cancel it (F3).")
+            raise UsageError(f"{self.taken}: other work would spoil it", "Wait for it, or cancel it (F3).")
 
     def verify(self, row: ModelRow) -> None:
         """Check the files of `row`. Raises UsageError where it is not here or other work is under way."""

@@ -92,7 +92,9 @@ class Performance:
         self._loaded: Loaded | None = None
         self._parked = False
         self._pulses = PulseBook()
-        self._answering: Started | None = None
+        self._answering: set[int] = set()  # answers on their way; several are made in one batch
+        self._answer_tokens: int | None = 0  # of those of the batch that are complete
+        self._prompt_tokens: int | None = None
         self._answer_begun = 0.0
         self._unread: tuple[float, float, int] | None = None  # begin, end and tokens of an answer without its energy
         self._energy = EnergyMeter()
@@ -107,11 +109,11 @@ class Performance:
         if isinstance(event, Pulse):
             self._pulses.note(now, event)
         elif isinstance(event, Started):
-            self._answering, self._answer_begun = event, now
+            if not self._answering:
+                self._answer_begun, self._answer_tokens, self._prompt_tokens = now, 0, event.prompt_tokens
+            self._answering.add(event.id)
         elif isinstance(event, Finished | Rejected | BrokeOff):
-            if isinstance(event, Finished) and self._answering is not None:
-                self._end_answer(now, event.usage.completion_tokens)
-            self._answering = None
+            self._note_end(now, event)
         elif isinstance(event, Loaded):
             self._forget()  # an engine that was ended for another model has not told what became of its answer
             self._loaded, self._parked = event, False
@@ -126,7 +128,18 @@ class Performance:
     def _forget(self) -> None:
         if self._unread is not None:  # its reading will not come
             self.answer_energy = None
-        self._loaded = self._answering = self._unread = None
+        self._loaded = self._unread = None
+        self._answering.clear()
+
+    def _note_end(self, now: float, event: Finished | Rejected | BrokeOff) -> None:
+        if event.id not in self._answering:
+            return
+        self._answering.discard(event.id)
+        made = event.usage.completion_tokens if isinstance(event, Finished) else None
+        both = self._answer_tokens, made
+        self._answer_tokens = None if both[0] is None or made is None else both[0] + made
+        if not self._answering and isinstance(event, Finished):
+            self._end_answer(now, self._answer_tokens)
 
     def _end_answer(self, now: float, tokens: int | None) -> None:
         """Its energy is known when the sensors have been read once more."""
@@ -152,7 +165,7 @@ class Performance:
     @property
     def working(self) -> bool:
         """Whether the engine has a prompt in hand, or the tuner's batches."""
-        return self._answering is not None or self.probing
+        return bool(self._answering) or self.probing
 
     @property
     def wants_memory_rate(self) -> bool:
@@ -218,12 +231,12 @@ class Performance:
         """The cache that is in use: CTranslate2 keeps none between answers. A probe does not tell of its own."""
         if self.probing:
             return None
-        if self._answering is None:
+        if not self._answering:
             return 0
         if self._footprint is None:
             return None
         decode = self._pulses.decode(self._clock())
-        rows, tokens = (decode.rows, decode.context_tokens) if decode else (1, self._answering.prompt_tokens)
+        rows, tokens = (decode.rows, decode.context_tokens) if decode else (1, self._prompt_tokens)
         if tokens is None:  # a remote engine has none of our memory
             return None
         return int(self._footprint.kv_token * rows * tokens)

@@ -107,13 +107,11 @@ class Loader:
         return self._made(begun, readings)
 
     async def _send(self, requests: int, new_tokens: int) -> None:
-        from phitui.engine.remote.demands import Demands
-
         draw = Sampling(max_tokens=new_tokens, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
         for _ in range(requests):
             self._number += 1
             turns = [Turn("user", prompt(self._run, self._number, self._words))]
-            number = await self._client.generate(turns, draw, Demands(exact=True))
+            number = await self._client.generate(turns, draw, exact=True)
             self._asked[number] = _Asked()
 
     async def _abandon(self) -> None:

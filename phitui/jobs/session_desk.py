@@ -11,9 +11,10 @@ from phitui.config import home
 from phitui.errors import UsageError
 from phitui.jobs.chat import Chat
 from phitui.jobs.exchanges import Exchange
+from phitui.jobs.parameters import SYSTEM, Parameters
 from phitui.jobs.session_recorder import Keeping, SessionRecorder, kept_exchanges
 from phitui.jobs.session_thread import SessionThread
-from phitui.store.session_types import TITLE_CHARS, Session, SessionRow, Turn
+from phitui.store.session_types import TITLE_CHARS, Session, SessionRow, Turn, encoded
 
 if TYPE_CHECKING:
     from phitui.store.sessions import SessionStore
@@ -32,15 +33,26 @@ class Found(NamedTuple):
 
 
 class SessionDesk:
-    """`say` gets lines for the chat, and "bad" or ""."""
+    """`say` gets lines for the chat, and "bad" or "". `parameters` are the chat's, kept with its session; without them
+    every new chat has the system prompt `system`."""
 
     def __init__(
-        self, chat: Chat, system: str, say: Callable[[str, str], None], environ: Mapping[str, str] = os.environ
+        self,
+        chat: Chat,
+        system: str,
+        say: Callable[[str, str], None],
+        environ: Mapping[str, str] = os.environ,
+        parameters: Parameters | None = None,
     ) -> None:
         self._chat = chat
         self._system = system
         self._thread = SessionThread(home(environ) / FILE_NAME, lambda text: say(text, "bad"))
         self.recorder = SessionRecorder(chat, self._thread, say)
+        self._say = say
+        self._parameters = parameters
+        if parameters is not None:
+            parameters.on_change = self._keep_parameters
+            self._keep_parameters()
         self._searches = 0
 
     @property
@@ -57,7 +69,21 @@ class SessionDesk:
         """Begin anew; the chat so far stays as a session."""
         self._chat.clear()
         self._chat.system = self._system
+        if self._parameters is not None:
+            self._parameters.adopt({})
         self.recorder.leave()
+
+    def _keep_parameters(self) -> None:
+        if self._parameters is not None:
+            own = {name: value for name, value in self._parameters.own.items() if name != SYSTEM}
+            self.recorder.set_parameters(self._chat.system, encoded(own))
+
+    def _take_parameters(self, row: SessionRow) -> None:
+        if self._parameters is None:
+            return
+        bad = self._parameters.adopt({**row.own(), SYSTEM: row.system})
+        if bad:
+            self._say(f"Of this session's parameters some are not taken: {bad}.", "bad")
 
     async def find(self, wanted: str) -> tuple[list[Found], int]:
         """The sessions that changed last, or those with these words in their title or their turns; and how many
@@ -106,6 +132,7 @@ class SessionDesk:
         leaf = made.get(loaded.row.leaf) if loaded.row.leaf is not None else None
         leaf = leaf or (list(made.values())[-1] if made else None)
         self._chat.adopt(keeping.roots, leaf, loaded.row.system)
+        self._take_parameters(loaded.row)
         self.recorder.adopt(keeping)
         wanted = made.get(turn) if turn is not None else None
         if wanted is not None and wanted not in self._chat.exchanges:
@@ -165,7 +192,8 @@ class SessionDesk:
 
         def insert(store: SessionStore) -> int:
             read = read_file(path)
-            made = store.insert(read.title, read.system, read.created, read.turns, read.leaf)
+            own = encoded(read.parameters)
+            made = store.insert(read.title, read.system, read.created, read.turns, read.leaf, own)
             return int(made[0])
 
         return await self._thread.run(insert)

@@ -20,12 +20,14 @@ AGAIN_S = 5.0
 
 @dataclass(eq=False)
 class Keeping:
-    """A chat and the session that it is kept as: None before the first turn is written."""
+    """A chat and the session that it is kept as: None before the first turn is written. `parameters` are those of its
+    own, encoded."""
 
     system: str
     roots: list[Exchange]
     session: int | None = None
     title: str = ""
+    parameters: str = ""
 
 
 class SessionRecorder:
@@ -37,6 +39,7 @@ class SessionRecorder:
         self._say = say
         self.current = Keeping(chat.system, chat.roots)
         self._dirty: dict[Exchange, None] = {}
+        self._reset: set[Keeping] = set()  # chats whose parameters have changed
         self._task: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
         self._failed = False
@@ -48,6 +51,17 @@ class SessionRecorder:
             self.current.roots = self._chat.roots
             exchange.keeper = self.current
         self._dirty[exchange] = None
+        self._write_soon()
+
+    def set_parameters(self, system: str, parameters: str) -> None:
+        """The chat's system prompt and other parameters are these now; where nothing of it is kept yet, they go with
+        its first turn."""
+        self.current.system, self.current.parameters = system, parameters
+        if self.current.session is not None or self._dirty:
+            self._reset.add(self.current)
+            self._write_soon()
+
+    def _write_soon(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
             self._task.add_done_callback(raise_in_loop)
@@ -61,7 +75,7 @@ class SessionRecorder:
         self.current = keeping
 
     async def _run(self) -> None:
-        while self._dirty:
+        while self._dirty or self._reset:
             await asyncio.sleep(AGAIN_S if self._failed else PERIOD_S)
             await self.flush()
 
@@ -75,6 +89,9 @@ class SessionRecorder:
                     by_keeping.setdefault(exchange.keeper, []).append(exchange)
             for keeping, exchanges in by_keeping.items():
                 await self._write(keeping, exchanges)
+            changed, self._reset = self._reset, set()
+            for keeping in changed:
+                await self._write(keeping, [])
 
     async def _write(self, keeping: Keeping, exchanges: list[Exchange]) -> None:
         from phitui.store.session_file import DamagedError, GoneError, MovedError
@@ -94,6 +111,7 @@ class SessionRecorder:
                 self._write_anew(self.current)
         except PhituiError as error:
             self._dirty = {**dict.fromkeys(exchanges), **self._dirty}
+            self._reset |= set() if exchanges else {keeping}
             if not self._failed:
                 self._failed = True
                 self._say(f"The chat goes on but is not being saved: {error}. It is tried again.", "bad")
@@ -103,6 +121,9 @@ class SessionRecorder:
                 self._say("The chat is saved again.", "")
 
     async def _save(self, keeping: Keeping, exchanges: list[Exchange]) -> None:
+        if not exchanges:
+            await self._save_parameters(keeping)
+            return
         turns = [turn_of(exchange) for exchange in exchanges]
         leaf = None
         if keeping is self.current and self._chat.exchanges:
@@ -113,7 +134,7 @@ class SessionRecorder:
             title = keeping.title or title_of(exchanges[0].prompt)
             made = exchanges[0].created
             keeping.session, ids = await self._thread.run(
-                lambda store: store.insert(title, keeping.system, made, turns, leaf)
+                lambda store: store.insert(title, keeping.system, made, turns, leaf, keeping.parameters)
             )
             keeping.title = title
         else:
@@ -122,6 +143,12 @@ class SessionRecorder:
         for exchange in exchanges:
             if -exchange.number in ids:
                 exchange.kept = ids[-exchange.number]
+
+    async def _save_parameters(self, keeping: Keeping) -> None:
+        session, system, parameters = keeping.session, keeping.system, keeping.parameters
+        if session is not None:
+            number = session
+            await self._thread.run(lambda store: store.set_parameters(number, system, parameters))
 
     def _write_anew(self, keeping: Keeping) -> None:
         """The session is gone: what is in memory becomes a new one."""
@@ -142,7 +169,7 @@ class SessionRecorder:
         """Write what is left, once."""
         if self._task is not None:
             self._task.cancel()
-        if self._dirty:
+        if self._dirty or self._reset:
             await self.flush()
 
 
@@ -178,7 +205,7 @@ def kept_exchanges(session: Session, number: Callable[[], int]) -> tuple[Keeping
     """A kept session's turns as exchanges, by the turns' ids, parents before children. One that was not over is lost:
     phitui ended in the middle of it."""
     row = session.row
-    keeping = Keeping(row.system, [], row.id, row.title)
+    keeping = Keeping(row.system, [], row.id, row.title, row.parameters)
     made: dict[int, Exchange] = {}
     states = {state.value: state if state.over else State.LOST for state in State}
     for turn in session.turns:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from phitui.config import Config, home, logs_dir, models_dir
+from phitui.config import Config, GenerationSettings, home, logs_dir, models_dir
 from phitui.config_engines import LOCAL
 from phitui.engine.api import Load, Sampling
 from phitui.engine.interface import Engine
@@ -92,13 +92,14 @@ def engine_log(environ: Mapping[str, str] = os.environ) -> Path:
     return logs_dir(environ) / "engine.log"
 
 
-def sampling(config: Config) -> Sampling:
-    """The configured way to draw tokens."""
-    chosen = config.generation
+def sampling(chosen: GenerationSettings) -> Sampling:
+    """The chosen way to draw tokens."""
     return Sampling(
         max_tokens=chosen.max_tokens,
         temperature=chosen.temperature,
         top_k=chosen.top_k,
         top_p=chosen.top_p,
         repetition_penalty=chosen.repetition_penalty,
+        stop=chosen.stop,
+        seed=chosen.seed if chosen.seed >= 0 else None,
     )

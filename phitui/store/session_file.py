@@ -35,6 +35,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # What one phitui leaves for the next to do, by name.
         "CREATE TABLE duty (name TEXT PRIMARY KEY)",
     ),
+    # The parameters in which the chat differs from config.toml, as JSON; "" for none.
+    ("ALTER TABLE session ADD COLUMN parameters TEXT NOT NULL DEFAULT ''",),
 )
 
 

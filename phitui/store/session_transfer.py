@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from phitui.config_types import check_layer
 from phitui.errors import PhituiError, UsageError
+from phitui.files import create_file
 from phitui.store.session_types import TITLE_CHARS, Session, Turn
 
 # Far above any real session; below what would fill the memory.
@@ -20,12 +19,14 @@ MAX_BYTES = 256_000_000
 
 class Exported(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A session as JSON. `turns` have ids above 0 of their own, parents before children; `leaf` is the one at which the
-    chat stood. `created` is in seconds since 1970 (UTC)."""
+    chat stood. `parameters` are those in which the chat differed from config.toml. `created` is in seconds since 1970
+    (UTC)."""
 
     format: Literal["phitui-session"]
     version: Literal[1]
     title: Annotated[str, msgspec.Meta(max_length=1000)]
     system: str = ""
+    parameters: dict[str, Any] = {}
     created: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
     leaf: int | None = None
     turns: Annotated[list[Turn], msgspec.Meta(max_length=1_000_000)]
@@ -35,8 +36,8 @@ def to_json(session: Session) -> bytes:
     """The whole tree, indented, with a newline at the end."""
     row = session.row
     exported = Exported(
-        format="phitui-session", version=1, title=row.title, system=row.system, created=row.created, leaf=row.leaf,
-        turns=session.turns,
+        format="phitui-session", version=1, title=row.title, system=row.system, parameters=row.own(),
+        created=row.created, leaf=row.leaf, turns=session.turns,
     )  # fmt: skip
     return msgspec.json.format(msgspec.json.encode(exported), indent=2) + b"\n"
 
@@ -62,6 +63,7 @@ def from_json(data: bytes, where: str) -> Exported:
         exported = msgspec.json.decode(data, type=Exported)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{where}: this is no session that phitui exported: {str(error)[:200]}") from error
+    exported.parameters = check_layer({"generation": exported.parameters}, where)["generation"]
     seen: set[int] = set()
     for turn in exported.turns:
         if turn.id < 1 or turn.id >= 2**62 or turn.id in seen:
@@ -99,16 +101,7 @@ def write_file(path: Path, session: Session, as_json: bool) -> None:
     """
     data = to_json(session) if as_json else to_markdown(session).encode()
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(name, path)  # unlike a rename, never in the place of another file
-        finally:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
+        create_file(path, data)
     except FileExistsError as error:
         raise UsageError(f"{path} is there already", "Give another name") from error
     except OSError as error:

@@ -3,7 +3,8 @@ docs/METRICS.md; None is what is not known."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -41,7 +42,8 @@ class Turn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SessionRow(NamedTuple):
-    """A session in a list. `model` is that of its newest turn, `leaf` the turn at which the chat stood last."""
+    """A session in a list. `model` is that of its newest turn, `leaf` the turn at which the chat stood last,
+    `parameters` those in which the chat differs from config.toml (`encoded`)."""
 
     id: int
     title: str
@@ -51,6 +53,15 @@ class SessionRow(NamedTuple):
     leaf: int | None
     turns: int
     model: str
+    parameters: str = ""
+
+    def own(self) -> dict[str, Any]:
+        """Its parameters by name, unchecked; {} where they are no JSON object."""
+        try:
+            found = msgspec.json.decode(self.parameters) if self.parameters else {}
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 class Session(NamedTuple):
@@ -76,6 +87,11 @@ class Hit(NamedTuple):
 
     session: int
     turn: int
+
+
+def encoded(own: Mapping[str, Any]) -> str:
+    """Parameters by name as they are kept."""
+    return msgspec.json.encode(dict(own)).decode() if own else ""
 
 
 def title_of(prompt: str) -> str:

@@ -30,7 +30,8 @@ _CHANGING = ("text", "state", "reason", "error", "model", "tokens", "prompt_toke
 _UPDATE = f"UPDATE turn SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE id = ?"
 _ROW = """SELECT id, title, system, created, changed, leaf,
     (SELECT count(*) FROM turn WHERE session = session.id),
-    coalesce((SELECT model FROM turn WHERE session = session.id ORDER BY id DESC LIMIT 1), '') FROM session"""
+    coalesce((SELECT model FROM turn WHERE session = session.id ORDER BY id DESC LIMIT 1), ''),
+    parameters FROM session"""
 
 
 class SessionStore:
@@ -65,10 +66,10 @@ class SessionStore:
         self._connection.close()
         return set_aside(self.path)
 
-    def _create(self, title: str, system: str, created: float, changed: float) -> int:
+    def _create(self, title: str, system: str, created: float, changed: float, parameters: str) -> int:
         cursor = self._connection.execute(
-            "INSERT INTO session (title, system, created, changed) VALUES (?, ?, ?, ?)",
-            (title, system, created, changed),
+            "INSERT INTO session (title, system, created, changed, parameters) VALUES (?, ?, ?, ?, ?)",
+            (title, system, created, changed, parameters),
         )
         return int(cursor.lastrowid or 0)
 
@@ -189,12 +190,18 @@ class SessionStore:
             return Session(row, self._turns("session = ?", session))
 
     def insert(
-        self, title: str, system: str, created: float, turns: Sequence[Turn], leaf: int | None
+        self,
+        title: str,
+        system: str,
+        created: float,
+        turns: Sequence[Turn],
+        leaf: int | None,
+        parameters: str = "",
     ) -> tuple[int, dict[int, int]]:
         """A new session with these turns, whose ids and parents are below 0; returns its id, and as `save` theirs."""
         self._check_place()
         with told(self.path), transaction(self._connection):
-            session = self._create(title, system, created, time.time())
+            session = self._create(title, system, created, time.time(), parameters)
             ids = self._write(session, turns)
             if self.has_index:
                 session_search.index_new(self._connection)
@@ -206,6 +213,13 @@ class SessionStore:
         """Give a session another title."""
         with told(self.path), transaction(self._connection):
             self._connection.execute("UPDATE session SET title = ? WHERE id = ?", (title, session))
+
+    def set_parameters(self, session: int, system: str, parameters: str) -> None:
+        """Keep the system prompt and the other parameters of a session."""
+        with told(self.path), transaction(self._connection):
+            self._connection.execute(
+                "UPDATE session SET system = ?, parameters = ? WHERE id = ?", (system, parameters, session)
+            )
 
     def delete(self, session: int) -> None:
         """Mark a session as deleted: it is in no list and no search, and can be brought back for a day."""

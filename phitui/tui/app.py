@@ -28,6 +28,8 @@ from phitui.tui.batch_front import BatchFront
 from phitui.tui.display import wants_ascii
 from phitui.tui.engine_front import EngineFront
 from phitui.tui.model_front import ModelFront
+from phitui.tui.notices import Notices
+from phitui.tui.params import ParamsFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.session_front import NEW_CHAT, SessionFront
@@ -66,6 +68,8 @@ class PhituiApp(BaseApp):
         self.tuning.batch_runs = lambda: self.batches.running
         self.sessions = SessionFront(self, self.console_screen, config, resume, self._showing)
         self.batches = BatchFront(self, self.console_screen, self.engine, config, self._showing)
+        self.params = ParamsFront(self, self.console_screen, lambda: self.engine.loaded)
+        self.notices = self.console_screen.notices = Notices(self, config.console)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -156,6 +160,10 @@ class PhituiApp(BaseApp):
         """Open the list of sessions."""
         self.sessions.open()
 
+    def action_parameters(self) -> None:
+        """Open the panel of the chat's parameters."""
+        self.params.open()
+
     def action_batches(self) -> None:
         """Open the batch screen."""
         self.batches.open()
@@ -173,6 +181,7 @@ class PhituiApp(BaseApp):
         yield from self.engines.commands()
         yield from self.sessions.commands()
         yield from self.batches.commands()
+        yield from self.params.commands()
         yield SystemCommand("New chat", "The chat so far stays as a session", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park

@@ -23,6 +23,7 @@ from phitui.config import Config, config_dir, logs_dir, save_setting
 from phitui.errors import ExitCode, PhituiError
 from phitui.store.defects import describe_defect
 from phitui.text import sanitize
+from phitui.tui import clipboard, mouse
 from phitui.tui.display import displayable
 from phitui.tui.hangup import leave_within_limit, watch_terminal
 from phitui.tui.themes import load_all, load_theme
@@ -39,8 +40,10 @@ class BaseApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q,ctrl+c", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
+        Binding("ctrl+q", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
+        Binding("ctrl+c", "interrupt", "Copy the selection, or quit", show=False, id="app.interrupt", priority=True),
         Binding("ctrl+t", "next_theme", "Theme", id="app.theme", priority=True),
+        Binding("f9", "toggle_mouse", "Mouse", show=False, id="app.mouse", priority=True),
     ]
 
     def __init__(self, config: Config) -> None:
@@ -141,6 +144,18 @@ class BaseApp(App[None]):
         """Every repaint passes here on its way to the terminal."""
         super()._display(screen, ThriftyUpdate(renderable) if isinstance(renderable, ChopsUpdate) else renderable)
 
+    async def action_interrupt(self) -> None:
+        """Copy what is selected; with nothing selected, leave."""
+        selected = clipboard.selection(self.screen)
+        if selected:
+            self.notify(clipboard.send(self, displayable(selected), "The selection"))
+        else:
+            await self.action_quit()
+
+    def action_toggle_mouse(self) -> None:
+        """Take the mouse, or leave it to the terminal."""
+        self.notify(mouse.toggle(self, "F9"))
+
     def action_next_theme(self) -> None:
         """The next theme, kept for later starts."""
         names = self._register_themes()
@@ -167,6 +182,7 @@ class BaseApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("Quit", "Leave phitui", self.action_quit)
+        yield SystemCommand("Mouse", "Take it, or leave it to the terminal's own selection", self.action_toggle_mouse)
         yield from self.system_commands(screen)
         for name in self._register_themes():
             yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self._use_theme, name))

@@ -79,6 +79,7 @@ class BatchFront:
     def _changed(self, entry: Entry) -> None:
         if not self._showing():
             return
+        self._tell(entry)
         if self._screen is not None:
             self._screen.show()
         elif entry.state in ("complete", "failed"):
@@ -86,3 +87,13 @@ class BatchFront:
             text = entry.error or f"{entry.progress.done} rows, {entry.progress.failed} failed"
             said = f"{one_line(entry.name, 60)}: {entry.state}. {one_line(text, 200)}"
             self._app.notify(said, severity="warning" if bad else "information")
+
+    def _tell(self, entry: Entry) -> None:
+        """Of a file that took long a person hears elsewhere, too."""
+        notices = self._console.notices
+        if notices is None:
+            return
+        if entry.busy:
+            notices.begin(f"batch {id(entry)}")
+        elif entry.state in ("complete", "failed"):
+            notices.end(f"batch {id(entry)}", f"the batch {one_line(entry.name, 60)}: {entry.state}")

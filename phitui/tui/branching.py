@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
 from textual.screen import Screen
 
+from phitui.engine.api import Sampling
 from phitui.errors import PhituiError
 from phitui.jobs.chat import Chat
 from phitui.jobs.exchanges import Exchange
+from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.transcript import Deed, Transcript
 
 SEVERAL = 3
+MOST_COMPARED = 8
+# For several answers where the chat's own way to draw gives one alone.
+FREELY, TOP_K = 0.7, 50
 
 
 class Branching:
     """The console's helper. `on_place` is called when the chat stands at another turn than before."""
 
-    def __init__(self, screen: Screen[None], chat: Chat) -> None:
+    def __init__(self, screen: Screen[None], chat: Chat, repaint_hz: float = 12) -> None:
         self._screen = screen
+        self.repaint_hz = repaint_hz
         self._chat = chat
         self._editing: Exchange | None = None
         self._forked: Exchange | None = None  # what followed it is still to be gone back to
@@ -33,8 +40,12 @@ class Branching:
             self._fork(exchange)
         elif deed in ("older", "newer"):
             self._switch(exchange, -1 if deed == "older" else 1)
+        elif deed == "several":
+            self.several(exchange, SEVERAL)
+        elif deed == "compare":
+            self._compare(exchange)
         else:
-            self._again(exchange, SEVERAL if deed == "several" else 1)
+            self._again(exchange, 1)
 
     def send(self, text: str) -> None:
         """Send a prompt: as the next one, or in the place of the one that is edited. Raises as `Chat.submit`."""
@@ -82,23 +93,63 @@ class Branching:
         self._say("goes on from here · what followed stays beside it · Esc goes back")
         self._prompt.focus()
 
-    def _again(self, exchange: Exchange, answers: int) -> None:
-        if answers > 1 and not self._chat.sampling.temperature:
-            self._screen.notify("generation.temperature is 0: all answers to a prompt are the same.")
+    def several(self, exchange: Exchange, answers: int) -> None:
+        """More answers to a prompt, made side by side and shown so. With a way to draw that can only give the same one
+        again, another is asked for first."""
+        now = self._chat.sampling
+        if now.temperature and now.top_k != 1:
+            self._again(exchange, answers)
+            return
+        freely = replace(now, temperature=now.temperature or FREELY, top_k=TOP_K if now.top_k == 1 else now.top_k)
+        why = "The temperature is 0" if not now.temperature else "top-k is 1"
+        how = f"temperature {freely.temperature:g}" + (f" and top-k {freely.top_k}" if now.top_k == 1 else "")
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self._again(exchange, answers, freely)
+
+        self._screen.app.push_screen(
+            Confirm(f"{why}: all {answers} answers would be the same. F7 changes it.", f"answer with {how} this once"),
+            decided,
+        )
+
+    def _again(self, exchange: Exchange, answers: int, sampling: Sampling | None = None) -> None:
         try:
-            queued = self._chat.instead(exchange, exchange.prompt, answers)
+            queued = self._chat.instead(exchange, exchange.prompt, answers, sampling)
         except PhituiError as error:
             self._screen.notify(str(error), severity="warning", markup=False)
             return
         self._show()
         self._transcript.mark(queued[0])
+        if answers > 1:
+            self._side_by_side(queued)
+
+    def _compare(self, exchange: Exchange) -> None:
+        """The answers to this prompt that are there, side by side."""
+        same = [one for one in self._chat.siblings(exchange) if one.prompt == exchange.prompt][-MOST_COMPARED:]
+        if len(same) < 2:
+            self._screen.notify("There is one answer to this prompt. n makes three more.")
+        else:
+            self._side_by_side(same)
+
+    def _side_by_side(self, exchanges: list[Exchange]) -> None:
+        from phitui.tui.screens.several import SeveralScreen  # most starts never need it
+
+        def chosen(exchange: Exchange | None) -> None:
+            if exchange is not None:
+                self._go_to(exchange)
+
+        self._screen.app.push_screen(SeveralScreen(exchanges, self.repaint_hz, self._chat.cancel), chosen)
 
     def _switch(self, exchange: Exchange, step: int) -> None:
         siblings = self._chat.siblings(exchange)
         if len(siblings) < 2:
             return
         place = next(i for i, one in enumerate(siblings) if one is exchange)
-        chosen = siblings[(place + step) % len(siblings)]
+        self._go_to(siblings[(place + step) % len(siblings)])
+
+    def _go_to(self, chosen: Exchange) -> None:
+        """The chat goes on with this one of the siblings."""
         self._chat.show_path(chosen)
         self._forked = None
         self._show()

@@ -22,7 +22,11 @@ NEWEST, NEW_CHAT = 0, -1
 _COMMANDS: tuple[tuple[str, str, Deed], ...] = (
     ("Edit the prompt", "Change the marked or last prompt and have it answered anew", "edit"),
     ("Answer again", "Another answer to the marked or last prompt", "again"),
-    ("Three more answers", "To the marked or last prompt, to compare", "several"),
+    ("Three more answers", "To the marked or last prompt, side by side", "several"),
+    ("Compare answers", "Those to the marked or last prompt, side by side", "compare"),
+    ("Copy answer", "The marked or last one, to the terminal's clipboard", "copy"),
+    ("Copy code block", "Choose one of the marked or last answer", "parts"),
+    ("Save answer", "The marked or last one, to a file", "save"),
     ("Fork", "Go on after the marked exchange; what followed it stays", "fork"),
     ("Other answer: older", "Show the sibling before the marked or last exchange", "older"),
     ("Other answer: newer", "Show the sibling after the marked or last exchange", "newer"),
@@ -49,7 +53,9 @@ class SessionFront:
         if self._desk is None:
             from phitui.jobs.session_desk import SessionDesk  # after the first frame
 
-            self._desk = SessionDesk(self._console.chat, self._config.generation.system, self._say)
+            self._desk = SessionDesk(
+                self._console.chat, self._config.generation.system, self._say, parameters=self._console.parameters
+            )
             self._console.begin_anew = self._desk.new_chat
             self._console.branching.on_place = self._keep_place
         return self._desk
@@ -88,7 +94,7 @@ class SessionFront:
     def _do(self, deed: Deed) -> None:
         exchange = self._console.query_one(Transcript).marked
         if exchange is not None:
-            self._console.branching.do(deed, exchange)
+            self._console.do(deed, exchange)
 
     async def close(self) -> None:
         """Write what is left."""

@@ -135,6 +135,8 @@ class TuningFront:
         elif course is not None and course is not self._told and not tuning:
             self._told = course
             self._say(_outcome(course))
+            if self._console.notices is not None:
+                self._console.notices.end("tuning", _outcome(course))
         if self.screen is not None:
             self.screen.show()
 
@@ -144,6 +146,8 @@ class TuningFront:
         performance.probing = to_tuner
         performance.note_event(Progress("load", ""))  # what was loaded before is gone
         self._models.desk.taken = TAKEN if to_tuner else ""
+        if to_tuner and self._console.notices is not None:
+            self._console.notices.begin("tuning")
         if to_tuner:
             self._say("Tuning: the engine stops, and comes back when it is over; prompts are not taken meanwhile.")
         self._console.show_lent(to_tuner)
@@ -154,6 +158,7 @@ class TuningFront:
 
     def _configure(self, config: Config) -> None:
         self._models.desk.switching.config = config
+        self._console.show_budget(config.engine)
 
     def _say(self, text: str) -> None:
         if self._showing():

@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomlkit
 from answering_server import answering
 from llama_server import llama_server
 from terminal import command, environment
@@ -37,7 +37,7 @@ def test_llama_cpp_with_two_slots(home, llama, tmp_path):
     assert [probe["concurrency"] for probe in found["probes"]][:2] == [1, 4]
     assert found["probes"][1]["outcome"] == "waiting" and found["probes"][1]["waiting"] > 0
     assert "no two prompts begin alike" in found["notes"][0]
-    settings = tomllib.loads(file.read_text())
+    settings = tomlkit.parse(file.read_text())
     assert settings["engines"]["box"] == {"url": llama.url, "concurrency": found["c_best"]}
     assert file.read_text().startswith("# mine")
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from phitui.engine.api import Delta, Finished, Loaded, Sampling, Started, Timings, Usage
+from phitui.engine.api import Delta, Died, Finished, Loaded, Sampling, Started, Timings, Usage
 from phitui.errors import UsageError
 from phitui.jobs.chat import Chat
 from phitui.jobs.exchanges import State, everything
@@ -22,11 +22,13 @@ class Engine:
 
     def __init__(self):
         self.asked = []
+        self.together = []
         self.cancelled = []
 
-    async def generate(self, turns, sampling):
+    async def generate(self, turns, sampling, answers=1):
         self.asked.append([turn.content for turn in turns])
-        return len(self.asked)
+        self.together.append(answers)
+        return sum(self.together) - answers + 1
 
     async def cancel(self, number):
         self.cancelled.append(number)
@@ -45,10 +47,10 @@ class Room:
         await self.finish(text)
         return exchange
 
-    async def finish(self, text, reason="stop"):
+    async def finish(self, text, reason="stop", place=None):
         for _ in range(3):
             await asyncio.sleep(0)
-        number = len(self.engine.asked)
+        number = sum(self.engine.together) if place is None else place
         self.chat.handle(Started(number, 5))
         self.chat.handle(Delta(number, text, 3))
         self.chat.handle(Finished(number, reason, Usage(5, 3), Timings(1.0, 2.0, 5.0, 600.0)))
@@ -141,14 +143,40 @@ async def test_other_answers_edits_and_forks_are_a_tree(room):
     assert [one.prompt for one in room.chat.exchanges] == ["one", "two"]
 
 
-async def test_several_answers_are_made_one_after_the_other(room):
+async def test_several_answers_are_asked_for_together(room):
     first = await room.answer("one", "1")
     more = room.chat.instead(first, "one", 3)
-    assert room.chat.exchanges == [more[0]]
-    for number in range(3):
-        await room.finish(f"1{number}")
-    assert [one.text for one in room.chat.siblings(first)] == ["1", "10", "11", "12"]
-    assert room.engine.asked[-3:] == [["be brief", "one"]] * 3
+    queued = room.chat.submit("next")
+    assert room.chat.exchanges == [more[0], queued]
+    for number in (3, 2, 4):  # they end in any order
+        await room.finish(f"1{number}", place=number)
+        assert len(room.engine.asked) == 2
+    assert [one.text for one in room.chat.siblings(first)] == ["1", "12", "13", "14"]
+    assert room.engine.asked[1] == ["be brief", "one"] and room.engine.together[:2] == [1, 3]
+    await room.finish("next one's")
+    assert queued.text == "next one's"
+    await room.desk.recorder.flush()
+    session = room.desk.session
+    room.desk.new_chat()
+    await room.desk.resume(session)
+    assert [one.text for one in room.chat.roots] == ["1", "12", "13", "14"]
+
+
+async def test_cancel_stops_all_answers_that_are_made_together(room):
+    first = await room.answer("one", "1")
+    more = room.chat.instead(first, "one", 3)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    room.chat.cancel()
+    await asyncio.sleep(0)
+    assert room.engine.cancelled == [2]  # the request, with all its answers
+    for number in (2, 3, 4):
+        room.chat.handle(Finished(number, "cancelled", Usage(5, 0), Timings(None, None, None, None)))
+    assert [one.reason for one in more] == ["cancelled"] * 3 and not room.chat.busy
+    room.chat.instead(first, "one", 3)
+    await asyncio.sleep(0.01)
+    room.chat.handle(Died("killed", [5, 6, 7], False))
+    assert [one.state for one in room.chat.siblings(first)[-3:]] == [State.LOST] * 3
 
 
 async def test_a_new_chat_in_mid_answer_keeps_what_was_there(room):

@@ -158,7 +158,7 @@ def test_later_migrations_run_in_order_and_all_or_nothing(path):
     store = SessionStore(path)
     session, _ = keep(store, ("a", "b"))
     store.close()
-    connection, _ = open_file(path, (*MIGRATIONS, ("CREATE TABLE extra (x)",))[:1])
+    connection, _ = open_file(path)
     with pytest.raises(sqlite3.OperationalError):
         migrate(connection, (*MIGRATIONS, ("CREATE TABLE extra (x)", "no SQL")))
     assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
@@ -167,6 +167,20 @@ def test_later_migrations_run_in_order_and_all_or_nothing(path):
     connection, _ = open_file(path, later)
     assert connection.execute("SELECT pinned FROM session WHERE id = ?", (session,)).fetchone() == (7,)
     connection.close()
+
+
+def test_a_file_of_the_first_version_is_brought_up(path):
+    path.parent.mkdir()
+    connection, _ = open_file(path, MIGRATIONS[:1])
+    connection.execute("INSERT INTO session (title, system, created, changed) VALUES ('old', 'be brief', 1, 2)")
+    connection.close()
+    store = SessionStore(path)
+    (row,) = store.sessions()
+    assert (row.title, row.system, row.parameters, row.own()) == ("old", "be brief", "", {})
+    store.set_parameters(row.id, "be long", '{"top_k":3}')
+    row = store.load(row.id).row
+    assert (row.system, row.own()) == ("be long", {"top_k": 3})
+    store.close()
 
 
 def test_a_newer_file_is_refused_and_left_alone(path):

@@ -61,7 +61,7 @@ class QuietEngine:
     folder = holding = "models/phi-3-mini"
     is_local = True
 
-    async def generate(self, turns, sampling):
+    async def generate(self, turns, sampling, answers=1):
         return 1
 
     async def cancel(self, request_id):

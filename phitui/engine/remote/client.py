@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 import msgspec
+from msgspec.structs import replace
 
 from phitui.engine.api import (
     BatchEnded,
@@ -29,10 +30,11 @@ from phitui.engine.api import (
     Started,
     Turn,
 )
+from phitui.engine.capabilities import REMOTE_HONOURS
 from phitui.engine.client import raise_in_loop
 from phitui.engine.remote.account import Account
 from phitui.engine.remote.deadline import Deadline
-from phitui.engine.remote.demands import Demands, demanded, lacks
+from phitui.engine.remote.demands import forced_length
 from phitui.engine.remote.dialects import DIALECTS, Dialect
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, fault_of, unreachable
@@ -51,18 +53,19 @@ _BACKOFF_S = 0.5
 _LONGEST_WAIT_S = 30.0
 # An answer is complete with its reason; its counts come right behind it or not at all.
 _COUNTS_WITHIN_S = 5.0
-NONE = Demands()
 
 
 @dataclass
 class _Job:
-    """A request on its way. `why` says who ended its task: "cancel" or "late"."""
+    """An answer on its way; `request` is the id of the first of those that were asked for together. `why` says who
+    ended its task: "cancel" or "late"."""
 
     id: int
+    request: int
     turns: list[Turn]
     sampling: Sampling
     account: Account
-    demands: Demands
+    exact: bool
     task: asyncio.Task[None] | None = None
     why: str = ""
     limit: str = ""
@@ -145,7 +148,7 @@ class RemoteClient:
         elif not self.endpoint.settings.verify:
             can.append("its certificate is not verified")
         name, host, title = self.endpoint.name, self.endpoint.host, TITLES[server.kind]
-        remote = Remote(name, host, title, model, can, server.at_once, lacks(server.kind))
+        remote = Remote(name, host, title, model, can, REMOTE_HONOURS[server.kind], server.at_once)
         return Loaded(
             name=model,
             title=model,
@@ -172,16 +175,24 @@ class RemoteClient:
         """Raises UsageError: a server has the model that it has."""
         raise UsageError(f"{self.endpoint.who} loads no model from here: {one_line(load.folder, 80)}")
 
-    async def generate(self, turns: list[Turn], sampling: Sampling, demands: Demands = NONE) -> int:
-        """Ask for an answer; returns the id that its events carry. Raises PhituiError where it is not connected."""
+    async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1, exact: bool = False) -> int:
+        """Ask for an answer, or for several by as many requests side by side; returns the id that the events of the
+        first carry, the others have those that follow. A seed is that of the first, the others have the next ones.
+        `exact`: have `max_tokens` tokens made, where the server can (`can_force_length`). Raises PhituiError where it
+        is not connected."""
         if self.loaded is None:
             raise PhituiError("the engine is not connected")
-        number = next(self._ids)
-        job = _Job(number, turns, sampling, Account(number, sampling.max_tokens, 0, None), demands)
+        ids = [next(self._ids) for _ in range(answers)]
+        for place, number in enumerate(ids):
+            draw = sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + place)
+            account = Account(number, sampling.max_tokens, 0, None)
+            self._begin(_Job(number, ids[0], turns, draw, account, exact))
+        return ids[0]
+
+    def _begin(self, job: _Job) -> None:
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job), name=f"phitui-remote-{job.id}")
         job.task.add_done_callback(raise_in_loop)
-        return job.id
 
     async def open_batch(
         self,
@@ -216,16 +227,14 @@ class RemoteClient:
         self._batches[batch_id].add(rows, last)
 
     async def cancel(self, request_id: int) -> None:
-        """Close the answer's stream. `Finished` with reason "cancelled" follows, or `BatchEnded`."""
+        """Close the streams of its answers. `Finished` with reason "cancelled" follows for each, or `BatchEnded`."""
         if request_id in self._batches:
             self._batches[request_id].cancel()
-        job = self._jobs.get(request_id)
-        if job is None:
-            return
-        job.end("cancel")
-        if not job.running:  # a task that is cancelled before its first step never takes one
-            self._jobs.pop(request_id)
-            self._on_event(job.account.finished(cancelled=True))
+        for job in [job for job in self._jobs.values() if job.request == request_id]:
+            job.end("cancel")
+            if not job.running:  # a task that is cancelled before its first step never takes one
+                self._jobs.pop(job.id)
+                self._on_event(job.account.finished(cancelled=True))
 
     async def park(self) -> None:
         """`ParkRefused` follows: the memory is not ours."""
@@ -309,7 +318,7 @@ class RemoteClient:
         prompt_bytes = sum(len(turn.content.encode()) for turn in job.turns)
         job.account = Account(job.id, job.sampling.max_tokens, prompt_bytes, self._server.context_window)
         body = dialect.body(self._server.model, job.turns, job.sampling)
-        body = demanded(self._server.kind, job.demands, body)
+        body = forced_length(self._server.kind, body) if job.exact else body
         self._on_event(Started(job.id, None))
         deadline = Deadline(lambda: job.end("late"))
         try:

@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from phitui.engine.api import Sampling
+from phitui.engine.capabilities import REMOTE_HONOURS
 
-# Fields of Sampling that a kind's route has no place for.
-_LACKS: dict[str, tuple[str, ...]] = {
-    "tgi": ("top_k", "repetition_penalty"),
-    "other": ("top_k", "repetition_penalty"),
-}
 # Those that can be made to go on behind the end token, which makes the lengths of a measurement equal.
 _EXACT = ("vllm", "llama.cpp")
 
 
-class Demands(NamedTuple):
-    """`exact`: make `max_tokens` tokens, whatever the model would do. `seed`: draw with this one."""
-
-    exact: bool = False
-    seed: int | None = None
-
-
 def can_force_length(kind: str) -> bool:
-    """Whether `Demands.exact` does something."""
+    """Whether this kind of server can be made to make exactly `max_tokens` tokens."""
     return kind in _EXACT
 
 
-def demanded(kind: str, demands: Demands, body: dict[str, Any]) -> dict[str, Any]:
-    """The request's body with what is demanded, as this kind of server calls it."""
-    more: dict[str, Any] = {}
-    if demands.exact and kind in _EXACT:
-        more["ignore_eos"] = True
-    if demands.seed is not None and kind != "ollama":
-        more["seed"] = demands.seed
-    elif demands.seed is not None:
-        more["options"] = {**body["options"], "seed": demands.seed}
-    return body | more
-
-
-def lacks(kind: str) -> list[str]:
-    """The fields of `Sampling` that this kind of server cannot be sent."""
-    return list(_LACKS.get(kind, ()))
+def forced_length(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The request's body so that `max_tokens` tokens are made, whatever the model would do, where the server can."""
+    return body | {"ignore_eos": True} if can_force_length(kind) else body
 
 
 def unsent(kind: str, sampling: Sampling) -> list[str]:
-    """Those of them that would change this answer."""
+    """The fields of `Sampling` that this kind of server cannot be sent and that would change this answer."""
     asked = {
         "top_k": sampling.top_k > 0 and sampling.temperature > 0,
         "repetition_penalty": sampling.repetition_penalty != 1.0,
     }
-    return [name for name in lacks(kind) if asked[name]]
+    return [name for name, changes in asked.items() if changes and name not in REMOTE_HONOURS[kind]]

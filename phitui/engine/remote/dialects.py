@@ -1,4 +1,7 @@
-"""How each kind of server is asked: its path, the request's form, and the form of what it streams."""
+"""How each kind of server is asked: its path, the request's form, and the form of what it streams.
+
+Which parameters a form has is also in engine/capabilities.py.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,14 @@ def _openai(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]
     return body
 
 
+def _tgi(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
+    return _openai(model, turns, sampling) | _seed(sampling)
+
+
+def _seed(sampling: Sampling) -> dict[str, Any]:
+    return {} if sampling.seed is None else {"seed": sampling.seed}
+
+
 def _vllm(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
     body = _openai(model, turns, sampling)
     body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
@@ -57,6 +68,7 @@ def _llama_cpp(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, A
 
 def _more(sampling: Sampling, penalty: str) -> dict[str, Any]:
     more: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
+    more |= _seed(sampling)
     return more | ({penalty: sampling.repetition_penalty} if sampling.repetition_penalty != 1.0 else {})
 
 
@@ -80,7 +92,7 @@ _CHAT = "/v1/chat/completions"
 # Ollama's OpenAI-style route leaves counts out where a prompt was cached, and bounds no options: its own has all.
 DIALECTS = {
     "vllm": Dialect(_CHAT, _vllm, openai_pieces),
-    "tgi": Dialect(_CHAT, _openai, openai_pieces),
+    "tgi": Dialect(_CHAT, _tgi, openai_pieces),
     "llama.cpp": Dialect(_CHAT, _llama_cpp, openai_pieces),
     "ollama": Dialect("/api/chat", _ollama, ollama_pieces, lines_are_events=True),
     "other": Dialect(_CHAT, _openai, openai_pieces),

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from phitui.engine.api import (
     BatchEnded,
     BatchState,
@@ -37,7 +39,7 @@ from phitui.engine.api import (
     Turn,
 )
 from phitui.engine.client import raise_in_loop
-from phitui.engine.remote.demands import Demands, unsent
+from phitui.engine.remote.demands import unsent
 from phitui.engine.rows_api import DEFAULT_CONCURRENCY, RowUsage
 from phitui.errors import ExitCode, UsageError
 from phitui.ipc.messages import Failure
@@ -166,15 +168,17 @@ class RemoteBatch:
             self._tell(RowFailed(self._id, row.key, Failure.of(refused)))
             return
         # Answers to one prompt have keys of their own: with one seed they would be equal.
-        seed = None if self._seed is None else (self._seed + row.key) % _SEEDS
-        await self._send(row, row.turns, row.sampling, tried, Demands(seed=seed))
+        draw = row.sampling
+        if self._seed is not None:
+            draw = msgspec.structs.replace(draw, seed=(self._seed + row.key) % _SEEDS)
+        await self._send(row, row.turns, draw, tried)
 
     async def _question(self) -> None:
         draw = Sampling(max_tokens=1, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
-        await self._send(None, [Turn("user", "Say yes.")], draw, True, Demands())
+        await self._send(None, [Turn("user", "Say yes.")], draw, True)
 
-    async def _send(self, row: Row | None, turns: list[Turn], draw: Sampling, tried: bool, demands: Demands) -> None:
-        number = await self._client.generate(turns, draw, demands)
+    async def _send(self, row: Row | None, turns: list[Turn], draw: Sampling, tried: bool) -> None:
+        number = await self._client.generate(turns, draw)
         now = time.monotonic()
         self._flights[number] = _Flight(row, tried, now, now)
 

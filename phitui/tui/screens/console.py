@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,29 +13,45 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from phitui.config import Config
-from phitui.engine.api import Died, Event, Finished, Loaded, Parked, ParkRefused, Retrying, Timings, Woken
+from phitui.config import Config, EngineSettings
+from phitui.engine.api import (
+    BatchEnded,
+    BatchState,
+    Died,
+    Event,
+    Finished,
+    Loaded,
+    Parked,
+    ParkRefused,
+    Retrying,
+    Timings,
+    Woken,
+)
 from phitui.engine.interface import Engine
 from phitui.errors import PhituiError
 from phitui.hardware.snapshot import Snapshot
 from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.calibrator import Calibrator
 from phitui.jobs.chat import Chat, Exchange, State
+from phitui.jobs.parameters import Parameters
 from phitui.jobs.performance import Performance, View
 from phitui.jobs.start import sampling
 from phitui.models.catalog import DEMO
 from phitui.tui.branching import Branching
+from phitui.tui.copying import COPY_DEEDS, Copying
 from phitui.tui.display import displayable
+from phitui.tui.notices import Notices
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.readings import Group, groups
-from phitui.tui.widgets.status import StatusLine, ready_line
-from phitui.tui.widgets.transcript import Transcript
+from phitui.tui.widgets.status import StatusLine, activity, ready_line
+from phitui.tui.widgets.transcript import Deed, Transcript
 
 if TYPE_CHECKING:
     from phitui.jobs.model_work import ModelWork
 
+WORK = "models"  # of the notices
 HOW_TO_GET_PHI3 = (
     "This is the small embedded model ({title}). For Phi-3 Mini press F2: the model screen pulls and loads it."
 )
@@ -55,6 +72,7 @@ class ConsoleScreen(Screen[None]):
         Binding("f4", "app.monitor", "Monitor", id="console.monitor", priority=True),
         Binding("f5", "app.batches", "Batches", id="console.batches", priority=True),
         Binding("f6", "app.sessions", "Sessions", id="console.sessions", priority=True),
+        Binding("f7", "app.parameters", "Parameters", id="console.parameters", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
         Binding("pagedown", "page(1)", "Page down", show=False, id="console.page_down", priority=True),
@@ -84,11 +102,15 @@ class ConsoleScreen(Screen[None]):
         self._work_progress: Progress | None = None
         self.server_groups: Callable[[], list[Group]] = list  # the load of a remote engine
         self.stand_in: Callable[[], int | None] = lambda: None  # the tuner's process, while it has the engine's place
-        self.chat = Chat(engine, sampling(config), config.generation.system, self._on_exchange)
-        self.branching = Branching(self, self.chat)
+        self.chat = Chat(engine, sampling(config.generation), config.generation.system, self._on_exchange)
+        self.parameters = Parameters(config.generation, self.chat)
+        self.branching = Branching(self, self.chat, config.console.repaint_hz)
+        self.copying = Copying(self)
+        self.notices: Notices | None = None
         self.performance = Performance(config.tuner.limit, self.computing_pid)
         self._calibrator = Calibrator(self.performance)
         self._last_timings: Timings | None = None
+        self._batch_rows = 0
         self.begin_anew = self.chat.clear  # with sessions, theirs
 
     def computing_pid(self) -> int | None:
@@ -108,6 +130,9 @@ class ConsoleScreen(Screen[None]):
             yield GaugeColumn(id="side")
         yield Footer(show_command_palette=True)
 
+    def on_mount(self) -> None:
+        self.query_one(StatusLine).show_budget(self._config.engine)
+
     async def on_unmount(self) -> None:
         await self._calibrator.stop()
 
@@ -121,7 +146,6 @@ class ConsoleScreen(Screen[None]):
             prompt.post_message(events.Key(event.key, event.character))
 
     def on_resize(self) -> None:
-        self._show_context()  # how much of it is said depends on the width
         size = self.app.size
         self.query_one("#too-small", Static).update(
             f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. Ctrl-Q quits."
@@ -163,9 +187,15 @@ class ConsoleScreen(Screen[None]):
         elif isinstance(event, Retrying):
             self._note(event.text, "warn")
         self.chat.handle(event)
+        self._show_activity(event)
         if isinstance(event, Finished):
             for note in event.notes:
                 self._note(note[:1].upper() + note[1:] + ".", "warn")
+
+    def _show_activity(self, event: Event) -> None:
+        if isinstance(event, BatchState | BatchEnded):
+            self._batch_rows = event.alive if isinstance(event, BatchState) else 0
+        self.query_one(StatusLine).show_activity(activity(self.chat, self._batch_rows))
 
     def show_failure(self, error: PhituiError) -> None:
         """The engine cannot be had: say why and what to do; the screen stays."""
@@ -195,9 +225,13 @@ class ConsoleScreen(Screen[None]):
         """A pull or another piece of work on the models has gone on, or has ended."""
         ended = self._work_progress is not None and work.progress is None
         self._work_progress = work.progress
+        if self.notices is not None and work.progress is not None:
+            self.notices.begin(WORK)
         self._show_progress()
         if ended and work.outcome is not None:
             self._note(work.outcome.text, "bad" if work.outcome.failed else "")
+            if self.notices is not None:
+                self.notices.end(WORK, work.outcome.text)
 
     def say(self, text: str, kind: str = "") -> None:
         """A line of phitui's own in the chat. `kind` is "", "warn" or "bad"."""
@@ -264,7 +298,18 @@ class ConsoleScreen(Screen[None]):
             self._last_timings = exchange.timings
             self.query_one(GaugeColumn).show_answer(exchange.timings, self.performance.answer_energy)
             self.query_one(GaugeLine).show_answer(exchange.timings)
+        if exchange.state.over and self.notices is not None:
+            watched = self.app.screen is self
+            self.notices.answered("an answer is complete", time.time() - exchange.created, watched)
         self._show_context()
+
+    def show_budget(self, engine: EngineSettings) -> None:
+        """Rows and KV tokens of a batch are set so now."""
+        self.query_one(StatusLine).show_budget(engine)
+
+    def show_own(self) -> None:
+        """The chat's parameters are others."""
+        self.query_one(StatusLine).show_own(list(self.parameters.own))
 
     def _show_context(self) -> None:
         if (loaded := self._engine.loaded) is not None:
@@ -280,7 +325,11 @@ class ConsoleScreen(Screen[None]):
 
     @on(Transcript.Wanted)
     def _branch(self, message: Transcript.Wanted) -> None:
-        self.branching.do(message.deed, message.exchange)
+        self.do(message.deed, message.exchange)
+
+    def do(self, deed: Deed, exchange: Exchange) -> None:
+        """What a key or a command wants done with an exchange."""
+        (self.copying if deed in COPY_DEEDS else self.branching).do(deed, exchange)
 
     @on(Prompt.PasteRefused)
     def _refuse_paste(self, message: Prompt.PasteRefused) -> None:
@@ -308,6 +357,7 @@ class ConsoleScreen(Screen[None]):
     def show_chat(self, at: Exchange | None = None) -> None:
         """The chat is another one: show it, its end or the exchange `at`."""
         self.branching.leave()
+        self.show_own()
         transcript = self.query_one(Transcript)
         transcript.clear()
         transcript.show_path(self.chat.exchanges)

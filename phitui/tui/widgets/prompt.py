@@ -56,7 +56,8 @@ class Prompt(TextArea):
             placeholder="Ask something…",
             highlight_cursor_line=False,
         )
-        self._bindings.key_to_bindings.pop("f6", None)  # the text area's "select line": here the sessions'
+        for key in ("f6", "f7"):  # the text area's "select line" and "select all": here the sessions and the parameters
+            self._bindings.key_to_bindings.pop(key, None)
         self._history = History(history_size)
         self._paste_limit = paste_limit
 

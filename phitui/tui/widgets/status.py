@@ -1,19 +1,27 @@
-"""The top line: which model runs, on what, how full the context is."""
+"""The top line: which model runs, on what, how full the context is, what the engine does."""
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
+from phitui.config import EngineSettings
 from phitui.engine.api import Loaded, Remote
+from phitui.jobs.chat import Chat, State
 from phitui.text import one_line
 from phitui.tui.display import displayable
 
+_BRAND = "φ phitui"
+_AROUND = 1 + len(_BRAND) + 2 + 2 + 1  # paddings and margins
+_BETWEEN = " · "
+
 
 class StatusLine(Horizontal):
-    """Model and engine state to the left, context use to the right."""
+    """Model and engine to the left, context use to the right. Where it is narrow the last of model, precision, device,
+    batch budget, own parameters and state are left out, and the context is said shorter."""
 
     DEFAULT_CSS = """
     StatusLine {
@@ -27,41 +35,110 @@ class StatusLine(Horizontal):
     }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = "starting the engine…"  # in the place of the model
+        self._loaded: Loaded | None = None
+        self._contexts = [""]
+        self._budget = self._own = self._activity = ""
+
     def compose(self) -> ComposeResult:
-        yield Static("φ phitui", id="brand", markup=False)
-        yield Static("starting the engine…", id="model", markup=False)
+        yield Static(_BRAND, id="brand", markup=False)
+        yield Static(self._said, id="model", markup=False)
         yield Static("", id="context", markup=False)
+
+    def on_resize(self) -> None:
+        self._show()
 
     def show_state(self, text: str) -> None:
         """What the engine is doing, where it is not simply ready."""
-        self._put("#model", text)
+        self._said = text
+        self._show()
 
     def show_loaded(self, loaded: Loaded) -> None:
         """The model that is ready."""
-        if loaded.remote is not None:
-            remote = loaded.remote
-            self._put("#model", f"{loaded.title} · {remote.kind} · {where_of(remote)}")
-            return
-        where = "CUDA" if loaded.device == "cuda" else f"CPU, {loaded.threads} thread{'s' * (loaded.threads != 1)}"
-        self._put("#model", f"{loaded.title} · {loaded.compute_type} · {where}")
+        self._said, self._loaded = "", loaded
+        self._show()
+
+    def show_budget(self, engine: EngineSettings) -> None:
+        """How many rows a batch has, and how many tokens of KV cache fit, as they are set."""
+        tokens = f", {engine.kv_tokens:,} KV tokens" if engine.kv_tokens else ""
+        self._budget = f"batch {engine.batch}{tokens}"
+        self._show()
+
+    def show_own(self, names: list[str]) -> None:
+        """The parameters in which the chat differs from config.toml."""
+        self._own = f"own {', '.join(names)}" if names else ""
+        self._show()
+
+    def show_activity(self, text: str) -> None:
+        """What the engine does for the chat or a batch."""
+        if text != self._activity:
+            self._activity = text
+            self._show()
 
     def show_context(self, used: int | None, window: int | None) -> None:
         """Tokens of the context window in use; `used` None is not known before the first answer."""
-        if window is None:
-            self._put("#context", "")
-            return
-        percent = "–" if used is None else f"{used * 100 / window:.0f} %"
+        percent = "–" if used is None else f"{used * 100 / window:.0f} %" if window else "–"
         taken = "–" if used is None else f"{used:,} ({percent})"
-        unit = " tokens" if self.size.width >= 100 else ""
         # Where it is narrow less is said: a figure that is cut would be a false one.
-        self._put("#context", f"context {taken} of {window:,}{unit}" if self.size.width >= 60 else f"context {percent}")
-        self.query_one("#context").set_class(used is not None and used > 0.9 * window, "full")
+        full = f"context {taken} of {window:,}" if window else ""
+        self._contexts = [f"{full} tokens", full, f"context {percent}"] if window else [""]
+        self.query_one("#context").set_class(bool(window and used and used > 0.9 * window), "full")
+        self._show()
+
+    def _show(self) -> None:
+        if not self.is_mounted:
+            return
+        pieces = [self._said] if self._said or self._loaded is None else model_pieces(self._loaded)
+        least = len(pieces)
+        if not self._said and self._loaded is not None:
+            local = self._loaded.remote is None
+            pieces += [piece for piece in (self._budget if local else "", self._own, self._activity) if piece]
+        pieces = [displayable(one_line(piece, 300)) for piece in pieces]
+        text, context = fitted(pieces, least, self._contexts, self.size.width - _AROUND)
+        self._put("#model", text)
+        self._put("#context", context)
 
     def _put(self, selector: str, text: str) -> None:
-        text = displayable(one_line(text, 300))
         label = self.query_one(selector, Static)
         if str(label.content) != text:
             label.update(Content(text), layout=len(str(label.content)) != len(text))
+
+
+def model_pieces(loaded: Loaded) -> list[str]:
+    """Model, precision and device."""
+    if loaded.remote is not None:
+        return [loaded.title, loaded.remote.kind, where_of(loaded.remote)]
+    where = "CUDA" if loaded.device == "cuda" else f"CPU, {loaded.threads} thread{'s' * (loaded.threads != 1)}"
+    return [loaded.title, loaded.compute_type, where]
+
+
+def fitted(pieces: list[str], least: int, contexts: list[str], width: int) -> tuple[str, str]:
+    """What of `pieces`, the most important first, stands in a line of `width` cells, and beside it the longest of
+    `contexts` that leaves room for the first `least` pieces; where none does, the shortest."""
+    first = _BETWEEN.join(pieces[:least])
+    context = next((one for one in contexts if cell_len(first) + cell_len(one) <= width), contexts[-1])
+    text = ""
+    for piece in pieces:
+        longer = f"{text}{_BETWEEN}{piece}" if text else piece
+        if text and cell_len(longer) + cell_len(context) > width:
+            break
+        text = longer
+    return text, context
+
+
+def activity(chat: Chat, batch_rows: int) -> str:
+    """What the engine does now; "" while it waits."""
+    on_way = [one for one in chat.on_its_way if not one.state.over]
+    doing = []
+    if any(one.state is State.ANSWERING for one in on_way):
+        doing.append(f"answering ×{len(on_way)}" if len(on_way) > 1 else "answering")
+    elif on_way:
+        doing.append("reading" if any(one.state is State.PREFILL for one in on_way) else "sent")
+    if batch_rows:
+        doing.append(f"{batch_rows} batch row{'s' * (batch_rows != 1)}")
+    return ", ".join(doing)
 
 
 def where_of(remote: Remote) -> str:

@@ -21,7 +21,7 @@ from phitui.tui.widgets.windowed import WindowedScroll
 _REST_S = 0.15
 _POLISH_S = 0.05
 
-Deed = Literal["edit", "again", "several", "fork", "older", "newer"]
+Deed = Literal["edit", "again", "several", "compare", "fork", "older", "newer", "copy", "parts", "save"]
 
 
 @dataclass(eq=False)
@@ -60,6 +60,10 @@ class Transcript(WindowedScroll):
         Binding("e", "deed('edit')", "Edit", id="transcript.edit"),
         Binding("r", "deed('again')", "Again", id="transcript.again"),
         Binding("n", "deed('several')", "3 more", id="transcript.several"),
+        Binding("v", "deed('compare')", "Compare", show=False, id="transcript.compare"),
+        Binding("y", "deed('copy')", "Copy", id="transcript.copy"),
+        Binding("c", "deed('parts')", "Code", id="transcript.parts"),
+        Binding("s", "deed('save')", "Save", id="transcript.save"),
         Binding("f", "deed('fork')", "Fork", id="transcript.fork"),
         Binding("left", "deed('older')", "‹ ›", key_display="← →", id="transcript.sibling_older"),
         Binding("right", "deed('newer')", "Next", show=False, id="transcript.sibling_newer"),

@@ -1,0 +1,127 @@
+"""Copying and saving, the mouse, and what is said of them."""
+
+import os
+import stat
+
+import pytest
+from frozen_console import ANSWER, FrozenConsole
+
+from phitui.errors import PhituiError, UsageError
+from phitui.tui import clipboard
+from phitui.tui.code_blocks import CodeBlock, code_blocks
+from phitui.tui.copying import save
+from phitui.tui.widgets.dialogs import Ask, Confirm
+from phitui.tui.widgets.part_list import PartList
+from phitui.tui.widgets.prompt import Prompt
+from phitui.tui.widgets.transcript import Transcript
+
+TWO = "Run:\n\n```sh\nls -l\n```\n\n- and\n\n  ```python\n  print('\x1b[2J')\n  ```\n\n> ```\n> open"
+
+
+async def begun(pilot, app, text=TWO):
+    while app._early is not None:
+        await pilot.pause(0.02)
+    app.load()
+    app.answer("List the files", text)
+    app.console_screen.query_one(Transcript).focus()
+    await pilot.pause(0.2)
+
+
+async def until(pilot, condition):
+    for _ in range(300):
+        if condition():
+            return
+        await pilot.pause(0.02)
+    raise AssertionError("it did not come")
+
+
+def shown(app):
+    return "\n".join(row.text.rstrip() for row in app.screen._compositor.render_strips())
+
+
+def test_code_blocks_in_order_also_in_lists_quotes_and_without_an_end():
+    assert code_blocks(TWO.replace("\x1b[2J", "")) == [
+        CodeBlock("sh", "ls -l\n"), CodeBlock("python", "print('')\n"), CodeBlock("", "open\n")
+    ]  # fmt: skip
+    assert code_blocks(ANSWER)[0].language == "python"
+    assert code_blocks("no code, `but` ticks\n\n```\n\n```") == []
+
+
+async def test_the_answer_and_its_blocks_go_to_the_clipboard_without_controls():
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app)
+        await pilot.press("y")
+        clean = TWO.replace("\x1b[2J", "")
+        await until(pilot, lambda: app.clipboard == clean)
+        await until(pilot, lambda: "whether it took" in " ".join(shown(app).split()))
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, PartList) and app.screen.focused is not None)
+        assert "1  sh · 1 line · ls -l" in shown(app) and "3  code · 1 line · open" in shown(app)
+        await pilot.press("2")
+        await until(pilot, lambda: app.clipboard == "print('')\n")
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, PartList) and app.screen.focused is not None)
+        await pilot.press("enter")  # the first block is marked
+        await until(pilot, lambda: app.clipboard == "ls -l\n")
+
+
+async def test_a_file_is_saved_and_never_overwritten_unasked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app, "The files.")
+        file = tmp_path / "list-the-files.md"
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.focused is not None)
+        await pilot.press("enter")
+        await until(pilot, file.exists)
+        assert file.read_text() == "The files.\n" and stat.S_IMODE(file.stat().st_mode) == 0o600
+        file.write_text("mine")
+        for key, left in (("escape", "mine"), ("y", "The files.\n")):
+            await until(pilot, lambda: app.screen is app.console_screen)
+            await pilot.press("s")
+            await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.focused is not None)
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
+            await pilot.press(key)
+            await until(pilot, lambda wanted=left: file.read_text() == wanted)
+        assert os.listdir(tmp_path) == ["list-the-files.md"] or "home" in os.listdir(tmp_path)
+
+
+def test_what_cannot_be_saved_is_told_and_leaves_nothing(tmp_path):
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        save(tmp_path / "there", "x", False)
+    with pytest.raises(UsageError, match="is not a file"):
+        save(tmp_path, "x", True)
+    with pytest.raises(PhituiError, match="cannot be written: No such file"):
+        save(tmp_path / "no" / "folder", "x", False)
+    assert (tmp_path / "there").read_text() == "mine" and os.listdir(tmp_path) == ["there"]
+
+
+def test_what_is_said_of_a_copy_is_what_is_known():
+    said = clipboard.told("It", 5, {})
+    assert said == "It: 5 bytes sent to the terminal (OSC 52); whether it took them cannot be known. s saves to a file."
+    assert "set-clipboard on" in clipboard.told("It", 5, {"TMUX": "/tmp/x,1,0"})
+    assert "GNU screen does not" in clipboard.told("It", 5, {"STY": "1.x"})
+    assert "at most 74,994 bytes" in clipboard.told("It", 80_000, {})
+    app = FrozenConsole()
+    assert clipboard.send(app, "x" * 800_000, "It").startswith("Not sent: It has 800,000 bytes")
+    assert app.clipboard == ""
+
+
+async def test_ctrl_c_copies_a_selection_and_leaves_without_one():
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app)
+        prompt = app.console_screen.query_one(Prompt)
+        prompt.focus()
+        await pilot.press(*"copy me", *["shift+left"] * 2)
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: app.clipboard == "me")
+        assert not app._leaving and prompt.selected_text == ""
+        app.console_screen.query_one(Transcript).focus()
+        await pilot.press("y")
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: app._leaving)

@@ -1,0 +1,131 @@
+"""What tells of long work that has ended, and what the status line says."""
+
+import pytest
+from frozen_console import LOADED, FrozenConsole
+from msgspec.structs import replace
+
+from phitui.config import load_config
+from phitui.engine.api import BatchEnded, BatchState, Finished, Timings, Usage
+from phitui.tui.notices import Notices
+from phitui.tui.widgets.status import fitted, model_pieces
+
+TIMINGS = Timings(38.2, 11.1, 1090.0, 88.0)
+
+
+class Terminal:
+    def __init__(self):
+        self._driver = self
+        self.app_focus = True
+        self.written = []
+
+    def write(self, data):
+        self.written.append(data)
+
+
+class Notifier(Notices):
+    def __init__(self, how, after=10):
+        self.now = 100.0
+        self.terminal = Terminal()
+        console = load_config(overrides={"console": {"notify": how, "notify_after_s": after}}).console
+        super().__init__(self.terminal, console, lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("how", "written"), [("off", []), ("bell", ["\a"]), ("osc9", ["\x1b]9;phitui: the batch xy: complete\a"])]
+)
+def test_long_work_is_told_of_in_the_way_that_is_set(how, written):
+    notices = Notifier(how)
+    notices.end("batch", "nothing has begun")
+    notices.begin("batch")
+    notices.now += 9
+    notices.begin("batch")  # it goes on
+    notices.now += 1
+    notices.end("batch", "the batch x\x1b]0;t\x07y: complete")
+    notices.end("batch", "twice")
+    assert notices.terminal.written == written
+    notices.begin("short")
+    notices.end("short", "x")
+    assert notices.terminal.written == written
+
+
+def test_an_answer_is_told_of_where_nobody_looks():
+    notices = Notifier("bell")
+    notices.answered("x", 30, watched=True)
+    assert notices.terminal.written == []
+    notices.answered("x", 9, watched=False)
+    assert notices.terminal.written == []
+    notices.answered("x", 30, watched=False)
+    notices.terminal.app_focus = False
+    notices.answered("x", 30, watched=True)
+    assert notices.terminal.written == ["\a", "\a"]
+
+
+def status(app):
+    return app.console_screen.query_one("#model").content, app.console_screen.query_one("#context").content
+
+
+async def test_the_console_rings_for_a_long_answer_behind_another_screen(monkeypatch):
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        while app._early is not None:
+            await pilot.pause(0.02)
+        app.load()
+        told = []
+        monkeypatch.setattr(app.notices, "tell", lambda text, seconds: told.append((text, seconds)))
+        exchange = app.begin("a", "b")
+        app._on_event(Finished(1, "stop", Usage(24, 3), TIMINGS))
+        assert told == []
+        exchange = app.begin("a", "b")
+        exchange.created -= 60
+        await pilot.press("f7")
+        await pilot.pause()
+        app._on_event(Finished(1, "stop", Usage(24, 3), TIMINGS))
+        assert told[0][0] == "an answer is complete" and told[0][1] >= 60
+
+
+async def test_the_status_line_says_what_the_engine_does():
+    app = FrozenConsole()
+    async with app.run_test(size=(160, 40)) as pilot:
+        while app._early is not None:
+            await pilot.pause(0.02)
+        assert str(status(app)[0]) == "starting the engine…"
+        app.load()
+        ready = "Phi-3 Mini 4K Instruct · int8_float16 · CUDA · batch 26"
+        assert str(status(app)[0]) == ready and str(status(app)[1]) == "context – of 4,096 tokens"
+        app.begin("a", "b")
+        assert str(status(app)[0]) == f"{ready} · answering"
+        app._on_event(Finished(1, "stop", Usage(24, 40), TIMINGS))
+        assert str(status(app)[0]) == ready
+        app._on_event(BatchState(9, 26, 4, 100, 5000))
+        assert str(status(app)[0]) == f"{ready} · 26 batch rows"
+        app._on_event(BatchEnded(9, "done"))
+        app.console_screen.show_budget(replace(app._config.engine, batch=8, kv_tokens=12345))
+        assert str(status(app)[0]).endswith("batch 8, 12,345 KV tokens")
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause(0.2)
+        assert str(status(app)[0]) == "Phi-3 Mini 4K Instruct · int8_float16 · CUDA"
+        assert str(status(app)[1]) == "context 2 %"
+
+
+@pytest.mark.parametrize("width", range(10, 140, 7))
+def test_a_status_line_is_as_wide_as_there_is_room_and_leaves_out_the_last_first(width):
+    pieces = [*model_pieces(LOADED), "batch 26", "own system", "answering"]
+    contexts = ["context 64 (2 %) of 4,096 tokens", "context 64 (2 %) of 4,096", "context 2 %"]
+    text, context = fitted(pieces, 3, contexts, width)
+    kept = text.split(" · ")
+    assert kept == pieces[: len(kept)]
+    assert len(kept) == 1 or len(text) + len(context) <= width
+    if len(kept) < 3:
+        assert context == contexts[-1]
+
+
+async def test_the_mouse_is_toggled_by_a_key():
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        said = []
+        app.notify = lambda text, **_: said.append(text)
+        before = app._driver._mouse
+        await pilot.press("f9")
+        await pilot.press("f9")
+        assert app._driver._mouse is before and len(said) == 2
+        assert {"phitui's" in text for text in said} == {True, False}

@@ -1,0 +1,59 @@
+"""Pictures of the panel of parameters, and of answers side by side."""
+
+import pytest
+from frozen_console import FrozenConsole
+
+from phitui.engine.api import Delta, Finished, Started, Timings, Usage
+from phitui.tui.screens.params import ParametersScreen
+from phitui.tui.screens.several import SeveralScreen
+
+SIZES = [(120, 40), (80, 24)]
+THEMES = ["phitui-dark", "phitui-light"]
+
+
+async def until(pilot, condition):
+    for _ in range(300):
+        if condition():
+            return
+        await pilot.pause(0.02)
+    raise AssertionError("it did not come")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_the_panel(snap_compare, size, theme):
+    async def fill(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app._early is None)
+        app.load()
+        app.params.set_system("You are brief.\nYou answer in one sentence.")
+        app.params.set_parameter("temperature", "0.9")
+        app.params.set_parameter("stop", r"END, \nUser:")
+        await pilot.press("f7")
+        await until(pilot, lambda: isinstance(app.screen, ParametersScreen) and app.screen.focused is not None)
+        app.screen.query_one("#system").cursor_blink = False
+        await pilot.press("tab", "tab", *"none")
+        app.screen.focused.cursor_blink = False
+        await pilot.pause(0.3)
+
+    assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_answers_side_by_side(snap_compare, size):
+    async def fill(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app._early is None)
+        app.load()
+        exchange = app.answer("Name a river.", "The Nile.")
+        app.console_screen.branching.several(exchange, 3)
+        await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
+        app.console_screen.chat._request_id = 1
+        for number, text in enumerate(("The Congo, in Africa.", "The Rhine.\n\nIt is in Europe.", "The")):
+            app._on_event(Started(1 + number, 24))
+            app._on_event(Delta(1 + number, text, 12 + number))
+        app._on_event(Finished(2, "stop", Usage(24, 13), Timings(38.2, 11.1, 1090.0, 88.0)))
+        await pilot.press("right")
+        await pilot.pause(0.4)
+
+    assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)

@@ -1,0 +1,104 @@
+"""Several answers side by side, driven by keys."""
+
+from frozen_console import FrozenConsole
+
+from phitui.engine.api import Delta, Finished, Started, Timings, Usage
+from phitui.tui.screens.several import AnswerColumn, SeveralScreen
+from phitui.tui.widgets.dialogs import Confirm
+from phitui.tui.widgets.transcript import Transcript
+
+TIMINGS = Timings(38.2, 11.1, 1090.0, 88.0)
+
+
+async def begun(pilot, app):
+    while app._early is not None:
+        await pilot.pause(0.02)
+    app.load()
+    app.answer("Name a river.", "The Nile.")
+    app.console_screen.query_one(Transcript).focus()
+    await pilot.pause(0.2)
+
+
+async def until(pilot, condition):
+    for _ in range(300):
+        if condition():
+            return
+        await pilot.pause(0.02)
+    raise AssertionError("it did not come")
+
+
+def shown(app):
+    return "\n".join(row.text.rstrip() for row in app.screen._compositor.render_strips())
+
+
+def feed(app, *texts):
+    app.console_screen.chat._request_id = 1
+    for number, text in enumerate(texts):
+        app._on_event(Started(1 + number, 24))
+        app._on_event(Delta(1 + number, text, 3))
+
+
+async def test_one_of_them_is_chosen_and_the_others_are_kept():
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await begun(pilot, app)
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
+        feed(app, "The Congo.", "The \x1b[2JRhine.", "The Po.")
+        await until(pilot, lambda: all(f"The {name}." in shown(app) for name in ("Congo", "Rhine", "Po")))
+        tops = {column.region.y for column in app.screen.query(AnswerColumn)}
+        assert len(tops) == 1  # side by side
+        app._on_event(Finished(2, "stop", Usage(24, 3), TIMINGS))
+        await until(pilot, lambda: "3 tokens ·" in shown(app) and "answering" in shown(app))
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: app.screen is app.console_screen)
+        chat = app.console_screen.chat
+        assert [one.text for one in chat.roots] == ["The Nile.", "The Congo.", "The \x1b[2JRhine.", "The Po."]
+        assert chat.exchanges == [chat.roots[2]]
+        await until(pilot, lambda: "‹ 3/4 ›" in shown(app))
+        await pilot.press("v")
+        await until(pilot, lambda: isinstance(app.screen, SeveralScreen) and len(app.screen.query(AnswerColumn)) == 4)
+
+
+async def test_escape_stops_them_all_and_then_leaves_and_narrow_terminals_stack_them():
+    app = FrozenConsole()
+    cancelled = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app)
+
+        async def cancel(number):
+            cancelled.append(number)
+
+        app.engine.cancel = cancel
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
+        feed(app, "a", "b", "c")
+        await until(pilot, lambda: len({column.region.y for column in app.screen.query(AnswerColumn)}) == 3)
+        await pilot.press("escape")
+        await until(pilot, lambda: cancelled == [1])
+        for number in (1, 2, 3):
+            app._on_event(Finished(number, "cancelled", Usage(24, 3), TIMINGS))
+        await until(pilot, lambda: shown(app).count("stopped") == 3)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.console_screen)
+
+
+async def test_where_all_would_be_the_same_another_way_to_draw_is_asked_for():
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await begun(pilot, app)
+        app.params.set_parameter("temperature", "0")
+        for key, answers in (("escape", 1), ("y", 4)):
+            await pilot.press("n")
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
+            assert "all 3 answers would be the same" in shown(app) and "temperature 0.7 this once" in shown(app)
+            await pilot.press(key)
+            await until(pilot, lambda: not isinstance(app.screen, Confirm))
+            assert len(app.console_screen.chat.roots) == answers
+        chat = app.console_screen.chat
+        assert [one.sampling.temperature for one in chat.roots[1:]] == [0.7] * 3 and chat.sampling.temperature == 0
+        app.params.set_parameter("temperature", "1")
+        app.params.set_parameter("top_k", "1")
+        app.console_screen.branching.several(chat.roots[0], 2)
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "top-k is 1" in shown(app) and "top-k 50 this once" in shown(app)
