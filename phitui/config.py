@@ -12,6 +12,7 @@ from typing import Any
 from phitui.config_engines import RemoteSettings
 from phitui.config_types import (
     ENGINES,
+    KEYS,
     SECTIONS,
     Config,
     ConsoleSettings,
@@ -110,7 +111,7 @@ def load_config(
     """
     files = [(resource(CONFIG_NAME), True), (user_config_file(environ), False)]
     files += [(_expanded(name), True) for name in (environ.get("PHITUI_CONFIG"), config_flag) if name]
-    merged: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, ENGINES)}
+    merged: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, ENGINES, KEYS)}
     sources = []
     for path, must_exist in files:
         data = _read_layer(path, must_exist)
@@ -121,7 +122,7 @@ def load_config(
     _merge(merged, given, "command line")
     sections = {name: _section(name, merged[name]) for name in SECTIONS}
     engines = {name: RemoteSettings(**values) for name, values in merged[ENGINES].items()}
-    return Config(**sections, engines=engines, sources=tuple(sources))
+    return Config(**sections, engines=engines, keys=merged[KEYS], sources=tuple(sources))
 
 
 def _merge(merged: dict[str, dict[str, Any]], data: Mapping[str, Any], where: str) -> None:

@@ -59,6 +59,8 @@ class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repaint_hz: Annotated[int, msgspec.Meta(ge=1, le=15)]
     history_size: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
     paste_limit_chars: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
+    keep_prompts: bool
+    file_limit_bytes: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
     mouse: Literal["auto", "on", "off"]
     markdown: bool
 
@@ -88,7 +90,8 @@ class ThemeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings. `engines` are those on other machines, by name; `sources` are the files that all were read from,
+    """All settings. `engines` are those on other machines, by name; `keys` what [keys] has, by the id of an action;
+    `sources` are the files that all were read from,
     lowest layer first."""
 
     model: ModelSettings
@@ -100,13 +103,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tuner: TunerSettings
     theme: ThemeSettings
     engines: dict[str, RemoteSettings] = {}
+    keys: dict[str, str] = {}
     sources: tuple[Path, ...] = ()
 
 
 # Tables of tables, one for each engine.
 ENGINES = "engines"
+# A table of strings, by the ids of actions: which there are the screens know (phitui.tui.keys).
+KEYS = "keys"
 SECTIONS: dict[str, type[msgspec.Struct]] = {
-    field.name: field.type for field in msgspec.structs.fields(Config) if field.name not in (ENGINES, "sources")
+    field.name: field.type for field in msgspec.structs.fields(Config) if field.name not in (ENGINES, KEYS, "sources")
 }
 _STRUCTS: dict[str, type[msgspec.Struct]] = {**SECTIONS, ENGINES: RemoteSettings}
 _KINDS = {
@@ -121,10 +127,9 @@ def check_layer(data: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]
     `where` names the layer in the error (a file, "command line"). Raises UsageError for the first thing that
     is wrong: the section or key, what was expected, what was found, and the nearest known name.
     """
+    free = {ENGINES: _check_engines, KEYS: _check_keys}
     return {
-        section: _check_engines(values, where)
-        if section == ENGINES
-        else _check_section(section, section, values, where)
+        section: free[section](values, where) if section in free else _check_section(section, section, values, where)
         for section, values in data.items()
     }
 
@@ -138,6 +143,19 @@ def _check_engines(engines: Any, where: str) -> dict[str, Any]:
         checked[name] = _check_section(ENGINES, f"{ENGINES}.{name}", values, where)
         for key, value in checked[name].items():
             check_remote_value(key, value, f"{where}: {ENGINES}.{name}.{key}")
+    return checked
+
+
+def _check_keys(keys: Any, where: str) -> dict[str, Any]:
+    if not isinstance(keys, Mapping):
+        raise UsageError(f"{where}: {KEYS}: expected a section [{KEYS}], got {_shown(keys)}")
+    checked = {}
+    for name, value in keys.items():
+        if isinstance(value, Mapping):  # console.monitor without quotes is a table of its own
+            inner = _check_keys(value, where)
+            checked.update({f"{name}.{key}": text for key, text in inner.items()})
+        else:
+            checked[name] = _check_value(str, value, f"{where}: {KEYS}.{one_line(name, 60)}")
     return checked
 
 
@@ -206,7 +224,7 @@ def _unknown(where: str, name: str, is_section: bool) -> str:
 
 
 def _nearest_section(name: str) -> str:
-    near = nearest(name, _KINDS)
+    near = nearest(name, [*_KINDS, KEYS])
     return f"[{near}]" if near else ""
 
 

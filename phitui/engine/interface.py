@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from phitui.engine.api import Load, Loaded, Sampling, Turn
+from phitui.engine.api import Counted, Load, Loaded, Sampling, Turn
 
 
 class Engine(Protocol):
@@ -34,6 +34,9 @@ class Engine(Protocol):
 
     async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
         """Ask for an answer; returns the id that its events carry. Raises PhituiError."""
+
+    async def count(self, turns: list[Turn], text: str = "") -> Counted:
+        """The tokens of a chat as it would be sent, or with no turns those of `text`. Raises PhituiError."""
 
     async def cancel(self, request_id: int) -> None:
         """Stop an answer. `Finished` with reason "cancelled" follows."""

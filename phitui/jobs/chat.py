@@ -139,6 +139,10 @@ class Chat:
         were refused or lost are not part of the chat."""
         return self._turns(self.exchanges, prompt)
 
+    def turns_after(self, parent: Exchange | None, prompt: str) -> list[Turn]:
+        """As `turns`, for a prompt that follows `parent`."""
+        return self._turns(path_to(parent), prompt)
+
     def _turns_of(self, exchange: Exchange) -> list[Turn]:
         return self._turns(path_to(exchange.parent), exchange.prompt)
 

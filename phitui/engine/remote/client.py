@@ -13,6 +13,7 @@ import httpx
 
 from phitui.engine.api import (
     BrokeOff,
+    Counted,
     Event,
     Load,
     Loaded,
@@ -26,6 +27,7 @@ from phitui.engine.api import (
 )
 from phitui.engine.client import raise_in_loop
 from phitui.engine.remote.account import Account
+from phitui.engine.remote.counting import count_tokens
 from phitui.engine.remote.deadline import Deadline
 from phitui.engine.remote.dialects import DIALECTS, Dialect
 from phitui.engine.remote.endpoint import Endpoint
@@ -140,6 +142,13 @@ class RemoteClient:
         job.task = asyncio.create_task(self._run(job), name=f"phitui-remote-{job.id}")
         job.task.add_done_callback(raise_in_loop)
         return job.id
+
+    async def count(self, turns: list[Turn], text: str = "") -> Counted:
+        """Tokens by the server's own tokenizer where it has a route for that, else a quarter of the bytes. Raises
+        PhituiError where it is not connected."""
+        if self._http is None or self._server is None:
+            raise PhituiError("the engine is not connected")
+        return await count_tokens(self._http, self.endpoint, self._server, turns, text)
 
     async def cancel(self, request_id: int) -> None:
         """Close the answer's stream. `Finished` with reason "cancelled" follows."""
