@@ -44,7 +44,7 @@ class PhituiApp(BaseApp):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "alt+1",
+            "alt+p",
             "pane('prompt')",
             "Prompt",
             show=False,
@@ -53,7 +53,7 @@ class PhituiApp(BaseApp):
             tooltip="To the prompt, from wherever",
         ),
         Binding(
-            "alt+2",
+            "alt+c",
             "pane('transcript')",
             "Transcript",
             show=False,

@@ -51,7 +51,7 @@ async def edited(app: BaseApp, text: str, environ: Mapping[str, str] = os.enviro
     with tempfile.TemporaryDirectory(prefix="phitui-") as folder:  # 0700
         path = Path(folder) / "prompt.md"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text.encode("utf-8", "replace").decode("utf-8"))
+            file.write(f"{text}\n".encode("utf-8", "replace").decode("utf-8"))  # editors end the last line, too
         with app.away(), _unharmed():
             code = await _run([*command, str(path)])
         if code:

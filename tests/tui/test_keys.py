@@ -60,19 +60,11 @@ def test_the_defaults_can_be_pressed_and_do_not_clash():
             assert exists(key), (action.id, key)
         assert any(not why_not_sent(key) for key in action.keys), action.id
     assert problems({}) == []
-    for action in all_actions():  # as they are, each again
-        assert problems({action.id: ",".join(action.keys)}) in ([], *[[line] for line in ALLOWED]) or all(
-            any(part in line for part in ALLOWED) for line in problems({action.id: ",".join(action.keys)})
-        ), action.id
-
-
-# Keys that two actions share by intention: the inner one where it is open, and shift+enter beside ctrl+j.
-ALLOWED = ("shift+enter", "console.page_", "monitor.", "tuning.", "app.find", "console.stop", "replay", "help.")
 
 
 @pytest.mark.parametrize(
     ("typed", "key"),
-    [("Ctrl+G", "ctrl+g"), ("?", "question_mark"), ("esc", "escape"), ("shift+g", "G"), ("alt+1", "alt+1"),
+    [("Ctrl+G", "ctrl+g"), ("?", "question_mark"), ("esc", "escape"), ("shift+g", "G"), ("alt+p", "alt+p"),
      ("PgUp", "pageup"), ("shift+ctrl+x", "ctrl+shift+x"), ("G", "G"), ("ctrl+[", "ctrl+left_square_bracket")],
 )  # fmt: skip
 def test_names_of_keys(typed, key):
@@ -93,6 +85,8 @@ def test_no_key(setting):
         ({"console.monitor": "ctrl+i"}, "sends ctrl+i as tab"),
         ({"console.monitor": "ctrl+m"}, "sends ctrl+m as enter"),
         ({"console.monitor": "ctrl+shift+g"}, "most terminals do not send ctrl+shift+g"),
+        ({"console.monitor": "alt+1"}, "is read as ¡"),
+        ({"console.monitor": "alt+b"}, "is read as ctrl+left"),
         ({"console.monitor": "f2"}, "f2 is both console.models and console.monitor"),
         ({"app.quit": "none"}, "no key quits any more"),
         ({"app.quit": "ctrl+i"}, "no key quits any more"),
@@ -193,11 +187,11 @@ async def test_one_chord_to_each_pane():
     app = console({})
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
-        await pilot.press("alt+2")
+        await pilot.press("alt+c")
         assert app.console_screen.query_one(Transcript).has_focus
-        await pilot.press("alt+3")
+        await pilot.press("alt+m")
         assert isinstance(app.screen, MonitorScreen)
-        await pilot.press("alt+1")
+        await pilot.press("alt+p")
         await pilot.pause()
         assert app.screen is app.console_screen and app.console_screen.query_one(Prompt).has_focus
         await pilot.press("f9")
@@ -214,7 +208,7 @@ def test_the_command_line(capsys):
     out, err = capsys.readouterr()
     told = json.loads(out)
     monitor = next(one for one in told["actions"] if one["id"] == "console.monitor")
-    assert monitor["keys"] == ["ctrl+g"] and monitor["default"] == ["f4", "alt+3"]
+    assert monitor["keys"] == ["ctrl+g"] and monitor["default"] == ["f4", "alt+m"]
     assert "no action" in err and len(told["problems"]) == 1
     assert keys.run(load_config(), Namespace(json=False)) == 0
-    assert "console.monitor\tf4 alt+3\t" in capsys.readouterr().out
+    assert "console.monitor\tf4 alt+m\t" in capsys.readouterr().out

@@ -83,9 +83,14 @@ def why_not_sent(key: str) -> str:
     if key in TWINS:
         return f"a terminal sends {key} as {TWINS[key]}"
     *modifiers, base = key.split("+")
-    letter = len(base) == 1 and base.isascii() and base.isalnum()
-    if key in _sent() or not modifiers or (letter and modifiers in (["alt"], ["alt", "shift"])):
+    if key in _sent() or not modifiers:
         return ""
+    if len(base) == 1 and base.isascii() and base.isalnum() and modifiers in (["alt"], ["alt", "shift"]):
+        taken = ANSI_SEQUENCES_KEYS.get(f"\x1b{base.upper() if 'shift' in modifiers else base}")
+        if taken is None:
+            return ""
+        other = taken if isinstance(taken, str) else taken[0].value
+        return f"what a terminal sends for {key} is read as {other}"
     return f"most terminals do not send {key} (only those with the Kitty keyboard protocol, and not through tmux)"
 
 

@@ -61,7 +61,7 @@ class ConsoleScreen(Screen[None]):
         Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
         Binding("f2", "app.models", "Models", id="console.models", priority=True),
         Binding("f3", "app.tuner", "Tuner", id="console.tuner", priority=True),
-        Binding("f4,alt+3", "app.monitor", "Monitor", key_display="f4", id="console.monitor", priority=True),
+        Binding("f4,alt+m", "app.monitor", "Monitor", key_display="f4", id="console.monitor", priority=True),
         Binding("f5", "app.batches", "Batches", id="console.batches", priority=True),
         Binding("f6", "app.sessions", "Sessions", id="console.sessions", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
