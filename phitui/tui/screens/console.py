@@ -351,6 +351,10 @@ class ConsoleScreen(Screen[None]):
     def action_find(self) -> None:
         self.query_one(FindBar).open()
 
+    def action_find_done(self) -> None:
+        """The words are there: n and N go on from the chat."""
+        self.set_focus(self.query_one(Transcript))
+
     def action_find_next(self, by: int) -> None:
         self.query_one(FindBar).step(by)
 

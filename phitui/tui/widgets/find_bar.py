@@ -21,10 +21,26 @@ class FindField(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "enter", "submit", "To the chat", show=False, id="find.done", tooltip="To the chat, where n and N go on"
+            "enter",
+            "screen.find_done",
+            "To the chat",
+            show=False,
+            priority=True,
+            id="find.done",
+            tooltip="To the chat, where n and N go on",
         ),
-        Binding("down", "screen.find_next(1)", "Next", show=False, id="find.next", tooltip="The next match"),
-        Binding("up", "screen.find_next(-1)", "Previous", show=False, id="find.previous", tooltip="The match before"),
+        Binding(
+            "down", "screen.find_next(1)", "Next", show=False, priority=True, id="find.next", tooltip="The next match"
+        ),
+        Binding(
+            "up",
+            "screen.find_next(-1)",
+            "Previous",
+            show=False,
+            priority=True,
+            id="find.previous",
+            tooltip="The match before",
+        ),
     ]
 
 
@@ -60,9 +76,9 @@ class FindBar(Horizontal):
         field.value = words
         if words:
             self._look(words)
-            self._transcript.focus()
+            self.screen.set_focus(self._transcript)
         else:
-            field.focus()
+            self.screen.set_focus(field)  # at once: the words may come in the same burst as the key
             self._tell()
 
     def leave(self) -> bool:
@@ -72,7 +88,7 @@ class FindBar(Horizontal):
         self.display = False
         self._matches = []
         self.query_one(FindField).clear()
-        self._transcript.focus()
+        self.screen.set_focus(self._transcript)
         return True
 
     @property
@@ -84,11 +100,6 @@ class FindBar(Horizontal):
         message.stop()
         if self.active and self.query_one(FindField).has_focus:
             self._look(message.value)
-
-    @on(Input.Submitted)
-    def _submitted(self, message: Input.Submitted) -> None:
-        message.stop()
-        self._transcript.focus()
 
     def _look(self, words: str) -> None:
         self._matches = matches(self._transcript.exchanges, words)

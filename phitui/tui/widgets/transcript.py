@@ -76,7 +76,13 @@ class Transcript(WindowedScroll):
         Binding("g,home", "first", "First", show=False, id="transcript.first", tooltip="To the beginning of the chat"),
         Binding("G,end", "last", "Last", show=False, id="transcript.last", tooltip="To its end, and follow it"),
         Binding(
-            "slash", "screen.find", "Find", key_display="/", id="transcript.find", tooltip="Find words in this chat"
+            "slash",
+            "screen.find",
+            "Find",
+            key_display="/",
+            id="transcript.find",
+            priority=True,
+            tooltip="Find words in this chat",
         ),
         Binding("n", "screen.find_next(1)", "Next match", show=False, id="transcript.next_match"),
         Binding("N", "screen.find_next(-1)", "Match before", show=False, id="transcript.match_before"),
