@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phitui.config_types import (
+    KEYS,
     NAMED,
     SECTIONS,
     Config,
@@ -109,7 +110,7 @@ def load_config(
     """
     files = [(resource(CONFIG_NAME), True), (user_config_file(environ), False)]
     files += [(_expanded(name), True) for name in (environ.get("PHITUI_CONFIG"), config_flag) if name]
-    merged: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, *NAMED)}
+    merged: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, *NAMED, KEYS)}
     sources = []
     for path, must_exist in files:
         data = _read_layer(path, must_exist)
@@ -122,7 +123,7 @@ def load_config(
     named: dict[str, Any] = {
         table: {name: kind(**values) for name, values in merged[table].items()} for table, kind in NAMED.items()
     }
-    return Config(**sections, **named, sources=tuple(sources))
+    return Config(**sections, **named, keys=merged[KEYS], sources=tuple(sources))
 
 
 def _merge(merged: dict[str, dict[str, Any]], data: Mapping[str, Any], where: str) -> None:

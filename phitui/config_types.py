@@ -61,6 +61,8 @@ class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repaint_hz: Annotated[int, msgspec.Meta(ge=1, le=15)]
     history_size: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
     paste_limit_chars: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
+    keep_prompts: bool
+    file_limit_bytes: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
     mouse: Literal["auto", "on", "off"]
     markdown: bool
     notify: Literal["off", "bell", "osc9"]
@@ -93,7 +95,7 @@ class ThemeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings. `engines` are those on other machines, `hosts` the machines whose hardware is shown, by name;
-    `sources` are the files that all were read from, lowest layer first."""
+    `keys` what [keys] has, by the id of an action; `sources` are the files that all were read from, lowest layer first."""
 
     model: ModelSettings
     engine: EngineSettings
@@ -105,14 +107,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     theme: ThemeSettings
     engines: dict[str, RemoteSettings] = {}
     hosts: dict[str, HostSettings] = {}
+    keys: dict[str, str] = {}
     sources: tuple[Path, ...] = ()
 
 
 # Tables of tables, one for each engine or host.
 ENGINES, HOSTS = "engines", "hosts"
 NAMED: dict[str, type[msgspec.Struct]] = {ENGINES: RemoteSettings, HOSTS: HostSettings}
+# A table of strings, by the ids of actions: which there are the screens know (phitui.tui.keys).
+KEYS = "keys"
 SECTIONS: dict[str, type[msgspec.Struct]] = {
-    field.name: field.type for field in msgspec.structs.fields(Config) if field.name not in (*NAMED, "sources")
+    field.name: field.type for field in msgspec.structs.fields(Config) if field.name not in (*NAMED, KEYS, "sources")
 }
 _STRUCTS: dict[str, type[msgspec.Struct]] = {**SECTIONS, **NAMED}
 _KINDS = {
@@ -130,6 +135,8 @@ def check_layer(data: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]
     return {
         section: _check_named(section, values, where)
         if section in NAMED
+        else _check_keys(values, where)
+        if section == KEYS
         else _check_section(section, section, values, where)
         for section, values in data.items()
     }
@@ -144,6 +151,19 @@ def _check_named(table: str, tables: Any, where: str) -> dict[str, Any]:
         checked[name] = _check_section(table, f"{table}.{name}", values, where)
         for key, value in checked[name].items():
             check_remote_value(key, value, f"{where}: {table}.{name}.{key}")
+    return checked
+
+
+def _check_keys(keys: Any, where: str) -> dict[str, Any]:
+    if not isinstance(keys, Mapping):
+        raise UsageError(f"{where}: {KEYS}: expected a section [{KEYS}], got {_shown(keys)}")
+    checked = {}
+    for name, value in keys.items():
+        if isinstance(value, Mapping):  # console.monitor without quotes is a table of its own
+            inner = _check_keys(value, where)
+            checked.update({f"{name}.{key}": text for key, text in inner.items()})
+        else:
+            checked[name] = _check_value(str, value, f"{where}: {KEYS}.{one_line(name, 60)}")
     return checked
 
 
@@ -215,7 +235,7 @@ def _unknown(where: str, name: str, is_section: bool) -> str:
 
 
 def _nearest_section(name: str) -> str:
-    near = nearest(name, _KINDS)
+    near = nearest(name, [*_KINDS, KEYS])
     return f"[{near}]" if near else ""
 
 

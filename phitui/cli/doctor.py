@@ -63,6 +63,7 @@ def all_checks(args: argparse.Namespace) -> list[Check]:
         *(engine_checks(config) if config else []),
         *(host_checks(config) if config else []),
         checked("themes", user.themes),
+        *([checked("keys", partial(user.keys, config))] if config else []),
         checked("terminal", user.terminal),
         checked("colours", user.colours),
         checked("UTF-8", lambda: user.locale(user.own_environment())),

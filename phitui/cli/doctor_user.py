@@ -35,6 +35,19 @@ def themes(environ: Mapping[str, str] = os.environ) -> Check:
     return Check("themes", True, ", ".join(theme.name for theme in found))
 
 
+def keys(config: Config) -> Check:
+    """What [keys] makes of the keys, and what is wrong with that."""
+    from phitui.tui.keys.judge import problems
+
+    if not config.keys:
+        return Check("keys", True, "the defaults; phitui keys lists them")
+    wrong = problems(config.keys)
+    if wrong:
+        text = one_line("; ".join(line.removesuffix(".") for line in wrong), 800)
+        return Check("keys", False, text, "Mend [keys] in config.toml; phitui keys lists all ids")
+    return Check("keys", True, f"{len(config.keys)} of your own in [keys]")
+
+
 def store(environ: Mapping[str, str] = os.environ) -> Check:
     """Whether the model store can be read and written, what is in it, and the space that is left."""
     folder = models_dir(environ)

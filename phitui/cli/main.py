@@ -27,6 +27,7 @@ COMMANDS = {
     "session": "list, show, search, export, import and remove sessions",
     "model": "list, pull, convert, verify and remove models",
     "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
+    "keys": "list all actions with their ids, keys and defaults",
     "doctor": "check this installation and machine, and say how to mend it",
 }
 _EXAMPLES = """examples:

@@ -119,6 +119,23 @@ class Probed(msgspec.Struct, tag=True, frozen=True):
     driver_note: str = ""
 
 
+class Count(msgspec.Struct, tag=True, frozen=True):
+    """Count the tokens of a chat, rendered as for an answer, or with no turns those of `text` alone. It is answered at
+    once, also while an answer is being made. `Counted` follows, or `Rejected`."""
+
+    id: int
+    turns: list[Turn] = []
+    text: str = ""
+
+
+class Counted(msgspec.Struct, tag=True, frozen=True):
+    """How many tokens it is; by the engine's own tokenizer where `exact`, else a quarter of the bytes."""
+
+    id: int
+    tokens: int
+    exact: bool = True
+
+
 class Parked(msgspec.Struct, tag=True, frozen=True):
     """The model is parked. `place` is where its weights are: "host memory" or "disk"."""
 
@@ -255,9 +272,9 @@ class Died(msgspec.Struct, tag=True, frozen=True):
     restarting: bool
 
 
-Request = Load | Generate | Cancel | Park | WarmUp | Probe | OpenBatch | AddRows
+Request = Load | Generate | Cancel | Park | WarmUp | Probe | OpenBatch | AddRows | Count
 _ChatEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
 _BatchEvent = RowsMade | RowDone | RowFailed | BatchState | BatchEnded
-WorkerEvent = _ChatEvent | _BatchEvent | Room | Probed
+WorkerEvent = _ChatEvent | _BatchEvent | Room | Probed | Counted
 RemoteEvent = Loaded | ParkRefused | Started | Delta | Retrying | Finished | Rejected | BrokeOff
 Event = WorkerEvent | RemoteEvent | Died

@@ -13,6 +13,8 @@ from phitui.engine.api import (
     BatchEnded,
     Cancel,
     Cost,
+    Count,
+    Counted,
     Died,
     Event,
     Finished,
@@ -51,6 +53,7 @@ class EngineClient:
         self._restarts = 0
         self._ids = itertools.count(1)
         self._pending: dict[int, int] = {}  # ids that are owed an end, each with the request's
+        self._counts: dict[int, asyncio.Future[Counted]] = {}
         self._child: Child | None = None
         self._watch: asyncio.Task[None] | None = None
         self._load: Load | None = None
@@ -109,6 +112,22 @@ class EngineClient:
         ids = [next(self._ids) for _ in range(answers)]
         return await self._request(Generate(ids[0], turns, sampling, answers), ids)
 
+    async def count(self, turns: list[Turn], text: str = "") -> Counted:
+        """The tokens of a chat as it would be sent, or with no turns those of `text`.
+
+        Raises PhituiError without a loaded engine, or where it dies meanwhile, and UsageError for what cannot be
+        sent or what the model's template refuses.
+        """
+        request = Count(next(self._ids), turns, text)
+        future: asyncio.Future[Counted] = asyncio.get_running_loop().create_future()
+        self._counts[request.id] = future
+        try:
+            await self._request(request)
+            return await future
+        finally:
+            self._counts.pop(request.id, None)
+            self._pending.pop(request.id, None)
+
     async def warm_up(self, positions: int) -> int:
         """Have all workers used once, with so many positions; returns the id of the `Room` that follows."""
         return await self._request(WarmUp(next(self._ids), positions))
@@ -141,7 +160,7 @@ class EngineClient:
             raise PhituiError("the batch is not open")
         await self._child.send(AddRows(batch_id, rows, last))
 
-    async def _request(self, request: Generate | WarmUp | Probe | OpenBatch, ids: Sequence[int] = ()) -> int:
+    async def _request(self, request: Generate | WarmUp | Probe | OpenBatch | Count, ids: Sequence[int] = ()) -> int:
         """Send it. `ids` are those that its events carry, where there are more than its own."""
         if self._child is None or self.loaded is None:
             raise PhituiError("the engine is not loaded")
@@ -170,6 +189,7 @@ class EngineClient:
         """End the worker. No event follows."""
         self._stopping = True
         self.loaded = None
+        self._drop_counts()
         self._pending.clear()
         child, self._child = self._child, None
         if child is not None:
@@ -185,12 +205,29 @@ class EngineClient:
             async for event in child.messages():
                 if self._stopping:
                     return
-                self._note(event)
-                self._on_event(event)
+                if not self._answer_count(event):
+                    self._note(event)
+                    self._on_event(event)
         except FrameError as error:
             reason = f"it sent what is no message: {error}"
         if not self._stopping:
             await self._bury(child, reason)
+
+    def _answer_count(self, event: WorkerEvent) -> bool:
+        """Whether it was the answer to a count, which is nobody's but the caller's."""
+        if isinstance(event, Counted | Rejected) and event.id in self._counts:
+            future = self._counts.pop(event.id)
+            if not future.done():
+                future.set_result(event) if isinstance(event, Counted) else future.set_exception(event.failure.error())
+            return True
+        return isinstance(event, Counted)
+
+    def _drop_counts(self) -> None:
+        counts, self._counts = self._counts, {}
+        for number, future in counts.items():
+            self._pending.pop(number, None)
+            if not future.done():
+                future.set_exception(PhituiError("the engine ended while it counted"))
 
     def _note(self, event: WorkerEvent) -> None:
         """Keep the book of what is loaded and what is owed."""
@@ -214,6 +251,7 @@ class EngineClient:
         await child.stop(grace_s=0.0)
         if self._stopping:
             return
+        self._drop_counts()
         lost, self._pending = sorted(self._pending), {}
         self._child, self.loaded = None, None
         self._restarts += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from phitui.engine.api import Cost, Load, Loaded, Row, Sampling, Turn
+from phitui.engine.api import Cost, Counted, Load, Loaded, Row, Sampling, Turn
 from phitui.engine.rows_api import Policy
 
 
@@ -49,6 +49,9 @@ class Engine(Protocol):
 
     async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
         """Give a batch more rows; `last` says that no more come. Raises PhituiError."""
+
+    async def count(self, turns: list[Turn], text: str = "") -> Counted:
+        """The tokens of a chat as it would be sent, or with no turns those of `text`. Raises PhituiError."""
 
     async def cancel(self, request_id: int) -> None:
         """Stop what `generate` gave this id for, all answers of it. `Finished` with reason "cancelled" follows; of a

@@ -66,6 +66,10 @@ class ChatPrompt:
             raise UsageError("the model's chat template makes nothing of this chat", "Convert the model again")
         return [token for token in tokens if token is not None]
 
+    def count(self, text: str) -> int:
+        """How many tokens a text alone is."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     @cached_property
     def _names(self) -> list[str]:
         """CTranslate2's vocabulary, by id: it has tokens that no tokenizer has, where a model rounds its number up."""

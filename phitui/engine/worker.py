@@ -15,6 +15,8 @@ from phitui.engine.api import (
     AddRows,
     BatchEnded,
     Cancel,
+    Count,
+    Counted,
     Finished,
     Generate,
     Load,
@@ -236,7 +238,23 @@ class Worker:
         for number in range(first, first + ids):
             self._channel.send(Rejected(number, failure))
 
+    def _count(self, request: Count) -> None:
+        """In a thread of its own: neither an answer waits for it nor it for an answer."""
+        try:
+            if self._model is None:
+                raise PhituiError("no model is loaded")
+            prompt = self._model.prompt
+            tokens = len(prompt.tokens(request.turns)) if request.turns else prompt.count(request.text)
+            self._channel.send(Counted(request.id, tokens))
+        except PhituiError as error:
+            self._channel.send(Rejected(request.id, Failure.of(error)))
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the engine
+            self._channel.send(Rejected(request.id, Failure(f"{type(error).__name__}: {error}")))
+
     def _receive(self, message: Request) -> None:
+        if isinstance(message, Count):
+            threading.Thread(target=self._count, args=(message,), daemon=True, name="phitui-count").start()
+            return
         if not isinstance(message, Cancel):
             self._requests.put(message)
             return

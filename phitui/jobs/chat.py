@@ -150,6 +150,10 @@ class Chat:
         were refused or lost are not part of the chat."""
         return self._turns(self.exchanges, prompt, self.system)
 
+    def turns_after(self, parent: Exchange | None, prompt: str) -> list[Turn]:
+        """As `turns`, for a prompt that follows `parent`."""
+        return self._turns(path_to(parent), prompt, self.system)
+
     def _turns(self, path: list[Exchange], prompt: str, system: str) -> list[Turn]:
         turns = [Turn("system", system)] if system else []
         for exchange in path:

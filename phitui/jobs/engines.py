@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from phitui.config import Config, nearest
 from phitui.config_engines import LOCAL, RemoteSettings
-from phitui.engine.api import Cost, Event, Load, Loaded, Row, Sampling, Turn
+from phitui.engine.api import Cost, Counted, Event, Load, Loaded, Row, Sampling, Turn
 from phitui.engine.client import EngineClient
 from phitui.engine.rows_api import Policy
 from phitui.errors import PhituiError, UsageError
@@ -78,6 +78,9 @@ class Engines:
 
     async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1) -> int:
         return await self._current.generate(turns, sampling, answers)
+
+    async def count(self, turns: list[Turn], text: str = "") -> Counted:
+        return await self._current.count(turns, text)
 
     async def open_batch(
         self,

@@ -6,9 +6,11 @@ import asyncio
 import importlib
 import os
 from collections.abc import Iterable
+from typing import ClassVar
 
 from textual.app import SystemCommand
-from textual.screen import Screen
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen, Screen
 
 from phitui.config import Config
 from phitui.engine.api import Event
@@ -25,11 +27,13 @@ from phitui.jobs.server_watch import ServerWatch
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
 from phitui.tui.batch_front import BatchFront
+from phitui.tui.commands.console import register_all
 from phitui.tui.display import wants_ascii
 from phitui.tui.engine_front import EngineFront
 from phitui.tui.model_front import ModelFront
 from phitui.tui.notices import Notices
 from phitui.tui.params import ParamsFront
+from phitui.tui.prompt_front import PromptFront
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.session_front import NEW_CHAT, SessionFront
@@ -42,6 +46,27 @@ _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
 
 class PhituiApp(BaseApp):
     """Thin: starts and ends what runs, and hands events and readings to the screens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "alt+p",
+            "pane('prompt')",
+            "Prompt",
+            show=False,
+            id="app.prompt",
+            priority=True,
+            tooltip="To the prompt, from wherever",
+        ),
+        Binding(
+            "alt+c",
+            "pane('transcript')",
+            "Transcript",
+            show=False,
+            id="app.transcript",
+            priority=True,
+            tooltip="To the transcript, from wherever",
+        ),
+    ]
 
     def __init__(self, config: Config, resume: int = NEW_CHAT) -> None:
         """`resume` is a session to begin with, NEWEST or NEW_CHAT."""
@@ -70,6 +95,7 @@ class PhituiApp(BaseApp):
         self.batches = BatchFront(self, self.console_screen, self.engine, config, self._showing)
         self.params = ParamsFront(self, self.console_screen, lambda: self.engine.loaded)
         self.notices = self.console_screen.notices = Notices(self, config.console)
+        self.prompts = PromptFront(self.console_screen, config, self._showing)
         self._starting: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -80,6 +106,8 @@ class PhituiApp(BaseApp):
         self._hosts.start()
         self._server.start()
         self.sessions.start()
+        self.prompts.start()
+        register_all(self.console_screen.prompting.commands, self)
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
         self.models.starting = self.engines.starting = self._starting
@@ -138,6 +166,7 @@ class PhituiApp(BaseApp):
         self._sampler.stop()
         self._hosts.stop()
         await self._server.stop()
+        await self.prompts.close()
         await self.sessions.close()
         if self._starting is not None:
             self._starting.cancel()
@@ -147,6 +176,22 @@ class PhituiApp(BaseApp):
         await self.models.close()
         await self.batches.close()
         await self.engine.stop()
+
+    def warn(self, line: str) -> None:
+        if self._showing():
+            self.console_screen.say(line, "warn")
+
+    def help_commands(self) -> list[tuple[str, str]]:
+        return [(one.usage, one.summary) for one in self.console_screen.prompting.commands.all()]
+
+    def action_pane(self, pane: str) -> None:
+        """To a pane of the console, out of any screen on top of it; a question has to be answered first."""
+        above = self.screen_stack[self.screen_stack.index(self.console_screen) + 1 :]
+        if any(isinstance(screen, ModalScreen) for screen in above):
+            return
+        for screen in reversed(above):
+            screen.dismiss()
+        self.console_screen.set_focus(self.console_screen.query_one(f"#{pane}"))
 
     def action_models(self) -> None:
         """Open the model screen."""

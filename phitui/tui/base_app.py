@@ -7,7 +7,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any, ClassVar
@@ -15,9 +16,11 @@ from typing import Any, ClassVar
 from rich.console import RenderableType
 from textual import events
 from textual._compositor import ChopsUpdate
-from textual.app import App, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widget import Widget
 
 from phitui.config import Config, config_dir, logs_dir, save_setting
 from phitui.errors import ExitCode, PhituiError
@@ -26,6 +29,8 @@ from phitui.text import sanitize
 from phitui.tui import clipboard, mouse
 from phitui.tui.display import displayable
 from phitui.tui.hangup import leave_within_limit, watch_terminal
+from phitui.tui.keys.palette import actions_of
+from phitui.tui.keys.remap import parsed, rebind
 from phitui.tui.themes import load_all, load_theme
 from phitui.tui.thrift import ThriftyUpdate
 
@@ -42,18 +47,38 @@ class BaseApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
         Binding("ctrl+c", "interrupt", "Copy the selection, or quit", show=False, id="app.interrupt", priority=True),
-        Binding("ctrl+t", "next_theme", "Theme", id="app.theme", priority=True),
-        Binding("f9", "toggle_mouse", "Mouse", show=False, id="app.mouse", priority=True),
+        Binding("ctrl+t", "next_theme", "Theme", id="app.theme", priority=True, tooltip="The next theme, kept"),
+        Binding("f1", "help", "Help", show=False, id="app.help", priority=True, tooltip="All keys and commands"),
+        Binding(
+            "ctrl+p",
+            "command_palette",
+            "Palette",
+            show=False,
+            id="app.palette",
+            priority=True,
+            tooltip="Search and run whatever there is to do",
+        ),
+        Binding("f12", "toggle_mouse", "Mouse", show=False, id="app.mouse", priority=True),
     ]
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.keys_set = config.keys
+        self._keys = parsed(config.keys)
+        rebind([self], self._keys)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
+        self._away = False
         self._early: list[events.Event] | None = []
         theme = load_theme(config.theme.name, os.environ)
         self.register_theme(theme)
         self.theme = theme.name
+
+    def _register(self, parent: DOMNode, *widgets: Widget, **options: Any) -> list[Widget]:
+        """Every widget passes here on its way to the screen: it gets the keys in force."""
+        if self._keys:
+            rebind(widgets, self._keys)
+        return super()._register(parent, *widgets, **options)
 
     def prepare(self) -> None:
         """Called before the first frame is painted."""
@@ -105,6 +130,35 @@ class BaseApp(App[None]):
         for event in early:
             await super().on_event(event)
         await self.begin()
+        if self.keys_set:
+            await self._judge_keys()
+
+    async def _judge_keys(self) -> None:
+        """Say what is wrong with [keys]. It takes the import of all screens, so in a thread."""
+
+        def judged() -> list[str]:
+            from phitui.tui.keys.judge import problems
+
+            return problems(self.keys_set)
+
+        for line in await asyncio.to_thread(judged):
+            if not self._leaving:
+                self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """Say something that is wrong and stops nothing."""
+        self.notify(line, severity="warning", timeout=10)
+
+    def action_help(self) -> None:
+        """Show all keys and commands."""
+        from phitui.tui.screens.help import HelpScreen  # with the first use
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(type(self.screen), self.keys_set, self.help_commands()))
+
+    def help_commands(self) -> list[tuple[str, str]]:
+        """The slash commands with their summaries, where there are any."""
+        return []
 
     def exit(self, *args: Any, **options: Any) -> None:
         """Leave. From here on events find no widgets that could show them."""
@@ -140,8 +194,30 @@ class BaseApp(App[None]):
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(partial(self.exit, return_code=128 + number))
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Somebody else has the terminal; what happens meanwhile is painted afterwards. Raises PhituiError where the
+        terminal cannot be lent."""
+        failed: Exception | None = None
+        self._away = True
+        try:
+            with self.suspend():
+                try:
+                    yield
+                except Exception as error:  # noqa: BLE001 - Textual takes the terminal back only where none is raised
+                    failed = error
+        except SuspendNotSupported as error:
+            raise PhituiError("this terminal cannot be lent to an editor") from error
+        finally:
+            self._away = False
+        self.refresh(layout=True)
+        if failed is not None:
+            raise failed
+
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Every repaint passes here on its way to the terminal."""
+        if self._away:  # an editor has the terminal
+            return
         super()._display(screen, ThriftyUpdate(renderable) if isinstance(renderable, ChopsUpdate) else renderable)
 
     async def action_interrupt(self) -> None:
@@ -154,15 +230,18 @@ class BaseApp(App[None]):
 
     def action_toggle_mouse(self) -> None:
         """Take the mouse, or leave it to the terminal."""
-        self.notify(mouse.toggle(self, "F9"))
+        self.notify(mouse.toggle(self, "F12"))
 
     def action_next_theme(self) -> None:
         """The next theme, kept for later starts."""
         names = self._register_themes()
         place = names.index(self.theme) if self.theme in names else -1
-        self._use_theme(names[(place + 1) % len(names)])
+        self.use_theme(names[(place + 1) % len(names)])
 
-    def _use_theme(self, name: str) -> None:
+    def use_theme(self, name: str) -> None:
+        """Take a theme, and keep it for later starts."""
+        if name not in self.available_themes:
+            self._register_themes()
         self.theme = name
         try:
             save_setting(config_dir(os.environ) / "config.toml", "theme.name", name)
@@ -170,6 +249,10 @@ class BaseApp(App[None]):
             self.notify(str(error), severity="warning", markup=False)
         else:
             self.notify(f"Theme {name}", timeout=2, markup=False)
+
+    def theme_names(self) -> list[str]:
+        """All themes that there are, of which none has to be registered. From any thread."""
+        return [theme.name for theme in load_all(os.environ)[0]]
 
     def _register_themes(self) -> list[str]:
         """Read all themes anew, so that an edited file shows; returns their names."""
@@ -182,10 +265,13 @@ class BaseApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("Quit", "Leave phitui", self.action_quit)
+        offered = list(self.system_commands(screen))
+        yield from offered
         yield SystemCommand("Mouse", "Take it, or leave it to the terminal's own selection", self.action_toggle_mouse)
-        yield from self.system_commands(screen)
+        yield SystemCommand("Help", "All keys and commands", self.action_help)
+        yield from actions_of(screen, {command.title for command in offered} | {"Quit", "Help", "Mouse"})
         for name in self._register_themes():
-            yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self._use_theme, name))
+            yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self.use_theme, name))
 
 
 def run_app(app: BaseApp, config: Config) -> int:

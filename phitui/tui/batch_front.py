@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
@@ -71,6 +72,12 @@ class BatchFront:
         if self._app.screen is self._console:
             self._screen = BatchScreen(self.desk)
             self._app.push_screen(self._screen, closed)
+
+    def add(self, path: Path) -> None:
+        """Queue a file of prompts; its answers go beside it. Raises UsageError."""
+        self.desk.add(path)
+        if self._screen is not None:
+            self._screen.show()
 
     def commands(self) -> Iterable[SystemCommand]:
         """What the command palette offers."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 from textual.screen import Screen
 
-from phitui.engine.api import Sampling
+from phitui.engine.api import Sampling, Turn
 from phitui.errors import PhituiError
 from phitui.jobs.chat import Chat
 from phitui.jobs.exchanges import Exchange
@@ -60,6 +60,12 @@ class Branching:
             raise
         self._forked = None
         self._say("")
+
+    def turns(self, text: str) -> list[Turn]:
+        """What the model would be given for `text`: below the chat, or in the place of what is edited."""
+        if self._editing is not None:
+            return self._chat.turns_after(self._editing.parent, text)
+        return self._chat.turns(text)
 
     def leave(self) -> bool:
         """Leave an edit or a fork as if it had not been begun; False where there is none."""

@@ -49,6 +49,11 @@ class EngineFront:
                 shown = one_line(name, 60)
                 yield SystemCommand(f"Engine: {shown}", one_line(about, 80), partial(self.switch, name))
 
+    @property
+    def known(self) -> dict[str, str]:
+        """The engines by name, with their addresses; the local one has none."""
+        return {LOCAL: "", **{name: one.url for name, one in self._config.engines.items()}}
+
     def open(self) -> None:
         """Open the list of engines."""
         dialog = importlib.import_module("phitui.tui.widgets.engine_dialog").EngineDialog  # with the first use

@@ -3,12 +3,13 @@
 import msgspec
 
 from phitui.config import load_config
-from phitui.engine.api import Delta, Died, Finished, Loaded, Pulse, Started, Timings, Usage
+from phitui.engine.api import Counted, Delta, Died, Finished, Loaded, Pulse, Started, Timings, Usage
 from phitui.hardware.energy import PerToken
 from phitui.hardware.snapshot import Bandwidth, Device, Host, Memory, Process, Snapshot
 from phitui.jobs.chat import Exchange
 from phitui.models.footprint import Footprint
 from phitui.tui.app import PhituiApp
+from phitui.tui.commands.console import register_all
 
 GIB = 1024**3
 ENGINE_PID = 4711
@@ -64,6 +65,9 @@ class QuietEngine:
     async def generate(self, turns, sampling, answers=1):
         return 1
 
+    async def count(self, turns, text=""):
+        return Counted(1, len(text or "".join(turn.content for turn in turns)) // 4 + 1)
+
     async def cancel(self, request_id):
         pass
 
@@ -77,14 +81,17 @@ class QuietEngine:
 class FrozenConsole(PhituiApp):
     """Takes its events from the test instead of an engine, and its readings from `snapshot`."""
 
-    def __init__(self, theme="phitui-dark", snapshot=WITH_CARD):
-        super().__init__(load_config(overrides={"theme": {"name": theme}}))
+    def __init__(self, theme="phitui-dark", snapshot=WITH_CARD, keys=None):
+        super().__init__(load_config(overrides={"theme": {"name": theme}, "keys": keys or {}}))
         self.snapshot = snapshot
         self.engine = QuietEngine()
-        self.console_screen._engine = self.console_screen.chat.engine = self.models._engine = self.engine
+        self.console_screen._engine = self.console_screen.chat.engine = self.console_screen.prompting.engine = (
+            self.models._engine
+        ) = self.engine
 
     async def _start(self):
         self._early = None
+        register_all(self.console_screen.prompting.commands, self)
         self._show_snapshot(self.snapshot)
 
     def load(self, title=LOADED.title, **changes):

@@ -18,6 +18,7 @@ from phitui.engine.api import (
     BatchEnded,
     BrokeOff,
     Cost,
+    Counted,
     Event,
     Load,
     Loaded,
@@ -33,6 +34,7 @@ from phitui.engine.api import (
 from phitui.engine.capabilities import REMOTE_HONOURS
 from phitui.engine.client import raise_in_loop
 from phitui.engine.remote.account import Account
+from phitui.engine.remote.counting import count_tokens
 from phitui.engine.remote.deadline import Deadline
 from phitui.engine.remote.demands import forced_length
 from phitui.engine.remote.dialects import DIALECTS, Dialect
@@ -225,6 +227,13 @@ class RemoteClient:
         if batch_id not in self._batches:
             raise PhituiError("the batch is not open")
         self._batches[batch_id].add(rows, last)
+
+    async def count(self, turns: list[Turn], text: str = "") -> Counted:
+        """Tokens by the server's own tokenizer where it has a route for that, else a quarter of the bytes. Raises
+        PhituiError where it is not connected."""
+        if self._http is None or self._server is None:
+            raise PhituiError("the engine is not connected")
+        return await count_tokens(self._http, self.endpoint, self._server, turns, text)
 
     async def cancel(self, request_id: int) -> None:
         """Close the streams of its answers. `Finished` with reason "cancelled" follows for each, or `BatchEnded`."""

@@ -126,6 +126,23 @@ async def get_json(client: httpx.AsyncClient, endpoint: Endpoint, path: str, kin
         return None
 
 
+async def post_json(
+    client: httpx.AsyncClient, endpoint: Endpoint, path: str, body: dict[str, Any], kind: type[Reply]
+) -> Reply | None:
+    """What the server answers to a small question, None where it has no such route or answers otherwise. Raises
+    Fault where there is no answer."""
+    request = client.build_request("POST", endpoint.base + path, json=body, timeout=endpoint.settings.connect_timeout_s)
+    try:
+        async with _sent(client, request) as response:
+            if response.status_code != 200:
+                return None
+            return msgspec.json.decode(await read_body(response), type=kind)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    except (httpx.HTTPError, httpx.InvalidURL, TooMuch) as error:
+        raise fault_of(error, endpoint) from error
+
+
 @asynccontextmanager
 async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> AsyncIterator[httpx.Response]:
     response = await client.send(request, stream=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -41,6 +41,10 @@ from phitui.tui.branching import Branching
 from phitui.tui.copying import COPY_DEEDS, Copying
 from phitui.tui.display import displayable
 from phitui.tui.notices import Notices
+from phitui.tui.prompting import Prompting
+from phitui.tui.widgets.attachment_line import AttachmentLine
+from phitui.tui.widgets.completion import Completion
+from phitui.tui.widgets.find_bar import FindBar
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
@@ -50,11 +54,16 @@ from phitui.tui.widgets.transcript import Deed, Transcript
 
 if TYPE_CHECKING:
     from phitui.jobs.model_work import ModelWork
+    from phitui.tui.base_app import BaseApp
 
 WORK = "models"  # of the notices
 HOW_TO_GET_PHI3 = (
     "This is the small embedded model ({title}). For Phi-3 Mini press F2: the model screen pulls and loads it."
 )
+
+
+def _nobody(text: str) -> None:
+    del text
 
 
 class ConsoleScreen(Screen[None]):
@@ -65,15 +74,42 @@ class ConsoleScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (12, "-low"), (34, "-tall")]  # noqa: RUF012
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="console.stop", priority=True),
+        Binding("escape", "stop", "Stop", id="console.stop", priority=True, tooltip="Stop the answer"),
         Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
         Binding("f2", "app.models", "Models", id="console.models", priority=True),
         Binding("f3", "app.tuner", "Tuner", id="console.tuner", priority=True),
-        Binding("f4", "app.monitor", "Monitor", id="console.monitor", priority=True),
+        Binding("f4,alt+m", "app.monitor", "Monitor", key_display="f4", id="console.monitor", priority=True),
         Binding("f5", "app.batches", "Batches", id="console.batches", priority=True),
         Binding("f6", "app.sessions", "Sessions", id="console.sessions", priority=True),
         Binding("f7", "app.parameters", "Parameters", id="console.parameters", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
+        Binding(
+            "ctrl+o",
+            "editor",
+            "Editor",
+            show=False,
+            id="console.editor",
+            priority=True,
+            tooltip="The prompt in $EDITOR",
+        ),
+        Binding(
+            "ctrl+r",
+            "remove_file",
+            "Remove file",
+            show=False,
+            id="console.remove_file",
+            priority=True,
+            tooltip="Take the attached file away",
+        ),
+        Binding(
+            "f9",
+            "next_pane",
+            "Next pane",
+            show=False,
+            id="console.next_pane",
+            priority=True,
+            tooltip="Between prompt and transcript",
+        ),
         Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
         Binding("pagedown", "page(1)", "Page down", show=False, id="console.page_down", priority=True),
     ]
@@ -107,6 +143,9 @@ class ConsoleScreen(Screen[None]):
         self.branching = Branching(self, self.chat, config.console.repaint_hz)
         self.copying = Copying(self)
         self.notices: Notices | None = None
+        self.prompting = Prompting(self, self.chat, self.branching, engine, config)
+        self.on_draft: Callable[[str], None] = _nobody  # whoever keeps them
+        self.on_kept: Callable[[str], None] = _nobody
         self.performance = Performance(config.tuner.limit, self.computing_pid)
         self._calibrator = Calibrator(self.performance)
         self._last_timings: Timings | None = None
@@ -125,8 +164,13 @@ class ConsoleScreen(Screen[None]):
         with Horizontal(id="body"):
             with Vertical(id="main"):
                 yield Transcript(console.repaint_hz, console.markdown, self.chat.siblings)
+                yield FindBar()
                 yield ProgressLine()
-                yield Prompt(console.history_size, console.paste_limit_chars)
+                yield AttachmentLine()
+                prompt = Prompt(console.history_size, console.paste_limit_chars)
+                prompt.completion = Completion()
+                yield prompt
+                yield prompt.completion
             yield GaugeColumn(id="side")
         yield Footer(show_command_palette=True)
 
@@ -256,6 +300,7 @@ class ConsoleScreen(Screen[None]):
         self._show_parked("")
         self.query_one(StatusLine).show_loaded(loaded)
         self._show_context()
+        self.prompting.recount()
         self.query_one(GaugeColumn).show_elsewhere(loaded.remote)
         before, self._answers = self._answers, loaded.remote.name if loaded.remote else self._engine.folder
         ready = ready_line(loaded)
@@ -317,11 +362,17 @@ class ConsoleScreen(Screen[None]):
 
     @on(Prompt.Sent)
     def _send(self, message: Prompt.Sent) -> None:
-        try:
-            self.branching.send(message.text)
-        except PhituiError as error:
-            self.notify(str(error), severity="warning", markup=False)
-            self.query_one(Prompt).put_back(message.text)
+        self.prompting.send(message.text)
+
+    @on(Prompt.Kept)
+    def _kept(self, message: Prompt.Kept) -> None:
+        self.on_kept(message.text)
+
+    @on(Prompt.Changed)
+    def _draft_changed(self) -> None:
+        text = self.query_one(Prompt).text
+        self.on_draft(text)
+        self.prompting.complete(text)
 
     @on(Transcript.Wanted)
     def _branch(self, message: Transcript.Wanted) -> None:
@@ -341,9 +392,43 @@ class ConsoleScreen(Screen[None]):
         )
 
     def action_stop(self) -> None:
-        """Leave an edit or a fork; else stop the answer, or take back the prompt queued last."""
+        """Close what is open; leave an edit or a fork; else stop the answer, or take back the prompt queued last."""
+        if self.prompting.close() or self.query_one(FindBar).leave():
+            return
         if not self.branching.leave():
             self.chat.cancel()
+
+    def action_find(self) -> None:
+        self.query_one(FindBar).open()
+
+    def action_find_done(self) -> None:
+        """The words are there: n and N go on from the chat."""
+        self.set_focus(self.query_one(Transcript))
+
+    def action_find_next(self, by: int) -> None:
+        self.query_one(FindBar).step(by)
+
+    def find(self, words: str) -> None:
+        """Look for words in this chat."""
+        self.query_one(FindBar).open(words)
+
+    def action_remove_file(self) -> None:
+        self.prompting.remove_last()
+
+    def action_next_pane(self) -> None:
+        """From the prompt to the transcript and back."""
+        self.query_one(Transcript if self.query_one(Prompt).has_focus else Prompt).focus()
+
+    def action_editor(self) -> None:
+        """Have the prompt in the editor of one's choice."""
+        self.prompting.spawn(self._edit())
+
+    async def _edit(self) -> None:
+        from phitui.tui.external_editor import edited  # with the first use
+
+        prompt = self.query_one(Prompt)
+        prompt.replace_text(await edited(cast("BaseApp", self.app), prompt.text))
+        prompt.focus()
 
     async def action_park(self) -> None:
         """Give the model's memory back until the next prompt."""

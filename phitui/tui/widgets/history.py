@@ -1,4 +1,4 @@
-"""The prompts of this start, to walk through with the arrow keys."""
+"""Earlier prompts, to walk through with the arrow keys."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ class History:
         self._entries: list[str] = []
         self._place = 0
         self._draft = ""
+
+    def remember(self, older: list[str]) -> None:
+        """Prompts of earlier starts, oldest first, before those of this one."""
+        kept = older[max(len(older) + len(self._entries) - self._size, 0) :]
+        self._entries[:0] = kept
+        self._place += len(kept)
 
     def add(self, prompt: str) -> None:
         """Remember a prompt; one equal to the newest is not kept twice. The place goes back to the draft."""

@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from phitui.tui.display import displayable
+from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.history import History
 
 
@@ -32,6 +33,7 @@ class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="prompt.send"),
         Binding("ctrl+j,shift+enter", "newline", "New line", key_display="^j", id="prompt.newline"),
+        Binding("tab", "accept", "Complete", show=False, id="prompt.accept", tooltip="Take the completion, else go on"),
         Binding("up", "up", "Older prompt", show=False, id="prompt.older"),
         Binding("down", "down", "Newer prompt", show=False, id="prompt.newer"),
     ]
@@ -39,6 +41,12 @@ class Prompt(TextArea):
     @dataclass
     class Sent(Message):
         """The person sends `text`."""
+
+        text: str
+
+    @dataclass
+    class Kept(Message):
+        """`text` has gone into the history."""
 
         text: str
 
@@ -60,6 +68,7 @@ class Prompt(TextArea):
             self._bindings.key_to_bindings.pop(key, None)
         self._history = History(history_size)
         self._paste_limit = paste_limit
+        self.completion: Completion | None = None  # where what is typed is a command
 
     async def _on_key(self, event: events.Key) -> None:
         """Run this widget's own bindings here, in the order in which the keys came.
@@ -81,22 +90,45 @@ class Prompt(TextArea):
         text = self.text
         if text.strip():
             self._history.add(text)
+            self.post_message(self.Kept(text))
             self.clear()
         self.post_message(self.Sent(text))
 
     def action_newline(self) -> None:
         self.insert("\n")
 
+    def action_accept(self) -> None:
+        """Take what is offered; where nothing is, on to the next pane."""
+        chosen = self.completion.chosen if self.completion else None
+        if chosen is None:
+            self.screen.focus_next()
+        else:
+            self._show(chosen.text if chosen.text.endswith("/") else f"{chosen.text} ")
+
+    def remember(self, older: list[str], draft: str) -> None:
+        """What was kept of earlier starts. Where something has been typed since, the draft is in the history."""
+        self._history.remember(older)
+        if draft.strip() and not self.put_back(draft):
+            self._history.add(draft)
+
+    def replace_text(self, text: str) -> None:
+        """Have this as the draft."""
+        self._show(text)
+
     def action_up(self) -> None:
-        """Up a line; from the first line to the older prompt."""
-        if self.cursor_location[0] > 0:
+        """Up a line; from the first line to the older prompt. In an open list up a line."""
+        if self.completion is not None and self.completion.shown:
+            self.completion.move(-1)
+        elif self.cursor_location[0] > 0:
             self.action_cursor_up()
         else:
             self._show(self._history.older(self.text))
 
     def action_down(self) -> None:
-        """Down a line; from the last line to the newer prompt."""
-        if self.cursor_location[0] < self.document.line_count - 1:
+        """Down a line; from the last line to the newer prompt. In an open list down a line."""
+        if self.completion is not None and self.completion.shown:
+            self.completion.move(1)
+        elif self.cursor_location[0] < self.document.line_count - 1:
             self.action_cursor_down()
         else:
             self._show(self._history.newer())

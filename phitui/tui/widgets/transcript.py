@@ -51,22 +51,62 @@ class Transcript(WindowedScroll):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("k", "scroll_up", "Up", show=False, id="transcript.up"),
-        Binding("j", "scroll_down", "Down", show=False, id="transcript.down"),
-        Binding("up", "mark(-1)", "Older", show=False, id="transcript.mark_older"),
-        Binding("down", "mark(1)", "Newer", show=False, id="transcript.mark_newer"),
-        Binding("g,home", "first", "First", show=False, id="transcript.first"),
-        Binding("G,end", "last", "Last", show=False, id="transcript.last"),
-        Binding("e", "deed('edit')", "Edit", id="transcript.edit"),
-        Binding("r", "deed('again')", "Again", id="transcript.again"),
-        Binding("n", "deed('several')", "3 more", id="transcript.several"),
-        Binding("v", "deed('compare')", "Compare", show=False, id="transcript.compare"),
-        Binding("y", "deed('copy')", "Copy", id="transcript.copy"),
-        Binding("c", "deed('parts')", "Code", id="transcript.parts"),
-        Binding("s", "deed('save')", "Save", id="transcript.save"),
-        Binding("f", "deed('fork')", "Fork", id="transcript.fork"),
-        Binding("left", "deed('older')", "‹ ›", key_display="← →", id="transcript.sibling_older"),
-        Binding("right", "deed('newer')", "Next", show=False, id="transcript.sibling_newer"),
+        Binding("k", "scroll_up", "Up", show=False, id="transcript.up", tooltip="A line up"),
+        Binding("j", "scroll_down", "Down", show=False, id="transcript.down", tooltip="A line down"),
+        Binding("ctrl+u", "half(-1)", "Half up", show=False, id="transcript.half_up", tooltip="Half a page up"),
+        Binding("ctrl+d", "half(1)", "Half down", show=False, id="transcript.half_down", tooltip="Half a page down"),
+        Binding("ctrl+b", "page(-1)", "Page up", show=False, id="transcript.page_up", tooltip="A page up"),
+        Binding("ctrl+f", "page(1)", "Page down", show=False, id="transcript.page_down", tooltip="A page down"),
+        Binding(
+            "up,left_square_bracket",
+            "mark(-1)",
+            "Older",
+            show=False,
+            id="transcript.mark_older",
+            tooltip="Mark the exchange before",
+        ),
+        Binding(
+            "down,right_square_bracket",
+            "mark(1)",
+            "Newer",
+            show=False,
+            id="transcript.mark_newer",
+            tooltip="Mark the next exchange",
+        ),
+        Binding("g,home", "first", "First", show=False, id="transcript.first", tooltip="To the beginning of the chat"),
+        Binding("G,end", "last", "Last", show=False, id="transcript.last", tooltip="To its end, and follow it"),
+        Binding(
+            "slash",
+            "screen.find",
+            "Find",
+            key_display="/",
+            id="transcript.find",
+            priority=True,
+            tooltip="Find words in this chat",
+        ),
+        Binding("n", "screen.find_next(1)", "Next match", show=False, id="transcript.next_match"),
+        Binding("N", "screen.find_next(-1)", "Match before", show=False, id="transcript.match_before"),
+        Binding(
+            "e", "deed('edit')", "Edit", id="transcript.edit", tooltip="Edit the prompt, and have it answered anew"
+        ),
+        Binding("r", "deed('again')", "Again", id="transcript.again", tooltip="Another answer to the same prompt"),
+        Binding("a", "deed('several')", "3 more", id="transcript.several", tooltip="Three more answers, to compare"),
+        Binding("v", "deed('compare')", "Compare", show=False, id="transcript.compare", tooltip="Answers side by side"),
+        Binding("y", "deed('copy')", "Copy", id="transcript.copy", tooltip="Copy the marked answer"),
+        Binding("c", "deed('parts')", "Code", id="transcript.parts", tooltip="Choose a block of code to copy"),
+        Binding("s", "deed('save')", "Save", id="transcript.save", tooltip="Save the marked answer to a file"),
+        Binding("f", "deed('fork')", "Fork", id="transcript.fork", tooltip="Go on after the marked exchange"),
+        Binding(
+            "left",
+            "deed('older')",
+            "‹ ›",
+            key_display="← →",
+            id="transcript.sibling_older",
+            tooltip="The sibling before: another answer, or another prompt in its place",
+        ),
+        Binding(
+            "right", "deed('newer')", "Next", show=False, id="transcript.sibling_newer", tooltip="The next sibling"
+        ),
     ]
 
     @dataclass
@@ -146,9 +186,9 @@ class Transcript(WindowedScroll):
         if self._timer is not None:
             self._timer.resume()
 
-    def page(self, direction: int) -> None:
-        """Scroll a page up (-1) or down (1); at the end, follow it again."""
-        height = self.scrollable_content_region.height
+    def page(self, direction: int, pages: float = 1.0) -> None:
+        """Scroll a page, or a part of one, up (-1) or down (1); at the end, follow it again."""
+        height = max(round(self.scrollable_content_region.height * pages), 1)
         if not self.max_scroll_y:
             return
         if direction > 0 and self.scroll_y + height >= self.max_scroll_y:
@@ -215,7 +255,19 @@ class Transcript(WindowedScroll):
                 view.set_class(one is exchange, "-marked")
         self._marked = exchange
 
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Those that are shown, from the beginning of the chat."""
+        return [item for item in self._items if isinstance(item, Exchange)]
+
+    def show_match(self, exchange: Exchange, line: int) -> None:
+        """Mark an exchange, and bring about this line of it into the upper half of the view."""
+        self.mark(exchange)
+        self.show_item(exchange, max(line - self.scrollable_content_region.height // 3, 0))
+
     def on_focus(self) -> None:
+        if self._marked is not None and self._marked in self.items_in_view():
+            return
         in_view = [item for item in self.items_in_view() if isinstance(item, Exchange)]
         self.mark(in_view[-1] if in_view else None)
 
@@ -224,7 +276,7 @@ class Transcript(WindowedScroll):
 
     def action_mark(self, step: int) -> None:
         """Mark the exchange before or after the marked one and show it."""
-        path = [item for item in self._items if isinstance(item, Exchange)]
+        path = self.exchanges
         in_view = [item for item in self.items_in_view() if isinstance(item, Exchange)]
         if not path:
             return
@@ -243,6 +295,13 @@ class Transcript(WindowedScroll):
             if item is exchange and start >= top and (end <= bottom or start < bottom - 3):
                 return
         self.show_item(exchange)
+
+    def action_page(self, direction: int) -> None:
+        self.page(direction)
+
+    def action_half(self, direction: int) -> None:
+        """Half a page up or down."""
+        self.page(direction, 0.5)
 
     def action_first(self) -> None:
         """To the beginning of the chat."""

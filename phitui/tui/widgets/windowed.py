@@ -55,15 +55,15 @@ class WindowedScroll(VerticalScroll):
         self._heights += self._estimates(len(self._items) - 1)
         self._tend_soon()
 
-    def show_item(self, item: object) -> None:
-        """Scroll to an item: its beginning comes to the top of the view."""
+    def show_item(self, item: object, line: int = 0) -> None:
+        """Scroll to an item: its beginning, or a line further down in it, comes to the top of the view."""
         index = next(i for i, one in enumerate(self._items) if one is item)
         self.release_anchor()
         view = self._views.get(item)
         if view is not None and view in self._tops and self._index.get(view) == index:
-            self.scroll_to(y=self._tops[view], animate=False)
+            self.scroll_to(y=self._tops[view] + line, animate=False)
         else:
-            self._pin = (index, 0)
+            self._pin = (index, -line)
             self._tend_soon()
 
     def view_of(self, item: object) -> Widget | None:

@@ -1,0 +1,54 @@
+"""`phitui keys`: every action with its id, its key and its default."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from phitui.cli.output import narrate, write
+from phitui.config import Config
+from phitui.errors import ExitCode
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object with all actions and what is wrong")
+
+
+def run(config: Config, args: argparse.Namespace) -> int:
+    """Print all actions on stdout, and what is wrong with [keys] on stderr. Returns 0, or 1 where something is."""
+    from phitui.tui.keys.judge import in_force, problems
+    from phitui.tui.keys.names import shown
+
+    actions = in_force(config.keys)
+    wrong = problems(config.keys)
+    if args.json:
+        rows = [
+            {
+                "id": one.action.id,
+                "place": one.action.place,
+                "does": one.action.about,
+                "keys": list(one.keys),
+                "default": list(one.action.keys),
+            }
+            for one in actions
+        ]
+        write(json.dumps({"actions": rows, "problems": wrong}, ensure_ascii=False) + "\n")
+    else:
+        table: list[tuple[str, ...]] = [("id", "keys", "default", "what it does")]
+        for one in actions:
+            keys, default = (" ".join(map(shown, keys)) or "none" for keys in (one.keys, one.action.keys))
+            about = f"{one.action.place}: {one.action.about}"
+            table.append((one.action.id, keys, default if one.changed else "", about))
+        write(as_columns(table) if sys.stdout.isatty() else "".join("\t".join(row) + "\n" for row in table[1:]))
+    for line in wrong:
+        narrate(f"phitui: {line}")
+    return int(ExitCode.FAILED if wrong else ExitCode.DONE)
+
+
+def as_columns(table: list[tuple[str, ...]]) -> str:
+    """Rows with the columns below each other."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return "".join(
+        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() + "\n" for row in table
+    )

@@ -1,0 +1,1 @@
+"""Slash commands: what can be typed into the prompt instead of a prompt."""

@@ -1,0 +1,214 @@
+"""Keys: every action has an id and is told of; [keys] rebinds; what is wrong with it is said."""
+
+import importlib
+import inspect
+import json
+import pkgutil
+
+import pytest
+from frozen_console import FrozenConsole
+from textual.app import App
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+import phitui.tui
+from phitui.config import load_config
+from phitui.config_types import check_layer
+from phitui.errors import UsageError
+from phitui.tui.keys.catalog import all_actions
+from phitui.tui.keys.judge import problems
+from phitui.tui.keys.names import canonical, exists, split_keys, why_not_sent
+from phitui.tui.screens.help import HelpScreen
+from phitui.tui.screens.monitor import MonitorScreen
+from phitui.tui.widgets.prompt import Prompt
+from phitui.tui.widgets.transcript import Transcript
+
+
+def classes():
+    """Every class of phitui's with keys of its own."""
+    for module in pkgutil.walk_packages(phitui.tui.__path__, "phitui.tui."):
+        for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if issubclass(one, DOMNode) and one.__module__ == module.name:
+                yield one
+
+
+def own_bindings(one):
+    return list(Binding.make_bindings(one.__dict__.get("BINDINGS", [])))
+
+
+def test_every_binding_has_an_id_a_description_and_a_line_in_help():
+    told = {(action.id, action.owner) for action in all_actions()}
+    screens = [one for one in classes() if issubclass(one, Screen | App)]
+    assert len(screens) >= 14
+    for one in classes():
+        for binding in own_bindings(one):
+            assert binding.id and binding.description, (one, binding)
+            assert (binding.id, f"{one.__module__}:{one.__qualname__}") in told, (one, binding.id)
+
+
+def test_an_id_means_one_action():
+    actions = {}
+    for one in classes():
+        for binding in own_bindings(one):
+            assert actions.setdefault(binding.id, (one, binding.action)) == (one, binding.action)
+
+
+def test_the_defaults_can_be_pressed_and_do_not_clash():
+    for action in all_actions():
+        for key in action.keys:
+            assert exists(key), (action.id, key)
+        assert any(not why_not_sent(key) for key in action.keys), action.id
+    assert problems({}) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [("Ctrl+G", "ctrl+g"), ("?", "question_mark"), ("esc", "escape"), ("shift+g", "G"), ("alt+p", "alt+p"),
+     ("PgUp", "pageup"), ("shift+ctrl+x", "ctrl+shift+x"), ("G", "G"), ("ctrl+[", "ctrl+left_square_bracket")],
+)  # fmt: skip
+def test_names_of_keys(typed, key):
+    assert canonical(typed) == key
+    assert exists(key)
+
+
+@pytest.mark.parametrize("setting", ["", "none", " None "])
+def test_no_key(setting):
+    assert split_keys(setting) == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"console.moniter": "ctrl+g"}, "did you mean console.monitor?"),
+        ({"console.monitor": "ctrl+pageupp"}, "did you mean ctrl+pageup?"),
+        ({"console.monitor": "ctrl+i"}, "sends ctrl+i as tab"),
+        ({"console.monitor": "ctrl+m"}, "sends ctrl+m as enter"),
+        ({"console.monitor": "ctrl+shift+g"}, "most terminals do not send ctrl+shift+g"),
+        ({"console.monitor": "alt+1"}, "is read as ¡"),
+        ({"console.monitor": "alt+b"}, "is read as ctrl+left"),
+        ({"console.monitor": "f2"}, "f2 is both console.models and console.monitor"),
+        ({"app.quit": "none"}, "no key quits any more"),
+        ({"app.quit": "ctrl+i"}, "no key quits any more"),
+        ({"prompt.send": "x"}, "can then not be typed"),
+        ({"console.monitor": "ctrl+q"}, "ctrl+q is both"),
+    ],
+)
+def test_what_is_wrong_is_said(settings, said):
+    assert any(said in line for line in problems(settings)), problems(settings)
+
+
+def test_what_is_right_is_not():
+    right = {"console.monitor": "f2", "console.models": "f4, ctrl+g", "app.quit": "f10", "transcript.down": "down,j"}
+    assert problems({**right, "transcript.mark_newer": "none"}) == []
+
+
+def test_the_section_in_the_file():
+    assert check_layer({"keys": {"console": {"monitor": "f9"}, "app.quit": "f10"}}, "here")["keys"] == {
+        "console.monitor": "f9",
+        "app.quit": "f10",
+    }
+    with pytest.raises(UsageError, match=r"keys\.app\.quit|keys\.quit"):
+        check_layer({"keys": {"app.quit": 3}}, "here")
+    with pytest.raises(UsageError, match="expected a section"):
+        check_layer({"keys": 3}, "here")
+
+
+def console(keys):
+    return FrozenConsole(keys=keys)
+
+
+async def test_a_rebound_key_works_and_the_default_no_longer():
+    app = console({"console.monitor": "ctrl+g"})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("f4")
+        assert app.screen is app.console_screen
+        await pilot.press("ctrl+g")
+        assert isinstance(app.screen, MonitorScreen)
+
+
+async def test_keys_that_change_places_and_one_that_is_taken_away():
+    app = console({"prompt.send": "ctrl+g", "prompt.newline": "enter", "console.monitor": "none"})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.load()
+        await pilot.press("a", "enter", "b", "f4")
+        assert app.screen is app.console_screen
+        assert app.console_screen.query_one(Prompt).text == "a\nb"
+        await pilot.press("ctrl+g")
+        await pilot.pause()
+        assert [one.prompt for one in app.console_screen.chat.exchanges] == ["a\nb"]
+
+
+async def test_a_letter_on_the_screen_is_still_typed_in_the_prompt():
+    app = console({"console.monitor": "m"})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("m")
+        assert app.console_screen.query_one(Prompt).text == "m"
+        app.console_screen.query_one(Transcript).focus()
+        await pilot.press("m")
+        assert isinstance(app.screen, MonitorScreen)
+
+
+async def test_help_lists_the_keys_in_force_and_searches():
+    app = console({"console.monitor": "ctrl+g"})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        text = str(app.screen.query_one("#lines").content)
+        assert text.startswith("Console")
+        for action in all_actions():
+            assert action.id in text
+        assert "/theme [NAME]" in text
+        await pilot.press(*"monitor")
+        await pilot.pause()
+        text = str(app.screen.query_one("#lines").content)
+        assert "ctrl+g" in text and "console.sessions" not in text
+        await pilot.press("escape")
+        assert app.screen is app.console_screen
+
+
+async def test_every_action_of_the_console_is_in_the_palette():
+    app = console({})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("a")
+        titles = " ".join(f"{one.title} {one.help}" for one in app.get_system_commands(app.console_screen)).casefold()
+        for action in all_actions():
+            if action.id.startswith(("console.", "transcript.")):
+                assert action.about.casefold() in titles or action.title.casefold() in titles, action.id
+
+
+async def test_one_chord_to_each_pane():
+    app = console({})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("alt+c")
+        assert app.console_screen.query_one(Transcript).has_focus
+        await pilot.press("alt+m")
+        assert isinstance(app.screen, MonitorScreen)
+        await pilot.press("alt+p")
+        await pilot.pause()
+        assert app.screen is app.console_screen and app.console_screen.query_one(Prompt).has_focus
+        await pilot.press("f9")
+        assert app.console_screen.query_one(Transcript).has_focus
+
+
+def test_the_command_line(capsys):
+    from argparse import Namespace
+
+    from phitui.cli import keys
+
+    config = load_config(overrides={"keys": {"console.monitor": "ctrl+g", "nonsense": "x"}})
+    assert keys.run(config, Namespace(json=True)) == 1
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    monitor = next(one for one in told["actions"] if one["id"] == "console.monitor")
+    assert monitor["keys"] == ["ctrl+g"] and monitor["default"] == ["f4", "alt+m"]
+    assert "no action" in err and len(told["problems"]) == 1
+    assert keys.run(load_config(), Namespace(json=False)) == 0
+    assert "console.monitor\tf4 alt+m\t" in capsys.readouterr().out
