@@ -91,6 +91,18 @@ async def test_prompt_tokens_are_those_of_the_tokenizer(engine, tiny_folder):
     assert end.usage.prompt_tokens == len(tokenizer.encode(prompt, add_special_tokens=False).ids)
 
 
+async def test_tokens_are_counted_before_anything_is_sent_and_beside_an_answer(engine, tiny_folder):
+    tokenizer = Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
+    text = "Some text of a file.\n\n  Grüße\n"
+    alone = await engine.client.count([], text)
+    assert alone.exact and alone.tokens == len(tokenizer.encode(text, add_special_tokens=False).ids)
+    number = await engine.client.generate(HI, LONG)
+    counted = await engine.client.count(HI)
+    await engine.client.cancel(number)
+    _, end = await engine.ask()
+    assert counted.exact and counted.tokens == end.usage.prompt_tokens
+
+
 async def test_times_belong_together(engine):
     _, end = await engine.ask(sampling=Sampling(40, 0.0, 0, 1.0, 1.0))
     times, tokens = end.timings, end.usage.completion_tokens
