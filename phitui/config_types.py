@@ -95,7 +95,8 @@ class ThemeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings. `engines` are those on other machines, `hosts` the machines whose hardware is shown, by name;
-    `keys` what [keys] has, by the id of an action; `sources` are the files that all were read from, lowest layer first."""
+    `keys` what [keys] has, by the id of an action; `sources` are the files that all were read from, lowest layer
+    first."""
 
     model: ModelSettings
     engine: EngineSettings

@@ -27,6 +27,7 @@ from phitui.jobs.server_watch import ServerWatch
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
 from phitui.tui.batch_front import BatchFront
+from phitui.tui.commands.chat import register_chat
 from phitui.tui.commands.console import register_all
 from phitui.tui.display import wants_ascii
 from phitui.tui.engine_front import EngineFront
@@ -108,6 +109,7 @@ class PhituiApp(BaseApp):
         self.sessions.start()
         self.prompts.start()
         register_all(self.console_screen.prompting.commands, self)
+        register_chat(self.console_screen.prompting.commands, self)
         self._starting = asyncio.create_task(self._start_engine())
         self._starting.add_done_callback(raise_in_loop)
         self.models.starting = self.engines.starting = self._starting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from textual.app import App
 from textual.screen import Screen
@@ -17,6 +17,9 @@ from phitui.jobs.exchanges import Exchange
 from phitui.tui import clipboard
 from phitui.tui.display import displayable
 from phitui.tui.widgets.dialogs import Ask, Confirm
+
+if TYPE_CHECKING:
+    from phitui.tui.code_blocks import CodeBlock
 
 CopyDeed = Literal["copy", "parts", "save"]
 COPY_DEEDS = ("copy", "parts", "save")
@@ -45,6 +48,23 @@ class Copying:
             self._ask_where(text, exchange.prompt)
         else:
             self._choose(text, exchange.prompt)
+
+    def blocks(self, exchange: Exchange) -> list[CodeBlock]:
+        """The code blocks of an answer."""
+        from phitui.tui.code_blocks import code_blocks
+
+        return code_blocks(displayable(exchange.text))
+
+    def copy_block(self, exchange: Exchange, number: int) -> None:
+        """Copy code block `number`, from 1 on. Raises UsageError where there is none."""
+        blocks = self.blocks(exchange)
+        if not 1 <= number <= len(blocks):
+            raise UsageError(f"the answer has {len(blocks) or 'no'} code blocks")
+        self._copy(blocks[number - 1].text, f"Code block {number}")
+
+    def save_to(self, exchange: Exchange, path: str) -> None:
+        """Save an answer to a file; another is replaced only after a question."""
+        self._save_or_ask(Path(path).expanduser(), displayable(exchange.text))
 
     def _copy(self, text: str, what: str) -> None:
         self._screen.notify(clipboard.send(self._app, text, what))

@@ -2,7 +2,7 @@
 
 import pytest
 from engine_contract import *  # noqa: F403 - the behaviours
-from engine_contract import Delta, Sampling, local, remote
+from engine_contract import HI, LONG, Delta, Sampling, local, remote
 from tokenizers import Tokenizer
 
 
@@ -15,6 +15,17 @@ async def engine(request, tmp_path, tiny_folder, llama):
 @pytest.fixture
 def tokenizer(tiny_folder):
     return Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
+
+
+async def test_tokens_are_counted_before_anything_is_sent_and_beside_an_answer(engine, tokenizer):
+    text = "Some text of a file.\n\n  Grüße\n"
+    alone = await engine.client.count([], text)
+    assert alone.exact and alone.tokens == len(tokenizer.encode(text, add_special_tokens=False).ids)
+    number = await engine.client.generate(HI, LONG)
+    counted = await engine.client.count(HI)
+    await engine.client.cancel(number)
+    _, end = await engine.ask()
+    assert counted.exact and counted.tokens == end.usage.prompt_tokens
 
 
 async def test_both_give_the_same_greedy_text(tmp_path, tiny_folder, llama):
