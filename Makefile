@@ -9,7 +9,7 @@ GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
 
-.PHONY: run test parity lint types bench bench-convert bench-gpu bench-parity clean
+.PHONY: run test parity lint types bench bench-convert bench-gpu bench-parity pictures clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
@@ -31,6 +31,7 @@ types: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/console.py
+	$(BIN)/python benchmarks/streams.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/tuner.py
 	$(BIN)/python benchmarks/batch.py
@@ -47,6 +48,10 @@ bench-convert: $(VENV)/.installed-dev
 # All figures on a machine with an NVIDIA GPU: 4 GB of disk, 8 minutes. ARGS="--device cpu --small" tries it without one.
 bench-gpu: $(VENV)/.installed $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
+
+# The pictures of the documentation, of the real screens with the demo model: three minutes.
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python docs/make_pictures.py $(ARGS)
 
 # As `make parity`, and keeps the figures.
 bench-parity: $(PARITY)/.installed

@@ -54,12 +54,15 @@ class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[console]: `repaint_hz` in repaints per second, `history_size` in prompts."""
+    """[console]: `repaint_hz` in repaints per second, `history_size` in prompts; "auto" of `symbols` goes by the
+    terminal's encoding, that of `motion` by whether it is reached over SSH."""
 
     repaint_hz: Annotated[int, msgspec.Meta(ge=1, le=15)]
     history_size: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
     paste_limit_chars: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
     mouse: Literal["auto", "on", "off"]
+    symbols: Literal["auto", "unicode", "ascii"]
+    motion: Literal["auto", "full", "reduced"]
     markdown: bool
 
 
@@ -70,7 +73,7 @@ class HardwareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MonitorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[monitor]: what graphs and bars are drawn with; "auto" goes by the terminal's encoding."""
+    """[monitor]: what graphs and bars are drawn with; "auto" goes by `console.symbols`."""
 
     symbols: Literal["auto", "braille", "ascii"]
 

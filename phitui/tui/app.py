@@ -23,7 +23,7 @@ from phitui.jobs.performance import ENGINE, with_traffic
 from phitui.jobs.start import engine_log, start_engine
 from phitui.tui.base_app import BaseApp, run_app
 from phitui.tui.batch_front import BatchFront
-from phitui.tui.display import wants_ascii
+from phitui.tui.display import graphs_in_ascii
 from phitui.tui.engine_front import EngineFront
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
@@ -47,7 +47,10 @@ class PhituiApp(BaseApp):
         self.console_screen = ConsoleScreen(config, self.engine)
         self._history = History()
         self.monitor = MonitorScreen(
-            self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
+            self._history,
+            os.uname().nodename,
+            readonly=False,
+            ascii_only=graphs_in_ascii(config.monitor.symbols, config.console.symbols),
         )
         self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
         self.engines = EngineFront(self, self.console_screen, self.engine, config, self._on_event)
