@@ -28,6 +28,7 @@ FREE_PIECES = 20_000
 
 _SERVER = """
 import json, socket, sys, threading, time
+threading.excepthook = lambda _: None  # a client that leaves
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 models = json.dumps({"object": "list", "data": [{"id": "m", "owned_by": "bench"}]}).encode()
 def event(value): return b"data: " + json.dumps(value).encode() + b"\\n\\n"
