@@ -102,20 +102,24 @@ async def batch_picture(name: str, size: tuple[int, int], theme: str) -> None:
     overrides = {"generation": {"temperature": 0.0, "max_tokens": 40}, "engine": {"batch": 8}, "theme": {"name": theme}}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HOME"] = folder  # shown as ~
-        for title, rows in (("capitals", 4), ("questions", 200)):
-            lines = [json.dumps({"id": n, "prompt": f"Name a city with {n + 3} letters."}) for n in range(rows)]
-            Path(folder, f"{title}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        files = [_prompts(Path(folder, f"{title}.jsonl"), rows) for title, rows in (("few", 4), ("questions", 200))]
         app = PhituiApp(load_config(overrides=overrides))
         async with app.run_test(size=size) as pilot:
             while app.engine.loaded is None:
                 await pilot.pause(0.1)
-            entries = [app.batches.desk.add(Path(folder, f"{title}.jsonl")) for title in ("capitals", "questions")]
+            entries = [app.batches.desk.add(path) for path in files]
             await pilot.press("f5")
             while entries[1].progress.done < 8 and not entries[1].error:
                 await pilot.pause(0.2)
             await pilot.press("down")
             await pilot.pause(1.5)
             _save(name, app.export_screenshot(title="phitui"))
+
+
+def _prompts(path: Path, rows: int) -> Path:
+    lines = [json.dumps({"id": n, "prompt": f"Name a city with {n + 3} letters."}) for n in range(rows)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
 
 
 def _save(name: str, svg: str) -> None:
