@@ -10,7 +10,7 @@ GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
 
-.PHONY: run test test-vllm parity lint types bench bench-convert bench-gpu bench-parity clean
+.PHONY: run test test-vllm parity lint types bench bench-convert bench-gpu bench-parity pictures clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
@@ -36,6 +36,7 @@ types: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/console.py
+	$(BIN)/python benchmarks/streams.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/tuner.py
 	$(BIN)/python benchmarks/batch.py
@@ -53,12 +54,12 @@ bench-convert: $(VENV)/.installed-dev
 bench-gpu: $(VENV)/.installed $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
-# As `make parity`, and keeps the figures.
-bench-# The engine's contract over vLLM's own server (CPU build), which has an environment of its own.
-test-vllm: $(VENV)/.installed-dev $(VLLM)/.installed
-	PHITUI_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python -m pytest vllm_tests $(ARGS)
+# The pictures of the documentation, of the real screens with the demo model: three minutes.
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python docs/make_pictures.py $(ARGS)
 
-parity: $(PARITY)/.installed
+# As `make parity`, and keeps the figures.
+bench-parity: $(PARITY)/.installed
 	$(PARITY)/bin/python -m pytest parity --publish
 
 $(BIN)/python $(PARITY)/bin/python $(VLLM)/bin/python:

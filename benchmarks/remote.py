@@ -28,6 +28,7 @@ FREE_PIECES = 20_000
 
 _SERVER = """
 import json, socket, sys, threading, time
+threading.excepthook = lambda _: None  # a client that leaves
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 models = json.dumps({"object": "list", "data": [{"id": "m", "owned_by": "bench"}]}).encode()
 def event(value): return b"data: " + json.dumps(value).encode() + b"\\n\\n"
@@ -59,11 +60,11 @@ while True: threading.Thread(target=serve, args=(listener.accept()[0],), daemon=
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """The address of the server."""
+def server(interval_s: float = INTERVAL_S, paced: int = PIECES) -> Iterator[str]:
+    """The address of the server. Answers of up to `paced` tokens come one each `interval_s`, longer ones at once."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    code = _SERVER.replace("INTERVAL", str(INTERVAL_S)).replace("PACED", str(PIECES))
+    code = _SERVER.replace("INTERVAL", str(interval_s)).replace("PACED", str(paced))
     process = subprocess.Popen([sys.executable, "-c", code, str(port)])
     try:
         while True:

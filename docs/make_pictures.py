@@ -7,6 +7,8 @@ driver with two moving cards; Textual draws what they show as SVG.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -76,6 +78,50 @@ async def tuner_picture(name: str, size: tuple[int, int], theme: str) -> None:
         _save(name, app.export_screenshot(title="phitui"))
 
 
+async def sessions_picture(name: str, size: tuple[int, int], theme: str) -> None:
+    """Two chats, and the list of all that are kept."""
+    overrides = {"generation": {"temperature": 0.0, "max_tokens": 60}, "theme": {"name": theme}}
+    app = PhituiApp(load_config(overrides=overrides))
+    async with app.run_test(size=size) as pilot:
+        while app.engine.loaded is None:
+            await pilot.pause(0.1)
+        for prompt in PROMPTS:
+            await pilot.press("ctrl+n")
+            app.screen.query_one("#prompt").insert(prompt)
+            await pilot.press("enter")
+            while app.console_screen.chat.busy:
+                await pilot.pause(0.1)
+        await pilot.pause(1.0)
+        await pilot.press("f6")
+        await pilot.pause(1.0)
+        _save(name, app.export_screenshot(title="phitui"))
+
+
+async def batch_picture(name: str, size: tuple[int, int], theme: str) -> None:
+    """A file of prompts that runs, after one that is through."""
+    overrides = {"generation": {"temperature": 0.0, "max_tokens": 40}, "engine": {"batch": 8}, "theme": {"name": theme}}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HOME"] = folder  # shown as ~
+        files = [_prompts(Path(folder, f"{title}.jsonl"), rows) for title, rows in (("few", 4), ("questions", 200))]
+        app = PhituiApp(load_config(overrides=overrides))
+        async with app.run_test(size=size) as pilot:
+            while app.engine.loaded is None:
+                await pilot.pause(0.1)
+            entries = [app.batches.desk.add(path) for path in files]
+            await pilot.press("f5")
+            while entries[1].progress.done < 8 and not entries[1].error:
+                await pilot.pause(0.2)
+            await pilot.press("down")
+            await pilot.pause(1.5)
+            _save(name, app.export_screenshot(title="phitui"))
+
+
+def _prompts(path: Path, rows: int) -> Path:
+    lines = [json.dumps({"id": n, "prompt": f"Name a city with {n + 3} letters."}) for n in range(rows)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
 def _save(name: str, svg: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
@@ -110,6 +156,8 @@ def main() -> None:
     asyncio.run(tuner_picture("tuner-120x40", (120, 40), theme))
     for name, size in SIZES.items():
         asyncio.run(picture(name, size, theme))
+    asyncio.run(sessions_picture("sessions-120x40", (120, 40), theme))
+    asyncio.run(batch_picture("batch-120x40", (120, 40), theme))
     asyncio.run(monitor_picture("monitor-120x40", (120, 40), theme))
 
 

@@ -56,7 +56,8 @@ class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[console]: `repaint_hz` in repaints per second, `history_size` in prompts, `notify_after_s` in seconds."""
+    """[console]: `repaint_hz` in repaints per second, `history_size` in prompts, `notify_after_s` in seconds; "auto" of
+    `symbols` goes by the terminal's encoding, that of `motion` by whether it is reached over SSH."""
 
     repaint_hz: Annotated[int, msgspec.Meta(ge=1, le=15)]
     history_size: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
@@ -64,6 +65,8 @@ class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_prompts: bool
     file_limit_bytes: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
     mouse: Literal["auto", "on", "off"]
+    symbols: Literal["auto", "unicode", "ascii"]
+    motion: Literal["auto", "full", "reduced"]
     markdown: bool
     notify: Literal["off", "bell", "osc9"]
     notify_after_s: Annotated[int, msgspec.Meta(ge=0, le=86400)]
@@ -76,7 +79,7 @@ class HardwareSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MonitorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[monitor]: what graphs and bars are drawn with; "auto" goes by the terminal's encoding."""
+    """[monitor]: what graphs and bars are drawn with; "auto" goes by `console.symbols`."""
 
     symbols: Literal["auto", "braille", "ascii"]
 

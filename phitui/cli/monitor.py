@@ -190,9 +190,9 @@ def _replay(config: Config, args: argparse.Namespace) -> int:
 
 
 def _ascii(config: Config, args: argparse.Namespace) -> bool:
-    from phitui.tui.display import wants_ascii
+    from phitui.tui.display import graphs_in_ascii
 
-    return args.ascii or wants_ascii(config.monitor.symbols)
+    return args.ascii or graphs_in_ascii(config.monitor.symbols, config.console.symbols)
 
 
 def _need_terminal() -> None:

@@ -29,7 +29,7 @@ from phitui.tui.base_app import BaseApp, run_app
 from phitui.tui.batch_front import BatchFront
 from phitui.tui.commands.chat import register_chat
 from phitui.tui.commands.console import register_all
-from phitui.tui.display import wants_ascii
+from phitui.tui.display import graphs_in_ascii
 from phitui.tui.engine_front import EngineFront
 from phitui.tui.model_front import ModelFront
 from phitui.tui.notices import Notices
@@ -83,7 +83,10 @@ class PhituiApp(BaseApp):
         self.console_screen.server_groups = lambda: server_groups(self._server.figures, self.engine.name)
         self._history = History()
         self.monitor = MonitorScreen(
-            self._history, os.uname().nodename, readonly=False, ascii_only=wants_ascii(config.monitor.symbols)
+            self._history,
+            os.uname().nodename,
+            readonly=False,
+            ascii_only=graphs_in_ascii(config.monitor.symbols, config.console.symbols),
         )
         self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
         self.engines = EngineFront(self, self.console_screen, self.engine, config, self._on_event)

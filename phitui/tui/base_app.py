@@ -27,7 +27,8 @@ from phitui.errors import ExitCode, PhituiError
 from phitui.store.defects import describe_defect
 from phitui.text import sanitize
 from phitui.tui import clipboard, mouse
-from phitui.tui.display import displayable
+from phitui.tui.ascii_filter import AsciiFilter
+from phitui.tui.display import displayable, wants_ascii
 from phitui.tui.hangup import leave_within_limit, watch_terminal
 from phitui.tui.keys.palette import actions_of
 from phitui.tui.keys.remap import parsed, rebind
@@ -70,6 +71,12 @@ class BaseApp(App[None]):
         self._leaving = False
         self._away = False
         self._early: list[events.Event] | None = []
+        self.ascii_only = wants_ascii(config.console.symbols)
+        if self.ascii_only:
+            self._filters.append(AsciiFilter())
+        self.reduced_motion = reduced_motion(config.console.motion)
+        if self.reduced_motion:
+            self.animation_level = "none"
         theme = load_theme(config.theme.name, os.environ)
         self.register_theme(theme)
         self.theme = theme.name
@@ -101,6 +108,11 @@ class BaseApp(App[None]):
         self._resume_only_if_suspended()
         self.prepare()
         self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A cursor that blinks repaints twice a second for ever."""
+        if self.reduced_motion and hasattr(event.widget, "cursor_blink"):
+            event.widget.cursor_blink = False
 
     def _resume_only_if_suspended(self) -> None:
         """Textual starts its terminal mode anew at every SIGCONT. After a SIGSTOP, which it could not see, the mode is
@@ -263,15 +275,31 @@ class BaseApp(App[None]):
             self.notify(str(error), severity="warning", markup=False)
         return [theme.name for theme in themes]
 
+    def choose_theme(self) -> None:
+        """Open the list of themes, which shows each as the cursor moves."""
+        from phitui.tui.screens.theme_list import ThemeList
+
+        def decided(name: str | None) -> None:
+            if name is not None:
+                self.use_theme(name)
+
+        self.push_screen(ThemeList(self._register_themes()), decided)
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("Quit", "Leave phitui", self.action_quit)
         offered = list(self.system_commands(screen))
         yield from offered
         yield SystemCommand("Mouse", "Take it, or leave it to the terminal's own selection", self.action_toggle_mouse)
+        yield SystemCommand("Themes", "See each theme before it is kept", self.choose_theme)
         yield SystemCommand("Help", "All keys and commands", self.action_help)
         yield from actions_of(screen, {command.title for command in offered} | {"Quit", "Help", "Mouse"})
         for name in self._register_themes():
             yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self.use_theme, name))
+
+
+def reduced_motion(motion: str) -> bool:
+    """Whether nothing moves but what is new: by the setting console.motion, or because the terminal is far away."""
+    return motion == "reduced" or (motion == "auto" and "SSH_CONNECTION" in os.environ)
 
 
 def run_app(app: BaseApp, config: Config) -> int:

@@ -62,9 +62,9 @@ class Copying:
             raise UsageError(f"the answer has {len(blocks) or 'no'} code blocks")
         self._copy(blocks[number - 1].text, f"Code block {number}")
 
-    def save_to(self, exchange: Exchange, path: str) -> None:
+    def save_to(self, exchange: Exchange, path: Path) -> None:
         """Save an answer to a file; another is replaced only after a question."""
-        self._save_or_ask(Path(path).expanduser(), displayable(exchange.text))
+        self._save_or_ask(path, displayable(exchange.text))
 
     def _copy(self, text: str, what: str) -> None:
         self._screen.notify(clipboard.send(self._app, text, what))

@@ -12,8 +12,13 @@ _JOINER = "\u200d"
 _joiners = re.compile(f"{_JOINER}+")
 
 
+def graphs_in_ascii(graphs: str, symbols: str) -> bool:
+    """Whether to draw graphs in ASCII: by the setting monitor.symbols where it says so, else as all is drawn."""
+    return wants_ascii(symbols) or (graphs != "auto" and wants_ascii(graphs))
+
+
 def wants_ascii(symbols: str = "auto") -> bool:
-    """Whether to draw in ASCII alone: by the setting monitor.symbols, or because the terminal takes no UTF-8."""
+    """Whether to draw in ASCII alone: by the setting console.symbols, or because the terminal takes no UTF-8."""
     if symbols != "auto":
         return symbols == "ascii"
     terminal = sys.__stdout__  # Textual puts another in the place of sys.stdout

@@ -13,7 +13,7 @@ from phitui.errors import PhituiError, UsageError
 from phitui.ipc.messages import Progress
 from phitui.jobs.engines import Engines
 from phitui.text import one_line
-from phitui.tui.display import wants_ascii
+from phitui.tui.display import graphs_in_ascii
 from phitui.tui.model_front import ModelFront
 from phitui.tui.screens.console import ConsoleScreen
 
@@ -76,7 +76,7 @@ class TuningFront:
         if self._app.screen is not self._console:
             return
         if self.screen is None:
-            ascii_only = wants_ascii(self._config.monitor.symbols)
+            ascii_only = graphs_in_ascii(self._config.monitor.symbols, self._config.console.symbols)
             self.screen = TunerScreen(self.desk, self._check_ready, self._answering, self._about_model, ascii_only)
             self._app.install_screen(self.screen, "tuner")  # else closing it would be its end
         self._app.push_screen(self.screen)

@@ -55,3 +55,29 @@ async def test_what_is_shown_is_what_was_given():
         rows = [text.render_line(y).text.rstrip() for y in range(text.size.height)]
         assert rows == ["The quick", "brown fox", "[b]jumps[/b]", "over it,", "漢字 too,", "and on"]
         assert all(text.render_line(y).cell_length == 12 for y in range(text.size.height))
+
+
+WORDS = st.sampled_from(
+    ["word", "a", "  ", " ", "\n", "\t", "漢字", "e\u0301", "👩\u200d🚀", "x" * 90, "שלום", "- ", "``` "]
+)
+
+
+@given(st.lists(st.lists(WORDS, min_size=1, max_size=40).map(" ".join), min_size=1, max_size=12), st.integers(2, 60))
+def test_a_paragraph_of_many_lines_grows_as_the_whole(chunks, width):
+    grown, text = StreamText(""), ""
+    for chunk in chunks:
+        text += chunk
+        grown._text = displayable(text)
+        grown.get_content_height(None, None, width)
+        whole = StreamText("")
+        whole._text = displayable(text)
+        whole.get_content_height(None, None, width)
+        assert grown._lines == whole._lines
+
+
+def test_a_paragraph_without_end_is_not_wrapped_again_and_again():
+    """As an open code fence of one line, or a model that knows no line ends."""
+    stream = StreamText("")
+    stream._text = "word " * 5000
+    stream.get_content_height(None, None, 80)
+    assert len(stream._text) - len(stream._settled) < 200

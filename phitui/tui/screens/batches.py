@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static
 
+from phitui.config import shown_path
 from phitui.errors import PhituiError
 from phitui.jobs.batch_desk import BatchDesk, Entry
 from phitui.jobs.batch_progress import clock
@@ -154,7 +155,8 @@ def cells(entry: Entry) -> tuple[str, ...]:
 def about(entry: Entry) -> str:
     """What is said of a file: where its answers go, the last news, and the failures."""
     now = entry.progress
-    lines = [f"answers: {entry.order.target}", entry.note, now.note, entry.error]
+    target = shown_path(entry.order.target) if entry.order.target else "standard output"
+    lines = [f"answers: {target}", entry.note, now.note, entry.error]
     lines += now.reasons[:_REASONS]
     if now.failed > len(now.reasons[:_REASONS]):
         lines.append(f"{now.failed} rows failed in all: the output has every reason")

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from phitui.tui.base_app import BaseApp
 
 WORK = "models"  # of the notices
+REDUCED_HZ = 4  # how often an answer is painted with console.motion = "reduced"
 HOW_TO_GET_PHI3 = (
     "This is the small embedded model ({title}). For Phi-3 Mini press F2: the model screen pulls and loads it."
 )
@@ -70,7 +71,7 @@ class ConsoleScreen(Screen[None]):
     """Where a person prompts the model and sees the machine work."""
 
     AUTO_FOCUS = "#prompt"
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (40, "-narrow"), (100, "-wide")]  # noqa: RUF012 - Textual reads it so
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (40, "-narrow"), (100, "-wide"), (160, "-broad")]  # noqa: RUF012 - Textual reads it so
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (12, "-low"), (34, "-tall")]  # noqa: RUF012
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -119,6 +120,7 @@ class ConsoleScreen(Screen[None]):
         #too-small { display: none; }
         #main { min-width: 20; }  /* Textual lays out once before it knows how narrow the terminal is */
         #side { width: 34; max-width: 50%; }
+        &.-broad #side { width: 52; }
         GaugeLine { display: none; }
         &.-narrow, &.-tiny { #side { display: none; } GaugeLine { display: block; } }
         &.-low { Transcript { padding: 0; } Prompt { max-height: 6; } GaugeColumn Gauge { margin: 0; } }
@@ -133,6 +135,8 @@ class ConsoleScreen(Screen[None]):
         super().__init__()
         self._config = config
         self._engine = engine
+        console = config.console
+        self._repaint_hz = min(console.repaint_hz, REDUCED_HZ if console.motion == "reduced" else console.repaint_hz)
         self._answers: str | None = None  # the folder of the model, or the remote engine, that was ready last
         self._engine_progress: Progress | None = None
         self._work_progress: Progress | None = None
@@ -163,7 +167,7 @@ class ConsoleScreen(Screen[None]):
         yield GaugeLine()
         with Horizontal(id="body"):
             with Vertical(id="main"):
-                yield Transcript(console.repaint_hz, console.markdown, self.chat.siblings)
+                yield Transcript(self._repaint_hz, console.markdown, self.chat.siblings)
                 yield FindBar()
                 yield ProgressLine()
                 yield AttachmentLine()

@@ -16,11 +16,16 @@ from phitui.hardware.energy import PerToken
 from phitui.hardware.hints import Hint
 from phitui.hardware.snapshot import Snapshot
 from phitui.text import one_line
-from phitui.tui.display import displayable, wants_ascii
+from phitui.tui.display import displayable
 from phitui.tui.widgets.memory_bar import legend, memory_bar
 from phitui.tui.widgets.readings import NOTHING, Group, Reading, answer_readings, missing_gpu
 
 _LINE_BAR_CELLS = 6
+
+
+def in_ascii(widget: Widget) -> bool:
+    """Whether the application draws in ASCII: a bar needs a sign of its own for what is empty."""
+    return bool(getattr(widget.app, "ascii_only", False))
 
 
 class Gauge(Widget):
@@ -34,7 +39,6 @@ class Gauge(Widget):
         super().__init__(classes="compact" if compact else "")
         self._reading = reading
         self._compact = compact
-        self._ascii = wants_ascii()
 
     def show(self, reading: Reading) -> None:
         """Paint again only where something is different."""
@@ -63,13 +67,14 @@ class Gauge(Widget):
         if reading.reason and not reading.notes:
             return [Content.styled(line, "$text-muted italic") for line in _wrapped(reading.reason, width)]
         if reading.memory is not None:
-            drawn = memory_bar(reading.memory, width, ascii_only=self._ascii)
-            return [drawn, *legend(reading.memory, width, ascii_only=self._ascii)]
+            plain = in_ascii(self)
+            drawn = memory_bar(reading.memory, width, ascii_only=plain)
+            return [drawn, *legend(reading.memory, width, ascii_only=plain)]
         notes = (reading.reason, *reading.notes[1:]) if reading.reason else reading.notes
         lines = [Content.styled(line, "$text-muted italic") for note in notes for line in _wrapped(note, width)]
         if reading.fraction is None:
             return [Content(""), *lines]
-        return [bar(reading.fraction, width, f"$gauge-{reading.level}", self._ascii), *lines]
+        return [bar(reading.fraction, width, f"$gauge-{reading.level}", in_ascii(self)), *lines]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -216,7 +221,6 @@ class GaugeLine(Static):
         self._readings: list[Reading] = []
         self._answer: list[Reading] = []
         self._parked = ""
-        self._ascii = wants_ascii()
 
     def show_parked(self, place: str) -> None:
         """That the model is parked; "" where it is not."""
@@ -257,5 +261,5 @@ class GaugeLine(Static):
             if name[0].isdigit():
                 return Content.styled(reading.brief, "bold")
             return Content.assemble((f"{name} ", "$text-muted"), (figures, "bold"))
-        drawn = memory_bar(reading.memory, _LINE_BAR_CELLS, ascii_only=self._ascii, mark=False)
+        drawn = memory_bar(reading.memory, _LINE_BAR_CELLS, ascii_only=in_ascii(self), mark=False)
         return Content.assemble((f"{name} ", "$text-muted"), drawn, " ", (figures, "bold"))

@@ -1,4 +1,4 @@
-"""Plain text that grows at its end. Only lines that change are painted, and only the last paragraph is wrapped anew.
+"""Plain text that grows at its end. Only lines that change are painted, and only the last few are wrapped anew.
 
 A Static repaints all of its lines at every update: for an answer of a screenful, streamed at 12 Hz, that was 40 kB/s
 to the terminal and a third of a core.
@@ -6,11 +6,15 @@ to the terminal and a third of a core.
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.content import Content
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
+
+# A paragraph of more lines than this gives up its first ones: they do not change any more.
+_OPEN_LINES = 8
 
 
 class StreamText(Widget):
@@ -25,7 +29,7 @@ class StreamText(Widget):
         self._text = ""
         self._width = 0
         self._lines: list[str] = []
-        # The text up to the last line end, and how many lines it makes: they do not change while text is added.
+        # The text whose lines do not change while text is added, and how many lines it makes.
         self._settled = ""
         self._settled_lines = 0
 
@@ -71,7 +75,31 @@ class StreamText(Widget):
         if new:
             kept = [*kept, *_wrap(new[:-1], width)]
             self._settled, self._settled_lines = self._text[:end], len(kept)
-        return [*kept, *_wrap(self._text[end:], width)]
+        start = max(end, len(self._settled))
+        tail = self._text[start:]
+        lines = _wrap(tail, width)
+        if len(lines) > _OPEN_LINES:
+            count, length = _certain(tail, lines[:-2], width)
+            self._settled, self._settled_lines = self._text[: start + length], len(kept) + count
+        return [*kept, *lines]
+
+
+def _certain(text: str, lines: list[str], width: int) -> tuple[int, int]:
+    """How many of the lines that `text` begins with do not change whatever comes later, and how many characters they
+    take with the space after them. A line ends for certain at a single space after a word that is in it as a whole."""
+    count = place = 0
+    sure = (0, 0)
+    for line in lines:
+        words = line.rstrip(" ")
+        if "\t" in text or not words or words[0] == " " or not text.startswith(words, place):
+            break
+        whole = " " in words or place == sure[1]
+        place, count = place + len(words), count + 1
+        if text.startswith(" ", place) and not text.startswith("  ", place):
+            place += 1
+            if whole and cell_len(words.rpartition(" ")[2]) < width:
+                sure = (count, place)
+    return sure
 
 
 def _wrap(text: str, width: int) -> list[str]:

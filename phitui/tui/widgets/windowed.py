@@ -13,6 +13,8 @@ from textual.layout import WidgetPlacement
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 
+from phitui.tui.widgets.heights import Heights
+
 # Of items mounted in one go: each is a frame's work.
 _STEP = 2
 # In heights of the view: how far around it items are widgets, and from where on they are taken away.
@@ -25,7 +27,7 @@ class WindowedScroll(VerticalScroll):
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._items: list[object] = []
-        self._heights: list[int] = []  # of each item with the margin below it
+        self._heights = Heights()  # of each item with the margin below it
         self._views: dict[object, Widget] = {}
         self._index: dict[Widget, int] = {}
         self._tops: dict[Widget, int] = {}
@@ -46,13 +48,13 @@ class WindowedScroll(VerticalScroll):
         same = next((i for i, pair in enumerate(zip(items, self._items, strict=False)) if pair[0] is not pair[1]), None)
         same = min(len(items), len(self._items)) if same is None else same
         self._items = items
-        self._heights = self._heights[:same] + self._estimates(same)
+        self._heights.replace_from(same, self._estimates(same))
         self._tend_soon()
 
     def add_item(self, item: object) -> None:
         """One more at the end."""
         self._items.append(item)
-        self._heights += self._estimates(len(self._items) - 1)
+        self._heights.replace_from(len(self._items) - 1, self._estimates(len(self._items) - 1))
         self._tend_soon()
 
     def show_item(self, item: object, line: int = 0) -> None:
@@ -83,7 +85,7 @@ class WindowedScroll(VerticalScroll):
     def item_changed(self, item: object) -> None:
         """An item that is no widget now has become higher or lower."""
         if item not in self._views and self._items and self._items[-1] is item:
-            self._heights[-1:] = self._estimates(len(self._items) - 1)
+            self._heights[len(self._items) - 1] = self._estimates(len(self._items) - 1)[0]
 
     def _estimates(self, start: int) -> list[int]:
         width = self._width or 80
@@ -102,7 +104,7 @@ class WindowedScroll(VerticalScroll):
         first, last = self._index[known[0].widget], self._index[known[-1].widget]
         if last >= len(self._items):  # of a chat that was left; they are about to go
             return placements
-        above = sum(self._heights[:first])
+        above = self._heights.above(first)
         at, offset = self._reference()
         moved = WidgetPlacement.translate(placements, Offset(0, above))
         flow = [one for one in moved if one.widget in self._index]
@@ -110,10 +112,10 @@ class WindowedScroll(VerticalScroll):
             end = after.region.y if after is not None else one.region.bottom + one.margin.bottom
             self._heights[self._index[one.widget]] = end - one.region.y
         self._tops = {one.widget: one.region.y for one in flow}
-        below = sum(self._heights[last + 1 :])
+        below = self._heights.between(last + 1, len(self._heights))
         margin = moved[-1].margin
         moved[-1] = moved[-1]._replace(margin=margin._replace(bottom=margin.bottom + below))
-        self._stand(at, offset, sum(self._heights) + self.gutter.height)
+        self._stand(at, offset, self._heights.total + self.gutter.height)
         self._tend_soon()
         return moved
 
@@ -121,7 +123,7 @@ class WindowedScroll(VerticalScroll):
         width = placement.region.width + placement.margin.width
         if width and width != self._width:
             self._width = width
-            self._heights = self._estimates(0)
+            self._heights.replace_from(0, self._estimates(0))
 
     def _reference(self) -> tuple[int | None, float]:
         """The item that keeps its place, and how far below the top of the view that is."""
@@ -188,30 +190,21 @@ class WindowedScroll(VerticalScroll):
         if self.follows_end and (not kept or max(kept) < count - _STEP):
             return self._seat(count - 1, height)
         if not kept:
-            return self._seat(self._index_at(self.scroll_y), height) if count else (0, 0)
+            return self._seat(self._heights.index_at(self.scroll_y), height) if count else (0, 0)
         first, end = min(kept), max(kept) + 1
-        start = sum(self._heights[:first])
-        stop = start + sum(self._heights[first:end])
+        start, stop = self._heights.above(first), self._heights.above(end)
         if stop < self.scroll_y - height or start > self.scroll_y + 2 * height:
-            at = self._index_at(self.scroll_y)
-            self._pin = (at, round(sum(self._heights[:at]) - self.scroll_y))
+            at = self._heights.index_at(self.scroll_y)
+            self._pin = (at, round(self._heights.above(at) - self.scroll_y))
             return self._seat(at, height)
         return self._grown(first, end, height)
-
-    def _index_at(self, y: float) -> int:
-        total = 0
-        for index, height in enumerate(self._heights):
-            total += height
-            if total > y:
-                return index
-        return max(len(self._heights) - 1, 0)
 
     def _seat(self, at: int, height: int) -> tuple[int, int]:
         """A window that fills the view from an item on; it grows in the next frames."""
         first, end = at, min(at + 1, len(self._items))
-        while end < len(self._items) and sum(self._heights[at:end]) < 1.2 * height:
+        while end < len(self._items) and self._heights.between(at, end) < 1.2 * height:
             end += 1
-        while first > 0 and sum(self._heights[first:end]) < 1.2 * height:
+        while first > 0 and self._heights.between(first, end) < 1.2 * height:
             first -= 1
         return first, end
 
@@ -219,10 +212,9 @@ class WindowedScroll(VerticalScroll):
         count = len(self._items)
         top, bottom = self.scroll_y, self.scroll_y + height
         if self.follows_end:
-            bottom = sum(self._heights)
+            bottom = self._heights.total
             top = bottom - height
-        start = sum(self._heights[:first])
-        stop = start + sum(self._heights[first:end])
+        start, stop = self._heights.above(first), self._heights.above(end)
         for _ in range(_STEP):
             if first > 0 and start > top - _NEAR * height:
                 first -= 1

@@ -1,0 +1,46 @@
+"""Pictures of the batch screen."""
+
+from pathlib import Path
+
+import pytest
+from frozen_console import FrozenConsole
+from test_snapshots import SIZES, THEMES, ready
+
+from phitui.jobs.batch_desk import Entry
+from phitui.jobs.batch_file import Order
+from phitui.jobs.batch_progress import BatchProgress
+
+
+def progress(**figures):
+    """Ten seconds after its first row."""
+    now = BatchProgress(clock=lambda: 10.0, **figures)
+    now._begun = 0.0
+    now._marks.append((9.0, 8000))
+    return now
+
+
+def entries():
+    def order(name):
+        return Order(Path(f"/data/{name}.jsonl"), Path(f"/data/{name}-answers.jsonl"), True)
+
+    reasons = ["row 17: the prompt has 5000 tokens, the context window 4096", "row 90: not JSON"]
+    return [
+        Entry(order("reviews"), "complete", "200 rows in 41 s", progress=progress(rows=200, done=200)),
+        Entry(order("questions"), "running", "", progress=progress(rows=1000, done=412, failed=2, open=60, alive=26,
+                                                                    reasons=reasons)),
+        Entry(order("letters"), "queued", progress=BatchProgress(rows=50)),
+        Entry(order("broken"), "failed", error="/data/broken.jsonl: not one row could be read"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+def test_files_in_every_state(snap_compare, size, theme):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        pilot.app.batches.desk.entries += entries()
+        await pilot.press("f5", "down")
+        await pilot.pause(0.5)
+
+    assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
