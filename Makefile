@@ -54,11 +54,7 @@ bench-gpu: $(VENV)/.installed $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 # As `make parity`, and keeps the figures.
-bench-# The engine's contract over vLLM's own server (CPU build), which has an environment of its own.
-test-vllm: $(VENV)/.installed-dev $(VLLM)/.installed
-	PHITUI_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python -m pytest vllm_tests $(ARGS)
-
-parity: $(PARITY)/.installed
+bench-parity: $(PARITY)/.installed
 	$(PARITY)/bin/python -m pytest parity --publish
 
 $(BIN)/python $(PARITY)/bin/python $(VLLM)/bin/python:
