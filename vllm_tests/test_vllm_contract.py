@@ -39,7 +39,9 @@ async def test_its_greedy_text_is_that_of_the_local_engine(engine, tmp_path, tin
     draw = Sampling(12, 0.0, 0, 1.0, 1.0)
     async with local(tmp_path, tiny_folder) as ours:
         (mine, _), (theirs, _) = await ours.ask(sampling=draw), await engine.ask(sampling=draw)
-    assert mine == theirs and len(mine) > 10
+    # Half a character at the end: the one shows it as such, the other keeps it back.
+    assert mine.replace("\ufffd", "") == theirs.replace("\ufffd", "")
+    assert len(mine) > 10
 
 
 async def test_its_load_counts_what_was_asked(engine):

@@ -17,12 +17,14 @@ from phitui.cli.output import write
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.hardware.feed import Feed
 from phitui.hardware.sampler import Sampler
-from phitui.jobs.hosts import HostWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from phitui.config import Config
     from phitui.hardware.recording import Recorder
     from phitui.hardware.snapshot import Snapshot
+    from phitui.jobs.hosts import HostWatch
 
 _SHORTEST_S = 0.2
 _LONGEST_S = 3600.0
@@ -76,19 +78,17 @@ def _recorder(args: argparse.Namespace) -> Recorder | None:
 
 def _once(config: Config, args: argparse.Namespace, recorder: Recorder | None) -> int:
     found: SimpleQueue[Snapshot] = SimpleQueue()
-    watch = HostWatch(config.hosts, _ONCE_WINDOW_S)
-    watch.start()
-    sampler = Sampler(_ONCE_WINDOW_S, found.put)
-    sampler.start()
-    try:
-        found.get()
-        snapshot = found.get()
-        sampler.stop()
-        watch.wait(2)
-        snapshot = replace(snapshot, hosts=watch.latest())
-    finally:
-        sampler.stop()
-        watch.stop()
+    with _hosts(config, _ONCE_WINDOW_S) as watch:
+        sampler = Sampler(_ONCE_WINDOW_S, found.put)
+        sampler.start()
+        try:
+            found.get()
+            snapshot = found.get()
+        finally:
+            sampler.stop()
+        if watch is not None:
+            watch.wait(2)
+            snapshot = replace(snapshot, hosts=watch.latest())
     _record(recorder, snapshot)
     write(_as_json(snapshot) if args.json else _as_text(snapshot))
     return int(ExitCode.DONE)
@@ -97,20 +97,34 @@ def _once(config: Config, args: argparse.Namespace, recorder: Recorder | None) -
 def _stream(config: Config, interval_s: float, recorder: Recorder | None) -> int:
     """One line for each reading until Ctrl-C, or until nobody reads them any more."""
     found: SimpleQueue[Snapshot] = SimpleQueue()
-    watch = HostWatch(config.hosts)
+    with _hosts(config) as watch:
+        sampler = Sampler(interval_s, found.put, others=watch.latest if watch else list)
+        sampler.start()
+        try:
+            while True:
+                snapshot = found.get()
+                _record(recorder, snapshot)
+                write(_as_json(snapshot))
+        except BrokenPipeError:  # as `head` does when it has what it wants: that is how a stream ends
+            _close_stdout()
+            return int(ExitCode.DONE)
+        finally:
+            sampler.stop()
+
+
+@contextlib.contextmanager
+def _hosts(config: Config, interval_s: float | None = None) -> Iterator[HostWatch | None]:
+    """The other machines, which are asked while the block runs; None where there are none."""
+    if not config.hosts:
+        yield None
+        return
+    from phitui.jobs.hosts import HostWatch  # it brings the HTTP client
+
+    watch = HostWatch(config.hosts, interval_s)
     watch.start()
-    sampler = Sampler(interval_s, found.put, others=watch.latest)
-    sampler.start()
     try:
-        while True:
-            snapshot = found.get()
-            _record(recorder, snapshot)
-            write(_as_json(snapshot))
-    except BrokenPipeError:  # as `head` does when it has what it wants: that is how a stream ends
-        _close_stdout()
-        return int(ExitCode.DONE)
+        yield watch
     finally:
-        sampler.stop()
         watch.stop()
 
 
@@ -153,20 +167,18 @@ def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorde
     _import_sensors()
     # Threads wait for one another at each file that an import opens, by default for 5 ms.
     sys.setswitchinterval(_STARTING_SWITCH_S)
-    watch = HostWatch(config.hosts)
-    sampler = Sampler(interval_s, take, others=watch.latest)
-    sampler.start()  # it reads while the screen is imported
-    watch.start()
-    try:
-        from phitui.tui.monitor_app import MonitorApp
-        from phitui.tui.monitor_app import run as run_monitor
+    with _hosts(config) as watch:
+        sampler = Sampler(interval_s, take, others=watch.latest if watch else list)
+        sampler.start()  # it reads while the screen is imported
+        try:
+            from phitui.tui.monitor_app import MonitorApp
+            from phitui.tui.monitor_app import run as run_monitor
 
-        trouble = (lambda: recorder.error or f"● {recorder.path.name}") if recorder is not None else str
-        app = MonitorApp(config, feed, readonly=args.readonly, ascii_only=_ascii(config, args), trouble=trouble)
-        return run_monitor(app, config)
-    finally:
-        sampler.stop()
-        watch.stop()
+            trouble = (lambda: recorder.error or f"● {recorder.path.name}") if recorder is not None else str
+            app = MonitorApp(config, feed, readonly=args.readonly, ascii_only=_ascii(config, args), trouble=trouble)
+            return run_monitor(app, config)
+        finally:
+            sampler.stop()
 
 
 def _import_sensors() -> None:

@@ -44,9 +44,10 @@ class ServerWatch:
     async def _run(self) -> None:
         while True:
             loaded = self._engine.loaded
-            load = await self._engine.server_load()
-            if load is not None and self._engine.loaded is loaded:
-                self._keep(load, loaded)
+            if loaded is not None and loaded.remote is not None:
+                load = await self._engine.server_load()
+                if load is not None and self._engine.loaded is loaded:
+                    self._keep(load, loaded)
             await asyncio.sleep(self._interval_s)
 
     def _keep(self, load: ServerLoad, loaded: object) -> None:

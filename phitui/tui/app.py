@@ -80,7 +80,7 @@ class PhituiApp(BaseApp):
         )
         self.console_screen = ConsoleScreen(config, self.engine)
         self._server = ServerWatch(self.engine, config.hardware.interval_s)
-        self.console_screen.server_groups = lambda: server_groups(self._server.figures, self.engine.name)
+        self.console_screen.server_groups = lambda: server_groups(self._server.figures)
         self._history = History()
         self.monitor = MonitorScreen(
             self._history,

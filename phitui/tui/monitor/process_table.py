@@ -99,9 +99,8 @@ class ProcessTable:
             for device in devices
             for process in device.processes or ()
         ]
-        self._place_width = min(
-            max((len(label(device)) for device in devices if not device.host), default=0), _WIDEST_PLACE
-        )
+        own = [len(label(device)) for device in devices if not device.host]  # of others no processes are known
+        self._place_width = min(max(own, default=0), _WIDEST_PLACE)
         wanted = self.pattern.casefold()
         lines = [line for line in lines if wanted in _searched(line)] if wanted else lines
         value = _BY_KEY[self.sort_key].value

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from phitui.engine.remote.window import LoadFigures
-from phitui.text import one_line
-from phitui.tui.display import displayable
 from phitui.tui.levels import Level
 from phitui.tui.widgets.readings import NOTHING, Group, Reading
 
 
-def server_groups(figures: LoadFigures | None, name: str) -> list[Group]:
+def server_groups(figures: LoadFigures | None, title: str = "Engine") -> list[Group]:
     """One group, or none where no remote engine has told anything. Where nothing is known that is said once."""
     if figures is None:
         return []
@@ -24,12 +22,12 @@ def server_groups(figures: LoadFigures | None, name: str) -> list[Group]:
     reasons = {reading.reason for reading in readings}
     if len(reasons) == 1 and "" not in reasons:
         readings = [Reading("Load", NOTHING, reason=readings[0].reason)]
-    return [Group(f"Engine · {displayable(one_line(name, 40))}", readings, compact=True)]
+    return [Group(title, readings, compact=True)]
 
 
 def server_line(figures: LoadFigures | None) -> str:
     """The same on one line for the monitor; what is not known is "–"."""
-    groups = server_groups(figures, "")
+    groups = server_groups(figures)
     return "   ".join(f"{reading.label} {reading.value}" for group in groups for reading in group.readings)
 
 
