@@ -1,16 +1,17 @@
 """`phitui tune --engine`: the real command on llama.cpp's server, and on one without metrics."""
 
 import json
+import os
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomllib
 from answering_server import answering
 from llama_server import llama_server
 from terminal import command, environment
 
-ROOT = str(Path(__file__).resolve().parent.parent.parent)
+ROOT = os.pathsep.join([str(Path(__file__).resolve().parent.parent.parent), os.environ.get("PYTHONPATH", "")])
 SHORT = ("--prompt-tokens", "24", "--max-tokens", "16", "--start", "4")
 
 

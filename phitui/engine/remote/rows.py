@@ -88,7 +88,7 @@ class RemoteBatch:
         self._again = 0
         self._counted = self._tokens = 0
         self._notes: set[str] = set()
-        self._last = False
+        self._last = self._silent = False
         self._end: Event | None = None
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"phitui-remote-batch-{number}")
@@ -110,6 +110,8 @@ class RemoteBatch:
 
     async def stop(self) -> None:
         """Close all streams. No event follows."""
+        self._silent = True
+        self._close(BatchEnded(self._id, "cancelled"))  # before Python 3.12 wait_for may keep a cancellation to itself
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -129,8 +131,8 @@ class RemoteBatch:
         finally:
             self._flights.clear()  # whatever still comes of them is not wanted
             await self._client.stop()
-        self._state()
-        if self._end is not None:
+        if self._end is not None and not self._silent:
+            self._state()
             self._tell(self._end)
 
     def _state(self, note: str = "") -> None:
