@@ -161,7 +161,8 @@ class Loader:
         rows = [[at - begun for at in one.times] for one in self._asked.values()]
         usages = [one.end.usage for one in self._asked.values() if isinstance(one.end, Finished)]
         first_end = min(row[-1] for row in rows)
-        waiting = [one.waiting for one in readings if one.waiting is not None]
+        settled = readings[1:] or readings  # at first requests may wait for those of the wave before to be put away
+        waiting = [one.waiting for one in settled if one.waiting is not None]
         kv_use = [one.kv_use for one in readings if one.kv_use is not None]
         return Wave(
             rows,
