@@ -84,6 +84,7 @@ class RemoteBatch:
         self._flights: dict[int, _Flight] = {}
         self._retrying: set[int] = set()
         self._held: list[tuple[float, int, Failure]] = []
+        self._stated = 0.0
         self._failures = 0
         self._again = 0
         self._counted = self._tokens = 0
@@ -126,8 +127,8 @@ class RemoteBatch:
                 self._wake.clear()
                 with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _STATE_S)
-                    continue
-                self._state()
+                if time.monotonic() - self._stated >= _STATE_S:
+                    self._state()
         finally:
             self._flights.clear()  # whatever still comes of them is not wanted
             await self._client.stop()
@@ -136,6 +137,7 @@ class RemoteBatch:
             self._tell(self._end)
 
     def _state(self, note: str = "") -> None:
+        self._stated = time.monotonic()
         counted, self._counted = self._counted, 0
         self._tokens += counted
         self._tell(BatchState(self._id, len(self._flights), len(self._rows), self._tokens, 0, note, counted))
