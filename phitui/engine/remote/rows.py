@@ -124,11 +124,11 @@ class RemoteBatch:
         try:
             while self._end is None:
                 await self._fill()
+                if time.monotonic() - self._stated >= _STATE_S:
+                    self._state()
                 self._wake.clear()
                 with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _STATE_S)
-                if time.monotonic() - self._stated >= _STATE_S:
-                    self._state()
         finally:
             self._flights.clear()  # whatever still comes of them is not wanted
             await self._client.stop()
