@@ -91,6 +91,7 @@ class LlamaServer:
         if not line:
             raise AssertionError(f"llama.cpp's server did not start: see {CACHE / 'llamacpp.log'}")
         self._port = int(line.split()[1])
+        self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> LlamaServer:
         return self

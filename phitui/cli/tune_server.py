@@ -139,12 +139,12 @@ def shown(result: LoadResult) -> str:
     lines += [f"- {one_line(note, 300)}" for note in result.notes]
     lines += [
         "",
-        one_line(f"engine  {remote.name}: {remote.model}, {remote.kind} at {remote.host}", 300),
+        "engine  " + one_line(f"{remote.name}: {remote.model}, {remote.kind} at {remote.host}", 300),
         f"C*      {answer.c_best} at once: {answer.tokens_per_s:.1f}{spread} (N = {answer.measurements}) output tok/s, "
         "prefill included",
         f"C_max   {answer.c_max} at once",
         f"C_slo   {slo if answer.c_slo is None else f'{answer.c_slo} at once'}",
-        one_line(f"why     {answer.why}", 500),
+        f"why     {one_line(answer.why, 500)}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,7 @@ from phitui.jobs.remote_prompts import FEW_WORDS, first_guess, prompt, words_for
 if TYPE_CHECKING:  # it brings httpx
     from phitui.engine.remote.client import RemoteClient
 
-_READ_EVERY_S = 0.2
+_READ_FIRST_S, _READ_EVERY_S = 0.02, 0.2
 _SETTLE_S = 0.5
 
 
@@ -71,6 +71,7 @@ class Loader:
         self._run = secrets.token_hex(4)
         self._number = 0
         self._words = 0
+        self._watching = False
         self._asked: dict[int, _Asked] = {}
         self._ended = asyncio.Event()
 
@@ -92,6 +93,7 @@ class Loader:
         """Send so many and wait for all of them. Raises PhituiError where the server is gone."""
         self._asked.clear()
         readings: list[ServerLoad] = []
+        self._watching = True
         watch = asyncio.create_task(self._watch(readings))
         begun = time.perf_counter()
         try:
@@ -102,8 +104,11 @@ class Loader:
                 if any(isinstance(one.end, Rejected | BrokeOff) for one in self._asked.values()):
                     await self._abandon()
         finally:
+            self._watching = False
             watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            for failed in await asyncio.gather(watch, return_exceptions=True):
+                if isinstance(failed, Exception):  # a defect; what the server lacks is no exception
+                    raise failed
         return self._made(begun, readings)
 
     async def _send(self, requests: int, new_tokens: int) -> None:
@@ -139,8 +144,10 @@ class Loader:
             self._ended.set()
 
     async def _watch(self, readings: list[ServerLoad]) -> None:
-        while self._read is not None:
-            await asyncio.sleep(_READ_EVERY_S)
+        wait_s = _READ_FIRST_S  # a short wave is over soon
+        while self._read is not None and self._watching:  # before Python 3.12 wait_for may keep a cancellation
+            await asyncio.sleep(wait_s)
+            wait_s = _READ_EVERY_S
             with contextlib.suppress(PhituiError):
                 readings.append(await self._read())
 
@@ -152,7 +159,8 @@ class Loader:
         rows = [[at - begun for at in one.times] for one in self._asked.values()]
         usages = [one.end.usage for one in self._asked.values() if isinstance(one.end, Finished)]
         first_end = min(row[-1] for row in rows)
-        waiting = [one.waiting for one in readings if one.waiting is not None]
+        settled = readings[1:] or readings  # at first requests may wait for those of the wave before to be put away
+        waiting = [one.waiting for one in settled if one.waiting is not None]
         kv_use = [one.kv_use for one in readings if one.kv_use is not None]
         return Wave(
             rows,

@@ -109,7 +109,7 @@ class _Tuning:
                 wave = await self._loader.wave(probe.concurrency, self._goal.new_tokens)
                 if not wave.problem:
                     self.waves.append(wave)
-                outcome = outcome_of(wave)
+                outcome = outcome_of(wave, any(one.waiting is not None for one in self.waves))
                 self._tell(LoadEnded(probe, outcome, number))
                 probe, number = asked.send(outcome), number + 1
         except StopIteration as end:
@@ -117,8 +117,8 @@ class _Tuning:
             return answer
 
 
-def outcome_of(wave: Wave) -> LoadOutcome:
-    """What a wave says. Where the server does not tell of waiting requests, those count that began when another had
+def outcome_of(wave: Wave, tells: bool) -> LoadOutcome:
+    """What a wave says. Where the server never `tells` of waiting requests, those count that began when another had
     ended: all were sent at once."""
     if wave.problem:
         return LoadOutcome("failed", seconds=wave.seconds, detail=wave.problem)
@@ -131,6 +131,6 @@ def outcome_of(wave: Wave) -> LoadOutcome:
         step_s=statistics.fmean(steps) if steps else None,
         gap_p95_s=percentile(pieces, 0.95) if pieces else None,
         ttft_s=statistics.fmean(map(ttft, wave.rows)),
-        waiting=wave.queued if wave.waiting is None else wave.waiting,
+        waiting=wave.waiting if tells else wave.queued,
         kv_use=wave.kv_use,
     )

@@ -151,9 +151,11 @@ class Loads:
         return sum(not one.probe.again for one in self.verdicts) >= self.goal.most_probes
 
     def samples(self) -> dict[int, list[float]]:
-        """Throughputs by requests at once, of those that went well."""
+        """Throughputs by requests at once, of the sizes that went well."""
         found: dict[int, list[float]] = {}
-        for one in self.good:
+        for one in self.verdicts:
+            if one.outcome.kind != "ok" or one.probe.concurrency > self.c_max:
+                continue
             found.setdefault(one.probe.concurrency, []).append(one.outcome.rate)
         return found
 

@@ -1,6 +1,7 @@
 """`phitui tune --engine`: the real command on llama.cpp's server, and on one without metrics."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from answering_server import answering
 from llama_server import llama_server
 from terminal import command, environment
 
-ROOT = str(Path(__file__).resolve().parent.parent.parent)
+ROOT = os.pathsep.join([str(Path(__file__).resolve().parent.parent.parent), os.environ.get("PYTHONPATH", "")])
 SHORT = ("--prompt-tokens", "24", "--max-tokens", "16", "--start", "4")
+# Long enough for the server's own figures to be read in the middle of it.
+LONG = ("--prompt-tokens", "24", "--max-tokens", "300", "--start", "4")
 
 
 def tune(home, *arguments):
@@ -29,7 +32,7 @@ def configure(home, url):
 
 def test_llama_cpp_with_two_slots(home, llama, tmp_path):
     file = configure(home, llama.url)
-    done = tune(home, "--engine", "box", "--json", "--apply", "--slo-itl-ms", "10000", *SHORT)
+    done = tune(home, "--engine", "box", "--json", "--apply", "--slo-itl-ms", "10000", *LONG)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["c_max"] == 2 and found["bound"] == "waiting" and 1 <= found["c_best"] <= 2 and found["c_slo"] == 2
@@ -41,7 +44,7 @@ def test_llama_cpp_with_two_slots(home, llama, tmp_path):
     assert settings["engines"]["box"] == {"url": llama.url, "concurrency": found["c_best"]}
     assert file.read_text().startswith("# mine")
 
-    again = tune(home, "--engine", "box", *SHORT)
+    again = tune(home, "--engine", "box", *LONG)
     assert again.returncode == 0 and "it still holds" in again.stderr
     assert "C_max   2 at once" in again.stdout and "why     2 requests at once go well" in again.stdout
     path = tmp_path / "tiny.gguf"
@@ -50,7 +53,7 @@ def test_llama_cpp_with_two_slots(home, llama, tmp_path):
         kept = home / "engine-tunings.json"
         kept.write_text(kept.read_text().replace(llama.url.removeprefix("http://"), other.url.removeprefix("http://")))
         configure(home, other.url)
-        changed = tune(home, "--engine", "box", *SHORT)
+        changed = tune(home, "--engine", "box", *LONG)
     assert "stale: the server took 2 prompts at once, now 3" in changed.stderr
     assert "C_max   3 at once" in changed.stdout
 

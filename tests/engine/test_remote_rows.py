@@ -79,6 +79,14 @@ async def test_so_many_at_once_and_each_row_once():
             assert max(event.alive for event in events if isinstance(event, BatchState)) <= 3
 
 
+async def test_how_it_stands_is_told_however_often_rows_end():
+    with answering(step_s=0.01) as (server, _):
+        async with connected(server.url) as engine:
+            events = await run(engine, rows([f"many w{n}" for n in range(150)]), concurrency=4)
+            states = [event for event in events[:-2] if isinstance(event, BatchState)]
+            assert any(event.alive == 4 for event in states) and sum(event.counted for event in states) > 100
+
+
 async def test_a_prompt_goes_ahead_of_rows_that_have_not_begun():
     def slow_chat(connection, prompt, count):
         if prompt == "chat":

