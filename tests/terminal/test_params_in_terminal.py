@@ -29,7 +29,7 @@ def test_parameters_survive_a_resume_and_a_new_console_begins_as_configured(open
     console.send(ESCAPE)
     console.wait_for("Ask something")
     console.send("Tell me a long story." + ENTER)
-    console.wait_for(r"7 tokens · [\d.]+ tok/s[\s\S]*token limit reached|token limit reached")
+    console.wait_for(r" 7 tokens · [\d.]+ tok/s[\s\S]*token limit\s+reached")
     console.send(CTRL_Q)
     assert console.wait_ended() == 0
     connection = sqlite3.connect(f"file:{home / 'sessions.db'}?mode=ro", uri=True)
