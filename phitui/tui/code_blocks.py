@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class CodeBlock(NamedTuple):
-    """`language` is what stands behind the fence, or ""; `text` ends with a newline."""
+    """`language` is what stands behind the fence, or ""; `text` is as it stands between the fences."""
 
     language: str
     text: str

@@ -122,6 +122,8 @@ def test_a_status_line_is_as_wide_as_there_is_room_and_leaves_out_the_last_first
 async def test_the_mouse_is_toggled_by_a_key():
     app = FrozenConsole()
     async with app.run_test(size=(80, 24)) as pilot:
+        while app._early is not None:
+            await pilot.pause(0.02)
         said = []
         app.notify = lambda text, **_: said.append(text)
         before = app._driver._mouse
