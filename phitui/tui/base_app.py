@@ -53,7 +53,7 @@ class BaseApp(App[None]):
         Binding(
             "ctrl+p",
             "command_palette",
-            "Palette",
+            "palette",  # as Textual writes it in the footer
             show=False,
             id="app.palette",
             priority=True,
