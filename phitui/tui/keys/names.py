@@ -89,7 +89,7 @@ def why_not_sent(key: str) -> str:
         taken = ANSI_SEQUENCES_KEYS.get(f"\x1b{base.upper() if 'shift' in modifiers else base}")
         if taken is None:
             return ""
-        other = taken if isinstance(taken, str) else taken[0].value
+        other = taken[0].value if isinstance(taken, tuple) else str(taken)
         return f"what a terminal sends for {key} is read as {other}"
     return f"most terminals do not send {key} (only those with the Kitty keyboard protocol, and not through tmux)"
 
