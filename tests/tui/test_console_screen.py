@@ -329,10 +329,5 @@ async def test_every_key_of_the_console_has_an_id_and_is_in_the_footer_or_the_pa
         assert own
         assert all(binding.id for binding in own)
         titles = {command.title for command in app.get_system_commands(app.screen)}
-        hidden = [binding for binding in own if not binding.show]
         assert {"Quit", "New chat", "Park", "Stop", "Sessions", "Batches", "Other answer: newer"} <= titles
-        in_palette = {"console.park", "transcript.sibling_newer"}
-        assert "Models" in titles
-        only_moving = {"prompt.older", "prompt.newer", "console.page_up", "console.page_down"}
-        only_moving |= {f"transcript.{way}" for way in ("up", "down", "mark_older", "mark_newer", "first", "last")}
-        assert {binding.id for binding in hidden} <= in_palette | only_moving
+        assert "Models" in titles  # of all the others: test_keys.py

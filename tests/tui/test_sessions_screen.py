@@ -164,7 +164,7 @@ async def test_edit_again_fork_and_siblings_by_keys(tmp_path):
         await pilot.press("shift+tab", "up", "f", *"other two", "enter")
         await until(pilot, lambda: asked(app) == ["one", "other two"])
         assert [one.prompt for one in chat.roots[0].children] == ["two", "other two"]
-        await pilot.press("shift+tab", "n")
+        await pilot.press("shift+tab", "a")
         await until(pilot, lambda: len(chat.roots[0].children) == 5)
 
 
