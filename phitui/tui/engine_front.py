@@ -98,7 +98,7 @@ class EngineFront:
 
     async def _to_local(self) -> None:
         await self._console.chat.release()
-        self._console.show_switching("this machine's engine")
+        self._console.news.show_switching("this machine's engine")
         try:
             await start_local(self._engine, self._config, self._on_event)
         except PhituiError as error:

@@ -131,7 +131,7 @@ class TuningFront:
             self._tuning = tuning
             self._hand_over(tuning)
         if tuning and course is not None:
-            self._console.show_state(f"tuning: {_where(course, self.desk.paused)} · F3 shows it")
+            self._console.news.show_state(f"tuning: {_where(course, self.desk.paused)} · F3 shows it")
         elif course is not None and course is not self._told and not tuning:
             self._told = course
             self._say(_outcome(course))
@@ -150,7 +150,7 @@ class TuningFront:
             self._console.notices.begin("tuning")
         if to_tuner:
             self._say("Tuning: the engine stops, and comes back when it is over; prompts are not taken meanwhile.")
-        self._console.show_lent(to_tuner)
+        self._console.news.show_lent(to_tuner)
 
     def _watch(self, event: Event) -> None:
         """The tuner's engine: the gauges show what it holds."""

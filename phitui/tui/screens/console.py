@@ -15,31 +15,22 @@ from textual.widgets import Footer, Static
 
 from phitui.config import Config, EngineSettings
 from phitui.engine.api import (
-    BatchEnded,
-    BatchState,
-    Died,
     Event,
     Finished,
     Loaded,
-    Parked,
-    ParkRefused,
-    Retrying,
     Timings,
-    Woken,
 )
 from phitui.engine.interface import Engine
-from phitui.errors import PhituiError
 from phitui.hardware.snapshot import Snapshot
-from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.calibrator import Calibrator
 from phitui.jobs.chat import Chat, Exchange, State
 from phitui.jobs.parameters import Parameters
 from phitui.jobs.performance import Performance, View
 from phitui.jobs.start import sampling
-from phitui.models.catalog import DEMO
 from phitui.tui.branching import Branching
 from phitui.tui.copying import COPY_DEEDS, Copying
 from phitui.tui.display import displayable
+from phitui.tui.engine_news import EngineNews
 from phitui.tui.notices import Notices
 from phitui.tui.prompting import Prompting
 from phitui.tui.widgets.attachment_line import AttachmentLine
@@ -49,18 +40,13 @@ from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.readings import Group, groups
-from phitui.tui.widgets.status import StatusLine, activity, ready_line
+from phitui.tui.widgets.status import StatusLine
 from phitui.tui.widgets.transcript import Deed, Transcript
 
 if TYPE_CHECKING:
-    from phitui.jobs.model_work import ModelWork
     from phitui.tui.base_app import BaseApp
 
-WORK = "models"  # of the notices
 REDUCED_HZ = 4  # how often an answer is painted with console.motion = "reduced"
-HOW_TO_GET_PHI3 = (
-    "This is the small embedded model ({title}). For Phi-3 Mini press F2: the model screen pulls and loads it."
-)
 
 
 def _nobody(text: str) -> None:
@@ -137,9 +123,6 @@ class ConsoleScreen(Screen[None]):
         self._engine = engine
         console = config.console
         self._repaint_hz = min(console.repaint_hz, REDUCED_HZ if console.motion == "reduced" else console.repaint_hz)
-        self._answers: str | None = None  # the folder of the model, or the remote engine, that was ready last
-        self._engine_progress: Progress | None = None
-        self._work_progress: Progress | None = None
         self.server_groups: Callable[[], list[Group]] = list  # the load of a remote engine
         self.stand_in: Callable[[], int | None] = lambda: None  # the tuner's process, while it has the engine's place
         self.chat = Chat(engine, sampling(config.generation), config.generation.system, self._on_exchange)
@@ -147,13 +130,13 @@ class ConsoleScreen(Screen[None]):
         self.branching = Branching(self, self.chat, config.console.repaint_hz)
         self.copying = Copying(self)
         self.notices: Notices | None = None
+        self.news = EngineNews(self, engine)
         self.prompting = Prompting(self, self.chat, self.branching, engine, config)
         self.on_draft: Callable[[str], None] = _nobody  # whoever keeps them
         self.on_kept: Callable[[str], None] = _nobody
         self.performance = Performance(config.tuner.limit, self.computing_pid)
         self._calibrator = Calibrator(self.performance)
         self._last_timings: Timings | None = None
-        self._batch_rows = 0
         self.begin_anew = self.chat.clear  # with sessions, theirs
 
     def computing_pid(self) -> int | None:
@@ -218,131 +201,24 @@ class ConsoleScreen(Screen[None]):
         """An event of the engine."""
         self.performance.note_event(event)
         self._calibrator.look()
-        if isinstance(event, Progress):
-            self._engine_progress = event
-            self._show_progress()
-            self.query_one(StatusLine).show_state(event.text)
-        elif isinstance(event, Loaded):
-            self._on_loaded(event)
-        elif isinstance(event, Failure):
-            self.show_failure(event.error())
-        elif isinstance(event, Died):
-            self._on_died(event)
-        elif isinstance(event, ParkRefused):
-            self._note(str(event.failure.error()), "warn")
-        elif isinstance(event, Parked | Woken):
-            self._on_parking(event)
-        elif isinstance(event, Retrying):
-            self._note(event.text, "warn")
+        self.news.show(event)
+        if isinstance(event, Loaded):
+            self._show_context()
+            self.prompting.recount()
         self.chat.handle(event)
-        self._show_activity(event)
+        self.news.show_activity(event)
         if isinstance(event, Finished):
             for note in event.notes:
-                self._note(note[:1].upper() + note[1:] + ".", "warn")
-
-    def _show_activity(self, event: Event) -> None:
-        if isinstance(event, BatchState | BatchEnded):
-            self._batch_rows = event.alive if isinstance(event, BatchState) else 0
-        self.query_one(StatusLine).show_activity(activity(self.chat, self._batch_rows))
-
-    def show_failure(self, error: PhituiError) -> None:
-        """The engine cannot be had: say why and what to do; the screen stays."""
-        self._engine_progress = None
-        self._show_progress()
-        self.query_one(StatusLine).show_state("no engine")
-        self._note(str(error), "bad")
-
-    def show_switching(self, title: str) -> None:
-        """Another model has been asked for."""
-        self._show_parked("")
-        self.query_one(StatusLine).show_state(f"switching to {title}…")
-        self.query_one(StatusLine).show_context(None, None)
-
-    def show_state(self, text: str) -> None:
-        """What the engine is doing, in the line at the top."""
-        self.query_one(StatusLine).show_state(text)
-
-    def show_lent(self, lent: bool) -> None:
-        """The engine is the tuner's from here on, or the chat's again."""
-        self._engine_progress = None
-        self._show_progress()
-        self._show_parked("")
-        self.show_state("tuning…" if lent else "the engine comes back…" if self._answers else "no engine")
-
-    def show_work(self, work: ModelWork) -> None:
-        """A pull or another piece of work on the models has gone on, or has ended."""
-        ended = self._work_progress is not None and work.progress is None
-        self._work_progress = work.progress
-        if self.notices is not None and work.progress is not None:
-            self.notices.begin(WORK)
-        self._show_progress()
-        if ended and work.outcome is not None:
-            self._note(work.outcome.text, "bad" if work.outcome.failed else "")
-            if self.notices is not None:
-                self.notices.end(WORK, work.outcome.text)
+                self.say(note[:1].upper() + note[1:] + ".", "warn")
 
     def say(self, text: str, kind: str = "") -> None:
         """A line of phitui's own in the chat. `kind` is "", "warn" or "bad"."""
-        self._note(text, kind)
-
-    def _show_progress(self) -> None:
-        """One line for both: what the prompt waits for comes first."""
-        progress = self._engine_progress or self._work_progress
-        if progress is None:
-            self.query_one(ProgressLine).done()
-        else:
-            self.query_one(ProgressLine).show(progress)
-
-    def _show_parked(self, place: str) -> None:
-        """Say in the gauges that the model is parked, or with "" that it is not."""
-        self.query_one(GaugeColumn).show_parked(place)
-        self.query_one(GaugeLine).show_parked(place)
-
-    def _on_loaded(self, loaded: Loaded) -> None:
-        self._engine_progress = None
-        self._show_progress()
-        self._show_parked("")
-        self.query_one(StatusLine).show_loaded(loaded)
-        self._show_context()
-        self.prompting.recount()
-        self.query_one(GaugeColumn).show_elsewhere(loaded.remote)
-        before, self._answers = self._answers, loaded.remote.name if loaded.remote else self._engine.folder
-        ready = ready_line(loaded)
-        if before is not None and before == self._answers:
-            self._note(f"The engine is back after {loaded.load_s:.1f} s.")
-        elif before is not None:
-            self._note(f"From here on another model answers. {ready}")
-        else:
-            self._note(ready)
-            if loaded.name == DEMO.name:
-                self._note(HOW_TO_GET_PHI3.format(title=loaded.title))
-
-    def _on_parking(self, event: Parked | Woken) -> None:
-        """The model went to rest, or was brought back for a prompt."""
-        loaded = self._engine.loaded
-        if isinstance(event, Woken):
-            self._show_parked("")
-            if loaded is not None:
-                self.query_one(StatusLine).show_loaded(loaded)
-            self._note(f"The model was brought back in {event.seconds:.1f} s.")
-        elif loaded is not None:
-            self._show_parked(event.place)
-            self.query_one(StatusLine).show_state(f"{loaded.title} · parked ({event.place})")
-
-    def _on_died(self, died: Died) -> None:
-        what = (
-            "it is being restarted"
-            if died.restarting
-            else "it keeps dying and is not restarted; quit and see phitui doctor"
-        )
-        self._show_parked("")
-        self.query_one(StatusLine).show_state("restarting the engine…" if died.restarting else "no engine")
-        self._note(f"The engine died ({died.reason}): {what}.", "bad")
+        self.query_one(Transcript).note(displayable(text), kind)
 
     def _on_exchange(self, exchange: Exchange) -> None:
         self.query_one(Transcript).show(exchange)
         if exchange.state in (State.LOST, State.BROKEN) and not self.query_one(Prompt).put_back(exchange.prompt):
-            self._note("The lost prompt is in the history (arrow up).", "warn")
+            self.say("The lost prompt is in the history (arrow up).", "warn")
         if exchange.timings is not None and exchange.state is State.DONE:
             self._last_timings = exchange.timings
             self.query_one(GaugeColumn).show_answer(exchange.timings, self.performance.answer_energy)
@@ -456,6 +332,3 @@ class ConsoleScreen(Screen[None]):
 
     def action_page(self, direction: int) -> None:
         self.query_one(Transcript).page(direction)
-
-    def _note(self, text: str, kind: str = "") -> None:
-        self.query_one(Transcript).note(displayable(text), kind)
