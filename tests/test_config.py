@@ -99,7 +99,7 @@ def test_ranges_in_the_shipped_comments_are_the_ones_that_are_checked(environ: d
         for value in (low - 1, high + 1):
             with pytest.raises(UsageError):
                 check_layer({section: {name[1]: value}}, "test")
-    assert found == 13
+    assert found == 14
 
 
 def test_layers_override_key_by_key(environ: dict[str, str], user_file: Path, tmp_path: Path) -> None:

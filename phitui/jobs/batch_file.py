@@ -163,6 +163,8 @@ class BatchFile:
         if lacks:
             self._tell(f"the server cannot be sent {' and '.join(lacks)}: what is configured of them is left out")
             draw = msgspec.structs.replace(draw, **{name: nothing[name] for name in lacks})
+        if self.order.seed is not None and loaded.remote is not None and "seed" not in honoured(loaded):
+            self._tell("a server of this kind may take no seed: none is sent, and the answers cannot be repeated")
         if self.order.max_tokens is not None:
             draw = msgspec.structs.replace(draw, max_tokens=self.order.max_tokens)
         return Defaults(draw, self._config.generation.system)

@@ -2,12 +2,13 @@
 
 import asyncio
 import math
+import time
 
 import pytest
 from raw_server import raw_server
 from remote_engine import HI, RemoteEngine, connected
 
-from phitui.engine.api import Sampling
+from phitui.engine.api import Finished, Sampling
 from phitui.engine.remote.histogram import Histogram, histogram
 from phitui.engine.remote.metrics import FIGURES, ServerLoad
 from phitui.engine.remote.window import figures
@@ -113,7 +114,10 @@ async def test_llama_cpp_at_work_tells_its_slots_and_who_waits(llama):
     async with connected(llama.url) as engine:
         numbers = [await engine.client.generate(HI, long) for _ in range(4)]
         most = ServerLoad(0, 0, 0, 0.0)
-        for _ in range(500):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            while sum(isinstance(event, Finished) for event in engine.events) > len(numbers) - 4:
+                numbers.append(await engine.client.generate(HI, long))  # one that has ended leaves room for another
             load = await engine.client.server_load()
             most = ServerLoad(
                 0,

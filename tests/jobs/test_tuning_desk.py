@@ -42,7 +42,7 @@ class Bench:
         self.config = load_config(overrides={**settings, "generation": {"max_tokens": 4000}})
         self.said, self.watched, self.failures, self.most = [], [], [], 0
         self.client = Engines(engine_log(), self.take)
-        self.chat = Chat(self.client, sampling(self.config), "", lambda _: None)
+        self.chat = Chat(self.client, sampling(self.config.generation), "", lambda _: None)
         hooks = Hooks(self.changed, self.watched.append, self.failures.append, self.said.append, self.configured)
         self.desk = TuningDesk(self.client, self.config, self.chat, hooks)
 

@@ -100,7 +100,7 @@ class FrozenTuner(BaseApp):
         super().__init__(config)
         engine = QuietEngine()
         hooks = Hooks(lambda: None, lambda _: None, lambda _: None, lambda _: None, lambda _: None)
-        self.desk = TuningDesk(engine, config, Chat(engine, sampling(config), "", lambda _: None), hooks)
+        self.desk = TuningDesk(engine, config, Chat(engine, sampling(config.generation), "", lambda _: None), hooks)
         self.desk.course, self.desk.profiles = course, list(kept)
         self.desk.refresh = lambda: None
         if course is not None and course.state == "running":
