@@ -12,12 +12,13 @@ from phitui.engine.api import Loaded
 PARAMETERS = ("temperature", "top_k", "top_p", "repetition_penalty", "max_tokens", "stop", "seed")
 _EVERY = ("temperature", "top_p", "max_tokens", "stop")
 LOCAL_HONOURS = tuple(name for name in PARAMETERS if name != "seed")
-# By kind of server (engine/remote/kinds.py).
+# By kind of server, and its route where it is another than chat (`Server.form` in engine/remote/kinds.py).
 REMOTE_HONOURS = {
     "vllm": PARAMETERS,
     "llama.cpp": PARAMETERS,
     "ollama": PARAMETERS,
     "tgi": (*_EVERY, "seed"),
+    "tgi generate": PARAMETERS,
     "other": _EVERY,
 }
 

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import httpx
@@ -37,12 +37,13 @@ from phitui.engine.remote.account import Account
 from phitui.engine.remote.counting import count_tokens
 from phitui.engine.remote.deadline import Deadline
 from phitui.engine.remote.demands import forced_length
-from phitui.engine.remote.dialects import DIALECTS, Dialect
+from phitui.engine.remote.dialects import DIALECTS
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, fault_of, unreachable
 from phitui.engine.remote.kinds import TITLES, Server, described, look
 from phitui.engine.remote.metrics import ServerLoad, read_load
-from phitui.engine.remote.pieces import Garbled
+from phitui.engine.remote.pieces import Garbled, Piece
+from phitui.engine.remote.routes import routed, without_chat
 from phitui.engine.remote.rows import RemoteBatch
 from phitui.engine.remote.transport import TooMuch, open_client, streaming
 from phitui.engine.rows_api import Policy
@@ -68,6 +69,7 @@ class _Job:
     sampling: Sampling
     account: Account
     exact: bool
+    server: Server
     task: asyncio.Task[None] | None = None
     why: str = ""
     limit: str = ""
@@ -105,7 +107,7 @@ class RemoteClient:
         self._http = open_client(self.endpoint)
         limit = self.endpoint.settings.connect_timeout_s
         try:
-            self._server = await asyncio.wait_for(look(self._http, self.endpoint), 2 * limit)
+            self._server = routed(await asyncio.wait_for(look(self._http, self.endpoint), 2 * limit), self.endpoint)
         except (TimeoutError, asyncio.TimeoutError):
             await self.stop()
             late = PhituiError(f"{self.endpoint.who} does not say within {2 * limit:g} s what it is")
@@ -133,9 +135,9 @@ class RemoteClient:
         return made
 
     @property
-    def kind(self) -> str:
-        """The kind of server, "" while it is not connected."""
-        return self._server.kind if self._server is not None else ""
+    def form(self) -> str:
+        """The form of its requests (`Server.form`), "" while it is not connected."""
+        return self._server.form if self._server is not None else ""
 
     @property
     def prompting(self) -> bool:
@@ -150,7 +152,7 @@ class RemoteClient:
         elif not self.endpoint.settings.verify:
             can.append("its certificate is not verified")
         name, host, title = self.endpoint.name, self.endpoint.host, TITLES[server.kind]
-        remote = Remote(name, host, title, model, can, REMOTE_HONOURS[server.kind], server.at_once)
+        remote = Remote(name, host, title, model, can, REMOTE_HONOURS[server.form], server.at_once)
         return Loaded(
             name=model,
             title=model,
@@ -182,13 +184,13 @@ class RemoteClient:
         first carry, the others have those that follow. A seed is that of the first, the others have the next ones.
         `exact`: have `max_tokens` tokens made, where the server can (`can_force_length`). Raises PhituiError where it
         is not connected."""
-        if self.loaded is None:
+        if self.loaded is None or self._server is None:
             raise PhituiError("the engine is not connected")
         ids = [next(self._ids) for _ in range(answers)]
         for place, number in enumerate(ids):
             draw = sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + place)
             account = Account(number, sampling.max_tokens, 0, None)
-            self._begin(_Job(number, ids[0], turns, draw, account, exact))
+            self._begin(_Job(number, ids[0], turns, draw, account, exact, self._server))
         return ids[0]
 
     def _begin(self, job: _Job) -> None:
@@ -304,11 +306,25 @@ class RemoteClient:
                 await self._attempt(job)
                 return job.account.finished()
             except Fault as fault:
+                if self._goes_native(job, fault):
+                    continue
                 left = self.endpoint.settings.retries - job.tries
                 if job.account.begun or not fault.again or left <= 0:
                     return _failed(job, fault)
                 job.tries += 1
                 await self._wait(job, fault, left - 1)
+
+    def _goes_native(self, job: _Job, fault: Fault) -> bool:
+        """Whether the request is to be sent by the server's native route, as all are from here on: it was refused
+        because there is no chat route. Others that were sent meanwhile are refused as well, and follow."""
+        native = None if job.account.begun else without_chat(job.server, self.endpoint, fault)
+        if native is None:
+            return False
+        if self._server is job.server and self.loaded is not None:
+            self._server = native
+            self.loaded = self._as_loaded(native, self.loaded.load_s)
+            self._on_event(Retrying(job.id, f"{fault.error.message.rstrip('.')}. From here on {native.can[-1]}"))
+        return True
 
     async def _wait(self, job: _Job, fault: Fault, left: int) -> None:
         wait_s = _BACKOFF_S * 2 ** (job.tries - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -323,17 +339,18 @@ class RemoteClient:
         """Send the request and take its answer in. Raises Fault."""
         if self._http is None or self._server is None:
             raise Fault(PhituiError("the engine is not connected"))
-        dialect = DIALECTS[self._server.kind]
+        job.server = self._server
+        dialect = DIALECTS[job.server.form]
         prompt_bytes = sum(len(turn.content.encode()) for turn in job.turns)
-        job.account = Account(job.id, job.sampling.max_tokens, prompt_bytes, self._server.context_window)
-        body = dialect.body(self._server.model, job.turns, job.sampling)
-        body = forced_length(self._server.kind, body) if job.exact else body
+        job.account = Account(job.id, job.sampling.max_tokens, prompt_bytes, job.server.context_window)
+        body = dialect.body(job.server.model, job.turns, job.sampling)
+        body = forced_length(job.server.kind, body) if job.exact else body
         self._on_event(Started(job.id, None))
         deadline = Deadline(lambda: job.end("late"))
         try:
             self._expect(job, deadline, "no first token within", self.endpoint.settings.first_token_timeout_s)
             async with streaming(self._http, self.endpoint, dialect.path, body, dialect.lines_are_events) as response:
-                await self._read(job, dialect, response, deadline)
+                await self._read(job, dialect.read(response, body), deadline)
         except (Garbled, TooMuch, httpx.HTTPError, httpx.StreamError) as error:
             raise self._broken(error) from error
         finally:
@@ -342,6 +359,12 @@ class RemoteClient:
             raise Fault(
                 PhituiError(f"{self.endpoint.who}: the connection ended in the middle of the answer"), again=True
             )
+
+    def _told(self, piece: Piece, begun: bool) -> Fault:
+        """An error that comes as an event."""
+        if piece.refused and not begun:
+            return Fault(UsageError(f"{self.endpoint.who} refuses the request: {piece.said}"))
+        return Fault(PhituiError(f"{self.endpoint.who} fails in the answer: {piece.said}"), again=True)
 
     def _broken(self, error: Exception) -> Fault:
         if isinstance(error, Garbled):
@@ -352,12 +375,12 @@ class RemoteClient:
         job.limit = f"{what} {seconds:g} s"
         deadline.within(seconds)
 
-    async def _read(self, job: _Job, dialect: Dialect, response: httpx.Response, deadline: Deadline) -> None:
+    async def _read(self, job: _Job, pieces: AsyncIterator[Piece], deadline: Deadline) -> None:
         """Take pieces in until the server is done. A piece without a token does not put the time limit off."""
         idle_s = self.endpoint.settings.idle_timeout_s
-        async for piece in dialect.pieces(response):
+        async for piece in pieces:
             if piece.said is not None:
-                raise Fault(PhituiError(f"{self.endpoint.who} fails in the answer: {piece.said}"), again=True)
+                raise self._told(piece, job.account.begun)
             begun, delta = job.account.begun, job.account.take(piece)
             if delta is not None:
                 self._on_event(delta)

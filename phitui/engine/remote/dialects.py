@@ -5,24 +5,33 @@ Which parameters a form has is also in engine/capabilities.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from phitui.engine.api import Sampling, Turn
+from phitui.engine.remote.generate_pieces import before_stops, generate_pieces
 from phitui.engine.remote.pieces import Piece, ollama_pieces, openai_pieces
+from phitui.engine.remote.plain_chat import ends_of, prompt_of
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """`body` makes a request of model, turns and sampling."""
+    """`body` makes a request of model, turns and sampling. `shown_stops`: those stop strings of a body that the server
+    streams as part of the answer."""
 
     path: str
     body: Callable[[str, list[Turn], Sampling], dict[str, Any]]
     pieces: Callable[[httpx.Response], AsyncIterator[Piece]]
     lines_are_events: bool = False
+    shown_stops: Callable[[dict[str, Any]], Sequence[str]] | None = None
+
+    def read(self, response: httpx.Response, body: dict[str, Any]) -> AsyncIterator[Piece]:
+        """The answer to `body`. Raises Garbled, TooMuch, and what httpx raises."""
+        pieces = self.pieces(response)
+        return pieces if self.shown_stops is None else before_stops(pieces, self.shown_stops(body))
 
 
 def _messages(turns: list[Turn]) -> list[dict[str, str]]:
@@ -48,6 +57,29 @@ def _openai(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]
 
 def _tgi(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
     return _openai(model, turns, sampling) | _seed(sampling)
+
+
+def _tgi_generate(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
+    """TGI takes a temperature, top_k or top_p that is there for a wish to draw, and refuses 0 for each and a top_p of 1
+    (router/src/validation.rs)."""
+    parameters: dict[str, Any] = {
+        "max_new_tokens": sampling.max_tokens,
+        "do_sample": sampling.temperature > 0,
+        "details": True,
+        "stop": list(dict.fromkeys((*sampling.stop, *ends_of(model)))),
+    }
+    if sampling.temperature > 0:
+        parameters["temperature"] = sampling.temperature
+        parameters |= {"top_k": sampling.top_k} if sampling.top_k else {}
+        parameters |= {"top_p": sampling.top_p} if 0 < sampling.top_p < 1 else {}
+    if sampling.repetition_penalty != 1.0:
+        parameters["repetition_penalty"] = sampling.repetition_penalty
+    return {"inputs": prompt_of(model, turns), "parameters": parameters | _seed(sampling)}
+
+
+def _generate_stops(body: dict[str, Any]) -> Sequence[str]:
+    stops: list[str] = body["parameters"]["stop"]
+    return stops
 
 
 def _seed(sampling: Sampling) -> dict[str, Any]:
@@ -93,6 +125,7 @@ _CHAT = "/v1/chat/completions"
 DIALECTS = {
     "vllm": Dialect(_CHAT, _vllm, openai_pieces),
     "tgi": Dialect(_CHAT, _tgi, openai_pieces),
+    "tgi generate": Dialect("/generate_stream", _tgi_generate, generate_pieces, shown_stops=_generate_stops),
     "llama.cpp": Dialect(_CHAT, _llama_cpp, openai_pieces),
     "ollama": Dialect("/api/chat", _ollama, ollama_pieces, lines_are_events=True),
     "other": Dialect(_CHAT, _openai, openai_pieces),

@@ -22,13 +22,16 @@ _AGAIN = (408, 409, 425, 429)
 
 class Fault(Exception):
     """A failure and what may follow: whether to send the request `again` (before a first token only), and after how
-    many seconds, if the server said."""
+    many seconds, if the server said. `status` is HTTP's where that is what failed."""
 
-    def __init__(self, error: PhituiError, again: bool = False, after_s: float | None = None) -> None:
+    def __init__(
+        self, error: PhituiError, again: bool = False, after_s: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(error.message)
         self.error = error
         self.again = again
         self.after_s = after_s
+        self.status = status
 
 
 def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
@@ -88,8 +91,8 @@ def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint
         )
         return Fault(PhituiError(line, fix))
     if status in _BAD_INPUT:
-        return Fault(UsageError(line))
-    return Fault(PhituiError(line), status in _AGAIN or status >= 500, _retry_after(headers))
+        return Fault(UsageError(line), status=status)
+    return Fault(PhituiError(line), status in _AGAIN or status >= 500, _retry_after(headers), status)
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:

@@ -22,7 +22,7 @@ _NAME_CHARS = 120
 @dataclass(frozen=True)
 class Server:
     """`model` is what a request names. `context_window` in tokens and `at_once`, how many prompts it answers at the
-    same time, are None where they are not told."""
+    same time, are None where they are not told. `route`: see engine/remote/routes.py."""
 
     kind: str
     model: str
@@ -30,6 +30,12 @@ class Server:
     context_window: int | None = None
     can: list[str] = field(default_factory=list)
     at_once: int | None = None
+    route: str = "chat"
+
+    @property
+    def form(self) -> str:
+        """The form that requests have: a key of DIALECTS and REMOTE_HONOURS."""
+        return self.kind if self.route == "chat" else f"{self.kind} {self.route}"
 
 
 class _Model(msgspec.Struct):

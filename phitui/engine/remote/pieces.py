@@ -23,7 +23,8 @@ class Garbled(Exception):
 class Piece:
     """One event. `reason` is the server's own word for why the answer ended, None before; `thinking` says that tokens
     were made that are not part of the answer. Counts are for the whole answer so far, None where not said; they are as
-    the server sent them, so of any type. `said` is an error; `done` is the mark that nothing more comes."""
+    the server sent them, so of any type. `said` is an error, and `refused` says that the request is at fault;
+    `done` is the mark that nothing more comes."""
 
     text: str = ""
     thinking: bool = False
@@ -32,6 +33,7 @@ class Piece:
     completion_tokens: object = None
     total_tokens: object = None
     said: str | None = None
+    refused: bool = False
     done: bool = False
 
 

@@ -166,7 +166,7 @@ class RemoteBatch:
         return bool(self._held) and not self._rows and not self._flights
 
     async def _begin(self, row: Row, tried: bool) -> None:
-        missing = unsent(self._client.kind, row.sampling)
+        missing = unsent(self._client.form, row.sampling)
         if missing:
             refused = UsageError(f"{', '.join(missing)}: this kind of server cannot be sent that")
             self._tell(RowFailed(self._id, row.key, Failure.of(refused)))
