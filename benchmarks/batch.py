@@ -6,8 +6,8 @@
 - equal: rows of equal length, all with the same limit: ÷ bare generate_batch without a callback.
   phitui finds by itself what all rows begin with (the chat template's system prompt) and has it read once. CTranslate2
   does that only for who finds it and hands it over as `static_prompt`: "own_prefix" and "bare_prefix" do.
-- agree: on small workloads (9 or 12 rows that make 1 to 32 tokens, 2 or 3 rows of a batch) whether the simulator names the
-  faster of two policies. Each policy runs twice, in the order ABBA or BAAB; the faster is the one with the smaller
+- agree: on small workloads (9 or 12 rows that make 1 to 32 tokens, 2 or 3 rows of a batch) whether the simulator names
+  the faster of two policies. Each policy runs twice, in the order ABBA or BAAB; the faster is the one with the smaller
   geometric mean. Counted over all trials (where the simulator says "equally long" it has not agreed), over those where
   it says a difference of at least 3 %, and over those whose measured difference is more than two standard errors, by
   the noise between the two runs of a policy, pooled over all trials. Nothing is left out or drawn again.
