@@ -15,6 +15,8 @@ from terminal import environment
 TESTS = Path(__file__).resolve().parent.parent
 # In CI a few; PHITUI_TEST_KILLS=50 in the environment for the number that is asked for before a release.
 KILLS = int(os.environ.get("PHITUI_TEST_KILLS", "6"))
+# For a whole run, which has rows in proportion to the kills.
+PATIENCE_S = 50 * max(KILLS, 6)
 
 
 class Batch:
@@ -56,7 +58,13 @@ class Batch:
 
     def run(self, *more, **options):
         done = subprocess.run(
-            self.words(*more), env=self.environ, capture_output=True, text=True, timeout=300, check=False, **options
+            self.words(*more),
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            **options,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done

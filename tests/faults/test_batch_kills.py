@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from batch_runs import KILLS, Batch, questions
+from batch_runs import KILLS, PATIENCE_S, Batch, questions
 
 SEED = int(os.environ.get("PHITUI_TEST_SEED", "0")) or random.randrange(1, 1 << 30)
 
@@ -45,7 +45,7 @@ def test_kill_9_of_the_engine(home, unbroken):
     batch = Batch(home, rows)
     process = batch.start("--json")
     killed = batch.kill_engine_at_random(process, SEED, 0.4)
-    out, told = process.communicate(timeout=300)
+    out, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, told
     assert json.loads(out)["files"][0]["this_run"]["engine_deaths"] == killed > KILLS // 2
     assert batch.by_row() == unbroken(rows)

@@ -7,7 +7,7 @@ import random
 import resource
 import time
 
-from batch_runs import KILLS, Batch, questions, worker_of
+from batch_runs import KILLS, PATIENCE_S, Batch, questions, worker_of
 
 SEED = int(os.environ.get("PHITUI_TEST_SEED", "0")) or random.randrange(1, 1 << 30)
 REAL = ("--model", "tiny-phi3", "--compute-type", "float32", "--batch-size", "16")
@@ -41,7 +41,7 @@ def test_kill_9_of_the_engine(home):
     batch = real(home, wanted)
     process = batch.start()
     killed = batch.kill_engine_at_random(process, SEED, 1.0)
-    _, told = process.communicate(timeout=300)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, told
     assert killed > KILLS // 2
     assert batch.by_row() == unbroken(home, wanted)
@@ -90,7 +90,7 @@ def test_memory_that_runs_out_at_random_steps(home):
         worker = worker_of(process)
         if worker is not None and process.poll() is None:
             squeeze(worker, 0.03)
-    _, told = process.communicate(timeout=300)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert "memory ran out at" in told or "the engine died" in told
     assert process.returncode == 0, told
     assert batch.by_row() == unbroken(home, wanted)
