@@ -12,6 +12,7 @@ from phitui.engine.api import Finished, Sampling
 from phitui.engine.remote.histogram import Histogram, histogram
 from phitui.engine.remote.metrics import FIGURES, ServerLoad
 from phitui.engine.remote.window import figures
+from phitui.errors import PhituiError
 from phitui.hardware.exposition import Sample
 
 VLLM_MODELS = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
@@ -173,3 +174,30 @@ async def test_a_server_that_is_gone_is_a_reason():
     load = await engine.client.server_load()
     assert "cannot be reached" in load.missing["running"] or "lost" in load.missing["running"]
     await engine.client.stop()
+
+
+async def test_a_client_that_is_stopped_meanwhile_raises_nothing():
+    """As in a change of engine: the question is on its way, or is about to be."""
+
+    def slow(connection):
+        time.sleep(0.03)
+        connection.reply(200, VLLM.encode(), "text/plain")
+
+    with raw_server(lambda c: time.sleep(0.03), {"/v1/models": VLLM_MODELS, "/metrics": slow}) as server:
+        for delay_s in (None, 0, 0.002, 0.01):
+            engine = RemoteEngine(server.url)
+            await engine.client.connect()
+            load, count = (
+                asyncio.create_task(asked) for asked in (engine.client.server_load(), engine.client.count(HI))
+            )
+            if delay_s is not None:
+                await asyncio.sleep(delay_s)
+            await engine.client.stop()
+            if delay_s is None:  # neither was begun
+                with pytest.raises(PhituiError, match="not connected"):
+                    await load
+                with pytest.raises(PhituiError, match="not connected"):
+                    await count
+            else:
+                assert set((await load).missing) in (set(), set(FIGURES))  # all of it came before the end, or nothing
+                assert not (await count).exact

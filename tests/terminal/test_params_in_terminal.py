@@ -10,7 +10,7 @@ from terminal import wait_until
 
 pytestmark = pytest.mark.terminal
 
-CTRL_Q, ENTER, ESCAPE, F7, F9, SHIFT_TAB, TAB = "\x11", "\r", "\x1b", "\x1b[18~", "\x1b[20~", "\x1b[Z", "\t"
+CTRL_Q, ENTER, ESCAPE, F7, F12, SHIFT_TAB, TAB = "\x11", "\r", "\x1b", "\x1b[18~", "\x1b[24~", "\x1b[Z", "\t"
 
 
 def test_parameters_survive_a_resume_and_a_new_console_begins_as_configured(open_console, home):
@@ -63,9 +63,9 @@ def test_a_copy_is_osc_52_and_the_mouse_goes_back_to_the_terminal(open_console, 
     connection.close()
     console.wait_for("whether it took")
     before = len(console.output)
-    console.send(F9)
+    console.send(F12)
     assert wait_until(lambda: b"\x1b[?1003l" in console.output[before:], 10)
-    console.send(F9)
+    console.send(F12)
     assert wait_until(lambda: b"\x1b[?1003h" in console.output[before:], 10)
     console.send(CTRL_Q)
     assert console.wait_ended() == 0

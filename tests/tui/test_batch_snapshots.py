@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from frozen_console import FrozenConsole
+from test_console_screen import until
 from test_snapshots import SIZES, THEMES, ready
 
 from phitui.jobs.batch_desk import Entry
@@ -40,7 +41,10 @@ def test_files_in_every_state(snap_compare, size, theme):
         await ready(pilot)
         pilot.app.load()
         pilot.app.batches.desk.entries += entries()
-        await pilot.press("f5", "down")
-        await pilot.pause(0.5)
+        await pilot.press("f5")
+        assert pilot.app.screen.query_one("DataTable").row_count == 4  # at once
+        await pilot.press("down")
+        await until(pilot, lambda: "questions-answers.jsonl" in str(pilot.app.screen.query_one("#about").content))
+        await pilot.wait_for_scheduled_animations()
 
     assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)

@@ -42,7 +42,7 @@ async def test_one_of_them_is_chosen_and_the_others_are_kept():
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
         await begun(pilot, app)
-        await pilot.press("n")
+        await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
         feed(app, "The Congo.", "The \x1b[2JRhine.", "The Po.")
         await until(pilot, lambda: all(f"The {name}." in shown(app) for name in ("Congo", "Rhine", "Po")))
@@ -70,7 +70,7 @@ async def test_escape_stops_them_all_and_then_leaves_and_narrow_terminals_stack_
             cancelled.append(number)
 
         app.engine.cancel = cancel
-        await pilot.press("n")
+        await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
         feed(app, "a", "b", "c")
         await until(pilot, lambda: len({column.region.y for column in app.screen.query(AnswerColumn)}) == 3)
@@ -89,7 +89,7 @@ async def test_where_all_would_be_the_same_another_way_to_draw_is_asked_for():
         await begun(pilot, app)
         app.params.set_parameter("temperature", "0")
         for key, answers in (("escape", 1), ("y", 4)):
-            await pilot.press("n")
+            await pilot.press("a")
             await until(pilot, lambda: isinstance(app.screen, Confirm) and "would be the same" in shown(app))
             assert "all 3 answers" in shown(app) and "temperature 0.7 this once" in shown(app)
             await pilot.press(key)

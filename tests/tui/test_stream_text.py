@@ -1,6 +1,6 @@
 """Text that grows: the same lines as if it had been wrapped at once, and only what changes is painted."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textual.app import App
 
@@ -62,6 +62,8 @@ WORDS = st.sampled_from(
 )
 
 
+@example(["word " + "x" * 98, "\t"], 5)  # a tab behind what was settled in the middle of a paragraph
+@example(["a\tword " + "x" * 98, "\t"], 5)
 @given(st.lists(st.lists(WORDS, min_size=1, max_size=40).map(" ".join), min_size=1, max_size=12), st.integers(2, 60))
 def test_a_paragraph_of_many_lines_grows_as_the_whole(chunks, width):
     grown, text = StreamText(""), ""

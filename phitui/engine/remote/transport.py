@@ -145,6 +145,8 @@ async def post_json(
 
 @asynccontextmanager
 async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    if client.is_closed:  # while this was on its way; httpx would call it a mistake in the program
+        raise Fault(PhituiError("the engine is not connected"))
     response = await client.send(request, stream=True)
     try:
         yield response

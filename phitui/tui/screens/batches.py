@@ -70,7 +70,7 @@ class BatchScreen(Screen[None]):
 
     def show(self) -> None:
         """Paint what is different."""
-        if not self.is_mounted:
+        if not self.is_attached:  # it has been left
             return
         table = self.query_one(DataTable)
         wanted = [cells(entry) for entry in self._desk.entries]

@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 # A paragraph of more lines than this gives up its first ones: they do not change any more.
 _OPEN_LINES = 8
+_TAB = 4
 
 
 class StreamText(Widget):
@@ -73,15 +74,20 @@ class StreamText(Widget):
         end = self._text.rfind("\n") + 1
         new = self._text[len(self._settled) : end]
         if new:
-            kept = [*kept, *_wrap(new[:-1], width)]
+            kept = [*kept, *_wrap(new[:-1], width, self._column)]
             self._settled, self._settled_lines = self._text[:end], len(kept)
         start = max(end, len(self._settled))
         tail = self._text[start:]
-        lines = _wrap(tail, width)
+        lines = _wrap(tail, width, self._column)
         if len(lines) > _OPEN_LINES:
             count, length = _certain(tail, lines[:-2], width)
             self._settled, self._settled_lines = self._text[: start + length], len(kept) + count
         return [*kept, *lines]
+
+    @property
+    def _column(self) -> int:
+        """Where the open text begins, in characters since the last place where a tab stop is for certain."""
+        return len(self._settled) - 1 - max(self._settled.rfind("\n"), self._settled.rfind("\t"))
 
 
 def _certain(text: str, lines: list[str], width: int) -> tuple[int, int]:
@@ -102,6 +108,8 @@ def _certain(text: str, lines: list[str], width: int) -> tuple[int, int]:
     return sure
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    lines = Content(text.expandtabs(4)).wrap(max(width, 1))
-    return [line.plain for line in lines] or [""]
+def _wrap(text: str, width: int, column: int) -> list[str]:
+    """The lines of `text`, whose first character stands `column` behind a tab stop."""
+    before = column % _TAB
+    expanded = (" " * before + text).expandtabs(_TAB)[before:]
+    return [line.plain for line in Content(expanded).wrap(max(width, 1))] or [""]
