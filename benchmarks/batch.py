@@ -6,6 +6,7 @@
 - equal: rows of equal length, all with the same limit: ÷ bare generate_batch without a callback.
   phitui finds by itself what all rows begin with (the chat template's system prompt) and has it read once. CTranslate2
   does that only for who finds it and hands it over as `static_prompt`: "own_prefix" and "bare_prefix" do.
+- ahead: a prompt's time to its first token while rows run, at random moments, and on an idle engine.
 - agree: on small workloads (9 or 12 rows that make 1 to 32 tokens, 2 or 3 rows of a batch) whether the simulator names
   the faster of two policies. Each policy runs twice, in the order ABBA or BAAB; the faster is the one with the smaller
   geometric mean. Counted over all trials (where the simulator says "equally long" it has not agreed), over those where
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import math
 import random
 import statistics
@@ -31,8 +33,9 @@ from collections.abc import Callable
 from typing import Any
 
 from batch_agree import Trial, agreement
+from batch_ahead import ahead_part
 from batch_arms import BareArm, PhituiArm, Run, endless_demo, rows_of
-from report import machine, publish, summary
+from report import RESULTS, machine, publish, summary
 
 from phitui.engine.api import Cost
 from phitui.engine.prefixes import Prefixes
@@ -40,7 +43,7 @@ from phitui.engine.scheduler import Limits, Policy
 from phitui.engine.simulator import Simulated, Work, simulate
 from phitui.engine.wave_cost import WaveCost, WaveShape
 
-PARTS = ("rows", "equal", "agree", "simulate")
+PARTS = ("rows", "equal", "ahead", "agree", "simulate")
 # A card of the RTX 4090's kind with an int8 model of 3.8 billion parameters: 12 ms a step, KV traffic three times over.
 CARD = WaveCost(fixed_s=0.012, row_s=0.0001, token_s=2e-6, call_s=0.01, prefill_s=0.00012)
 WORKERS, THREADS, COMPUTE_TYPE = 2, 1, "int8"
@@ -207,6 +210,9 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
                     figures["rows"] = await rows_part(ours, bare, cost, args.rows, args.batch, args.n)
                 if "equal" in parts:
                     figures["equal"] = await equal_part(ours, bare, cost, args.batch, args.n)
+                if "ahead" in parts:
+                    shapes = heavy_tailed(args.rows, 5)
+                    figures["ahead"] = await ahead_part(ours, cost, shapes, WORKERS * args.batch, args.asks)
                 if "agree" in parts:
                     figures["agree"] = await agree_part(ours, bare, cost, args.trials)
         finally:
@@ -220,15 +226,28 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=3, help="rounds")
-    parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be given again")
+    parser.add_argument(
+        "--part", action="append", choices=PARTS, help="only this, the others' figures stay; may be given again"
+    )
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--batch", type=int, default=26, help="rows of one batch of CTranslate2")
+    parser.add_argument("--asks", type=int, default=20, help="prompts of the part ahead")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--workloads", type=int, default=1000)
     args = parser.parse_args()
     about = machine()
     setup = {"workers": WORKERS, "threads": THREADS, "compute_type": COMPUTE_TYPE}
-    publish("batch", {"machine": about, "engine": setup, **asyncio.run(measure(args))})
+    made = asyncio.run(measure(args))
+    loads = dict.fromkeys(args.part or PARTS, about["load_before"])
+    before = kept() if args.part else {}
+    loads = {**before.pop("load_before_of_each_part", {}), **loads}
+    publish("batch", {**before, "machine": about, "engine": setup, "load_before_of_each_part": loads, **made})
+
+
+def kept() -> dict[str, Any]:
+    """The figures of the parts that are not run now."""
+    path = RESULTS / "batch.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 if __name__ == "__main__":

@@ -73,30 +73,33 @@ class PhituiArm:
 
     def __init__(self, folder: Path, workers: int, threads: int, compute_type: str) -> None:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._client = EngineClient(CACHE / "batch-engine.log", self._events.put_nowait)
+        self.client = EngineClient(CACHE / "batch-engine.log", self._events.put_nowait)
         self._load = Load(str(folder), "cpu", compute_type, threads, "", 0.0, workers)
         self.notes: list[str] = []
 
     async def start(self) -> Loaded:
-        await self._client.load(self._load)
+        await self.client.load(self._load)
         loaded: Loaded = await self._wait(Loaded)
         return loaded
 
     async def stop(self) -> None:
-        await self._client.stop()
+        await self.client.stop()
+
+    async def event(self) -> Event:
+        """The next one."""
+        return await asyncio.wait_for(self._events.get(), 300)
 
     async def _wait(self, kind: Any) -> Any:
-        while True:
-            event = await asyncio.wait_for(self._events.get(), 300)
-            if isinstance(event, kind):
-                return event
+        while not isinstance(event := await self.event(), kind):
+            pass
+        return event
 
     async def cost(self) -> Cost:
         """Probe, and fit as the tuner does."""
         workers = self._load.workers
         steps, prefills = [], []
         for batch, prompt, new in ((2, 24, 8), (16, 24, 8), (52, 24, 8), (16, 96, 8), (52, 96, 6)):
-            await self._client.probe(workers * max(batch // workers, 1), prompt, new)
+            await self.client.probe(workers * max(batch // workers, 1), prompt, new)
             made: Probed = await self._wait(Probed)
             if made.step_s and made.prefill_s:
                 steps.append(StepSample(batch, prompt + new / 2, made.step_s))
@@ -106,13 +109,13 @@ class PhituiArm:
 
     async def run(self, rows: list[Row], batch: int, cost: Cost | None, policy: Policy = "waves") -> Run:
         """All rows; `batch` is the most over all workers."""
-        engine = psutil.Process(self._client.pid)
+        engine = psutil.Process(self.client.pid)
         begun, cpu, tokens = time.perf_counter(), sum(engine.cpu_times()[:2]), 0
-        number = await self._client.open_batch(batch, 0, cost, None, policy)
-        await self._client.add_rows(number, rows, last=True)
+        number = await self.client.open_batch(batch, 0, cost, None, policy)
+        await self.client.add_rows(number, rows, last=True)
         done: set[int] = set()
         while True:
-            event = await asyncio.wait_for(self._events.get(), 300)
+            event = await self.event()
             if isinstance(event, RowDone):
                 tokens += event.usage.completion_tokens or 0
                 done.add(event.key)
