@@ -10,7 +10,7 @@ GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
 
-.PHONY: run test test-vllm parity lint types bench bench-convert bench-gpu bench-parity pictures clean
+.PHONY: run test test-vllm parity lint types bench bench-convert bench-engines bench-gpu bench-parity pictures clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
@@ -44,11 +44,16 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bandwidth.py
 	$(BIN)/python benchmarks/remote.py
 	$(BIN)/python benchmarks/sessions.py
+	$(BIN)/python benchmarks/several.py
 	$(BIN)/python benchmarks/batch_console.py
 
 # Makes a checkpoint of Phi-3 Mini's size first: 16 GB of disk, some minutes.
 bench-convert: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/convert.py
+
+# The local engine, llama.cpp's server and vLLM's on the same weights: makes docs/ENGINES.md; a quarter of an hour.
+bench-engines: $(VENV)/.installed-dev $(VLLM)/.installed
+	$(BIN)/python benchmarks/engines.py --vllm $(abspath $(VLLM)/bin/python) $(ARGS)
 
 # All figures on a machine with an NVIDIA GPU: 4 GB of disk, 8 minutes. ARGS="--device cpu --small" tries it without one.
 bench-gpu: $(VENV)/.installed $(VENV)/.installed-dev

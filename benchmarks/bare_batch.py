@@ -17,6 +17,8 @@ from typing import Any
 
 import ctranslate2
 
+from phitui.engine.cuda import preload_cublas
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -24,22 +26,25 @@ def main() -> None:
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--compute-type", required=True)
-    parser.add_argument("--end-token", required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--end-tokens", nargs="+", required=True)
     args = parser.parse_args()
+    if args.device == "cuda":
+        preload_cublas()
     generator = ctranslate2.Generator(
-        args.folder, device="cpu", compute_type=args.compute_type,
+        args.folder, device=args.device, compute_type=args.compute_type,
         inter_threads=args.workers, intra_threads=args.threads,
     )  # fmt: skip
     print("ready", flush=True)
     for line in sys.stdin:
         run = json.loads(line)
         begun, cpu = time.perf_counter(), time.process_time()
-        tokens = generate(generator, run, args.end_token)
+        tokens = generate(generator, run, args.end_tokens)
         took = {"seconds": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}
         print(json.dumps({"tokens": tokens, **took}), flush=True)
 
 
-def generate(generator: Any, run: dict[str, Any], end_token: str) -> int:
+def generate(generator: Any, run: dict[str, Any], end_tokens: list[str]) -> int:
     """Run it; how many tokens were made."""
     rows, batch = run["rows"], run["batch"]
     starts = range(0, len(rows), batch) if run["order"] == "file" else [0]
@@ -52,7 +57,7 @@ def generate(generator: Any, run: dict[str, Any], end_token: str) -> int:
             options["static_prompt"] = run["prefix"]
         results += generator.generate_batch(
             rows[start : start + size], max_batch_size=batch, max_length=max(limits), include_prompt_in_result=False,
-            end_token=[end_token], return_end_token=True, sampling_topk=1, asynchronous=True, **options,
+            end_token=end_tokens, return_end_token=True, sampling_topk=1, asynchronous=True, **options,
         )  # fmt: skip
     return sum(len(result.result().sequences_ids[0]) for result in results)
 

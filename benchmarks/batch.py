@@ -6,7 +6,9 @@
 - equal: rows of equal length, all with the same limit: ÷ bare generate_batch without a callback.
   phitui finds by itself what all rows begin with (the chat template's system prompt) and has it read once. CTranslate2
   does that only for who finds it and hands it over as `static_prompt`: "own_prefix" and "bare_prefix" do.
-- ahead: a prompt's time to its first token while rows run, at random moments, and on an idle engine.
+- ahead: a prompt's time to its first token while rows run, at random moments, and on an idle engine, beside the bound
+  that docs/ARCHITECTURE.md states; with two workers and with one.
+- alone: rows in float32 in batches, and each of them alone: how many have other tokens.
 - agree: on small workloads (9 or 12 rows that make 1 to 32 tokens, 2 or 3 rows of a batch) whether the simulator names
   the faster of two policies. Each policy runs twice, in the order ABBA or BAAB; the faster is the one with the smaller
   geometric mean. Counted over all trials (where the simulator says "equally long" it has not agreed), over those where
@@ -35,15 +37,16 @@ from typing import Any
 from batch_agree import Trial, agreement
 from batch_ahead import ahead_part
 from batch_arms import BareArm, PhituiArm, Run, endless_demo, rows_of
+from msgspec.structs import replace
 from report import RESULTS, machine, publish, summary
 
-from phitui.engine.api import Cost
+from phitui.engine.api import Cost, Load
 from phitui.engine.prefixes import Prefixes
 from phitui.engine.scheduler import Limits, Policy
 from phitui.engine.simulator import Simulated, Work, simulate
 from phitui.engine.wave_cost import WaveCost, WaveShape
 
-PARTS = ("rows", "equal", "ahead", "agree", "simulate")
+PARTS = ("rows", "equal", "ahead", "alone", "agree", "simulate")
 # A card of the RTX 4090's kind with an int8 model of 3.8 billion parameters: 12 ms a step, KV traffic three times over.
 CARD = WaveCost(fixed_s=0.012, row_s=0.0001, token_s=2e-6, call_s=0.01, prefill_s=0.00012)
 WORKERS, THREADS, COMPUTE_TYPE = 2, 1, "int8"
@@ -71,24 +74,50 @@ def shared(cost: Cost) -> WaveCost:
     return WaveCost.share(*parts, workers=WORKERS)
 
 
-async def rows_part(ours: PhituiArm, bare: BareArm, cost: Cost, count: int, batch: int, rounds: int) -> dict[str, Any]:
-    """The heavy-tailed workload, all in turn; another workload each round."""
+async def warm_up(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int) -> None:
+    """A little of what is measured, on both: first allocations, and the common beginning, which is kept from there."""
+    rows = rows_of([(8, 8)] * ours.workers * batch, 0)
+    await ours.run(rows, ours.workers * batch, cost)
+    for share_prefix in (False, True):
+        bare.run(rows, batch, "own", share_prefix=share_prefix)
+
+
+async def rows_part(
+    ours: PhituiArm,
+    bare: BareArm,
+    cost: Cost,
+    count: int,
+    batch: int,
+    rounds: int,
+    makes: float = 8,
+    endless: bool = True,
+) -> dict[str, Any]:
+    """The heavy-tailed workload, all in turn, another one first each round; another workload each round. Without
+    `endless` a row may end by itself, and not in the same place on all sides."""
     rates: dict[str, list[float]] = {"phitui": [], "own": [], "own_prefix": [], "file": []}
     cpu: dict[str, list[float]] = {name: [] for name in rates}
+    waves = []
+    await warm_up(ours, bare, cost, batch)
     for number in range(rounds):
-        rows = rows_of(heavy_tailed(count, number), number)
-        runs: dict[str, Run] = {"phitui": told("phitui", await ours.run(rows, WORKERS * batch, cost))}
-        for order in ("own", "file"):
-            runs[order] = told(order, bare.run(rows, batch, order))
-        runs["own_prefix"] = told("own, with a static prompt", bare.run(rows, batch, "own", share_prefix=True))
-        if len({run.tokens for run in runs.values()}) != 1:
+        rows = rows_of(heavy_tailed(count, number, makes=makes), number)
+        runs: dict[str, Run] = {}
+        names = [*rates][number % 4 :] + [*rates][: number % 4]
+        for name in names if number // 4 % 2 == 0 else reversed(names):
+            if name == "phitui":
+                runs[name] = told(name, await ours.run(rows, ours.workers * batch, cost))
+            else:
+                order, share = name.removesuffix("_prefix"), name.endswith("_prefix")
+                runs[name] = told(name, bare.run(rows, batch, order, share_prefix=share))
+        if endless and len({run.tokens for run in runs.values()}) != 1:
             raise AssertionError(f"not the same tokens: {runs}")
+        waves.append([runs["phitui"].waves, runs["phitui"].stopped])
         for name, run in runs.items():
             rates[name].append(run.tokens_per_s)
             cpu[name].append(run.tokens / run.cpu_s)
     return {
         "rows": count,
         "rows_of_a_batch": batch,
+        "waves_and_those_stopped_to_pool": waves,
         "useful_tokens_per_s": {name: summary(values, 1) for name, values in rates.items()},
         "phitui_over_own_order": ratio(rates["phitui"], rates["own"]),
         "phitui_over_own_order_with_a_static_prompt": ratio(rates["phitui"], rates["own_prefix"]),
@@ -112,6 +141,7 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float | int]:
 async def equal_part(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int, rounds: int) -> dict[str, Any]:
     rates: dict[str, list[float]] = {"phitui": [], "bare": [], "bare_prefix": []}
     cpu: dict[str, list[float]] = {name: [] for name in rates}
+    await warm_up(ours, bare, cost, batch)
     for number in range(rounds):
         rows = rows_of([(24, 40)] * (4 * batch), number)
         length = min(len(bare.tokens(row)) for row in rows)
@@ -119,7 +149,7 @@ async def equal_part(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int, rou
         rows = [rows[i % len(rows)] for i in range(4 * batch)]
         rows = [type(row)(key, row.turns, row.sampling) for key, row in enumerate(rows)]
         runs: dict[str, Callable[[], Any]] = {
-            "phitui": lambda rows=rows: ours.run(rows, WORKERS * batch, cost),  # type: ignore[misc]
+            "phitui": lambda rows=rows: ours.run(rows, ours.workers * batch, cost),  # type: ignore[misc]
             "bare": lambda rows=rows: bare.run(rows, batch, "own", stop=False),  # type: ignore[misc]
             "bare_prefix": lambda rows=rows: bare.run(rows, batch, "own", False, True),  # type: ignore[misc]
         }
@@ -198,12 +228,11 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     cost = None
     if set(parts) - {"simulate"}:
-        folder = endless_demo()
-        setting = (folder, WORKERS, THREADS, COMPUTE_TYPE)
-        ours = PhituiArm(*setting)
+        load = Load(str(endless_demo()), "cpu", COMPUTE_TYPE, THREADS, "", 0.0, WORKERS)
+        ours = PhituiArm(load)
         await ours.start()
         try:
-            with BareArm(*setting) as bare:
+            with BareArm(load) as bare:
                 cost = await ours.cost()
                 figures["cost"] = {name: round(getattr(cost, name), 7) for name in cost.__struct_fields__}
                 if "rows" in parts:
@@ -211,16 +240,48 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
                 if "equal" in parts:
                     figures["equal"] = await equal_part(ours, bare, cost, args.batch, args.n)
                 if "ahead" in parts:
-                    shapes = heavy_tailed(args.rows, 5)
-                    figures["ahead"] = await ahead_part(ours, cost, shapes, WORKERS * args.batch, args.asks)
+                    shapes = heavy_tailed(5 * args.rows, 5)  # enough for all asks
+                    figures["ahead"] = {"2 workers": await ahead_part(ours, cost, shapes, args.batch, args.asks)}
                 if "agree" in parts:
                     figures["agree"] = await agree_part(ours, bare, cost, args.trials)
         finally:
             await ours.stop()
         figures["notes"] = ours.notes
+        if "ahead" in parts:
+            figures["ahead"]["1 worker"] = await ahead_alone(replace(load, workers=1), args)
+        if "alone" in parts:
+            figures["alone"] = await alone_part(replace(load, compute_type="float32"), args.alone, args.batch)
     if "simulate" in parts:
         figures["simulated"] = simulate_part(cost, args.workloads)
     return figures
+
+
+async def ahead_alone(load: Load, args: argparse.Namespace) -> dict[str, Any]:
+    """The part ahead with one worker, where the rows have to make way."""
+    ours = PhituiArm(load)
+    await ours.start()
+    try:
+        return await ahead_part(ours, await ours.cost(), heavy_tailed(5 * args.rows, 5), args.batch, args.asks)
+    finally:
+        await ours.stop()
+
+
+async def alone_part(load: Load, count: int, batch: int) -> dict[str, Any]:
+    """Whether rows of the heavy-tailed workload have the tokens in float32 that each has alone."""
+    ours = PhituiArm(load)
+    await ours.start()
+    try:
+        rows = rows_of(heavy_tailed(count, 17, most=60), 17)
+        cost = await ours.cost()
+        together = await ours.run(rows, load.workers * batch, cost)
+        differ = []
+        for row in rows:
+            alone = await ours.run([row], 1, None)
+            if alone.made[row.key] != together.made[row.key]:
+                differ.append(row.key)
+        return {"rows": count, "tokens": together.tokens, "rows_that_differ_from_alone": differ}
+    finally:
+        await ours.stop()
 
 
 def main() -> None:
@@ -231,6 +292,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--batch", type=int, default=26, help="rows of one batch of CTranslate2")
+    parser.add_argument("--alone", type=int, default=60, help="rows of the part alone")
     parser.add_argument("--asks", type=int, default=20, help="prompts of the part ahead")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--workloads", type=int, default=1000)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +20,21 @@ from demo_home import demo_home
 from report import CACHE
 
 from phitui.engine.allocator import allocator_environment
-from phitui.engine.api import BatchEnded, BatchState, Cost, Event, Load, Loaded, Probed, Row, RowDone, Sampling, Turn
+from phitui.engine.api import (
+    BatchEnded,
+    BatchState,
+    Cost,
+    Event,
+    Load,
+    Loaded,
+    Probed,
+    Row,
+    RowDone,
+    RowsMade,
+    Sampling,
+    Turn,
+)
 from phitui.engine.client import EngineClient
-from phitui.engine.prefixes import common
 from phitui.engine.prompt import ChatPrompt
 from phitui.engine.rows_api import Policy
 from phitui.models.manifest import MANIFEST_NAME, read_manifest
@@ -37,11 +49,15 @@ _NEVER = "<repo_name>"
 
 
 class Run(NamedTuple):
-    """What a run made and took, from the first message to the last; `cpu_s` is of the engine's process."""
+    """What a run made and took, from the first message to the last; `cpu_s` is of the engine's process. Of phitui's
+    `waves` so many were `stopped` before their rows had ended; `made` are the tokens of each row."""
 
     tokens: int
     seconds: float
     cpu_s: float
+    waves: int = 0
+    stopped: int = 0
+    made: Mapping[int, Sequence[int]] = {}
 
     @property
     def tokens_per_s(self) -> float:
@@ -68,13 +84,22 @@ def rows_of(shapes: Sequence[tuple[int, int]], seed: int) -> list[Row]:
     ]
 
 
+def common_beginning(prompts: list[list[str]]) -> list[str]:
+    """What all begin with; two tokens at least are left behind it, since with one CTranslate2 reports longer prompts as
+    made."""
+    first, last, most = min(prompts), max(prompts), min(map(len, prompts)) - 2
+    return first[: next((i for i in range(most) if first[i] != last[i]), max(most, 0))]
+
+
 class PhituiArm:
     """phitui's engine: a client and its worker process."""
 
-    def __init__(self, folder: Path, workers: int, threads: int, compute_type: str) -> None:
+    def __init__(self, load: Load) -> None:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
+        CACHE.mkdir(parents=True, exist_ok=True)
         self.client = EngineClient(CACHE / "batch-engine.log", self._events.put_nowait)
-        self._load = Load(str(folder), "cpu", compute_type, threads, "", 0.0, workers)
+        self._load = load
+        self.workers = load.workers
         self.notes: list[str] = []
 
     async def start(self) -> Loaded:
@@ -96,7 +121,7 @@ class PhituiArm:
 
     async def cost(self) -> Cost:
         """Probe, and fit as the tuner does."""
-        workers = self._load.workers
+        workers = self.workers
         steps, prefills = [], []
         for batch, prompt, new in ((2, 24, 8), (16, 24, 8), (52, 24, 8), (16, 96, 8), (52, 96, 6)):
             await self.client.probe(workers * max(batch // workers, 1), prompt, new)
@@ -114,30 +139,40 @@ class PhituiArm:
         number = await self.client.open_batch(batch, 0, cost, None, policy)
         await self.client.add_rows(number, rows, last=True)
         done: set[int] = set()
+        made: dict[int, list[int]] = {row.key: [] for row in rows}
+        waves = stopped = 0
         while True:
             event = await self.event()
             if isinstance(event, RowDone):
                 tokens += event.usage.completion_tokens or 0
                 done.add(event.key)
-            elif isinstance(event, BatchState) and event.note:
-                self.notes.append(event.note)
+                made[event.key] += event.made
+            elif isinstance(event, RowsMade):
+                for key, ids in event.made:
+                    made[key] += ids
+            elif isinstance(event, BatchState):
+                waves, stopped = event.waves, event.stopped
+                self.notes += [event.note] if event.note else []
             elif isinstance(event, BatchEnded):
                 break
         if len(done) != len(rows):
             raise AssertionError(f"{len(rows) - len(done)} rows are missing")
-        return Run(tokens, time.perf_counter() - begun, sum(engine.cpu_times()[:2]) - cpu)
+        return Run(tokens, time.perf_counter() - begun, sum(engine.cpu_times()[:2]) - cpu, waves, stopped, made)
 
 
 class BareArm:
     """CTranslate2 alone, with the same allocator settings. A context manager."""
 
-    def __init__(self, folder: Path, workers: int, threads: int, compute_type: str) -> None:
+    def __init__(self, load: Load) -> None:
+        """`load` names device and compute type, not "auto"."""
+        folder = Path(load.folder)
         manifest = read_manifest(folder)
         self._prompt = ChatPrompt(folder, manifest)
         self._process = subprocess.Popen(
             [
-                sys.executable, str(Path(__file__).with_name("bare_batch.py")), str(folder), "--workers", str(workers),
-                "--threads", str(threads), "--compute-type", compute_type, "--end-token", manifest.end_tokens[0],
+                sys.executable, str(Path(__file__).with_name("bare_batch.py")), str(folder), "--device", load.device,
+                "--workers", str(load.workers), "--threads", str(load.threads), "--compute-type", load.compute_type,
+                "--end-tokens", *manifest.end_tokens,
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **allocator_environment()},
         )  # fmt: skip
@@ -158,7 +193,7 @@ class BareArm:
         """All rows, `batch` in each of CTranslate2's batches; what all begin with as a static prompt, where asked."""
         limits = [row.sampling.max_tokens for row in rows]
         prompts = [self.tokens(row) for row in rows]
-        prefix = common(prompts) if share_prefix else []
+        prefix = common_beginning(prompts) if share_prefix else []
         prompts = [prompt[len(prefix) :] for prompt in prompts]
         job = {"rows": prompts, "limits": limits, "batch": batch, "order": order, "stop": stop, "prefix": prefix}
         if self._process.stdin is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from phitui.engine.api import Probed
@@ -64,13 +66,19 @@ async def descent(bench: Bench) -> int:
     return batch
 
 
-async def sweep(bench: Bench, step: int) -> tuple[int, dict[int, float]]:
-    """Every `step`-th size until one fails: the largest that ran, and output tokens/s of each."""
+async def sweep(bench: Bench, step: int, also: Iterable[int] = ()) -> tuple[int, dict[int, float]]:
+    """Every `step`-th size, and those of `also`, until one fails: the largest that ran, and output tokens/s of each."""
     rates: dict[int, float] = {}
-    batch = step
-    while True:
+    for batch in heapq.merge(itertools.count(step, step), sorted(set(also))):
+        if batch in rates:
+            continue
         made = await bench.run(batch)
         if made.kind != "ok" or (made.peak_bytes or 0) > bench.limit:
-            return max(rates), rates
+            break
         rates[batch] = batch * bench.goal.new_tokens / made.seconds
-        batch += step
+    return max(rates, default=0), rates
+
+
+def neighbours(*batches: int) -> set[int]:
+    """Each of them, one row less and one more."""
+    return {size for batch in batches for size in (batch - 1, batch, batch + 1) if size > 0}

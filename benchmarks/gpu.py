@@ -1,4 +1,4 @@
-"""All figures of phitui on one machine with an NVIDIA GPU: one command, no network, within 8 minutes, one JSON.
+"""Figures of phitui on one machine with an NVIDIA GPU: one command, no network, within 8 minutes, one JSON.
 
     python benchmarks/gpu.py
 
@@ -43,6 +43,7 @@ PARTS = {
     "first_load": 240,
     "tune": 120,
     "bench": 110,
+    "batch": 110,
     "oom": 60,
     "memory": 60,
     "steps": 60,

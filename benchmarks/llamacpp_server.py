@@ -25,6 +25,7 @@ def main() -> None:
     params.cpuparams.n_threads = args.threads
     params.cpuparams_batch.n_threads = args.threads
     params.cache_ram_mib = 0
+    params.cache_prompt = False
     server = xllamacpp.Server(params)
     print(f"port {urlsplit(server.listening_address).port}", flush=True)
     sys.stdin.read()

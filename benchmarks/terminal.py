@@ -80,7 +80,10 @@ class Console:
     def text(self) -> str:
         """What the screen shows now, row by row."""
         with self._lock:
-            return "\n".join(row.rstrip() for row in self._screen.display)
+            rows, columns = range(self._screen.lines), range(self._screen.columns)
+            # Not pyte's own `display`, which fails at the rest of a wide character that was overwritten in part.
+            lines = ("".join(self._screen.buffer[y][x].data for x in columns) for y in rows)
+            return "\n".join(line.rstrip() for line in lines)
 
     def wait_for(self, pattern: str, timeout_s: float = 30.0) -> re.Match[str]:
         """Wait until the screen shows `pattern` (a regular expression over its text); returns the match.

@@ -5,12 +5,12 @@ and against llama.cpp.
   and bisecting with whole runs (Lightning's BatchSizeFinder), and from 512 down by ×0.9 (accelerate's
   find_executable_batch_size). Memory that runs out is real: the engine's process may not take more than the limit.
 - peers: what `tune` answers, against CTranslate2's defaults (one worker, all cores, glibc's allocator as it is) at
-  batch 26 and for one prompt alone, and against llama.cpp's server (Q8_0, one compute thread) at its best concurrency
-  up to 32: the same prompts, in turn.
+  batch 26 and for one prompt alone, and against llama.cpp's server (Q8_0) at its best of one and two compute threads
+  and of concurrencies up to 32: the same prompts, in turn. Here the limit is far above what is worth having.
 - memory: the predicted peak of whole runs against the measured one, for 1 and 2 workers, above rest: each by the fit to
   the search's probes in that configuration.
 
-With `--part` one of them; the others' figures are taken from the result file. Together about 10 minutes.
+With `--part` one of them; the others' figures are taken from the result file. Together about 15 minutes.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from blind_searches import Bench, Found, descent, doubling_and_bisection, sweep
+from blind_searches import Bench, Found, descent, doubling_and_bisection, neighbours, sweep
 from demo_home import demo_home
-from llamacpp import VERSION, LlamaServer
+from llamacpp import VERSION
+from llamacpp_ways import CONCURRENCIES, Llama, prompts_of
 from report import CACHE, RESULTS, machine, publish, summary
-from tokenizers import Tokenizer
 
 from phitui.config import load_config
 from phitui.engine.api import Load
 from phitui.engine.memory_model import memory_model
-from phitui.engine.prompt import ChatPrompt
 from phitui.engine.threads import usable_cores
 from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.tune import tune
@@ -47,7 +47,6 @@ from phitui.tuner.probes import Goal, Outcome
 from phitui.tuner.search import Search, confirm, explore
 
 DEFAULT_BATCH = 26
-CONCURRENCIES = (8, 16, 26, 32)
 # Whole runs that the fit has not seen, as shares of B_max.
 UNSEEN = (0.3, 0.55, 0.8)
 LOG = CACHE / "tuner-engine.log"
@@ -101,7 +100,7 @@ async def searches(load: Load, goal: Goal, limit: int, step: int) -> dict[str, A
         answer = ours.know.answer()
         lightning = await bench.timed(doubling_and_bisection)
         accelerate = await bench.timed(descent)
-        b_max, rates = await sweep(bench, step)
+        b_max, rates = await sweep(bench, step, neighbours(answer.b_best, answer.b_max))
         # The answer and the sweep's best once more, in turn: the best of single runs is the luckiest.
         best_of_sweep = max(rates, key=lambda size: rates[size])
         again = await in_turn(bench, [answer.b_best, best_of_sweep], 3)
@@ -121,8 +120,11 @@ async def searches(load: Load, goal: Goal, limit: int, step: int) -> dict[str, A
             "share": round(median(again[answer.b_best]) / median(again[best_of_sweep]), 3),
         },
         "share_of_their_time": {
-            "doubling_and_bisection": round(ours.found.seconds / lightning.seconds, 3),
-            "descent": round(ours.found.seconds / accelerate.seconds, 3),
+            name: {
+                "without_repetitions": round(ours.found.seconds / other.seconds, 3),
+                "with_repetitions": round((ours.found.seconds + ours.confirm_s) / other.seconds, 3),
+            }
+            for name, other in (("doubling_and_bisection", lightning), ("descent", accelerate))
         },
     }  # fmt: skip
 
@@ -147,6 +149,11 @@ async def memory(load: Load, goal: Goal, limit: int) -> dict[str, Any]:
             bench, ours = await our_search(engine, configured(load, Setup(workers, 1, "int8_float32")), goal, limit)
             know, rest = ours.know, ours.rest_bytes
             seen = [error_above(know, rest, one.probe.shape, one.outcome.peak_bytes) for one in know.verdicts]
+            before = [  # the first probe's is the prior's, which nothing has been measured for
+                (one.predicted_bytes - one.outcome.peak_bytes) / (one.outcome.peak_bytes - rest)
+                for one in know.verdicts[1:]
+                if one.outcome.peak_bytes is not None and one.outcome.peak_bytes > rest
+            ]
             unseen = []
             for share in UNSEEN:
                 shape = goal.shape(max(1, int(share * know.b_max())))
@@ -158,6 +165,7 @@ async def memory(load: Load, goal: Goal, limit: int) -> dict[str, Any]:
             "b_max": know.b_max(),
             "fit_of_probes_worst_pct": round(100 * max(map(abs, known)), 2),
             "n": len(known),
+            "predicted_before_each_probe_pct": [round(100 * error, 2) for error in before],
             "whole_runs_pct": {str(batch): error and round(100 * error, 2) for batch, error in unseen},
             "scale": round(know.memory.scale, 3),
         }
@@ -185,8 +193,8 @@ async def peers(load: Load, goal: Goal, limit: int, rounds: int) -> dict[str, An
     rates: dict[str, list[float]] = {name: [] for name in arms}
     engine = ProbingEngine(LOG, _quiet)
     prompts = prompts_of(Path(load.folder), max(CONCURRENCIES), goal.prompt_tokens)
-    with LlamaServer(max(CONCURRENCIES), goal.prompt_tokens + goal.new_tokens + 8) as llama:
-        llama.rate(prompts[:2], 4)
+    with ExitStack() as stack:
+        llama = Llama(stack, goal)
         try:
             for _ in range(rounds):
                 for setup in dict.fromkeys(setup for setup, _ in arms.values()):
@@ -197,34 +205,29 @@ async def peers(load: Load, goal: Goal, limit: int, rounds: int) -> dict[str, An
                         if of == setup:
                             made = await engine.probe(goal.shape(batch), 0)
                             rates[name].append(batch * goal.new_tokens / made.seconds)
-                for count in CONCURRENCIES:
-                    rate = await asyncio.to_thread(llama.rate, prompts[:count], goal.new_tokens)
-                    rates.setdefault(f"llamacpp_{count}", []).append(rate)
+                await asyncio.to_thread(llama.round, prompts)
         finally:
             await engine.stop()
     figures = {name: summary(values, 1) for name, values in rates.items()}
-    best_peer = max(figures[f"llamacpp_{count}"]["median"] for count in CONCURRENCIES)
+    peer = {way: summary(values, 1) for way, values in llama.rates.items()}
+    best_way = max(peer, key=lambda way: peer[way]["median"])
     return {
+        "limit_bytes": limit,
         "tuned": {
             **result.setup._asdict(), "batch": result.answer.b_best, "probes": len(result.probes),
             "tokens_per_s": round(result.answer.tokens_per_s, 1), "n": result.answer.measurements,
             "sigma": result.answer.spread and round(result.answer.spread, 1),
         },
         "xllamacpp": VERSION,
-        "output_tokens_per_s": figures,
+        "output_tokens_per_s": {**figures, **{str(way): made for way, made in peer.items()}},
+        "llamacpp_best": {**best_way._asdict(), **peer[best_way]},
+        "llamacpp_failed": {f"{threads} threads": why for threads, why in llama.failed.items()},
         "gain_over_defaults_at_26": round(figures["tuned"]["median"] / figures["defaults_at_26"]["median"], 2),
-        "gain_over_llamacpp": round(figures["tuned"]["median"] / best_peer, 2),
+        "gain_over_llamacpp": round(figures["tuned"]["median"] / peer[best_way]["median"], 2),
         "gain_for_one_prompt": round(
             figures["tuned_one_prompt"]["median"] / figures["defaults_one_prompt"]["median"], 2
         ),
     }  # fmt: skip
-
-
-def prompts_of(folder: Path, rows: int, count: int) -> list[list[int]]:
-    """The prompts of a probe, as token ids: those of the GGUF file are the same."""
-    words = ChatPrompt(folder, read_manifest(folder)).ordinary(rows, count)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return [[tokenizer.token_to_id(word) or 0 for word in row] for row in words]
 
 
 def configured(load: Load, setup: Setup) -> Load:
@@ -253,11 +256,18 @@ def kept() -> dict[str, Any]:
     return {name: made[name] for name in ("search", "memory", "configuration") if name in made}
 
 
+def taken(part: Coroutine[None, None, dict[str, Any]]) -> dict[str, Any]:
+    """A part's figures, with when and on what they were taken: other parts may be of another day."""
+    about, now = machine(), datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"taken": {"at": now, **about}, **asyncio.run(part)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=3, help="rounds of the configurations in turn")
     parser.add_argument("--part", choices=("search", "memory", "peers"), help="one part alone")
-    parser.add_argument("--limit-mb", type=int, default=800)
+    parser.add_argument("--limit-mb", type=int, default=800, help="of search and memory")
+    parser.add_argument("--peers-limit-mb", type=int, default=3000)
     parser.add_argument("--prompt-tokens", type=int, default=48)
     parser.add_argument("--max-tokens", type=int, default=48)
     parser.add_argument("--step", type=int, default=8, help="of the sweep")
@@ -270,11 +280,11 @@ def main() -> None:
     figures = kept() if args.part else {}
     begun = time.perf_counter()
     if args.part in (None, "search"):
-        figures["search"] = asyncio.run(searches(load, goal, limit, args.step))
+        figures["search"] = taken(searches(load, goal, limit, args.step))
     if args.part in (None, "memory"):
-        figures["memory"] = asyncio.run(memory(load, goal, limit))
+        figures["memory"] = taken(memory(load, goal, limit))
     if args.part in (None, "peers"):
-        figures["configuration"] = asyncio.run(peers(load, goal, limit, args.n))
+        figures["configuration"] = taken(peers(load, goal, args.peers_limit_mb * 10**6, args.n))
     lengths = {"prompt_tokens": goal.prompt_tokens, "max_tokens": goal.new_tokens}
     seconds = round(time.perf_counter() - begun, 1)
     publish("tuner", {"machine": about, "goal": lengths, "part": args.part or "all", "seconds": seconds, **figures})

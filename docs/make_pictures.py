@@ -1,7 +1,7 @@
 """Makes the pictures of the real screen that the documentation shows: `python docs/make_pictures.py`.
 
-The console runs as it is, with the demo model answering and tuned, the monitor on the tests' stand-in for the NVIDIA
-driver with two moving cards; Textual draws what they show as SVG.
+The console runs as it is, in a home of its own that is gone afterwards, with the demo model answering and tuned, the
+monitor on the tests' stand-in for the NVIDIA driver with two moving cards; Textual draws what they show as SVG.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from phitui.config import load_config
@@ -21,8 +24,10 @@ from phitui.hardware.feed import Feed
 from phitui.hardware.sampler import Sampler
 from phitui.tui.app import PhituiApp
 from phitui.tui.monitor_app import MonitorApp
+from phitui.tui.widgets.prompt import Prompt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+from demo_home import demo_home
 from monitor import Cards
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
@@ -31,22 +36,98 @@ PROMPTS = (
     "Write a Python function that adds two numbers.",
 )
 MINUTE_S = 60.0
-SIZES = {"console-120x40": (120, 40), "console-80x24": (80, 24)}
+SIZES = {"console-120x40": (120, 40), "console-80x24": (80, 24), "console-200x50": (200, 50)}
+# What keys show above the console, after an answer: the picture's name, its size, the keys.
+ABOVE = (
+    ("parameters-120x40", (120, 40), ["f7"]),
+    ("parameters-80x24", (80, 24), ["f7"]),
+    ("help-120x40", (120, 40), ["f1"]),
+    ("palette-80x24", (80, 24), ["ctrl+p"]),
+    ("find-80x24", (80, 24), ["alt+c", "slash", *"cache"]),
+    ("completion-80x24", (80, 24), [*"/m"]),
+    ("themes-80x24", (80, 24), ["ctrl+p", *"themes", "wait:800", "enter"]),
+    ("engines-80x24", (80, 24), ["ctrl+p", *"engines", "wait:800", "enter"]),
+)
 
 
-async def picture(name: str, size: tuple[int, int], theme: str) -> None:
+@contextmanager
+def own_home() -> Iterator[None]:
+    """A user's home with nothing but the demo model in it: no chat of anybody's is shown, and none is written to."""
+    before = dict(os.environ)
+    model_home = demo_home()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder, ".local", "share", "phitui")
+        home.mkdir(parents=True)
+        (home / "models").symlink_to(model_home / "models")
+        for name in [name for name in os.environ if name.startswith(("PHITUI", "XDG_", "SSH_"))]:
+            del os.environ[name]
+        os.environ["HOME"] = folder  # shown as ~
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+async def picture(name: str, size: tuple[int, int], theme: str, symbols: str = "auto") -> None:
     """Ask the prompts at one terminal size and save the screen."""
-    overrides = {"generation": {"temperature": 0.0, "max_tokens": 120}, "theme": {"name": theme}}
+    overrides = {
+        "generation": {"temperature": 0.0, "max_tokens": 120},
+        "theme": {"name": theme},
+        "console": {"symbols": symbols},
+    }
     app = PhituiApp(load_config(overrides=overrides))
     async with app.run_test(size=size) as pilot:
         while app.engine.loaded is None:
             await pilot.pause(0.1)
         for prompt in PROMPTS:
-            app.screen.query_one("#prompt").insert(prompt)
-            await pilot.press("enter")
-            while app.console_screen.chat.busy:
-                await pilot.pause(0.1)
+            await ask(pilot, prompt)
         await pilot.pause(1.5)  # the last Markdown, and a gauge reading after it
+        _save(name, app.export_screenshot(title="phitui"))
+
+
+async def ask(pilot: Pilot[None], prompt: str) -> None:
+    """Send a prompt, in place of a draft that another picture has left, and wait for the end of its answer."""
+    console = pilot.app.screen
+    chat = console.chat  # type: ignore[attr-defined]
+    before = len(chat.exchanges)
+    field = console.query_one(Prompt)
+    field.clear()
+    field.insert(prompt)
+    await pilot.press("enter")
+    while len(chat.exchanges) == before or chat.busy:
+        await pilot.pause(0.1)
+
+
+async def pictures_above(theme: str) -> None:
+    """What stands above the console, each over the same answer."""
+    overrides = {"generation": {"temperature": 0.0, "max_tokens": 60}, "theme": {"name": theme}}
+    for name, size, keys in ABOVE:
+        app = PhituiApp(load_config(overrides=overrides))
+        async with app.run_test(size=size) as pilot:
+            while app.engine.loaded is None:
+                await pilot.pause(0.1)
+            await ask(pilot, PROMPTS[0])
+            await pilot.pause(1.5)
+            await pilot.press(*keys)
+            await pilot.pause(1.0)
+            _save(name, app.export_screenshot(title="phitui"))
+
+
+async def several_picture(name: str, size: tuple[int, int], theme: str) -> None:
+    """Three answers to one prompt, drawn side by side."""
+    overrides = {"generation": {"temperature": 0.7, "max_tokens": 60}, "theme": {"name": theme}}
+    app = PhituiApp(load_config(overrides=overrides))
+    async with app.run_test(size=size) as pilot:
+        while app.engine.loaded is None:
+            await pilot.pause(0.1)
+        await ask(pilot, PROMPTS[0])
+        await pilot.press("alt+c", "a")
+        await pilot.pause(0.5)
+        while app.console_screen.chat.busy:
+            await pilot.pause(0.1)
+        await pilot.press("right")
+        await pilot.pause(0.5)
         _save(name, app.export_screenshot(title="phitui"))
 
 
@@ -87,10 +168,7 @@ async def sessions_picture(name: str, size: tuple[int, int], theme: str) -> None
             await pilot.pause(0.1)
         for prompt in PROMPTS:
             await pilot.press("ctrl+n")
-            app.screen.query_one("#prompt").insert(prompt)
-            await pilot.press("enter")
-            while app.console_screen.chat.busy:
-                await pilot.pause(0.1)
+            await ask(pilot, prompt)
         await pilot.pause(1.0)
         await pilot.press("f6")
         await pilot.pause(1.0)
@@ -100,20 +178,18 @@ async def sessions_picture(name: str, size: tuple[int, int], theme: str) -> None
 async def batch_picture(name: str, size: tuple[int, int], theme: str) -> None:
     """A file of prompts that runs, after one that is through."""
     overrides = {"generation": {"temperature": 0.0, "max_tokens": 40}, "engine": {"batch": 8}, "theme": {"name": theme}}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["HOME"] = folder  # shown as ~
-        files = [_prompts(Path(folder, f"{title}.jsonl"), rows) for title, rows in (("few", 4), ("questions", 200))]
-        app = PhituiApp(load_config(overrides=overrides))
-        async with app.run_test(size=size) as pilot:
-            while app.engine.loaded is None:
-                await pilot.pause(0.1)
-            entries = [app.batches.desk.add(path) for path in files]
-            await pilot.press("f5")
-            while entries[1].progress.done < 8 and not entries[1].error:
-                await pilot.pause(0.2)
-            await pilot.press("down")
-            await pilot.pause(1.5)
-            _save(name, app.export_screenshot(title="phitui"))
+    files = [_prompts(Path.home() / f"{title}.jsonl", rows) for title, rows in (("few", 4), ("questions", 200))]
+    app = PhituiApp(load_config(overrides=overrides))
+    async with app.run_test(size=size) as pilot:
+        while app.engine.loaded is None:
+            await pilot.pause(0.1)
+        entries = [app.batches.desk.add(path) for path in files]
+        await pilot.press("f5")
+        while entries[1].progress.done < 8 and not entries[1].error:
+            await pilot.pause(0.2)
+        await pilot.press("down")
+        await pilot.pause(1.5)
+        _save(name, app.export_screenshot(title="phitui"))
 
 
 def _prompts(path: Path, rows: int) -> Path:
@@ -152,10 +228,20 @@ async def monitor_picture(name: str, size: tuple[int, int], theme: str) -> None:
 
 def main() -> None:
     theme = sys.argv[1] if len(sys.argv) > 1 else "phitui-dark"
+    with own_home():
+        make(theme)
+
+
+def make(theme: str) -> None:
+    """Make all pictures in a theme."""
     asyncio.run(models_picture("models-120x40", (120, 40), theme))
     asyncio.run(tuner_picture("tuner-120x40", (120, 40), theme))
     for name, size in SIZES.items():
         asyncio.run(picture(name, size, theme))
+    asyncio.run(picture("console-light-120x40", (120, 40), "phitui-light"))
+    asyncio.run(picture("console-ascii-120x40", (120, 40), theme, "ascii"))
+    asyncio.run(pictures_above(theme))
+    asyncio.run(several_picture("several-120x40", (120, 40), theme))
     asyncio.run(sessions_picture("sessions-120x40", (120, 40), theme))
     asyncio.run(batch_picture("batch-120x40", (120, 40), theme))
     asyncio.run(monitor_picture("monitor-120x40", (120, 40), theme))

@@ -24,14 +24,14 @@ _OWN_HEADERS = ("host", "content-length", "content-type", "transfer-encoding", "
 
 
 class RemoteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """[engines.NAME]: a server with an OpenAI-style API, or Ollama's own. Times in seconds; `route` is TGI's (see
-    engine/remote/routes.py); `retries` of a request that has not given a first token; `concurrency` rows of a batch at
+    """[engines.NAME]: a server with an OpenAI-style API, or Ollama's own. Times in seconds; for `route` see
+    engine/remote/routes.py; `retries` of a request that has not given a first token; `concurrency` rows of a batch at
     once, 0: as tuned, or as the server says."""
 
     url: str = ""
     model: str = ""
     kind: Literal["auto", "vllm", "tgi", "llama.cpp", "ollama", "other"] = "auto"
-    route: Literal["auto", "chat", "generate"] = "auto"
+    route: Literal["auto", "chat", "completions", "generate"] = "auto"
     api_key_env: str = ""
     api_key_file: str = ""
     headers: dict[str, str] = {}

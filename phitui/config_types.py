@@ -56,10 +56,12 @@ class GenerationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[console]: `repaint_hz` in repaints per second, `history_size` in prompts, `notify_after_s` in seconds; "auto" of
-    `symbols` goes by the terminal's encoding, that of `motion` by whether it is reached over SSH."""
+    """[console]: `repaint_hz` in repaints per second, `scroll_lines` in lines at once, `history_size` in prompts,
+    `notify_after_s` in seconds; "auto" of `symbols` goes by the terminal's encoding, that of `motion` by whether it is
+    reached over SSH."""
 
     repaint_hz: Annotated[int, msgspec.Meta(ge=1, le=15)]
+    scroll_lines: Annotated[int, msgspec.Meta(ge=1, le=20)]
     history_size: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
     paste_limit_chars: Annotated[int, msgspec.Meta(ge=1000, le=100_000_000)]
     keep_prompts: bool

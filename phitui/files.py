@@ -39,6 +39,21 @@ def create_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.link(name, path)  # unlike a rename, never in the place of another file
+        _take_name(Path(name), path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _take_name(made: Path, path: Path) -> None:
+    """Give a file its name, never in the place of another one as a rename would."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        raise
+    except OSError:  # vfat, exFAT and others know no hard links: the name is taken first, then what is in it changes
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            made.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise

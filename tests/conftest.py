@@ -1,18 +1,32 @@
 """What many tests need: the real demo model and a tiny Phi-3, each made once and kept, and a home to run in."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 from llama_server import llama_server
 from tiny_gguf import write_gguf
-from tiny_phi3 import CACHE, demo_model, random_tensors, tiny_phi3_model
+from tiny_phi3 import CACHE, demo_gguf, demo_model, random_tensors, tiny_phi3_model
 
 pytest.register_assert_rewrite("engine_contract")
 
 # A machine that is busy is slow, not wrong.
 settings.register_profile("phitui", deadline=None)
 settings.load_profile("phitui")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_signals():
+    """A shell without job control has what it starts with "&" ignore these, and all processes below it: phitui would do
+    so, too."""
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGQUIT, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +60,11 @@ def home(tmp_path, demo_folder, tiny_folder):
     store.mkdir(parents=True)
     (store / "smollm2-135m").symlink_to(demo_folder)
     (store / "tiny-phi3").symlink_to(tiny_folder)
-    # One thread, so that not every start of a test measures which count is fastest: test_engine.py does.
+    # One thread, so that not every start of a test measures which count is fastest: test_engine.py does. Greedy, so
+    # that the small model says the same each time.
     settings = tmp_path / "home" / "config" / "phitui" / "config.toml"
     settings.parent.mkdir(parents=True)
-    settings.write_text("[engine]\nthreads = 1\n")
+    settings.write_text("[engine]\nthreads = 1\n[generation]\ntemperature = 0.0\n")
     return tmp_path / "home"
 
 
@@ -59,4 +74,13 @@ def llama(tmp_path_factory):
     path = tmp_path_factory.mktemp("llama") / "tiny.gguf"
     write_gguf(path, random_tensors(0, 2, False), 2, architecture="phi3", sliding_window=2047)
     with llama_server(path) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def llama_smollm2(tmp_path_factory):
+    """llama.cpp's server on the demo model's own GGUF file: what `demo_folder` is converted from."""
+    path = tmp_path_factory.mktemp("llama") / "smollm2.gguf"
+    path.symlink_to(demo_gguf(CACHE))
+    with llama_server(path, slots=1, window=1024, template="") as server:
         yield server

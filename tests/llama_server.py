@@ -32,7 +32,8 @@ params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 params.endpoint_metrics = True
 params.warmup = False
 params.use_jinja = True
-params.chat_template = template
+if template:
+    params.chat_template = template
 if key:
     params.api_keys = [key]
 server = xllamacpp.Server(params)
@@ -44,14 +45,16 @@ time.sleep(3600)
 class LlamaServer:
     """`url` of a server that answers, and its process to be killed."""
 
-    def __init__(self, path: Path, key: str, slots: int, window: int, port: int = 0) -> None:
+    def __init__(
+        self, path: Path, key: str, slots: int, window: int, port: int = 0, template: str = CHAT_TEMPLATE
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             self.port = probe.getsockname()[1]
         self.path = path
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = path.with_suffix(".log").open("ab")
-        words = [sys.executable, "-c", _SERVER, str(path), str(self.port), key, str(slots), str(window), CHAT_TEMPLATE]
+        words = [sys.executable, "-c", _SERVER, str(path), str(self.port), key, str(slots), str(window), template]
         self.process = subprocess.Popen(
             words,
             stdout=self._log,
@@ -78,9 +81,12 @@ class LlamaServer:
 
 
 @contextlib.contextmanager
-def llama_server(path: Path, key: str = "", slots: int = 2, window: int = 2048) -> Iterator[LlamaServer]:
-    """A server that is there for the block. `window` is the context of each of its `slots`."""
-    server = LlamaServer(path, key, slots, window)
+def llama_server(
+    path: Path, key: str = "", slots: int = 2, window: int = 2048, template: str = CHAT_TEMPLATE
+) -> Iterator[LlamaServer]:
+    """A server that is there for the block. `window` is the context of each of its `slots`. Without a `template` the
+    file's own is taken."""
+    server = LlamaServer(path, key, slots, window, template=template)
     try:
         yield server
     finally:

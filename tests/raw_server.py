@@ -140,6 +140,9 @@ def _read(connection: socket.socket) -> Request | None:
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", "0")):
-        body += connection.recv(65536)
+        more = connection.recv(65536)
+        if not more:  # a client that leaves in the middle of its request
+            return None
+        body += more
     method, path, _ = first.split(" ")
     return Request(method, path, headers, body)

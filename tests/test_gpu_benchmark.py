@@ -47,6 +47,14 @@ def _figures(parts):
     measured = {one["batch"] for one in parts["bench"]["result"]["results"] if one["outcome"] == "ok"}
     assert {1, 8, 26, parts["tune"]["b_best"]} <= measured
     assert parts["tune"]["result"]["b_max"] == parts["tune"]["b_max"]
+    batch = parts["batch"]
+    assert batch["rows"]["rows"] == 40
+    for part, names in (
+        ("rows", ("phitui_over_own_order", "phitui_over_file_order")),
+        ("equal", ("phitui_over_bare",)),
+    ):
+        assert all(batch[part][name]["median"] > 0 for name in names)
+    assert batch["rows"]["waves_and_those_stopped_to_pool"][0][0] >= 10
     for phase in ("prefill", "decode"):
         assert parts["oom"][phase]["kind"] == "oom"
         assert parts["oom"][phase]["after"]["kind"] == "ok"

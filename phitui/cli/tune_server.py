@@ -10,14 +10,15 @@ from typing import Any
 
 from phitui.cli.markdown import table
 from phitui.cli.output import narrate, write
+from phitui.cli.probe_bar import ProbeBar
 from phitui.cli.signals import cancel_on_signals
 from phitui.config import Config, shown_path
 from phitui.engine.rows_api import DEFAULT_CONCURRENCY
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.jobs.load_tunings import remember_load
-from phitui.jobs.tune_server import EarlierLoad, LoadEnded, LoadEvent, LoadResult, tune_server
+from phitui.jobs.tune_server import EarlierLoad, LoadBegan, LoadEnded, LoadEvent, LoadResult, tune_server
 from phitui.jobs.tuning_model import parse_limit
-from phitui.jobs.tuning_settings import apply, in_words
+from phitui.jobs.tuning_settings import apply, check_place, in_words, settings
 from phitui.text import one_line
 from phitui.tuner.concurrency import LoadGoal, LoadVerdict
 from phitui.tuner.probes import Goal
@@ -28,17 +29,18 @@ _COLUMNS = ("at once", "predicted/s", "output/s", "step ms", "gap p95 ms", "TTFT
 def run_on_server(config: Config, lengths: Goal, args: argparse.Namespace) -> int:
     """Tune and return the exit code. Raises PhituiError."""
     name = config.engine.name
-    if args.apply and not config.engines[name].url:
-        raise UsageError(f"{name} has no section in config.toml to write into")
+    if args.apply:
+        check_place({f"engines.{name}.concurrency": "C*"}, config)
     goal = goal_of(config, lengths, args)
     result = asyncio.run(_tune(config, goal))
     write(json.dumps(report(result), ensure_ascii=sys.stdout.isatty()) + "\n" if args.json else shown(result))
     try:
-        remember_load(result.remote, result.goal, result.answer)
+        if problem := remember_load(result.remote, result.goal, result.answer):
+            narrate(f"phitui: {problem}")
     except PhituiError as error:
         narrate(f"phitui: {error}")
     if args.apply:
-        chosen: dict[str, str | int] = {f"engines.{name}.concurrency": result.answer.c_best}
+        chosen = settings(result)
         path = apply(chosen)
         narrate(f"written to {shown_path(path)}: {in_words(chosen)}")
     return int(ExitCode.DONE)
@@ -60,18 +62,28 @@ def goal_of(config: Config, lengths: Goal, args: argparse.Namespace) -> LoadGoal
 
 async def _tune(config: Config, goal: LoadGoal) -> LoadResult:
     cancel_on_signals()
+    bar = ProbeBar()
+
+    def tell(event: LoadEvent) -> None:
+        bar.clear()
+        _tell(event)
+        if isinstance(event, LoadBegan):
+            bar.draw(event.number, event.most, f"{event.probe.concurrency} at once")
+
     try:
-        return await tune_server(config, goal, _tell)
+        return await tune_server(config, goal, tell)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        bar.clear()
 
 
 def _tell(event: LoadEvent) -> None:
     if isinstance(event, LoadEnded):
-        outcome = event.outcome
+        outcome = event.verdict.outcome
         parts = [f"{outcome.rate:.1f} output tok/s"] if outcome.kind == "ok" else [one_line(outcome.detail, 300)]
         parts += [f"{outcome.waiting} waiting"] if outcome.waiting else []
-        narrate(f"probe {event.number}: {event.probe.concurrency} at once: {', '.join(parts)}")
+        narrate(f"probe {event.number}: {event.verdict.probe.concurrency} at once: {', '.join(parts)}")
     elif isinstance(event, EarlierLoad):
         found = event.tuning
         if found is None:

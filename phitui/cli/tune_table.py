@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from phitui.jobs.preflight import Preflight
 from phitui.jobs.tune_events import Trial, TuneResult
 from phitui.jobs.tuning_model import Setup
 from phitui.tuner.answer import Answer
@@ -32,6 +33,7 @@ def report(result: TuneResult) -> dict[str, Any]:
             "start": goal.start,
             "slo_itl_ms": None if goal.slo_itl_s is None else goal.slo_itl_s * 1000,
         },
+        "preflight": None if result.before is None else _before(result.before),
         "tokens_per_s": round(answer.tokens_per_s, 3),
         "tokens_per_s_sigma": None if answer.spread is None else round(answer.spread, 3),
         "tokens_per_s_n": answer.measurements,
@@ -64,6 +66,19 @@ def report(result: TuneResult) -> dict[str, Any]:
             }
             for r in answer.table
         ],
+    }
+
+
+def _before(before: Preflight) -> dict[str, Any]:
+    others = before.others
+    return {
+        "load1": before.load1,
+        "cores": before.cores,
+        "throttle_reasons": before.throttle_reasons,
+        "others": None
+        if others is None
+        else [{"pid": one.pid, "name": one.name, "used_bytes": one.used_bytes} for one in others],
+        "missing": before.missing or None,
     }
 
 
@@ -147,11 +162,12 @@ def _rate(answer: Answer) -> str:
 
 
 def _memory(answer: Answer) -> str:
-    """How good the fit of memory is."""
-    memory = answer.memory
+    """How good the fits of memory and of step times are."""
+    memory, steps = answer.memory, answer.steps
     if memory.error is None:
         return "– (nothing measured)"
-    return f"the fit is within {memory.error:.1%} of all {memory.points} measured peaks"
+    times = "" if steps.error is None else f"; that of step times {steps.error:.1%} off (root mean square)"
+    return f"the fit is within {memory.error:.1%} of all {memory.points} measured peaks{times}"
 
 
 def _row(setup: Setup, verdict: Verdict) -> tuple[str, ...]:

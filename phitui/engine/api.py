@@ -219,6 +219,9 @@ class Pulse(msgspec.Struct, tag=True, frozen=True):
     - `steps`: decode steps, each of which made one token for each of `rows` sequences in `decode_s` / `steps`.
     - `context_tokens`: length of the KV cache of a row in the middle of these steps; None without a step.
     - `queued`: requests that wait in the engine.
+    - `waves`: batches that made these steps side by side, in the mean: each reads all weights in every step.
+    - Of a batch prefill is where nothing decodes meanwhile, and tokenizing where nothing else is done. What a prompt
+      beside it takes is in none of its figures.
     """
 
     window_s: float
@@ -230,6 +233,7 @@ class Pulse(msgspec.Struct, tag=True, frozen=True):
     context_tokens: float | None
     queued: int
     last: bool = False
+    waves: float = 1.0
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True):

@@ -23,7 +23,8 @@ class Batches:
         self._send, self._nudge = send, nudge
         self._lock = threading.Lock()
         self._runs: dict[int, BatchRun] = {}
-        self.prefixes = Prefixes()
+        self._prefixes = Prefixes()
+        self._rest: int | None = None  # of the model without prefixes
 
     def __bool__(self) -> bool:
         return bool(self._runs)
@@ -44,11 +45,21 @@ class Batches:
         def begin() -> Budget:
             if request.seed is not None:
                 ctranslate2.set_random_seed(request.seed)
-            return Budget(model, meter, request.kv_tokens)
+            return self._budget(model, meter, request.kv_tokens)
 
-        run = BatchRun(model, request, self._send, self._nudge, begin, self.prefixes)
+        run = BatchRun(model, request, self._send, self._nudge, begin, self._prefixes)
         with self._lock:
             self._runs[request.id] = run
+
+    def _budget(self, model: Model, meter: Meter, asked: int) -> Budget:
+        budget = Budget(model, meter, asked, self._prefixes.tokens, self._rest)
+        self._rest = budget.rest
+        return budget
+
+    def forget(self) -> None:
+        """The model was unloaded: nothing of it is kept, and it may take other memory when it is back."""
+        self._prefixes.forget()
+        self._rest = None
 
     def add(self, request: AddRows) -> None:
         """Rows for a batch; those of one that has ended are dropped, it was cancelled meanwhile."""

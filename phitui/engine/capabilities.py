@@ -20,6 +20,10 @@ REMOTE_HONOURS = {
     "tgi": (*_EVERY, "seed"),
     "tgi generate": PARAMETERS,
     "other": _EVERY,
+    "vllm completions": PARAMETERS,
+    "llama.cpp completions": PARAMETERS,
+    "tgi completions": (*_EVERY, "repetition_penalty", "seed"),
+    "other completions": _EVERY,
 }
 
 

@@ -51,6 +51,7 @@ class EngineClient:
         self._on_event = on_event
         self._restart_limit = restart_limit
         self._restarts = 0
+        self._always = False
         self._ids = itertools.count(1)
         self._pending: dict[int, int] = {}  # ids that are owed an end, each with the request's
         self._counts: dict[int, asyncio.Future[Counted]] = {}
@@ -102,6 +103,11 @@ class EngineClient:
         await self._child.send(self._load)
         self._watch = asyncio.create_task(self._follow(self._child), name="phitui-engine")
         self._watch.add_done_callback(raise_in_loop)
+
+    def restart_always(self, always: bool) -> None:
+        """Start the engine again whenever it dies: somebody else judges when it is enough. Without `always` the limit
+        holds again, and counts anew."""
+        self._always, self._restarts = always, 0
 
     async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1) -> int:
         """Ask for an answer, or for several in one batch; returns the id that the events of the first carry, the others
@@ -255,7 +261,7 @@ class EngineClient:
         lost, self._pending = sorted(self._pending), {}
         self._child, self.loaded = None, None
         self._restarts += 1
-        again = self._restarts <= self._restart_limit
+        again = self._always or self._restarts <= self._restart_limit
         self._on_event(Died(reason, lost, again))
         if not again:
             return

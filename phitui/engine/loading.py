@@ -13,6 +13,7 @@ import ctranslate2
 from phitui.engine import choice, cuda, threads
 from phitui.engine.api import Load, Loaded
 from phitui.engine.cuda_pool import device_uuid
+from phitui.engine.lack import lack_of_memory
 from phitui.engine.prompt import ChatPrompt
 from phitui.errors import UnavailableError
 from phitui.hardware import cpu_int8
@@ -85,7 +86,7 @@ def _generator(
                 intra_threads=count,
             )
         except (MemoryError, RuntimeError, ValueError) as error:
-            raise load_error(error, folder, manifest, chosen.device) from error
+            raise load_error(error, folder, manifest, chosen) from error
 
     if chosen.device == "cuda":
         return make(0), 0, "host threads by CTranslate2"
@@ -94,23 +95,21 @@ def _generator(
     return threads.fastest(make, manifest, chosen.compute_type, Path(load.profiles), tell)
 
 
-def load_error(error: Exception, folder: Path, manifest: Manifest, device: str) -> UnavailableError:
+def load_error(error: Exception, folder: Path, manifest: Manifest, chosen: choice.Choice) -> UnavailableError:
     """Why CTranslate2 could not load a model, with what to do."""
     if is_out_of_memory(error):
-        needed = f"{manifest.title} has {manifest.weight_bytes / 1e9:.1f} GB of weights"
-        if device == "cuda":
-            return UnavailableError(
-                f"not enough free VRAM: {needed}", "End what else uses the card, or use --device cpu"
-            )
-        return UnavailableError(f"not enough free memory: {needed}", "End what else uses it, or take a smaller model")
+        return lack_of_memory(manifest, chosen.compute_type, chosen.device)
     message = f"cannot load {folder}: {_first_line(error)}"
     return UnavailableError(message, "Pull or convert the model again, or run phitui doctor")
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, by the messages of CTranslate2, MKL, CUDA, cuBLAS and Thrust."""
+def is_out_of_memory(error: Exception, loaded: bool = False) -> bool:
+    """Whether memory ran out, by the messages of CTranslate2, MKL, CUDA, cuBLAS and Thrust. `loaded`: in an engine that
+    has worked: there cuBLAS finds no memory for its handle, where it else may not be there at all."""
     text = str(error).lower()
-    signs = ("out of memory", "alloc_failed", "bad_alloc", "failed to allocate memory")
+    signs = ["out of memory", "alloc_failed", "bad_alloc", "failed to allocate memory"]
+    if loaded:
+        signs.append("cublas_status_not_initialized")
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
@@ -118,13 +117,15 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
-def check_answers(model: Model) -> None:
+def check_answers(model: Model, just_loaded: bool = False) -> None:
     """Make one token: CUDA problems (no kernel for the card, no cuBLAS) show only at the first product.
 
-    Raises UnavailableError.
+    Raises UnavailableError; where memory runs out in a model that was `just_loaded`, with who has it.
     """
     try:
         model.generator.generate_batch([[model.manifest.end_tokens[0]]], max_length=1, sampling_topk=1)
     except RuntimeError as error:
+        if just_loaded and is_out_of_memory(error):
+            raise lack_of_memory(model.manifest, model.loaded.compute_type, model.loaded.device) from error
         fix = choice.AWQ_NEEDS if model.manifest.is_awq else "Run phitui doctor, or use --device cpu"
         raise UnavailableError(f"{model.loaded.device} does not work: {_first_line(error)}", fix) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from phitui.models.manifest import Manifest
+from phitui.models.manifest import AWQ_PREFIX, Manifest
 from phitui.tuner.memory import MemoryModel
 
 _HALVES = ("float16", "bfloat16")
 # glibc's heap, as phitui.engine.allocator sets it and measured there. CUDA's pool has no such holes.
 _CPU_HEAP = 1.12
+_UNPACKED = AWQ_PREFIX + "gemm"
+_FLOAT16_BYTES = 2
 
 
 def memory_model(manifest: Manifest, compute_type: str, workers: int, device: str = "cpu") -> MemoryModel:
@@ -25,4 +27,5 @@ def memory_model(manifest: Manifest, compute_type: str, workers: int, device: st
         int8=compute_type.startswith("int8"),
         workers=workers,
         heap=_CPU_HEAP if device == "cpu" else 1.0,
+        unpacked_bytes=_FLOAT16_BYTES * sizes.ff_dim * sizes.model_dim if manifest.quantization == _UNPACKED else 0,
     )

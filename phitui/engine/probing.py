@@ -108,7 +108,7 @@ class ProbeRun:
     def _failed(self, error: Exception, usable: int, seconds: float) -> Probed:
         self._meter.peak()
         detail = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        if not is_out_of_memory(error):
+        if not is_out_of_memory(error, loaded=True):
             return Probed(self._request.id, "failed", usable, seconds, detail=detail)
         how = recover(self._model)
         return Probed(self._request.id, "oom", usable, seconds, detail=f"{detail}; {how}")

@@ -22,7 +22,7 @@ from phitui.engine.recovery import recover
 from phitui.engine.scheduler import Item, Limits, Scheduler
 from phitui.engine.wave import Made, Wave
 from phitui.engine.wave_clock import WaveClock
-from phitui.engine.wave_cost import Need, WaveCost, shape
+from phitui.engine.wave_cost import Need, WaveCost, WaveShape, shape
 from phitui.errors import PhituiError
 from phitui.ipc.messages import Failure
 
@@ -60,6 +60,7 @@ class BatchRun:
         self._make_budget, self._prefixes = budget, prefixes
         self._workers = model.loaded.workers
         self._asked = request.batch
+        self._seeded = request.seed is not None
         self._scheduler = Scheduler(request.policy, self._workers, _cost(request, self._workers))
         self._new: deque[Row] = deque()
         self._rows: dict[int, LiveRow] = {}
@@ -67,8 +68,10 @@ class BatchRun:
         self._last, self._newest = False, 0.0
         self._made: queue.SimpleQueue[Made] = queue.SimpleQueue()
         self._failed: list[tuple[Wave, Exception]] = []
+        self._ran: list[WaveShape] = []  # the waves that ran when the first of those failed
+        self._ended: list[LiveRow] = []  # rows that are done and not told of
         self._patience = Patience()
-        self._tokens = 0
+        self._tokens = self._begun = self._stopped = 0
         self._reported = time.perf_counter()
         self._clock = WaveClock(self._reported)
 
@@ -101,8 +104,9 @@ class BatchRun:
             self._take_in()
             if not self._failed and not self.leaving:
                 self._fill()
+            self._tell_ended()
             self._end_if_empty()
-        self._report(beside)
+        self._report()
 
     @property
     def busy(self) -> bool:
@@ -132,8 +136,14 @@ class BatchRun:
 
     def _done(self, row: LiveRow) -> None:
         self._scheduler.learn(len(row.ids) - row.before, row.reason == "stop")
-        self._send(row.done(self.id, time.perf_counter()))
+        self._ended.append(row)
         self._rows.pop(row.key, None)
+
+    def _tell_ended(self) -> None:
+        """Make texts of the rows that are done: after the next waves have begun, which need not wait for that."""
+        for row in self._ended:
+            self._send(row.done(self.id, time.perf_counter()))
+        self._ended.clear()
 
     def _fail(self, row: LiveRow, failure: Failure) -> None:
         self._flush()
@@ -146,9 +156,11 @@ class BatchRun:
         deadline = time.perf_counter() + _INTAKE_S
         ready: list[LiveRow] = []
         while self._new and time.perf_counter() < deadline:
-            row = self._new.popleft()
+            row, begun = self._new.popleft(), time.perf_counter()
             try:
                 live = LiveRow(self._model, row)
+                if not self.waves:  # else the engine does not wait for it
+                    self._clock.tokenized(begun, time.perf_counter())
             except PhituiError as error:
                 self._send(RowFailed(self.id, row.key, Failure.of(error)))
                 continue
@@ -171,7 +183,8 @@ class BatchRun:
         """Whether there is enough for full batches, or no more is to be expected now."""
         enough = len(self._scheduler) >= max(self._asked, self._workers) if self._asked else False
         quiet = time.perf_counter() - self._newest >= _QUIET_S
-        return not self._new and bool(len(self._scheduler)) and (self._last or enough or quiet)
+        waits = not self._last and (self._seeded or not (enough or quiet))
+        return not self._new and bool(len(self._scheduler)) and not waits
 
     # Waves
 
@@ -182,9 +195,10 @@ class BatchRun:
             self._budget.read()
             if self._prefix is None:
                 self._choose_prefix()
-            items = self._scheduler.take(Limits(self._most_rows, self._budget.fits))
+            running = [wave.shape for wave in self.waves]
+            items = self._scheduler.take(Limits(self._most_rows, self._budget.fits(running)))
             if not items and not self.waves:
-                items = self._scheduler.take(Limits(1, lambda _: True))  # alone it may still go
+                items = self._scheduler.take_alone()
             if not items:
                 return
             self._start(items)
@@ -209,9 +223,10 @@ class BatchRun:
         try:
             wave.start(self._model, (self._prefix or [])[:prefix], self._made)
         except (RuntimeError, ValueError, MemoryError) as error:
-            self._failed.append((wave, error))
+            self._note_failure(wave, error)
             return
         self.waves.append(wave)
+        self._begun += 1
 
     def _judge(self) -> None:
         """Stop waves of which so few rows are alive that pooling these costs less."""
@@ -221,6 +236,7 @@ class BatchRun:
             if wave.stopping or len(alive) == len(wave.rows) or wave.rows[0].sampling.repetition_penalty != 1.0:
                 continue  # with a penalty the tokens made before would no longer count
             if self._scheduler.should_stop([row.item for row in alive], self._most_rows, idle):
+                self._stopped += 1
                 wave.stop()
 
     def _finish(self, wave: Wave) -> None:
@@ -228,7 +244,7 @@ class BatchRun:
         error = wave.error()
         alive = wave.alive()
         if error is not None:
-            self._failed.append((wave, error))
+            self._note_failure(wave, error)
             return
         if not wave.stopping:  # it ran to its end: there is memory again
             self._patience.ended_well()
@@ -241,6 +257,11 @@ class BatchRun:
 
     # What goes wrong
 
+    def _note_failure(self, wave: Wave, error: Exception) -> None:
+        if not self._failed:
+            self._ran = [one.shape for one in (wave, *self.waves)]
+        self._failed.append((wave, error))
+
     def _mend(self) -> None:
         """Memory ran out, or the engine refuses some row: halves are tried apart, and in the end each row alone."""
         for wave in self.waves:
@@ -251,7 +272,7 @@ class BatchRun:
         if any(is_out_of_memory(error) for _, error in failed):
             self._flush()
             how = recover(self._model)
-            self._budget.lower([wave.shape for wave, _ in failed])
+            self._budget.lower(self._ran)
             rows = sum(len(wave.alive()) for wave, _ in failed)
             wait_s = self._patience.failed(time.perf_counter())
             self._state(f"memory ran out at {rows} rows: split in two, budget 10 % lower, again in {wait_s:g} s; {how}")
@@ -293,23 +314,29 @@ class BatchRun:
     def _end(self, reason: Any) -> None:
         self.over = True
         now = time.perf_counter()
+        if self._begun:  # else there is no budget, and another batch may run
+            self._state()
         self._send(self._clock.pulse(now, self.waves, 0, last=True))
         self._send(BatchEnded(self.id, reason))
 
     # Reports
 
-    def _report(self, beside: bool) -> None:
+    def _report(self) -> None:
         now = time.perf_counter()
         if self.over:
             return
-        if self.waves and not beside and self._clock.due(now):
-            self._send(self._clock.pulse(now, self.waves, len(self._scheduler)))
+        if self._clock.due(now):
+            worked = bool(self.waves) or self._clock.worked
+            pulse = self._clock.pulse(now, self.waves, len(self._scheduler))
+            if worked:  # not of the time in which it waits for rows, or for a prompt
+                self._send(pulse)
         if now - self._reported >= _REPORT_S:
             self._flush()
             self._state()
 
     def _flush(self) -> None:
         """Send the tokens that have been made, so that they can be kept."""
+        self._tell_ended()
         made = [(row.key, ids) for row in self._rows.values() if (ids := row.unsent())]
         if made:
             self._send(RowsMade(self.id, made))
@@ -318,7 +345,8 @@ class BatchRun:
         self._reported = time.perf_counter()
         alive = sum(len(wave.alive()) for wave in self.waves)
         waiting = len(self._rows) - alive + len(self._new)
-        self._send(BatchState(self.id, alive, waiting, self._tokens, self._budget.kv_tokens, note))
+        counts = {"waves": self._begun, "stopped": self._stopped}
+        self._send(BatchState(self.id, alive, waiting, self._tokens, self._budget.kv_tokens, note, **counts))
 
 
 def _cost(request: OpenBatch, workers: int) -> WaveCost | None:

@@ -49,7 +49,8 @@ class OpenBatch(msgspec.Struct, tag=True, frozen=True):
     - `seed`: set for the process before the first row. CTranslate2's worker threads read it once, when each draws for
       the first time, and draw for all rows of a batch in turn. So with a temperature a job draws the same again only in
       an engine that was started anew, with one worker, all rows given at once, a policy that pools nothing ("sorted",
-      "in order"), and no prompts in between. Two workers begin with the same seed. Greedy rows need none.
+      "in order"), and no prompts in between. Two workers begin with the same seed. With a seed nothing begins before
+      `last` has come, so that waves do not depend on when rows did. Greedy rows need none.
     """
 
     id: int
@@ -109,7 +110,8 @@ class BatchState(msgspec.Struct, tag=True, frozen=True):
     """How a batch stands, about twice a second and with every note.
 
     `alive` rows make tokens, `waiting` rows have none made now; `tokens` were made for this batch by this process;
-    `kv_tokens` is the budget now; `note` is one line for the log, or nothing. `counted` are tokens since the last
+    `kv_tokens` is the budget now; `note` is one line for the log, or nothing; `waves` have begun, and `stopped` of them
+    ended before their rows, to be pooled or shared out. `counted` are tokens since the last
     state that no `RowsMade` or `RowDone` has ids of: a remote engine only counts them.
     """
 
@@ -120,6 +122,8 @@ class BatchState(msgspec.Struct, tag=True, frozen=True):
     kv_tokens: int
     note: str = ""
     counted: int = 0
+    waves: int = 0
+    stopped: int = 0
 
 
 class BatchEnded(msgspec.Struct, tag=True, frozen=True):

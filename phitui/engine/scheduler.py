@@ -10,8 +10,9 @@ what the cost model says.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from phitui.engine.wave_cost import NOMINAL, Need, WaveCost, WaveShape, cheapest_cuts, expected, shape, whole_s
@@ -60,6 +61,7 @@ class Scheduler:
         self._waiting: dict[int, Item] = {}
         self._first: list[list[int]] = []
         self._plan: list[list[int]] = []
+        self._too_large: set[int] = set()  # keys of rows that do not even fit alone, as things are
         self._tokens = self._ended = 0
 
     def __len__(self) -> int:
@@ -90,25 +92,48 @@ class Scheduler:
         return _MARGIN_BY_CHANCE if self.ending > 0 else _MARGIN_BY_LIMIT
 
     def take(self, limits: Limits) -> list[Item]:
-        """The next wave; its rows do not wait any more. Empty where none waits, or where not even one row fits."""
-        keys = self._first.pop(0) if self._first else self._planned(limits)
-        wave = [self._waiting[key] for key in keys if key in self._waiting]
-        fitting = _fitting(wave, limits)
-        for item in wave[:fitting]:
-            del self._waiting[item.key]
-        if fitting < len(wave):
-            self._plan = []
-        return wave[:fitting]
+        """The next wave; its rows do not wait any more. Rows that do not even fit alone are passed over. Empty where no
+        others wait."""
+        self._look_again(limits)
+        while keys := self._next(limits):
+            wave = [item for key in keys if (item := self._waiting.get(key)) and key not in self._too_large]
+            fitting = _fitting(wave, limits)
+            if fitting:
+                if fitting < len(wave):
+                    self._plan = []
+                return self._taken(wave[:fitting])
+            self._too_large.update(item.key for item in wave[:1])
+            if wave[1:]:
+                self._plan.insert(0, [item.key for item in wave[1:]])
+        return []
 
-    def _planned(self, limits: Limits) -> list[int]:
-        if not self._plan:
+    def take_alone(self) -> list[Item]:
+        """A row that does not fit, the one that has waited longest: where nothing else runs it may still go."""
+        key = next((key for key in self._waiting if key in self._too_large), None)
+        return [] if key is None else self._taken([self._waiting[key]])
+
+    def _taken(self, wave: list[Item]) -> list[Item]:
+        for item in wave:
+            del self._waiting[item.key]
+            self._too_large.discard(item.key)
+        return wave
+
+    def _look_again(self, limits: Limits) -> None:
+        """There may be room by now for rows that did not fit."""
+        waiting = [item for key in self._too_large if (item := self._waiting.get(key))]
+        self._too_large = {item.key for item in waiting if not _fitting([item], limits)}
+
+    def _next(self, limits: Limits) -> list[int]:
+        if self._first:
+            return self._first.pop(0)
+        if not self._plan and len(self._too_large) < len(self._waiting):
             self._plan = self._lay_out(limits)
         return self._plan.pop(0) if self._plan else []
 
     def _lay_out(self, limits: Limits) -> list[list[int]]:
-        """Waves of all that waits (of the oldest `WINDOW` rows), the first one first."""
+        """Waves of all that waits and fits (of the oldest `WINDOW` rows), the first one first."""
         groups: dict[Hashable, list[Item]] = {}
-        for item in list(self._waiting.values())[:WINDOW]:
+        for item in itertools.islice(self._fitting_alone(limits), WINDOW):
             groups.setdefault(item.group, []).append(item)
         waves = [wave for items in groups.values() for wave in self._layout_of(items, limits)]
         if self._policy == "waves":  # the longest first, so that no worker is left with a long one at the end
@@ -116,6 +141,16 @@ class Scheduler:
         elif self._policy == "sorted":
             waves.sort(key=lambda wave: wave[0].length, reverse=True)
         return [[item.key for item in wave] for wave in waves]
+
+    def _fitting_alone(self, limits: Limits) -> Iterator[Item]:
+        """Rows that wait, in the order in which they came; those that do not even fit alone are put aside."""
+        for key, item in self._waiting.items():
+            if key in self._too_large:
+                continue
+            if _fitting([item], limits):
+                yield item
+            else:
+                self._too_large.add(key)
 
     def _layout_of(self, items: list[Item], limits: Limits) -> list[list[Item]]:
         if self._policy == "in order":

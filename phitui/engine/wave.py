@@ -33,6 +33,7 @@ class Wave:
         self.shape = shape
         self.begun = time.perf_counter()
         self.first_s: float | None = None
+        self.started: set[int] = set()  # rows that have made a token
         self.last_s = self.begun
         self.stopping = False
         self._nudge = nudge

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Need(NamedTuple):
@@ -72,54 +75,55 @@ def shape(needs: Sequence[Need], prefix: int = 0) -> WaveShape:
     return WaveShape(len(needs), prefix + shortest - 1, int(peak))
 
 
-class _Sums:
-    """The cost of a wave in closed form, as rows join it. With m the shortest length and E = length + left, a row takes
-    part in e = E − m steps, of c + e / 2 cached tokens in the mean, c = prefix + m − 1."""
-
-    def __init__(self, cost: WaveCost, prefix: int) -> None:
-        self._cost, self._prefix = cost, prefix
-        self._rows, self._shortest = 0, 0
-        self._last = self._ends = self._squares = 0.0
-
-    def join(self, need: Need) -> float:
-        """Seconds of the wave with this row in it."""
-        end = need.length + need.left
-        self._shortest = min(self._shortest, need.length) if self._rows else need.length
-        self._rows += 1
-        self._last = max(self._last, end)
-        self._ends += end
-        self._squares += end * end
-        rows, m, cost = self._rows, self._shortest, self._cost
-        steps = self._ends - rows * m
-        halves = (self._squares - 2 * m * self._ends + rows * m * m) / 2
-        decode = cost.row_s * steps + cost.token_s * (steps * (self._prefix + m - 1) + halves)
-        return cost.call_s + cost.prefill_s * rows * (m - 1) + cost.fixed_s * (self._last - m) + decode
+def _seconds(cost: WaveCost, prefix: int, rows: int, m: Any, last: Any, ends: Any, squares: Any) -> Any:
+    """The cost of a wave in closed form; numbers, or arrays for many waves of `rows` rows. With m the shortest length
+    and E = length + left, of which `last` is the largest, a row takes part in e = E - m steps, of c + e / 2 cached
+    tokens in the mean, c = prefix + m - 1."""
+    steps = ends - rows * m
+    halves = (squares - 2 * m * ends + rows * m * m) / 2
+    decode = cost.row_s * steps + cost.token_s * (steps * (prefix + m - 1) + halves)
+    return cost.call_s + cost.prefill_s * rows * (m - 1) + cost.fixed_s * (last - m) + decode
 
 
 def whole_s(cost: WaveCost, needs: Sequence[Need], prefix: int = 0) -> float:
     """Seconds of a wave that runs until its last row has ended."""
-    sums, seconds = _Sums(cost, prefix), 0.0
-    for need in needs:
-        seconds = sums.join(need)
-    return seconds
+    ends = [need.length + need.left for need in needs]
+    m = min(need.length for need in needs)
+    squares = sum(end * end for end in ends)
+    return float(_seconds(cost, prefix, len(ends), m, max(ends), sum(ends), squares))
 
 
 def cheapest_cuts(cost: WaveCost, needs: Sequence[Need], rows: int, prefix: int = 0) -> list[int]:
     """Sizes of waves of neighbours, at most `rows` each, whose seconds are the least in all."""
-    best, size = [0.0], [0]
+    waves = _costs(cost, needs, min(rows, len(needs)), prefix)
+    best, size = np.zeros(len(needs) + 1), [0]
     for stop in range(1, len(needs) + 1):
-        sums, least, chosen = _Sums(cost, prefix), float("inf"), 1
-        for start in range(stop - 1, max(stop - rows, 0) - 1, -1):
-            seconds = best[start] + sums.join(needs[start])
-            if seconds < least:
-                least, chosen = seconds, stop - start
-        best.append(least)
-        size.append(chosen)
-    sizes, at = [], len(needs)
+        sizes = min(rows, stop)
+        seconds = best[stop - sizes : stop][::-1] + waves[stop - 1, :sizes]
+        chosen = int(seconds.argmin())
+        best[stop] = seconds[chosen]
+        size.append(chosen + 1)
+    sizes_back, at = [], len(needs)
     while at:
-        sizes.append(size[at])
+        sizes_back.append(size[at])
         at -= size[at]
-    return sizes[::-1]
+    return sizes_back[::-1]
+
+
+def _costs(cost: WaveCost, needs: Sequence[Need], rows: int, prefix: int) -> NDArray[np.float64]:
+    """(needs, rows) seconds: [i, k] of the wave of k + 1 neighbours that ends with the i-th."""
+    length = np.array([need.length for need in needs], dtype=np.float64)
+    end = length + np.array([need.left for need in needs])
+    square = end * end
+    found = np.empty((rows, len(needs)))
+    m, last, ends, squares = length, end, end, square
+    for more in range(rows):
+        if more:  # one more row before each wave
+            first = slice(0, len(needs) - more)
+            m, last = np.minimum(m[1:], length[first]), np.maximum(last[1:], end[first])
+            ends, squares = ends[1:] + end[first], squares[1:] + square[first]
+        found[more, more:] = _seconds(cost, prefix, more + 1, m, last, ends, squares)
+    return np.ascontiguousarray(found.T)
 
 
 def expected(left: int, ending: float) -> float:

@@ -112,7 +112,7 @@ class Worker:
             if self._batches:
                 raise PhituiError("a batch is running", "Park when it is done")
             self._channel.send(Parked(self._parking.park()))
-            self._batches.prefixes.forget()
+            self._batches.forget()
         except PhituiError as error:
             self._park_refused = True  # not by itself again before there has been a prompt: it would only say the same
             self._channel.send(ParkRefused(Failure.of(error)))
@@ -122,7 +122,7 @@ class Worker:
             model = load_model(load, self._channel.send)
             if model.loaded.device == "cuda":
                 self._channel.send(Progress("load", "trying the card; its first time can take minutes"))
-                check_answers(model)
+                check_answers(model, just_loaded=True)
         except PhituiError as error:
             self._fail(Failure.of(error))
         except Exception as error:  # noqa: BLE001 - the parent must hear of it, whatever it is
@@ -160,7 +160,7 @@ class Worker:
         return self._batches.running
 
     def _send_beside(self, message: Any) -> None:
-        """What an answer sends. Its pulses would count the time of a batch beside it twice."""
+        """What an answer sends. Its pulses would count the time twice beside those of a batch that goes on."""
         if not (isinstance(message, Pulse) and self._batches.running):
             self._channel.send(message)
 

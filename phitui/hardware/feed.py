@@ -1,4 +1,4 @@
-"""Hands snapshots from the sampler's thread on to others, and keeps those that come before somebody listens."""
+"""Hands snapshots from the sampler's thread on to others: each one to a listener, or the newest to who asks for it."""
 
 from __future__ import annotations
 
@@ -36,3 +36,25 @@ class Feed:
             waiting = list(self._waiting)
             self._waiting.clear()
         return waiting
+
+
+class Newest:
+    """`put` from one thread, `get` from another, which may be slower: what it had no time for is dropped."""
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        self._changed = threading.Condition()
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Take the place of the one before."""
+        with self._changed:
+            self._snapshot = snapshot
+            self._changed.notify()
+
+    def get(self) -> Snapshot:
+        """The newest one that has not been taken yet; waits until there is one."""
+        with self._changed:
+            while self._snapshot is None:
+                self._changed.wait()
+            snapshot, self._snapshot = self._snapshot, None
+        return snapshot

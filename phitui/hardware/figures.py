@@ -79,6 +79,12 @@ BOUNDS = {
 WAITING = Missing("known from the second reading on")
 
 
+def same_uuid(told: str | None, wanted: str) -> bool:
+    """Whether the driver's UUID of a device ("GPU-…", of a slice "MIG-…") is `wanted`, which CUDA tells bare; "" is
+    that of none."""
+    return bool(told and wanted) and str(told).casefold().endswith(wanted.casefold())
+
+
 def clean(text: str, limit: int = 96) -> str:
     """`text` from outside without control characters and marks that turn the line; at most `limit` long."""
     if not text.isprintable():

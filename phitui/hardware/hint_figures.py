@@ -15,7 +15,8 @@ class Figures(msgspec.Struct, frozen=True):
     - `peak_name`: what the MBU is a share of ("1008 GB/s", "the measured memory rate").
     - `idle_share`: of the last minute in which the engine had nothing to do, None where it had nothing all the time;
       `queued`: prompts that wait. `tokenize_share`: of the engine's working time in the last minute.
-    - `throttle_reasons`: the driver's names. `others_name`: the largest process of others on the card.
+    - `throttle_reasons`: the driver's names. `others_name`: the largest process of others on the card, and
+      how many more there are. `shares_ram`: the card's memory is the machine's.
     - `load1`: the machine's load average of one minute, in threads.
     - `parking_bytes`: weights that parking would move to host memory, None where it would move none.
     """
@@ -44,6 +45,7 @@ class Figures(msgspec.Struct, frozen=True):
     link_generation_max: int | None = None
     vram_used_bytes: int | None = None
     vram_usable_bytes: int | None = None
+    shares_ram: bool = False
     limit: float = 0.95
     others_bytes: int | None = None
     others_name: str = ""
@@ -71,6 +73,7 @@ def of_device(device: Device, host: Host, limit: float) -> Figures:
         link_generation_max=device.link.generation_max,
         vram_used_bytes=device.vram.used_bytes,
         vram_usable_bytes=None if total is None else total - (reserved or 0),
+        shares_ram=device.shares_ram,
         limit=limit,
         load1=host.load1,
         cores=host.cpus,

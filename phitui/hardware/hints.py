@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from phitui.hardware.hint_figures import Figures
+from phitui.hardware.memory_parts import memory_name
 
 Level = Literal["bad", "warn", "info"]
 
@@ -41,6 +42,8 @@ PARKING_MARGIN = 1.1
 
 _POWER = ("SW_POWER_CAP", "HW_POWER_BRAKE_SLOWDOWN")
 _THERMAL = ("SW_THERMAL_SLOWDOWN", "HW_THERMAL_SLOWDOWN")
+# The driver's names for clocks that nothing holds back against the user's will.
+HARMLESS = frozenset({"GPU_IDLE", "APPLICATIONS_CLOCKS_SETTING", "SYNC_BOOST", "DISPLAY_CLOCK_SETTING"})
 _GIB = 1024**3
 
 
@@ -97,7 +100,7 @@ def memory_full(figures: Figures) -> Hint | None:
     used, usable = figures.vram_used_bytes, figures.vram_usable_bytes
     if used is None or not usable or used < figures.limit * usable:
         return None
-    text = f"{'VRAM' if figures.on_gpu else 'RAM'} is nearly full"
+    text = f"{memory_name(figures.on_gpu, figures.shares_ram)} is nearly full"
     if _others_hold_much(figures):
         text += f": others hold {_others(figures)}"
     return Hint("memory-full", "warn", text, _filled(used, usable))
@@ -110,7 +113,8 @@ def others_memory(figures: Figures) -> Hint | None:
         return None
     if used >= figures.limit * usable:
         return None
-    return Hint("memory-others", "info", f"others hold VRAM: {_others(figures)}", _filled(used, usable))
+    text = f"others hold {memory_name(True, figures.shares_ram)}: {_others(figures)}"
+    return Hint("memory-others", "info", text, _filled(used, usable))
 
 
 def weight_bound(figures: Figures) -> Hint | None:
@@ -239,8 +243,8 @@ def _others_hold_much(figures: Figures) -> bool:
 
 
 def _others(figures: Figures) -> str:
-    most = f", most of it {figures.others_name}" if figures.others_name else ""
-    return f"{(figures.others_bytes or 0) / _GIB:.1f} GiB{most}"
+    who = f" ({figures.others_name})" if figures.others_name else ""
+    return f"{(figures.others_bytes or 0) / _GIB:.1f} GiB{who}"
 
 
 def _clocks(figures: Figures) -> str:

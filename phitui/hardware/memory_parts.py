@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from phitui.hardware.snapshot import Memory, Process
+from phitui.hardware.snapshot import Device, Memory, Process
 
 Kind = Literal["weights", "kv", "work", "others", "unknown", "reserve", "free"]
 
@@ -51,7 +51,7 @@ def memory_parts(
     memory: Memory, engine: Engine | None, limit: float, others: Sequence[Process] = (), reason: str = ""
 ) -> MemoryParts:
     """Take a memory apart. `engine` is None where none runs on this device; `others` are the processes beside it, for
-    the name of the largest; `reason` is why figures of `memory` are missing.
+    their names; `reason` is why figures of `memory` are missing.
 
     What is not known is not drawn as nothing: it is a part "unknown" that says what it covers. Where the driver counts
     its reserve as used (before R510), it is within the others.
@@ -68,14 +68,14 @@ def memory_parts(
 
 def _used(used: int, engine: Engine | None, others: Sequence[Process]) -> list[Part]:
     if engine is None:
-        return [Part("others", used, largest(others, used))]
+        return [Part("others", used, named(others))]
     if engine.process_bytes is None:
         # The weights are there for sure, where there is room for them; the rest may be anybody's.
         weights = engine.weights_bytes or 0
         known = weights if weights <= used else 0
         return [Part("weights", known), Part("unknown", used - known, "not told apart")]
     process = min(engine.process_bytes, used)
-    return [*_engine(process, engine), Part("others", used - process, largest(others, used - process))]
+    return [*_engine(process, engine), Part("others", used - process, named(others))]
 
 
 def _engine(process: int, engine: Engine) -> list[Part]:
@@ -85,13 +85,25 @@ def _engine(process: int, engine: Engine) -> list[Part]:
     return [Part("weights", weights), Part("kv", kv), Part("work", process - weights - kv)]
 
 
-def largest(processes: Sequence[Process], of_bytes: int) -> str:
-    """The process with the most memory, by its name or else its id; "" where none is known to have most of
-    `of_bytes`."""
+def others_of(device: Device, pid: int | None = None) -> list[Process]:
+    """The processes beside `pid`. Of a machine the largest alone: it has many more than are listed."""
+    others = [process for process in device.processes or () if process.pid != pid]
+    if device.kind == "gpu":
+        return others
+    return sorted(others, key=lambda process: process.used_bytes or 0, reverse=True)[:1]
+
+
+def named(processes: Sequence[Process]) -> str:
+    """The process with the most memory, by its name or else its id, and how many more have some: "vllm +2". "" where
+    of none is known how much it has."""
     known = [process for process in processes if process.used_bytes]
     if not known:
         return ""
     most = max(known, key=lambda process: process.used_bytes or 0)
-    if 2 * (most.used_bytes or 0) <= of_bytes:
-        return ""
-    return most.name or f"PID {most.pid}"
+    who = most.name or f"PID {most.pid}"
+    return f"{who} +{len(known) - 1}" if len(known) > 1 else who
+
+
+def memory_name(on_gpu: bool, shares_ram: bool) -> str:
+    """What a device's memory is called: some cards have none of their own."""
+    return "RAM" if not on_gpu else "RAM (shared)" if shares_ram else "VRAM"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from phitui.hardware.driver import GpuLostError, Question, ask, call, gpu_count
-from phitui.hardware.figures import Missing
+from phitui.hardware.figures import Missing, Sheet, same_uuid
+from phitui.hardware.nvml_figures import MEMORY, memory_figures
 
 _COMPUTE: tuple[Question, ...] = (
     ("nvmlDeviceGetComputeRunningProcesses_v3", ()),
     ("nvmlDeviceGetComputeRunningProcesses_v2", ()),
 )
 _MOST_BYTES = 1 << 50
+_PATIENCE_S = 2.0
+
+T = TypeVar("T")
 
 
 class OwnMemory:
@@ -21,7 +27,7 @@ class OwnMemory:
     """
 
     def __init__(self, uuid: str, pid: int) -> None:
-        self._uuid, self._pid = uuid.lower(), pid
+        self._uuid, self._pid = uuid, pid
         self._handle: Any = None
 
     def read(self) -> int | Missing:
@@ -29,7 +35,7 @@ class OwnMemory:
         try:
             if self._handle is None:
                 self._handle = self._find()
-            return self._handle if isinstance(self._handle, Missing) else self._held()
+            return self._handle if isinstance(self._handle, Missing) else _held_by(self._handle, self._pid)
         except GpuLostError as error:
             return Missing(str(error))
 
@@ -37,28 +43,50 @@ class OwnMemory:
         started = call("nvmlInitWithFlags", 0)
         return started if isinstance(started, Missing) else _card(self._uuid)
 
-    def _held(self) -> int | Missing:
-        listed = _listed(self._handle)
-        if isinstance(listed, Missing):
-            return listed
-        if self._pid not in listed:
-            return Missing("the driver's list has no process of the engine's id (in a container it may have another)")
-        held = listed[self._pid]
-        return Missing("the driver does not tell this process's share") if held is None else held
-
 
 def processes_on(uuid: str) -> dict[int, int | None] | Missing:
-    """Bytes by process id on a card, None where the driver does not tell; or why there is no list. Raises nothing."""
+    """Bytes by process id on a card, None where the driver does not tell; or why there is no list. Waits for the driver
+    2 s at most. Raises nothing."""
+    return _patiently(lambda: _of_card(uuid, _listed))
+
+
+def usable_vram(uuid: str, pid: int | None) -> int | Missing:
+    """Bytes of a card that process `pid` may hold: what is free, and what it has. None as `pid` is one that has nothing
+    yet. Waits for the driver 2 s at most. Raises nothing."""
+
+    def read(handle: Any) -> int | Missing:
+        answer = ask(handle, MEMORY)
+        free = memory_figures(Sheet(), answer).free_bytes
+        if free is None:
+            return answer if isinstance(answer, Missing) else Missing("the driver does not tell what is free")
+        if pid is None:
+            return free
+        held = _held_by(handle, pid)
+        return held if isinstance(held, Missing) else free + held
+
+    return _patiently(lambda: _of_card(uuid, read))
+
+
+def _of_card(uuid: str, question: Callable[[Any], T | Missing]) -> T | Missing:
     started = call("nvmlInitWithFlags", 0)
     if isinstance(started, Missing):
         return started
     try:
-        handle = _card(uuid.lower())
-        return handle if isinstance(handle, Missing) else _listed(handle)
+        handle = _card(uuid)
+        return handle if isinstance(handle, Missing) else question(handle)
     except GpuLostError as error:
         return Missing(str(error))
     finally:
         call("nvmlShutdown")
+
+
+def _patiently(question: Callable[[], T | Missing]) -> T | Missing:
+    answers: list[T | Missing] = []
+    # A call that hangs cannot be taken back: its thread is left behind and ends with the process.
+    thread = threading.Thread(target=lambda: answers.append(question()), name="phitui-own-memory", daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S)
+    return answers[0] if answers else Missing(f"the driver has not answered for {_PATIENCE_S:g} s")
 
 
 def _card(uuid: str) -> Any:
@@ -69,9 +97,20 @@ def _card(uuid: str) -> Any:
     for index in range(count):
         handle = call("nvmlDeviceGetHandleByIndex", index)
         found = handle if isinstance(handle, Missing) else ask(handle, (("nvmlDeviceGetUUID", ()),))
-        if isinstance(found, str) and uuid and found.lower().endswith(uuid):
+        if isinstance(found, str) and same_uuid(found, uuid):
             return handle
     return Missing("the driver lists no card of the engine's UUID")
+
+
+def _held_by(handle: Any, pid: int) -> int | Missing:
+    """Bytes of one process. Raises GpuLostError."""
+    listed = _listed(handle)
+    if isinstance(listed, Missing):
+        return listed
+    if pid not in listed:
+        return Missing("the driver's list has no process of the engine's id (in a container it may have another)")
+    held = listed[pid]
+    return Missing("the driver does not tell this process's share") if held is None else held
 
 
 def _listed(handle: Any) -> dict[int, int | None] | Missing:

@@ -1,9 +1,10 @@
 """What a decode step moves, what of it the memory can carry, and the speed no decode can exceed. Pure.
 
-A decode step reads all weights once, whatever the batch, and the KV cache of every row. The engine moves more than is
-useful: CTranslate2 appends to the cache by copying it, one layer at a time, so up to three times the cache's size goes
-over the bus (read and write for the copy, a read for attention). Some of that may stay in a cache on the chip: so the
-"engine" figure is an upper bound, the "useful" one is exact for what it names.
+A decode step reads all weights once, whatever the batch (once for each of the batches that run side by side), and the
+KV cache of every row. The engine moves more than is useful: CTranslate2 appends to the cache by copying it, one layer
+at a time, so up to three times the cache's size goes over the bus (read and write for the copy, a read for
+attention). Some of that may stay in a cache on the chip: so the "engine" figure is an upper bound, the "useful" one
+is exact for what it names.
 """
 
 from __future__ import annotations

@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 # A start of NVML takes some milliseconds, and seconds where no program keeps the driver awake.
 _FIRST_PATIENCE_S = 0.5
-_LONGEST_PATIENCE_S = 1.0
 # NVML's performance counters need two readings more than 0.1 s apart.
 _SHORTEST_DIFFERENCE_S = 0.11
-# Figures of a driver that has fallen silent are shown for so long, and then no more.
-_STALE_S = 2.0
+# A question that is open for so long has no answer: the figures of the one before are shown no more.
+_SILENT_S = 2.0
 _STOP_PATIENCE_S = 0.15
 
 
@@ -31,7 +30,8 @@ class Sampler:
     A receiver that belongs to a user interface must hand the snapshot on without waiting for it. What it
     raises is noted in the next snapshot's `unavailable["receiver"]`. `processes` gives the names and ids of
     own processes whose memory is to be read, in the sampler's thread; `others` gives what is known of other machines,
-    and must not wait for them. A stopped sampler stays stopped.
+    and must not wait for them. The first snapshot waits `first_patience_s` for the driver. A stopped sampler stays
+    stopped.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Sampler:
         on_snapshot: Callable[[Snapshot], None],
         processes: Callable[[], Mapping[str, int]] = dict,
         others: Callable[[], list[OtherHost]] = list,
+        first_patience_s: float = _FIRST_PATIENCE_S,
     ) -> None:
         if not 0 < interval_s < float("inf"):
             raise ValueError(f"the interval must be a positive number of seconds, not {interval_s}")
@@ -47,6 +48,7 @@ class Sampler:
         self._on_snapshot = on_snapshot
         self._processes = processes
         self._others = others
+        self._first_patience_s = first_patience_s
         self._stopping = threading.Event()
         self._gpus = _GpuDesk()
         self._receiver_error = ""
@@ -69,11 +71,11 @@ class Sampler:
     def _run(self) -> None:
         host = _HostDesk(self._processes)
         due = time.monotonic()
-        patience = _FIRST_PATIENCE_S
+        patience = self._first_patience_s
         while not self._stopping.is_set():
             self._gpus.ask()
             self._tick(host, patience)
-            patience = min(self._interval_s / 4, _LONGEST_PATIENCE_S)
+            patience = min(self._interval_s / 4, _SILENT_S)
             now = time.monotonic()
             due += self._interval_s
             if due < now:  # late: go on from here, without a burst to catch up
@@ -136,7 +138,6 @@ class _GpuDesk:
         self._changed = threading.Condition()
         self._asked_at: float | None = None
         self._reading: Reading | None = None
-        self._read_at = 0.0
         self._stopping = False
 
     def start(self) -> None:
@@ -155,13 +156,13 @@ class _GpuDesk:
                 self._changed.notify_all()
 
     def answer(self, patience_s: float) -> Reading:
-        """The reading that was asked for; after `patience_s` the one before, unless it is stale by now."""
+        """The reading that was asked for; after `patience_s` the one before, while the question is not open for long.
+        How old that reading is depends on the interval, and says nothing of the driver."""
         with self._changed:
             self._changed.wait_for(lambda: self._asked_at is None or self._stopping, patience_s)
-            now = time.monotonic()
-            if self._reading and (self._asked_at is None or now - self._read_at < _STALE_S):
+            silent_s = 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+            if self._reading and silent_s < _SILENT_S:
                 return self._reading
-            silent_s = now - (self._asked_at or now)
         return self._failed(f"the driver has not answered for {silent_s:.{0 if silent_s >= 10 else 1}f} s")
 
     def _run(self) -> None:
@@ -178,7 +179,7 @@ class _GpuDesk:
             except Exception as error:  # noqa: BLE001 - it becomes the reason
                 reading = self._failed(_said(error))
             with self._changed:
-                self._reading, self._read_at = reading, time.monotonic()
+                self._reading = reading
                 self._asked_at = None
                 self._changed.notify_all()
         if gpus is not None:

@@ -121,7 +121,8 @@ class Device(msgspec.Struct, frozen=True):
     - `shares_ram`: whether `vram` is the machine's RAM, because the device has no memory of its own.
     - `processes`: None where the driver does not list them. On a CPU those with the most resident memory.
     - `host`: the name of the other machine that it is in, "" for this one. There `stale_s` is the age of its figures in
-      seconds where they are older than they should be, and `stale_why` the reason.
+      seconds where they are older than they should be, and `stale_why` the reason; `lost` says that they are so old
+      that none is shown, or that there never were any.
     """
 
     kind: str
@@ -155,6 +156,7 @@ class Device(msgspec.Struct, frozen=True):
     host: str = ""
     stale_s: float | None = None
     stale_why: str = ""
+    lost: bool = False
 
     def without_figures(self, reason: str) -> Device:
         """The same device, known by name, with no figure and `reason` for every one of them."""

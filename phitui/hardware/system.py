@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -21,3 +22,11 @@ def attempt(question: Callable[[], Any]) -> Any:
         return question()
     except Exception as error:  # noqa: BLE001 - a sensor that fails is a figure that is missing
         return Missing(clean(f"{type(error).__name__}: {error}"))
+
+
+def load1() -> float | None:
+    """The load average of one minute, None where it is not known."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except OSError:
+        return None

@@ -22,6 +22,7 @@ from phitui.engine.api import (
     RowFailed,
     RowsMade,
 )
+from phitui.engine.rows_api import Policy
 from phitui.errors import PhituiError, UnavailableError, UsageError
 from phitui.ipc.messages import Failure
 from phitui.jobs.batch_answer import Written
@@ -85,6 +86,7 @@ class BatchJob:
         self._plan = plan
         self._model = (loaded.name, loaded.compute_type, loaded.weight_bytes)
         self._seed = seed
+        self._whole = seed is not None and loaded.remote is None
         self._most_deaths = deaths_in_a_row
         self._tell = tell
         self.progress = progress
@@ -93,6 +95,7 @@ class BatchJob:
         self._unsent: list[int] = []
         self._sent: list[int] = []
         self._id: int | None = None
+        self._gone = False  # the engine's process has died, and the next is not there
         self._apart = False
         self._read_all = False
         self._last_sent = False
@@ -127,6 +130,9 @@ class BatchJob:
             if self._id is not None:  # nobody would take what the engine goes on to make
                 with contextlib.suppress(PhituiError):
                     await self._engine.cancel(self._id)
+            if how == "failed":  # in the middle of a step: what was heard before is kept
+                with contextlib.suppress(PhituiError, OSError):
+                    await self._flush()
             await asyncio.to_thread(self._output.sync)
 
     async def _rounds(self) -> None:
@@ -140,13 +146,15 @@ class BatchJob:
 
     async def _round(self) -> None:
         """One batch of the engine's: it ends with all its rows done, or with the engine."""
-        if not self._unsent:  # nothing to open a batch for yet
+        if not self._unsent or self._gathers:  # nothing to open a batch for yet
             await self._step()
             return
         plan, deaths = self._plan, self.progress.deaths
         self._sent, self._last_sent = [], False
+        if self._engine.loaded is not None:  # it may have changed before anybody listened
+            self._check_model(self._engine.loaded)
         try:
-            self._id = await self._engine.open_batch(plan.batch, plan.kv_tokens, plan.cost, self._seed)
+            self._id = await self._engine.open_batch(plan.batch, plan.kv_tokens, plan.cost, self._seed, self._policy)
         except PhituiError:  # it has just died, and says so by an event
             await self._step()
             return
@@ -155,6 +163,16 @@ class BatchJob:
             await self._step()
         if self._sent and self.progress.deaths == deaths and all(map(self._book.is_open, self._sent)):
             raise PhituiError("the engine ended the batch and left its rows out", "Run the same with --resume")
+
+    @property
+    def _policy(self) -> Policy:
+        """With a seed nothing may depend on when rows come or end."""
+        return "in order" if self._whole else "waves"
+
+    @property
+    def _gathers(self) -> bool:
+        """Whether rows have to come first. With a seed each of the engine's batches is a whole window of the input."""
+        return self._whole and not self._apart and not self._read_all and self._book.has_room
 
     async def _step(self) -> None:
         """Wait for something to happen, do all that has, and write what came of it."""
@@ -259,7 +277,7 @@ class BatchJob:
         rows = self._book.rows(self._unsent)
         self._sent += [row.key for row in rows]
         self._unsent = []
-        self._last_sent = self._apart or self._read_all
+        self._last_sent = self._apart or self._read_all or self._whole
         parts = chunks(rows) or ([[]] if self._last_sent else [])
         try:
             for place, chunk in enumerate(parts, 1):
@@ -279,7 +297,7 @@ class BatchJob:
         for key in convicted:
             self._note(self._book.failed(key, f"{_POISON} ({event.reason})"))
         self._convicted_in_a_row += len(convicted)
-        self._deaths_in_a_row += not self._apart
+        self._deaths_in_a_row = 0 if convicted else self._deaths_in_a_row + (not self._apart)
         if not event.restarting or self._convicted_in_a_row >= _TOO_MANY_CONVICTED or self._keeps_dying():
             raise UnavailableError(
                 f"the engine keeps dying ({event.reason})", "What is done is kept; run phitui doctor, then --resume"
@@ -291,18 +309,21 @@ class BatchJob:
         return self._deaths_in_a_row > self._most_deaths and not self._suspects.narrowing
 
     async def _loaded(self) -> None:
-        """Wait for the next process."""
-        while True:
-            item = await self._feed.next()
-            await self._handle(item)
-            if isinstance(item, Loaded):
-                return
+        """Wait for the next process, or for the one after it where that dies while it loads."""
+        self._gone = True
+        while self._gone:
+            await self._flush()  # it can take long
+            await self._handle(await self._feed.next())
 
     def _reloaded(self, loaded: Loaded) -> None:
         """The engine is another process by now, which knows nothing of the batch."""
+        self._check_model(loaded)
+        self._gone = False
+        self._id, self._sent = None, []
+
+    def _check_model(self, loaded: Loaded) -> None:
         if (loaded.name, loaded.compute_type, loaded.weight_bytes) != self._model:
             raise PhituiError(f"the engine has another model now ({loaded.name})", "Switch back, then resume")
-        self._id = None
 
     async def _stop(self) -> None:
         """Have the engine end the batch, and keep what it had made. Raises Stopped."""

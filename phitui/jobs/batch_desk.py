@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from phitui.config import Config, shown_path
 from phitui.engine.api import Event, Loaded
@@ -46,6 +47,18 @@ def answers_path(source: Path) -> Path:
     return source.parent / f"{source.stem}-answers.jsonl"
 
 
+class _Ready(NamedTuple):
+    """What a file is run with; `manifest` is None of a remote model."""
+
+    manifest: Manifest | None
+    loaded: Loaded
+    plan: Plan
+
+
+class _NoEngineError(Exception):
+    """No model is loaded by now: the file waits for the next one."""
+
+
 def _quiet(line: str) -> None:
     """Nobody listens."""
 
@@ -57,8 +70,11 @@ class BatchDesk:
         self._engine = engine
         self._config = config
         self._changed = changed
+        self._held = ""
         self._file: BatchFile | None = None
         self._task: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[_Ready | None] | None = None
+        self._stopping = False
         self.entries: list[Entry] = []
 
     def add(self, source: Path, target: Path | None = None) -> Entry:
@@ -68,21 +84,36 @@ class BatchDesk:
         if any(entry.order.target == order.target for entry in self.entries):
             raise UsageError(f"{shown_path(order.target or source)} is in the list already", "Choose another output")
         BatchFile(order, self._config, _quiet).close()  # refuses at once what cannot be
-        entry = Entry(order)
+        entry = Entry(order, note=self._held)
         self.entries.append(entry)
         self._tell(entry)
         self._pump()
         return entry
+
+    def hold(self, reason: str) -> None:
+        """Begin no file while there is a reason for it; "" ends that. One that runs goes on."""
+        self._held = reason
+        for entry in self.entries:
+            if entry.state == "queued":
+                self._note(entry, reason)
+        self._pump()
+
+    def configure(self, config: Config) -> None:
+        """Other settings hold for the files that begin from here on."""
+        self._config = config
 
     def cancel(self, entry: Entry) -> bool:
         """Stop it; what is done is kept. Whether there was something to stop."""
         if entry.state == "queued":
             self._set(entry, "stopped")
             return True
-        if entry.busy and self._file is not None and self._file.running:
-            self._file.stop()
-            return True
-        return False
+        if not entry.busy or self._file is None:
+            return False
+        self._stopping = True
+        if self._preparing is not None:
+            self._preparing.cancel()
+        self._file.stop()
+        return True
 
     def resume(self, entry: Entry) -> bool:
         """Queue one that was stopped or has failed once more. Whether it was one."""
@@ -118,43 +149,62 @@ class BatchDesk:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _pump(self) -> None:
-        if (self._task is None or self._task.done()) and self._engine.loaded is not None:
+        if not self._held and (self._task is None or self._task.done()) and self._engine.loaded is not None:
             self._task = asyncio.create_task(self._work(), name="phitui-batches")
             self._task.add_done_callback(raise_in_loop)
 
     async def _work(self) -> None:
-        while (loaded := self._engine.loaded) is not None:
+        while not self._held and self._engine.loaded is not None:
             entry = next((entry for entry in self.entries if entry.state == "queued"), None)
             if entry is None:
                 return
-            await self._run(entry, loaded)
+            await self._run(entry)
 
-    async def _run(self, entry: Entry, loaded: Loaded) -> None:
+    async def _run(self, entry: Entry) -> None:
         try:
             self._set(entry, "reading")
-            self._file = BatchFile(entry.order, self._config, lambda line: self._note(entry, line))
-            entry.progress = self._file.progress
-            if await self._file.scan():
-                manifest, plan = await asyncio.to_thread(self._planned, loaded)
-                self._note(entry, plan.why)
+            self._stopping = False
+            self._file = file = BatchFile(entry.order, self._config, lambda line: self._note(entry, line))
+            entry.progress = file.progress
+            self._preparing = asyncio.create_task(self._prepare(file))
+            await asyncio.wait({self._preparing})
+            if self._stopping or self._preparing.cancelled():
+                raise Stopped
+            ready = self._preparing.result()
+            if ready is not None:
+                self._note(entry, ready.plan.why)
                 self._set(entry, "running")
-                await self._file.run(self._engine, manifest, loaded, plan)
+                self._engine.restart_always(True)  # the job judges when it has died often enough
+                await file.run(self._engine, *ready)
             self._set(entry, "complete")
+        except _NoEngineError:
+            self._set(entry, "queued")
         except Stopped:
             self._set(entry, "stopped")
         except PhituiError as error:
             entry.error = str(error)
             self._set(entry, "failed")
         finally:
+            self._engine.restart_always(False)
             if self._file is not None:
                 self._file.close()
-            self._file = None
+            self._file = self._preparing = None
 
-    def _planned(self, loaded: Loaded) -> tuple[Manifest | None, Plan]:
+    async def _prepare(self, file: BatchFile) -> _Ready | None:
+        """What to run it with; None where it is complete. The model may be switched while it is read."""
+        if not await file.scan():
+            return None
+        while (loaded := self._engine.loaded) is not None:
+            manifest, plan = await asyncio.to_thread(self._planned, loaded, self._engine.folder)
+            if self._engine.loaded is loaded:
+                return _Ready(manifest, loaded, plan)
+        raise _NoEngineError
+
+    def _planned(self, loaded: Loaded, folder: str | None) -> tuple[Manifest | None, Plan]:
         if loaded.remote is not None:
             return None, remote_plan(self._config, loaded)
-        manifest = read_manifest(Path(self._engine.folder or ""))
-        return manifest, plan_for(self._config, manifest, loaded)
+        manifest = read_manifest(Path(folder or ""))
+        return manifest, plan_for(self._config, manifest, loaded, engine_pid=self._engine.pid)
 
     def _note(self, entry: Entry, line: str) -> None:
         entry.note = line

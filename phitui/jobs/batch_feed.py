@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple, Protocol
 
-from phitui.engine.api import Cost, Event, Row
+from phitui.engine.api import Cost, Event, Loaded, Row
 from phitui.engine.rows_api import Policy
 from phitui.jobs.batch_request import Refusal, Request
 from phitui.jobs.batch_source import RowSource
@@ -19,6 +19,9 @@ _SEND_CHARS = 4 * 1024 * 1024
 
 class BatchEngine(Protocol):
     """What of `EngineClient` a batch needs."""
+
+    @property
+    def loaded(self) -> Loaded | None: ...
 
     async def open_batch(
         self,

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -54,7 +54,9 @@ class BatchFile:
         self.counts = Counts()
         self._config = config
         self._tell = tell
+        self.error: PhituiError | None = None
         self._job: BatchJob | None = None
+        self._stopping = False
         self._input = Input(order.source)
         try:
             self._check()
@@ -127,6 +129,8 @@ class BatchFile:
         self._job = BatchJob(
             engine, output, source, book, plan, loaded, self.progress, self.order.seed, limit, self._tell
         )
+        if self._stopping:
+            self._job.stop()
         try:
             await self._job.run()
             output.finish()
@@ -148,9 +152,16 @@ class BatchFile:
         return self._job is not None
 
     def stop(self) -> None:
-        """End it and keep what is done: `run` raises `Stopped`."""
+        """End it and keep what is done: `run` raises `Stopped`, also one that has not come to its rows yet."""
+        self._stopping = True
         if self._job is not None:
             self._job.stop()
+
+    def fail(self, error: PhituiError) -> None:
+        """It cannot be run, or not to its end."""
+        self.error = error
+        if not self.progress.ended:
+            self.progress.end("failed")
 
     def close(self) -> None:
         """It will not be run."""
@@ -204,7 +215,7 @@ class BatchFile:
             self._tell(f"going on: {rows}{again}")
 
 
-def _settings(draw: Sampling, system: str, order: Order) -> dict[str, str | int | float | bool | None]:
+def _settings(draw: Sampling, system: str, order: Order) -> dict[str, Any]:
     """All that a row's answer depends on besides input and model, and the order of the output."""
     return {
         "max_tokens": draw.max_tokens,
@@ -212,6 +223,7 @@ def _settings(draw: Sampling, system: str, order: Order) -> dict[str, str | int 
         "top_k": draw.top_k,
         "top_p": draw.top_p,
         "repetition_penalty": draw.repetition_penalty,
+        "stop": list(draw.stop),
         "system": system,
         "seed": order.seed,
         "ordered": order.ordered,

@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,7 @@ SYNC_EVERY_S = 1.0
 # A journal beyond this, and four times what is needed of it, is written anew.
 _COMPACT_BYTES = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
+_SINCE: dict[str, Any] = {"stop": []}
 
 
 class Kept(NamedTuple):
@@ -279,6 +280,8 @@ def journal_path(output: Path) -> Path:
 def _same(record: Record, now: Header, path: Path) -> Header:
     """The journal's header, where it is of the same batch as `now`. Raises UsageError with what differs."""
     then = record if isinstance(record, Header) else None
+    if then is not None:  # settings that journals of before do not name had these values
+        then = msgspec.structs.replace(then, settings={**_SINCE, **then.settings})
     if then is None or msgspec.structs.replace(now, created=then.created) == then:
         return then or now
     if (then.input_bytes, then.input_sha256) != (now.input_bytes, now.input_sha256):

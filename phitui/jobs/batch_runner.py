@@ -11,7 +11,7 @@ import msgspec
 from phitui.config import Config
 from phitui.config_engines import LOCAL
 from phitui.engine.api import Died, Event, Loaded
-from phitui.errors import UnavailableError
+from phitui.errors import PhituiError, UnavailableError
 from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.batch import Plan
 from phitui.jobs.batch_file import BatchFile
@@ -19,9 +19,6 @@ from phitui.jobs.batch_plan import plan_for, remote_plan
 from phitui.jobs.engines import Engines
 from phitui.jobs.start import engine_log, start_engine, what_to_load
 from phitui.models.manifest import Manifest, read_manifest
-
-# The job judges when the engine has died often enough (jobs.batch): the client starts it again each time.
-_ALWAYS = 1_000_000
 
 
 class BatchRunner:
@@ -42,19 +39,29 @@ class BatchRunner:
         self._show = show
         self._began = began
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._client = Engines(engine_log(), self._on_event, restart_limit=_ALWAYS)
+        self._client = Engines(engine_log(), self._on_event)
+        self._client.restart_always(True)  # jobs.batch does
         self._is_local = config.engine.name == LOCAL
         self._current: BatchFile | None = None
+        self._last: BatchFile | None = None
+        self._seeded = False
         self._model: tuple[Manifest | None, Loaded] | None = None
 
     async def run(self, files: list[BatchFile]) -> None:
-        """Run all of them. Raises Stopped after `stop`, and PhituiError where one cannot be run; those that come after
-        it are not begun."""
+        """Run all of them; one that cannot be run keeps its error, and the next goes on. Raises Stopped after `stop`,
+        and PhituiError where there is no engine to run them."""
+        self._last = files[-1]
+        self._seeded = self._is_local and any(file.order.seed is not None for file in files)
         try:
             if self._is_local:
                 await self._client.warm()  # its imports run while the input is read
             for file in files:
-                if await file.scan():
+                try:
+                    todo = await file.scan()
+                except PhituiError as error:
+                    self._failed(file, error)
+                    continue
+                if todo:
                     await self._run(file)
                 else:
                     self._tell(f"{file.name}: complete already, nothing to do")
@@ -71,27 +78,40 @@ class BatchRunner:
         return True
 
     async def _run(self, file: BatchFile) -> None:
+        if self._seeded:  # its threads read a seed when they draw for the first time
+            self._model = None
         manifest, loaded = self._model or await self._load()
-        plan = await asyncio.to_thread(self._plan, manifest, loaded)
-        self._tell(f"{file.name}: {plan.why}")
-        self._current = file
-        self._began(file)
         try:
+            plan = await asyncio.to_thread(self._plan, manifest, loaded)
+            self._tell(f"{file.name}: {plan.why}")
+            self._current = file
+            self._began(file)
             await file.run(self._client, manifest, self._client.loaded or loaded, plan)
+        except PhituiError as error:
+            self._failed(file, error)
         finally:
             self._current = None
+
+    def _failed(self, file: BatchFile, error: PhituiError) -> None:
+        file.fail(error)
+        if file is not self._last:
+            self._tell(f"{file.name}: {error}; the next file goes on")
 
     def _plan(self, manifest: Manifest | None, loaded: Loaded) -> Plan:
         if manifest is None:
             return remote_plan(self._config, loaded, self._rows)
-        return plan_for(self._config, manifest, loaded, self._rows)
+        return plan_for(self._config, manifest, loaded, self._rows, engine_pid=self._client.pid)
 
     async def _load(self) -> tuple[Manifest | None, Loaded]:
+        self._events = asyncio.Queue()
         if not self._is_local:
             await start_engine(self._client, self._config, self._show)
             self._model = None, await self._ready()
             return self._model
         load = msgspec.structs.replace(await what_to_load(self._config, self._show), park_after_s=0.0)
+        if self._seeded and load.workers > 1:
+            self._tell("with a seed one worker runs: two would draw the same")
+            load = msgspec.structs.replace(load, workers=1)
         await self._client.load(load)
         loaded = await self._ready()
         self._model = read_manifest(Path(load.folder)), loaded

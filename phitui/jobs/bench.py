@@ -15,6 +15,7 @@ from phitui.config import Config, home
 from phitui.engine.api import Load, Loaded
 from phitui.errors import PhituiError, UsageError
 from phitui.hardware.energy import PerToken
+from phitui.hardware.system import load1
 from phitui.ipc.messages import Progress
 from phitui.jobs.bench_figures import Hardware, Run, batch_result
 from phitui.jobs.bench_machine import Machine, memory_rate
@@ -99,7 +100,7 @@ async def bench(
         loaded, source = await _ready(engine, load, plan)
         rate = await memory_rate(home(environ), tell) if loaded.device == "cpu" else None
         if loaded.device == "cuda":
-            watch = Watch(lambda: engine.pid)
+            watch = Watch(lambda: engine.pid, loaded.device_uuid)
             await watch.start()
         book = Book(plan)
         interrupted = await _to_the_end(book, source, watch, tell)
@@ -221,11 +222,3 @@ def no_figures(result: BenchResult) -> PhituiError | None:
 def workload(plan: Plan) -> Workload:
     """The plan as it stands in a result."""
     return Workload(plan.prompt_tokens, plan.max_tokens, plan.repeat, plan.warm_up_tokens)
-
-
-def load1() -> float | None:
-    """The load average of one minute, None where it is not known."""
-    try:
-        return round(os.getloadavg()[0], 2)
-    except OSError:
-        return None

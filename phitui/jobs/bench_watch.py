@@ -22,10 +22,11 @@ _IDLE_S = 4.0
 
 
 class Watch:
-    """The sensors of the card that process `pid` computes on, from `start` to `stop`, on the event loop."""
+    """The sensors of the card that the engine computes on, from `start` to `stop`, on the event loop: the card with
+    `uuid` (bare, as CUDA tells it), or where that is "" the one that process `pid` is on."""
 
-    def __init__(self, pid: Callable[[], int | None]) -> None:
-        self._pid = pid
+    def __init__(self, pid: Callable[[], int | None], uuid: str) -> None:
+        self._pid, self._uuid = pid, uuid
         self._loop = asyncio.get_running_loop()
         self._sampler = Sampler(_INTERVAL_S, self._hand_over)
         self._news = asyncio.Event()
@@ -75,7 +76,7 @@ class Watch:
 
     def _note(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        device = engine_device(snapshot, "cuda", self._pid())
+        device = engine_device(snapshot, "cuda", self._pid(), self._uuid)
         self._news.set()
         if device is None:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from phitui.engine.api import (
@@ -33,7 +33,8 @@ class Chat:
     """One chat with the engine. `exchanges` is the path through the tree of `roots` that is shown and goes on.
 
     `on_change` is called on the event loop whenever an exchange of this path has changed, `record` for every exchange,
-    also of a chat that was left. A system prompt of "" leaves the system turn to the model's own template.
+    also of a chat that was left; `on_over` with an answer, or all of those made side by side, once nothing more of them
+    will come. A system prompt of "" leaves the system turn to the model's own template.
     """
 
     engine: Engine
@@ -43,6 +44,7 @@ class Chat:
     exchanges: list[Exchange] = field(default_factory=list)
     roots: list[Exchange] = field(default_factory=list)
     record: Callable[[Exchange], None] | None = None
+    on_over: Callable[[list[Exchange]], None] | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     refusal: PhituiError | None = None  # why no prompt is taken for now
     _gone: str = ""  # why there is no engine any more
@@ -165,14 +167,26 @@ class Chat:
         """Stop the answer that is being made, with those beside it, or, with none, take back the prompt queued last.
         False with neither."""
         if self._current:
-            self._cancel_asked = True
-            if self._request_id is not None:
-                self._spawn(self.engine.cancel(self._request_id))
+            self._stop_current()
             return True
         if self._waiting:
             self._take_back(self._waiting.pop())
             return True
         return False
+
+    def stop(self, exchanges: Iterable[Exchange]) -> None:
+        """Stop these, each with those beside it: answers that are being made, and prompts that are queued."""
+        wanted = set(exchanges)
+        for together in [one for one in self._waiting if not wanted.isdisjoint(one)]:
+            self._waiting.remove(together)
+            self._take_back(together)
+        if not wanted.isdisjoint(self._current):
+            self._stop_current()
+
+    def _stop_current(self) -> None:
+        self._cancel_asked = True
+        if self._request_id is not None:
+            self._spawn(self.engine.cancel(self._request_id))
 
     def _take_back(self, together: list[Exchange]) -> None:
         for exchange in together:
@@ -182,6 +196,9 @@ class Chat:
 
     def handle(self, event: Event) -> None:
         """Take an event of the engine. Those of other requests are passed over."""
+        if isinstance(event, Delta):
+            self.grow(event)
+            return
         if isinstance(event, Died):
             self._lose(event.reason, all_of_them=not event.restarting)
             return
@@ -199,16 +216,23 @@ class Chat:
             exchange.state, exchange.prompt_tokens = State.PREFILL, event.prompt_tokens
             exchange.counted, exchange.model = self._load, self.engine.loaded.name if self.engine.loaded else ""
             self._tell(exchange)
-        elif isinstance(event, Delta):
-            exchange.state = State.ANSWERING
-            exchange.text += event.text
-            exchange.tokens = event.tokens
-            self._tell(exchange)
         elif isinstance(event, Finished):
             self._finish(exchange, event)
         elif isinstance(event, Rejected | BrokeOff):
             state = State.REFUSED if isinstance(event, Rejected) else State.BROKEN
             self._close(exchange, state, str(event.failure.error()))
+
+    def grow(self, event: Delta) -> bool:
+        """Add what has come to its answer; whether it is the answer's first."""
+        exchange = self._owner(event)
+        if exchange is None:
+            return False
+        first = exchange.state is not State.ANSWERING
+        exchange.state = State.ANSWERING
+        exchange.text += event.text
+        exchange.tokens = event.tokens
+        self._tell(exchange)
+        return first
 
     def _owner(self, event: Event) -> Exchange | None:
         """The exchange on its way that an event is of."""
@@ -228,6 +252,17 @@ class Chat:
     async def release(self, within_s: float = 3.0) -> None:
         """Let go of the engine, because another model takes its place: the answer on its way is stopped, and what is
         queued waits for the next `Loaded`. The turns stay; their tokens are the new model's to count."""
+        await self.hold(within_s)
+        self._load += 1
+
+    def go_on(self) -> None:
+        """Send what is queued, after `hold`."""
+        self._held = False
+        self.pump()
+
+    async def hold(self, within_s: float = 3.0) -> None:
+        """Leave the engine alone: the answer on its way is stopped, and what is queued waits for `go_on`, or for the
+        next `Loaded`."""
         self._held = True
         current, deadline = self._current, asyncio.get_running_loop().time() + within_s
         if current:
@@ -238,7 +273,6 @@ class Chat:
                     exchange.reason = "cancelled"
                     self._close(exchange, State.DONE)
             await asyncio.sleep(0.02)
-        self._load += 1
 
     def clear(self) -> None:
         """Leave the chat: a new one begins. Its answer on the way is stopped, what is queued is taken back; `record`
@@ -291,15 +325,20 @@ class Chat:
 
     def _close(self, exchange: Exchange, state: State, error: str = "") -> None:
         exchange.state, exchange.error = state, error
-        if all(one.state.over for one in self._current):
+        together, over = self._current, all(one.state.over for one in self._current)
+        if over:
             self._current, self._request_id = [], None
         self._tell(exchange)
+        if over and together and self.on_over is not None:
+            self.on_over(together)
         self.pump()
 
     def _tell(self, exchange: Exchange) -> None:
         if self.record is not None:
             self.record(exchange)
-        if any(known is exchange for known in reversed(self.exchanges)):  # not of a chat or branch that was left
+        # Not of a chat or branch that was left. The place in the path, mostly the last, is its own or a sibling's.
+        known = next((one for one in reversed(self.exchanges) if one.parent is exchange.parent), None)
+        if known is exchange:
             self.on_change(exchange)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

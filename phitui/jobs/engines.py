@@ -57,6 +57,10 @@ class Engines:
     def folder(self) -> str | None:
         return self._current.folder
 
+    def restart_always(self, always: bool) -> None:
+        """See `EngineClient.restart_always`: of the local engine."""
+        self._local.restart_always(always)
+
     async def warm(self) -> None:
         await self._local.warm()
 

@@ -114,18 +114,16 @@ class _Watched:
         with self._turn:
             told, age_s, reason = self._told, now - self._told_at, self._reason
         if told is None:
-            return OtherHost(self._name, "lost", [self._nothing(reason)], age_s=None, reason=reason)
+            nothing = _lost(Device("host", 0, "", host=self._name), reason, None)
+            return OtherHost(self._name, "lost", [nothing], age_s=None, reason=reason)
         if age_s <= _STALE_INTERVALS * self._interval_s:
             return OtherHost(self._name, "fresh", told.devices, told.host, age_s)
         reason = reason or "no answer"
         if age_s <= max(_LOST_INTERVALS * self._interval_s, _LOST_S):
             devices = [replace(device, stale_s=age_s, stale_why=reason) for device in told.devices]
             return OtherHost(self._name, "stale", devices, told.host, age_s, reason)
-        devices = [replace(device.without_figures(reason), stale_s=age_s, stale_why=reason) for device in told.devices]
+        devices = [_lost(device, reason, age_s) for device in told.devices]
         return OtherHost(self._name, "lost", devices, Host(), age_s, reason)
-
-    def _nothing(self, reason: str) -> Device:
-        return replace(Device("host", 0, "", host=self._name).without_figures(reason), stale_why=reason)
 
     def wait(self, readings: int) -> None:
         patience = readings * (2 * self._settings.timeout_s + self._interval_s)
@@ -171,6 +169,10 @@ class _Watched:
             self.failed(f"{endpoint.who}: {type(error).__name__}")
 
 
+def _lost(device: Device, reason: str, age_s: float | None) -> Device:
+    return replace(device.without_figures(reason), stale_s=age_s, stale_why=reason, lost=True)
+
+
 async def scrape(http: httpx.AsyncClient, endpoint: Endpoint, exporter: Exporter) -> Told:
     """One reading, within the host's `timeout_s`. Raises PhituiError."""
     from phitui.engine.remote.faults import Fault, refusal
@@ -187,7 +189,7 @@ async def scrape(http: httpx.AsyncClient, endpoint: Endpoint, exporter: Exporter
     except Fault as fault:
         raise fault.error from None
     except NotMetrics as error:
-        raise PhituiError(f"{endpoint.who} sends {error}") from None
+        raise PhituiError(f"{endpoint.who} sends {endpoint.told(str(error), 200)}") from None
 
 
 async def ask_once(name: str, settings: HostSettings, environ: Mapping[str, str] = os.environ) -> Told | PhituiError:

@@ -39,9 +39,14 @@ def tuned_for(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> LoadTu
     remote = loaded.remote
     if remote is None:
         return None
-    stored, _ = read_load_tunings(load_tunings_file(environ))
-    mine = (one for one in stored if (one.key.engine, one.key.host) == (remote.name, remote.host))
+    mine, _ = of_server(remote, environ)
     return next((one for one in mine if not problem_of(one, remote)), None)
+
+
+def of_server(remote: Remote, environ: Mapping[str, str] = os.environ) -> tuple[list[LoadTuning], str]:
+    """All of this engine, newest first, and "" or what is wrong with their file."""
+    stored, problem = read_load_tunings(load_tunings_file(environ))
+    return [one for one in stored if (one.key.engine, one.key.host) == (remote.name, remote.host)], problem
 
 
 def earlier_load(
@@ -55,8 +60,8 @@ def earlier_load(
     return (None, problem) if found is None else (found, problem_of(found, remote))
 
 
-def remember_load(remote: Remote, goal: LoadGoal, answer: LoadAnswer, environ: Mapping[str, str] = os.environ) -> None:
-    """Keep an answer. Raises PhituiError where it cannot be written."""
+def remember_load(remote: Remote, goal: LoadGoal, answer: LoadAnswer, environ: Mapping[str, str] = os.environ) -> str:
+    """As `jobs.tunings.remember`."""
     kept = LoadTuning(
         key=key_for(remote, goal),
         model=remote.model,
@@ -71,4 +76,4 @@ def remember_load(remote: Remote, goal: LoadGoal, answer: LoadAnswer, environ: M
         measurements=answer.measurements,
         why=answer.why,
     )
-    write_load_tuning(load_tunings_file(environ), kept)
+    return write_load_tuning(load_tunings_file(environ), kept)

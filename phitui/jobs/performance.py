@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
-from phitui.engine.api import BrokeOff, Died, Event, Finished, Loaded, Parked, Pulse, Rejected, Started, Woken
+from phitui.engine.api import (
+    BatchEnded,
+    BatchState,
+    BrokeOff,
+    Died,
+    Event,
+    Finished,
+    Loaded,
+    Parked,
+    Pulse,
+    Rejected,
+    RowsMade,
+    Started,
+    Woken,
+)
 from phitui.hardware import hints
 from phitui.hardware.energy import EnergyMeter, PerToken, Sample
+from phitui.hardware.figures import same_uuid
 from phitui.hardware.hint_figures import Figures, of_device
 from phitui.hardware.history import device_key
-from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts
+from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts, others_of
 from phitui.hardware.snapshot import Bandwidth, Device, Snapshot
 from phitui.ipc.messages import Failure, Progress
 from phitui.jobs.pulse_book import Decode, PulseBook
@@ -31,7 +47,7 @@ ENGINE = "engine"
 
 class View(msgspec.Struct, frozen=True):
     """What is known of one device. `engine` says whether ours computes on it; `decode` is None while nothing is decoded
-    there; `joules_per_token` is that of the newest second: power over output tokens per second."""
+    there; `joules_per_token` is that of the newest second, and so a rough one: power over output tokens per second."""
 
     device: Device
     traffic: Traffic
@@ -66,14 +82,17 @@ def _reasons(view: View) -> dict[str, str]:
 
 
 def engine_device(snapshot: Snapshot, kind: str, pid: int | None, uuid: str = "") -> Device | None:
-    """The device that an engine computes on: under "cuda" the GPU with this UUID, else that which lists its process
-    `pid`, else the first; under "cpu" the machine, where the snapshot lists it."""
+    """The device that an engine computes on: under "cuda" the GPU with this UUID (bare, as `Loaded.device_uuid`), else
+    that which lists its process `pid`, else the first that it can be; under "cpu" the machine, where the snapshot lists
+    it. Of a card that is divided, the slice: CUDA computes on nothing else of it.
+    """
     devices = [device for device in snapshot.devices if device.kind == {"cuda": "gpu", "cpu": "cpu"}.get(kind)]
-    named = [device for device in devices if uuid and device.uuid == uuid]
-    if named:
-        return named[0]
+    divided = {device.index for device in devices if device.mig}
+    devices = [device for device in devices if device.mig or device.index not in divided]
+    named = (device for device in devices if same_uuid(device.uuid, uuid))
     with_it = (device for device in devices if any(each.pid == pid for each in device.processes or ()))
-    return next(with_it, devices[0] if devices else None)
+    possible = (device for device in devices if not (uuid and device.uuid))  # a known UUID is another one by now
+    return next(chain(named, with_it, possible), None)
 
 
 class Performance:
@@ -93,6 +112,7 @@ class Performance:
         self._parked = False
         self._pulses = PulseBook()
         self._answering: set[int] = set()  # answers on their way; several are made in one batch
+        self._batches: set[int] = set()  # batches of rows that have some to answer
         self._answer_tokens: int | None = 0  # of those of the batch that are complete
         self._prompt_tokens: int | None = None
         self._answer_begun = 0.0
@@ -114,6 +134,8 @@ class Performance:
             self._answering.add(event.id)
         elif isinstance(event, Finished | Rejected | BrokeOff):
             self._note_end(now, event)
+        elif isinstance(event, BatchState | RowsMade | BatchEnded):
+            self._note_batch(event)
         elif isinstance(event, Loaded):
             self._forget()  # an engine that was ended for another model has not told what became of its answer
             self._loaded, self._parked = event, False
@@ -130,8 +152,17 @@ class Performance:
             self.answer_energy = None
         self._loaded = self._unread = None
         self._answering.clear()
+        self._batches.clear()
+
+    def _note_batch(self, event: BatchState | RowsMade | BatchEnded) -> None:
+        """An open batch works while it has rows: it may wait for more."""
+        if isinstance(event, RowsMade) or (isinstance(event, BatchState) and event.alive + event.waiting):
+            self._batches.add(event.id)
+        else:
+            self._batches.discard(event.id)
 
     def _note_end(self, now: float, event: Finished | Rejected | BrokeOff) -> None:
+        self._batches.discard(event.id)
         if event.id not in self._answering:
             return
         self._answering.discard(event.id)
@@ -164,26 +195,29 @@ class Performance:
 
     @property
     def working(self) -> bool:
-        """Whether the engine has a prompt in hand, or the tuner's batches."""
-        return bool(self._answering) or self.probing
+        """Whether the engine has a prompt in hand, or rows of a batch, or the tuner's."""
+        return bool(self._answering or self._batches) or self.probing
 
     @property
     def wants_memory_rate(self) -> bool:
         """Whether the machine's memory should be measured: the engine computes on the CPU and has nothing to do."""
-        on_cpu = self._loaded is not None and self._loaded.device == "cpu"
-        return on_cpu and self.memory_rate is None and not self.working and not self._parked
+        return self._on_cpu and self.memory_rate is None and not self.working and not self._parked
 
     def views(self, snapshot: Snapshot) -> list[View]:
-        """All devices of the snapshot."""
+        """All devices of the snapshot, and the machine where the engine computes on it beside a GPU."""
         own = self._engine_device(snapshot)
-        return [self._view(snapshot, device, device is own) for device in snapshot.devices]
+        views = [self._view(snapshot, device, device is own) for device in snapshot.devices]
+        return [*views, self.host_view(snapshot)] if own is None and self._on_cpu else views
 
     def host_view(self, snapshot: Snapshot) -> View:
         """The machine as a device, for a snapshot that does not list it because there is a GPU."""
         from phitui.hardware.cpu import cpu_device  # not before the first frame
 
-        on_cpu = self._loaded is not None and self._loaded.device == "cpu"
-        return self._view(snapshot, cpu_device(snapshot.host), on_cpu)
+        return self._view(snapshot, cpu_device(snapshot.host), self._on_cpu)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self._loaded is not None and self._loaded.device == "cpu"
 
     def _engine_device(self, snapshot: Snapshot) -> Device | None:
         """The device that the engine computes on."""
@@ -212,15 +246,13 @@ class Performance:
     def _memory(self, device: Device, snapshot: Snapshot, own: bool) -> MemoryParts:
         why, pid = device.unavailable, self._pid()
         reason = why.get("vram.used_bytes") or why.get("vram.total_bytes", "")
-        processes = device.processes or []
         engine = None
         if own:
-            on_card = next((each.used_bytes for each in processes if each.pid == pid), None)
+            on_card = next((each.used_bytes for each in device.processes or () if each.pid == pid), None)
             resident = snapshot.host.rss_bytes.get(ENGINE)
             process = resident if device.kind == "cpu" else on_card
             engine = Engine(process, self._weights(), self._kv_bytes())
-        others = [each for each in processes if each.pid != pid]
-        return memory_parts(device.vram, engine, self._limit, others, reason)
+        return memory_parts(device.vram, engine, self._limit, others_of(device, pid), reason)
 
     def _weights(self) -> int | None:
         if self._parked:
@@ -228,16 +260,18 @@ class Performance:
         return self._footprint.weights if self._footprint is not None else None
 
     def _kv_bytes(self) -> int | None:
-        """The cache that is in use: CTranslate2 keeps none between answers. A probe does not tell of its own."""
+        """The cache that is in use: CTranslate2 keeps none between answers. A probe does not tell of its own, nor does
+        a batch before its first step."""
         if self.probing:
             return None
-        if not self._answering:
+        if not self.working:
             return 0
         if self._footprint is None:
             return None
         decode = self._pulses.decode(self._clock())
-        rows, tokens = (decode.rows, decode.context_tokens) if decode else (1, self._prompt_tokens)
-        if tokens is None:  # a remote engine has none of our memory
+        read = self._prompt_tokens if self._answering else None
+        rows, tokens = (decode.rows, decode.context_tokens) if decode else (1, read)
+        if tokens is None:
             return None
         return int(self._footprint.kv_token * rows * tokens)
 

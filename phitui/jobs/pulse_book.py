@@ -18,12 +18,14 @@ _LEAST_WORK_S = 1.0
 
 class Decode(NamedTuple):
     """The newest second of decode, or the newest step where one takes longer: steps per second of decode time, rows,
-    tokens in the cache of a row (mean), and the share of the engine's time that was decode."""
+    tokens in the cache of a row (mean), the share of the engine's time that was decode, and the batches side by side
+    that made the steps (mean)."""
 
     steps_per_s: float
     rows: int
     context_tokens: float
     share: float
+    waves: float = 1.0
 
     @property
     def tokens_per_s(self) -> float:
@@ -62,7 +64,9 @@ class PulseBook:
             return None
         lengths = sum((pulse.context_tokens or 0.0) * pulse.steps for pulse in pulses)
         share = min(seconds / sum(pulse.window_s for pulse in pulses), 1.0)
-        return Decode(steps / seconds, pulses[0].rows, lengths / steps, share)
+        rows = next(pulse.rows for pulse in pulses if pulse.steps)
+        waves = sum(pulse.waves * pulse.steps for pulse in pulses) / steps
+        return Decode(steps / seconds, rows, lengths / steps, share, waves)
 
     def _newest(self) -> list[Pulse]:
         """The pulses of the newest second, the newest first; where no step ended in it, back to the last one that did

@@ -15,8 +15,9 @@ from phitui.config import Config
 from phitui.engine.api import Loaded
 from phitui.engine.threads import usable_cores
 from phitui.hardware.energy import PerToken
+from phitui.hardware.system import load1
 from phitui.ipc.messages import Progress
-from phitui.jobs.bench import Book, Plan, Timed, check_lengths, check_sizes, load1, run_plan, workload
+from phitui.jobs.bench import Book, Plan, Timed, check_lengths, check_sizes, run_plan, workload
 from phitui.jobs.bench_figures import Hardware, Run
 from phitui.jobs.bench_result import (
     FORMAT,
@@ -37,10 +38,12 @@ _NO_ENERGY = PerToken(None, None, None, False, "the server's energy is not read"
 
 
 class ServerSource:
-    """Requests to a server, as many at once as the batch has rows."""
+    """Requests to a server, as many at once as the batch has rows. `waves` are those with answers of `counted` tokens:
+    the shorter ones warm up."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: Loader, counted: int) -> None:
         self._loader = loader
+        self._counted = counted
         self.waves: list[Wave] = []
 
     async def run(self, batch: int, prompt_tokens: int, max_tokens: int) -> Timed:
@@ -49,7 +52,8 @@ class ServerSource:
         wave = await self._loader.wave(batch, max_tokens)
         if wave.problem:
             return Timed("failed", None, wave.problem)
-        self.waves.append(wave)
+        if max_tokens == self._counted:
+            self.waves.append(wave)
         return Timed("ok", Run(wave.rows, None, wave.counts))
 
 
@@ -61,7 +65,7 @@ async def bench_server(
     begun = load1()
     client, loaded = await reached(config, environ)
     loader = Loader(client, plan.prompt_tokens)
-    source, book = ServerSource(loader), Book(plan)
+    source, book = ServerSource(loader, plan.max_tokens), Book(plan)
     interrupted = False
     try:
         if loaded.context_window is not None:

@@ -18,7 +18,8 @@ from phitui.jobs.remote_prompts import FEW_WORDS, first_guess, prompt, words_for
 if TYPE_CHECKING:  # it brings httpx
     from phitui.engine.remote.client import RemoteClient
 
-_READ_FIRST_S, _READ_EVERY_S = 0.02, 0.2
+# Short waits at first: a short wave is over soon.
+_READ_FIRST_S, _READ_EVERY_S, _READ_SLOWER = 0.02, 0.2, 1.5
 _SETTLE_S = 0.5
 
 
@@ -46,8 +47,9 @@ class _Asked:
 class Wave(NamedTuple):
     """Requests that were sent together. `rows`: for each when its pieces of text came, in seconds since the first was
     sent; `counts` its tokens and `prompts` those of its prompt, by the server. `waiting` (requests) and `kv_use` (0 to
-    1) are the most that the server said meanwhile, None where it says nothing. `queued` requests had their first piece
-    when another had its last one already. With a `problem` there are no figures."""
+    1) are the most that the server said meanwhile, None where it says nothing; `waiting` also where it said none only
+    when some had ended, which made room. `queued` requests had their first piece when another had its last one already.
+    With a `problem` there are no figures."""
 
     rows: list[list[float]]
     counts: list[int]
@@ -92,7 +94,7 @@ class Loader:
     async def wave(self, requests: int, new_tokens: int) -> Wave:
         """Send so many and wait for all of them. Raises PhituiError where the server is gone."""
         self._asked.clear()
-        readings: list[ServerLoad] = []
+        readings: list[tuple[float, ServerLoad]] = []
         self._watching = True
         watch = asyncio.create_task(self._watch(readings))
         begun = time.perf_counter()
@@ -143,15 +145,16 @@ class Loader:
                 one.times.append(time.perf_counter())
             self._ended.set()
 
-    async def _watch(self, readings: list[ServerLoad]) -> None:
-        wait_s = _READ_FIRST_S  # a short wave is over soon
+    async def _watch(self, readings: list[tuple[float, ServerLoad]]) -> None:
+        wait_s = _READ_FIRST_S
         while self._read is not None and self._watching:  # before Python 3.12 wait_for may keep a cancellation
             await asyncio.sleep(wait_s)
-            wait_s = _READ_EVERY_S
+            wait_s = min(wait_s * _READ_SLOWER, _READ_EVERY_S)
             with contextlib.suppress(PhituiError):
-                readings.append(await self._read())
+                load = await self._read()
+                readings.append((time.perf_counter(), load))
 
-    def _made(self, begun: float, readings: list[ServerLoad]) -> Wave:
+    def _made(self, begun: float, readings: list[tuple[float, ServerLoad]]) -> Wave:
         seconds = time.perf_counter() - begun
         problem = self._problem()
         if problem:
@@ -159,15 +162,13 @@ class Loader:
         rows = [[at - begun for at in one.times] for one in self._asked.values()]
         usages = [one.end.usage for one in self._asked.values() if isinstance(one.end, Finished)]
         first_end = min(row[-1] for row in rows)
-        settled = readings[1:] or readings  # at first requests may wait for those of the wave before to be put away
-        waiting = [one.waiting for one in settled if one.waiting is not None]
-        kv_use = [one.kv_use for one in readings if one.kv_use is not None]
+        kv_use = [load.kv_use for _, load in readings if load.kv_use is not None]
         return Wave(
             rows,
             [usage.completion_tokens or 0 for usage in usages],
             [usage.prompt_tokens or 0 for usage in usages],
             seconds,
-            max(waiting, default=None),
+            _waiting(readings[1:], begun + first_end),
             max(kv_use, default=None),
             sum(row[0] > first_end for row in rows),
         )
@@ -183,6 +184,14 @@ class Loader:
             if isinstance(one.end, Finished) and None in (one.end.usage.completion_tokens, one.end.usage.prompt_tokens):
                 return "; ".join(one.end.notes) or "the server does not count tokens"
         return ""
+
+
+def _waiting(readings: list[tuple[float, ServerLoad]], first_end: float) -> int | None:
+    """The most that waited, in all readings but the first, when requests may wait for those of the wave before to be
+    put away. That none waits says nothing any more once a request has ended."""
+    told = [(at, load.waiting) for at, load in readings if load.waiting is not None]
+    most = max((waiting for _, waiting in told), default=0)
+    return most if most or any(at < first_end for at, _ in told) else None
 
 
 def notes_on(waves: list[Wave], prompt_tokens: int, new_tokens: int) -> list[str]:

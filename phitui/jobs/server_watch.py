@@ -51,9 +51,10 @@ class ServerWatch:
             await asyncio.sleep(self._interval_s)
 
     def _keep(self, load: ServerLoad, loaded: object) -> None:
-        """Another engine, or one that counts from nothing again, begins anew."""
-        before = self._loads[-1].generated_tokens if self._loads else None
-        if loaded is not self._of or (before is not None and (load.generated_tokens or 0) < before):
+        """Another engine, or one that counts from nothing again, begins anew. A reading without the count says nothing
+        of that."""
+        counts = [one.generated_tokens for one in (*self._loads, load) if one.generated_tokens is not None]
+        if loaded is not self._of or counts[-2:] != sorted(counts[-2:]):
             self._loads.clear()
         self._of = loaded
         self._loads.append(load)

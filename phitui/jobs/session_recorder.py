@@ -42,6 +42,7 @@ class SessionRecorder:
         self._reset: set[Keeping] = set()  # chats whose parameters have changed
         self._task: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
+        self._writes: set[asyncio.Task[None]] = set()
         self._failed = False
         chat.record = self.record
 
@@ -80,7 +81,14 @@ class SessionRecorder:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what has changed by now."""
+        """Write what has changed by now. A write that has begun is not cut off together with whoever waits for it:
+        nobody would know what of it is in the file."""
+        write = asyncio.create_task(self._flush())
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+        await asyncio.shield(write)
+
+    async def _flush(self) -> None:
         async with self._flushing:
             dirty, self._dirty = self._dirty, {}
             by_keeping: dict[Keeping, list[Exchange]] = {}
@@ -166,11 +174,10 @@ class SessionRecorder:
             self._say(f"{error}. It was set aside as {kept}; this chat is written to a new file.", "bad")
 
     async def close(self) -> None:
-        """Write what is left, once."""
+        """Write what is left, once, after what is being written."""
         if self._task is not None:
             self._task.cancel()
-        if self._dirty or self._reset:
-            await self.flush()
+        await self.flush()
 
 
 def _id_of(exchange: Exchange) -> int:

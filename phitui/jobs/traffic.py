@@ -73,9 +73,12 @@ def engine_traffic(
 
 
 def load(footprint: Footprint, decode: Decode | None) -> roofline.Load:
-    """What decodes now; without it one row with an empty cache, for which the ceiling of a row is highest."""
-    rows, tokens = (decode.rows, decode.context_tokens) if decode else (1, 0.0)
-    return roofline.Load(footprint.weight_step, footprint.kv_token, rows, tokens)
+    """What decodes now; without it one row with an empty cache, for which the ceiling of a row is highest. Each of the
+    batches that run side by side reads the weights for itself."""
+    if decode is None:
+        return roofline.Load(footprint.weight_step, footprint.kv_token, 1, 0.0)
+    weights = round(footprint.weight_step * decode.waves)
+    return roofline.Load(weights, footprint.kv_token, decode.rows, decode.context_tokens)
 
 
 def _with_model(traffic: Traffic, footprint: Footprint, decode: Decode | None) -> Traffic:

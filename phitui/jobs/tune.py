@@ -19,16 +19,19 @@ from phitui.config import Config
 from phitui.engine.api import Load, Loaded, Probed
 from phitui.engine.memory_model import memory_model
 from phitui.errors import PhituiError, UnavailableError, UsageError
+from phitui.hardware.system import load1
+from phitui.hardware.takers import largest_taker
+from phitui.ipc.messages import Progress
+from phitui.jobs.preflight import preflight
 from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.start import engine_log, what_to_load
-from phitui.jobs.takers import largest_taker
 from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, Trial, TuneEvent, TuneResult
 from phitui.jobs.tuning_model import Limit, Setup, compute_types, setups
 from phitui.jobs.tunings import earlier
 from phitui.models.manifest import Manifest, read_manifest
 from phitui.tuner.answer import Answer, Knowledge
 from phitui.tuner.probes import Goal, NothingFitsError, Outcome, Probe, Verdict
-from phitui.tuner.search import confirm, explore, run_again, try_sizes
+from phitui.tuner.search import confirm, explore, most_repetitions, run_again, try_sizes
 
 T = TypeVar("T")
 # Another configuration has to be this much faster to be worth a change: below it is noise.
@@ -36,6 +39,7 @@ _WORTH = 1.03
 # Below it they are measured once more, in turn.
 _CLEARLY = 1.25
 _CONFIRM_PROBES = 6
+_TRIAL_PROBES = 2  # one for each of `two_sizes`
 # On a CPU the tables of positions grow when they are needed; on CUDA a lack of memory there would break them.
 _CPU_POSITIONS = 16
 
@@ -56,15 +60,16 @@ async def tune(
     Raises UsageError for lengths beyond the context window, NothingFitsError where one row does not fit, and
     PhituiError where the engine cannot be loaded or does not survive.
     """
+    busy = load1()
     load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
     manifest = read_manifest(Path(load.folder))
     check_lengths(goal, manifest.context_window)
     engine = engine or ProbingEngine(engine_log(environ), tell)
     tuning = _Tuning(engine, load, manifest, goal, limit, tell, go)
     try:
-        return await tuning.run(vary_compute_type, environ)
+        return await tuning.run(vary_compute_type, environ, busy)
     except NothingFitsError as error:
-        who = await asyncio.to_thread(largest_taker, engine.device, engine.device_uuid, engine.pid)
+        who = await asyncio.to_thread(largest_taker, engine.device, engine.device_uuid, [engine.pid])
         free = f"{tuning.usable_bytes / 1e9:.2f} GB is free for the engine"
         raise NothingFitsError(f"{error.message}; {free}, {who}", error.fix) from error
     finally:
@@ -117,51 +122,66 @@ class _Tuning:
         self._probes: list[tuple[Setup, Verdict]] = []
         self._rest_bytes = self.usable_bytes = 0
         self._entered: Setup | None = None
+        self._trials_left = 0
 
-    async def run(self, vary_compute_type: bool, environ: Mapping[str, str]) -> TuneResult:
+    async def run(self, vary_compute_type: bool, environ: Mapping[str, str], busy: float | None) -> TuneResult:
+        """`busy` is the load average before."""
         loaded, know = await self._ready(None, self._goal)
+        before = await asyncio.to_thread(preflight, busy, loaded.device, loaded.device_uuid, self._engine.pid)
+        self._tell(before)
         total = self._goal.prompt_tokens + self._goal.new_tokens
         tuning, problem = earlier(self._manifest, loaded.device, total, self.usable_bytes, environ, loaded.device_uuid)
         if tuning is not None or problem:
             self._tell(Earlier(tuning, problem))
         present = Setup(loaded.workers, loaded.threads, loaded.compute_type)
-        answer = await self._drive(present, know, explore(know))
+        self._trials_left = self._most_trials(present, loaded, vary_compute_type)
+        answer = await self._drive(present, know, explore(know), self._goal.most_probes, self._after_trials)
         arm = _Arm(present, know, loaded, self._rest_bytes)
         trials = [Trial(present, know.measured_rates(), answer.steps)]
         batches = two_sizes(answer.b_best, min(self._goal.start, answer.b_max))
         found = await self._knobs(trials, batches, loaded, vary_compute_type)
         if found.setup != present:
             arm = await self._better(arm, trials, found)
-        answer = await self._settle(arm)
+        try:
+            answer = await self._settle(arm)
+        except (UnavailableError, NothingFitsError) as error:  # what is known of it is an answer all the same
+            answer = self._kept(arm, error)
         trials = [
             replace(trial, rates=arm.know.measured_rates()) if trial.setup == arm.setup else trial for trial in trials
         ]
         return TuneResult(
             self._goal, arm.setup, answer, arm.loaded, self._manifest, arm.rest_bytes, self.usable_bytes,
-            trials[0], trials, self._probes,
+            trials[0], trials, self._probes, before,
         )  # fmt: skip
 
     async def _better(self, present: _Arm, trials: list[Trial], found: Trial) -> _Arm:
         """The faster of two: search in the one that was found. Where they are close the present one runs again first,
         so that both were measured in turn."""
-        if found.best[0] < _CLEARLY * trials[0].best[0]:
-            await self._enter(present)
-            await self._drive(present.setup, present.know, run_again(present.know, trials[0].best[1]))
-            trials[0] = replace(trials[0], rates=present.know.measured_rates())
-        loaded, know = await self._ready(
-            found.setup, replace(self._goal, start=found.best[1], most_probes=_CONFIRM_PROBES)
-        )
-        other = _Arm(found.setup, know, loaded, self._rest_bytes)
+        goal = replace(self._goal, start=found.best[1], most_probes=_CONFIRM_PROBES)
         try:
-            answer = await self._drive(found.setup, know, explore(know))
-        except NothingFitsError:
+            if found.best[0] < _CLEARLY * trials[0].best[0]:
+                await self._enter(present)
+                once_more = run_again(present.know, trials[0].best[1])
+                await self._drive(present.setup, present.know, once_more, 1, later=self._after_again)
+                trials[0] = replace(trials[0], rates=present.know.measured_rates())
+            loaded, know = await self._ready(found.setup, goal)
+            other = _Arm(found.setup, know, loaded, self._rest_bytes)
+            answer = await self._drive(found.setup, know, explore(know), goal.most_probes, most_repetitions(goal))
+        except (UnavailableError, NothingFitsError) as error:
+            self._tell(Progress("tune", f"{found.setup} is not taken: {error.message}"))
             return present
         return other if answer.tokens_per_s >= present.know.answer().tokens_per_s else present
 
     async def _settle(self, arm: _Arm) -> Answer:
         """Run what decides again in the configuration that won."""
         await self._enter(arm)
-        return await self._drive(arm.setup, arm.know, confirm(arm.know))
+        return await self._drive(arm.setup, arm.know, confirm(arm.know), most_repetitions(arm.know.goal))
+
+    def _kept(self, arm: _Arm, error: PhituiError) -> Answer:
+        """The answer without the repetitions. Raises NothingFitsError where even that has no row left."""
+        self._tell(Progress("tune", f"{arm.setup} cannot be run again: {error.message}"))
+        answer = arm.know.answer()
+        return replace(answer, why=f"{answer.why}; not run again: {error.message}")
 
     async def _enter(self, arm: _Arm) -> None:
         """Load a configuration that has been measured before, unless it is the one that is loaded."""
@@ -182,9 +202,10 @@ class _Tuning:
     async def _try(self, setup: Setup, batches: list[int], trials: list[Trial], best: Trial) -> Trial:
         """Measure one configuration; returns the better of it and `best`. One that cannot be loaded, or in which
         nothing fits, is no error of the tuning."""
+        self._trials_left = max(self._trials_left - 1, 0)
         try:
             _, know = await self._ready(setup, self._goal)
-            await self._drive(setup, know, try_sizes(know, batches))
+            await self._drive(setup, know, try_sizes(know, batches), len(batches), self._after_trials)
             trial = Trial(setup, know.measured_rates() if know.good else {}, know.step_time() if know.good else None)
         except (UnavailableError, NothingFitsError) as error:
             trial = Trial(setup, {}, None, str(error))
@@ -210,15 +231,35 @@ class _Tuning:
         self._entered = Setup(loaded.workers, loaded.threads, loaded.compute_type)
         return loaded, Knowledge(goal, model, self._rest_bytes, self._limit.of(room.usable_bytes))
 
-    async def _drive(self, setup: Setup, know: Knowledge, asked: Generator[Probe, Outcome, T]) -> T:
-        """Answer the search's probes with the engine's, and tell of each."""
+    def _most_trials(self, present: Setup, loaded: Loaded, vary_compute_type: bool) -> int:
+        """How many other configurations are tried at most."""
+        kinds = compute_types(loaded.device, loaded.compute_types)
+        varied = len(kinds) if vary_compute_type and not self._manifest.is_awq else 0
+        return len(setups(present, loaded.device)) + varied
+
+    @property
+    def _after_trials(self) -> int:
+        """How many probes come at most after those that run now, while other configurations may still be better."""
+        return _TRIAL_PROBES * self._trials_left + 1 + self._after_again
+
+    @property
+    def _after_again(self) -> int:
+        """How many come at most once the present configuration has been run again, to compare it."""
+        return _CONFIRM_PROBES + most_repetitions(self._goal)
+
+    async def _drive(
+        self, setup: Setup, know: Knowledge, asked: Generator[Probe, Outcome, T], most: int, later: int = 0
+    ) -> T:
+        """Answer the search's probes, at most `most`, with the engine's, and tell of each. `later` is how many others
+        come at most."""
+        in_all = len(self._probes) + most + later
         try:
             probe = next(asked)
             while True:
                 if self._go is not None:
                     await self._go.wait()
                 number = len(self._probes) + 1
-                self._tell(ProbeBegan(setup, probe, number, know.limit_bytes))
+                self._tell(ProbeBegan(setup, probe, number, know.limit_bytes, in_all))
                 made = await self._engine.probe(probe.shape, self.usable_bytes)
                 if made.usable_bytes:
                     self.usable_bytes = made.usable_bytes

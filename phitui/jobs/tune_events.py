@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from phitui.engine.api import Loaded
 from phitui.ipc.messages import Progress
+from phitui.jobs.preflight import Preflight
 from phitui.jobs.tuning_model import Setup
 from phitui.models.manifest import Manifest
 from phitui.store.tunings import Tuning
@@ -17,12 +18,13 @@ from phitui.tuner.steptime import StepTime
 
 @dataclass(frozen=True)
 class ProbeBegan:
-    """A probe begins, the `number`-th of all."""
+    """A probe begins, the `number`-th of `most` or fewer in all (0: not told)."""
 
     setup: Setup
     probe: Probe
     number: int
     limit_bytes: int
+    most: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Earlier:
     problem: str
 
 
-TuneEvent = Progress | ProbeBegan | ProbeEnded | Earlier
+TuneEvent = Progress | Preflight | ProbeBegan | ProbeEnded | Earlier
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Trial:
 @dataclass(frozen=True)
 class TuneResult:
     """The answer, the configuration that it holds for, and all that was tried. `probes` has every probe of all
-    configurations; `present` is the configuration at the beginning, with its trial."""
+    configurations; `present` is the configuration at the beginning, with its trial; `before` is what else went on then,
+    None where nobody looked."""
 
     goal: Goal
     setup: Setup
@@ -79,6 +82,7 @@ class TuneResult:
     present: Trial
     trials: list[Trial]
     probes: list[tuple[Setup, Verdict]] = field(default_factory=list)
+    before: Preflight | None = None
 
     def faster(self, trial: Trial) -> tuple[int, int] | None:
         """From which batch to which, up to B_max, a trial's decode steps are shorter than the present configuration's,

@@ -17,23 +17,35 @@ from phitui.jobs.load_tunings import earlier_load
 from phitui.jobs.remote_load import Loader, Wave, notes_on
 from phitui.jobs.tune import check_lengths
 from phitui.store.load_tunings import LoadTuning
-from phitui.tuner.concurrency import LoadAnswer, LoadGoal, LoadOutcome, LoadProbe, search_load
+from phitui.tuner.concurrency import (
+    LoadAnswer,
+    LoadFit,
+    LoadGoal,
+    LoadOutcome,
+    LoadProbe,
+    Loads,
+    LoadVerdict,
+    explore_load,
+    most_repetitions,
+)
 from phitui.tuner.probes import Goal
 
 
 class LoadBegan(NamedTuple):
-    """A probe begins, the `number`-th."""
+    """A probe begins, the `number`-th of `most` or fewer (0: not told)."""
 
     probe: LoadProbe
     number: int
+    most: int = 0
 
 
 class LoadEnded(NamedTuple):
-    """How it went."""
+    """How it went, and the fit with it and the knee by that fit, None while there is none."""
 
-    probe: LoadProbe
-    outcome: LoadOutcome
+    verdict: LoadVerdict
     number: int
+    fit: LoadFit | None
+    knee: int | None
 
 
 class EarlierLoad(NamedTuple):
@@ -99,27 +111,35 @@ class _Tuning:
         self.waves: list[Wave] = []
 
     async def run(self) -> LoadAnswer:
-        asked = search_load(self._goal)
+        know = Loads(self._goal)
+        asked = explore_load(know)
         probe, number = next(asked), 1
+        most = self._goal.most_probes + most_repetitions(self._goal, self._goal.most_probes)
+        repeating = False
         try:
             while True:
                 if self._go is not None:
                     await self._go.wait()
-                self._tell(LoadBegan(probe, number))
+                if probe.again and not repeating:  # the search is over
+                    repeating, most = True, number - 1 + most_repetitions(self._goal, len(know.rates()))
+                self._tell(LoadBegan(probe, number, most))
                 wave = await self._loader.wave(probe.concurrency, self._goal.new_tokens)
                 if not wave.problem:
                     self.waves.append(wave)
-                outcome = outcome_of(wave, any(one.waiting is not None for one in self.waves))
-                self._tell(LoadEnded(probe, outcome, number))
-                probe, number = asked.send(outcome), number + 1
+                outcome = outcome_of(wave)
+                try:
+                    following = asked.send(outcome)
+                finally:  # it has been judged, also where the search ends with it
+                    self._tell(LoadEnded(know.verdicts[-1], number, know.fit, know.knee))
+                probe, number = following, number + 1
         except StopIteration as end:
             answer: LoadAnswer = end.value
             return answer
 
 
-def outcome_of(wave: Wave, tells: bool) -> LoadOutcome:
-    """What a wave says. Where the server never `tells` of waiting requests, those count that began when another had
-    ended: all were sent at once."""
+def outcome_of(wave: Wave) -> LoadOutcome:
+    """What a wave says. Where the server does not tell of waiting requests, or not in time, those count that began when
+    another had ended: all were sent at once."""
     if wave.problem:
         return LoadOutcome("failed", seconds=wave.seconds, detail=wave.problem)
     steps = [value for row, count in zip(wave.rows, wave.counts, strict=True) if (value := tpot(row, count))]
@@ -131,6 +151,6 @@ def outcome_of(wave: Wave, tells: bool) -> LoadOutcome:
         step_s=statistics.fmean(steps) if steps else None,
         gap_p95_s=percentile(pieces, 0.95) if pieces else None,
         ttft_s=statistics.fmean(map(ttft, wave.rows)),
-        waiting=wave.waiting if tells else wave.queued,
+        waiting=wave.queued if wave.waiting is None else wave.waiting,
         kv_use=wave.kv_use,
     )

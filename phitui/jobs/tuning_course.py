@@ -1,41 +1,79 @@
-"""What has been seen of a tuning so far: for whoever shows it."""
+"""What has been seen of a tuning so far, here or on a server: for whoever shows it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from phitui.ipc.messages import Progress
+from phitui.jobs.preflight import Preflight
 from phitui.jobs.tune_events import ProbeBegan, ProbeEnded, TuneEvent, TuneResult
+from phitui.jobs.tune_server import LoadBegan, LoadEnded, LoadEvent, LoadResult
 from phitui.jobs.tuning_model import Setup
-from phitui.jobs.tuning_wish import Wish
+from phitui.jobs.tuning_wish import LoadWish, Wish
+from phitui.tuner.concurrency import LoadFit, LoadVerdict
 from phitui.tuner.probes import Verdict
 
 State = Literal["running", "done", "cancelled", "failed"]
 
+AWish = TypeVar("AWish")
+Probed = TypeVar("Probed")
+Began = TypeVar("Began", ProbeBegan, LoadBegan)
+Result = TypeVar("Result")
+
 
 @dataclass
-class Course:
-    """One tuning. `title` is the model's. `fits` has the newest fits of each configuration; `running` is the probe that
-    runs now, `progress` what else is under way; `limit_bytes` is 0 while it is not known."""
+class _Course(Generic[AWish, Probed, Began, Result]):
+    """One tuning. `title` is the model's; `probes` are those that are over, `running` is the one that runs now,
+    `progress` what else is under way. `before` says what the machine did besides when it began, "" while it is not
+    known."""
 
-    wish: Wish
+    wish: AWish
     title: str
     clock: Callable[[], float] = time.monotonic
     state: State = "running"
-    probes: list[tuple[Setup, Verdict]] = field(default_factory=list)
-    fits: dict[Setup, ProbeEnded] = field(default_factory=dict)
-    running: ProbeBegan | None = None
+    probes: list[Probed] = field(default_factory=list)
+    running: Began | None = None
     progress: Progress | None = None
-    limit_bytes: int = 0
-    result: TuneResult | None = None
+    result: Result | None = None
     error: str = ""
+    before: str = ""
 
     def __post_init__(self) -> None:
         self._began = self.clock()
         self._ended: float | None = None
+
+    def end(self, state: State, result: Result | None = None, error: str = "") -> None:
+        """It is over."""
+        self.state, self.result, self.error = state, result, error
+        self.running = self.progress = None
+        self._ended = self.clock()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken."""
+        return (self.clock() if self._ended is None else self._ended) - self._began
+
+    @property
+    def size(self) -> str:
+        """How large the probe is that runs, in words; "" where none does."""
+        raise NotImplementedError
+
+    @property
+    def found(self) -> str:
+        """The answer in words; "" while there is none."""
+        raise NotImplementedError
+
+
+@dataclass
+class LocalCourse(_Course[Wish, tuple[Setup, Verdict], ProbeBegan, TuneResult]):
+    """A tuning of the engine on this machine. `fits` has the newest fits of each configuration; `limit_bytes` is 0
+    while it is not known."""
+
+    fits: dict[Setup, ProbeEnded] = field(default_factory=dict)
+    limit_bytes: int = 0
 
     def note(self, event: TuneEvent) -> None:
         """Take in what the tuning tells."""
@@ -47,17 +85,22 @@ class Course:
             self.running, self.limit_bytes = None, event.limit_bytes
         elif isinstance(event, Progress):
             self.progress = event
-
-    def end(self, state: State, result: TuneResult | None = None, error: str = "") -> None:
-        """It is over."""
-        self.state, self.result, self.error = state, result, error
-        self.running = self.progress = None
-        self._ended = self.clock()
+        elif isinstance(event, Preflight):
+            self.before = event.text
 
     @property
-    def seconds(self) -> float:
-        """How long it has taken."""
-        return (self.clock() if self._ended is None else self._ended) - self._began
+    def size(self) -> str:
+        return f"{self.running.probe.shape.batch} rows" if self.running is not None else ""
+
+    @property
+    def found(self) -> str:
+        if self.result is None:
+            return ""
+        answer = self.result.answer
+        return (
+            f"{answer.b_best} rows bring {answer.tokens_per_s:.0f} output tok/s with {self.result.setup}; "
+            f"{answer.b_max} rows fit"
+        )
 
     @property
     def setup(self) -> Setup | None:
@@ -72,3 +115,36 @@ class Course:
     def fit(self) -> ProbeEnded | None:
         """The fits of that configuration, None while nothing of it is measured."""
         return self.fits.get(self.setup) if self.setup is not None else None
+
+
+@dataclass
+class ServerCourse(_Course[LoadWish, LoadVerdict, LoadBegan, LoadResult]):
+    """A tuning of a server. `fit` and `knee` are those after the newest probe."""
+
+    fit: LoadFit | None = None
+    knee: int | None = None
+
+    def note(self, event: LoadEvent) -> None:
+        """Take in what the tuning tells."""
+        if isinstance(event, LoadBegan):
+            self.running = event
+        elif isinstance(event, LoadEnded):
+            self.probes.append(event.verdict)
+            self.running, self.fit, self.knee = None, event.fit, event.knee
+
+    @property
+    def size(self) -> str:
+        return f"{self.running.probe.concurrency} at once" if self.running is not None else ""
+
+    @property
+    def found(self) -> str:
+        if self.result is None:
+            return ""
+        answer = self.result.answer
+        return (
+            f"{answer.tokens_per_s:.0f} output tok/s from {self.result.remote.name} with {answer.c_best} at once (C*); "
+            f"C_max is {answer.c_max}"
+        )
+
+
+Course = LocalCourse | ServerCourse

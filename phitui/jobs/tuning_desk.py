@@ -1,4 +1,5 @@
-"""A tuning inside the console: it takes the engine's place, so that memory is never taken for two models."""
+"""A tuning inside the console. On this machine it takes the engine's place, so that memory is never taken for two
+models; of a server it only keeps the chat from asking it meanwhile, which would be measured, too."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -22,16 +23,20 @@ from phitui.jobs.probing import ProbingEngine
 from phitui.jobs.start import engine_log, load_folder, start_local
 from phitui.jobs.tune import tune
 from phitui.jobs.tune_events import TuneEvent, TuneResult
-from phitui.jobs.tuning_course import Course
-from phitui.jobs.tuning_profiles import Profile, profiles
-from phitui.jobs.tuning_settings import Settings, apply, in_words, with_settings
-from phitui.jobs.tuning_wish import Wish
-from phitui.jobs.tunings import remember, tunings_file
-from phitui.store.tunings import remove_tuning
+from phitui.jobs.tune_server import LoadEvent, LoadResult, tune_server
+from phitui.jobs.tuning_course import Course, LocalCourse, ServerCourse
+from phitui.jobs.tuning_profiles import Profile, forget, keep, profiles, server_profiles
+from phitui.jobs.tuning_settings import Settings, apply, check_place, in_words, with_settings
+from phitui.jobs.tuning_wish import LOCAL_QUESTIONS, SERVER_QUESTIONS, LoadWish, Questions, Wish
+from phitui.text import one_line
 
 # Whose the engine is: the chat's, the tuner's, or nobody's while it is handed over.
 Engine = Literal["chat", "handed over", "tuner"]
-REFUSAL = UnavailableError("a tuning is under way: the chat has no engine", "Wait for it, or cancel it (F3, then c).")
+_FIX = "Wait for it, or cancel it (F3, then c)."
+REFUSAL = UnavailableError("a tuning is under way: the chat has no engine", _FIX)
+SERVER_REFUSAL = UnavailableError("a tuning of the server is under way: a prompt would be measured, too", _FIX)
+
+Result = TypeVar("Result", TuneResult, LoadResult)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class TuningDesk:
         self._client, self._chat, self._hooks, self._environ = client, chat, hooks, environ
         self._go = asyncio.Event()
         self._probing: ProbingEngine | None = None
-        self._tuning: asyncio.Task[TuneResult] | None = None
+        self._tuning: asyncio.Task[TuneResult] | asyncio.Task[LoadResult] | None = None
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._cancelled = self._closing = False
@@ -91,26 +96,38 @@ class TuningDesk:
         """The process of the tuner's engine."""
         return self._probing.pid if self._probing is not None else None
 
+    @property
+    def on_server(self) -> bool:
+        """Whether a server would be tuned."""
+        return not self._client.is_local
+
+    @property
+    def questions(self) -> Questions:
+        """What there is to ask before a tuning of the engine that answers."""
+        return SERVER_QUESTIONS if self.on_server else LOCAL_QUESTIONS
+
     def check_start(self) -> None:
         """Raise UsageError where a tuning is under way already."""
         if self.engine == "tuner":
             raise UsageError("a tuning is under way already", "c cancels it.")
-        if not self._client.is_local:
-            raise UsageError(
-                f"the tuner measures the local engine, and {self._client.name} answers", "Choose ct2 first."
-            )
         if self.engine == "handed over":
             raise UsageError("the engine is being handed over", "Try again in a moment.")
 
-    def start(self, wish: Wish, title: str) -> None:
-        """Stop the chat's engine and tune. An answer on its way is stopped. Raises UsageError as `check_start`."""
+    def start(self, wish: Wish | LoadWish, title: str) -> None:
+        """Tune; the chat's engine on this machine stops for it. An answer on its way is stopped. Raises UsageError as
+        `check_start`, and where the wish is not for the engine that answers now."""
         self.check_start()
-        self.course = Course(wish, title)
+        if isinstance(wish, LoadWish) is not self.on_server:
+            raise UsageError("another engine answers now", "s asks again what to tune for.")
         self.engine = "tuner"
         self._cancelled = False
         self._go.set()
-        self._chat.refusal = REFUSAL
-        self._begin(self._run(self.course))
+        if isinstance(wish, LoadWish):
+            self._chat.refusal, self.course = SERVER_REFUSAL, ServerCourse(wish, title)
+            self._begin(self._run_on_server(self.course))
+        else:
+            self._chat.refusal, self.course = REFUSAL, LocalCourse(wish, title)
+            self._begin(self._run(self.course))
         self._hooks.changed()
 
     def toggle_pause(self) -> None:
@@ -135,8 +152,10 @@ class TuningDesk:
 
     async def apply(self, chosen: Settings) -> None:
         """Write the settings into the user's configuration, and have the engine run with them. An answer on its way is
-        stopped where the engine has to start anew for it. Raises PhituiError, and UsageError as `check_start`."""
+        stopped where the engine has to start anew for it. Raises PhituiError, and UsageError as `check_start` and
+        `check_apply`."""
         self.check_start()
+        await self.check_apply(chosen)
         path = await asyncio.to_thread(apply, chosen, self._environ)
         self.config = with_settings(self.config, chosen)
         self._hooks.configured(self.config)
@@ -146,8 +165,14 @@ class TuningDesk:
             self.engine = "handed over"
             self._begin(self._restart(folder))
 
+    async def check_apply(self, chosen: Settings) -> None:
+        """Raise UsageError where there is no place to write the settings to."""
+        await asyncio.to_thread(check_place, chosen, self.config, self._environ)
+
     def restarts(self, chosen: Settings) -> bool:
         """Whether the engine has to start anew to run with these settings."""
+        if self.on_server or "engine.workers" not in chosen:
+            return False
         loaded = self._client.loaded
         if loaded is None:
             return self._client.holding is not None
@@ -163,7 +188,7 @@ class TuningDesk:
 
     async def delete(self, profile: Profile) -> None:
         """Take out a kept tuning. Raises PhituiError where that fails."""
-        await asyncio.to_thread(remove_tuning, tunings_file(self._environ), profile.tuning)
+        await asyncio.to_thread(forget, profile, self._environ)
         self.refresh()
 
     async def close(self) -> None:
@@ -183,7 +208,7 @@ class TuningDesk:
         self._task = asyncio.create_task(work)
         self._task.add_done_callback(raise_in_loop)
 
-    async def _run(self, course: Course) -> None:
+    async def _run(self, course: LocalCourse) -> None:
         folder = self._client.folder
         config = self.config
         if folder is not None:  # the model that the chat has now, which need not be the configured one
@@ -201,7 +226,27 @@ class TuningDesk:
         else:
             self._handed_back()
 
-    async def _tune(self, config: Config, course: Course) -> TuneResult | None:
+    async def _run_on_server(self, course: ServerCourse) -> None:
+        def tell(event: LoadEvent) -> None:
+            course.note(event)
+            self._hooks.changed()
+
+        config = replace(self.config, engine=replace(self.config.engine, name=self._client.name))
+        try:
+            await self._chat.hold()
+            work = tune_server(config, course.wish.goal, tell, self._environ, self._go)
+            result = await self._made(work, course)
+            if result is not None:
+                await self._keep(result)
+        finally:  # whatever it was that went wrong
+            if course.state == "running":
+                course.end("failed", error="a defect of phitui's ended it; the log has the rest")
+            self._chat.refusal = None
+            if not self._closing:
+                self._chat.go_on()
+            self._handed_back()
+
+    async def _tune(self, config: Config, course: LocalCourse) -> TuneResult | None:
         """The tuning itself; `course` says how it ended."""
 
         def tell(event: TuneEvent) -> None:
@@ -211,28 +256,42 @@ class TuningDesk:
         wish = course.wish
         self._probing = ProbingEngine(engine_log(self._environ), tell, self._hooks.watch)
         work = tune(config, wish.goal, wish.limit, tell, wish.vary_compute_type, self._environ, self._probing, self._go)
-        # A task of its own: it is what is cancelled, and the engine comes back all the same.
-        self._tuning = asyncio.create_task(work)
-        if self._cancelled:
-            self._tuning.cancel()
         try:
-            await asyncio.wait({self._tuning})
-            return self._judge(self._tuning, course)
+            return await self._made(work, course)
         finally:
-            self._tuning = self._probing = None
+            self._probing = None
 
-    def _judge(self, tuning: asyncio.Task[TuneResult], course: Course) -> TuneResult | None:
+    async def _made(self, work: Coroutine[None, None, Result], course: Course) -> Result | None:
+        """Its result, None without one; `course` says why."""
+        # A task of its own: it is what is cancelled, and the engine comes back all the same.
+        tuning = self._tuning = asyncio.create_task(work)
+        if self._cancelled:
+            tuning.cancel()
+        try:
+            await asyncio.wait({tuning})
+            return self._judge(tuning, course)
+        finally:
+            self._tuning = None
+
+    def _judge(self, tuning: asyncio.Task[Result], course: Course) -> Result | None:
         if tuning.cancelled():
             course.end("cancelled")
         elif isinstance(error := tuning.exception(), PhituiError):
             course.end("failed", error=str(error))
+        elif error is not None:
+            said = f"an error of phitui itself: {type(error).__name__}: {one_line(str(error), 200)}"
+            course.end("failed", error=said)
+            asyncio.get_running_loop().call_exception_handler({"message": "a tuning failed", "exception": error})
         else:
-            course.end("done", tuning.result())  # an error that is none of ours goes to the loop's handler
-        return course.result
+            found = tuning.result()
+            course.end("done", found)  # type: ignore[arg-type]  # a course and its tuning are of one kind
+            return found
+        return None
 
-    async def _keep(self, result: TuneResult) -> None:
+    async def _keep(self, result: TuneResult | LoadResult) -> None:
         try:
-            await asyncio.to_thread(remember, result, self._environ)
+            if problem := await asyncio.to_thread(keep, result, self._environ):
+                self._hooks.say(problem)
         except PhituiError as error:
             self._hooks.say(f"What the tuning found is not kept: {error}")
         self.refresh()
@@ -256,7 +315,12 @@ class TuningDesk:
         self._hooks.changed()
 
     async def _read(self) -> None:
-        pid = self.pid or self._client.pid
-        found = await asyncio.to_thread(profiles, self._client.folder, pid, self._environ)
+        loaded, pid = self._client.loaded, self.pid or self._client.pid
+        if not self.on_server:
+            found = await asyncio.to_thread(profiles, self._client.folder, pid, self._environ)
+        elif loaded is not None and loaded.remote is not None:
+            found = await asyncio.to_thread(server_profiles, loaded.remote, self._environ)
+        else:
+            found = [], f"{self._client.name} is not connected"
         self.profiles, self.profiles_problem = found
         self._hooks.changed()

@@ -1,4 +1,4 @@
-"""The stored tunings as a list: when each was made, and whether it holds now."""
+"""The stored tunings as a list, of this machine or of a server: when each was made, and whether it holds now."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from phitui.config import models_dir
+from phitui.engine.api import Remote
 from phitui.errors import PhituiError
-from phitui.hardware.cpu import memory
-from phitui.hardware.system import attempt, psutil
-from phitui.jobs.tunings import conditions, tunings_file
+from phitui.hardware.probe import probe_driver
+from phitui.jobs.load_tunings import load_tunings_file, of_server, problem_of, remember_load
+from phitui.jobs.tune_events import TuneResult
+from phitui.jobs.tune_server import LoadResult
+from phitui.jobs.tunings import conditions, remember, tunings_file
+from phitui.jobs.usable import usable_bytes
 from phitui.models.manifest import Manifest, read_manifest
-from phitui.store.tunings import Conditions, Tuning, read_tunings, stale
+from phitui.store.load_tunings import LoadTuning, remove_load_tuning
+from phitui.store.tunings import Conditions, Tuning, read_tunings, remove_tuning, stale
 
 
 @dataclass(frozen=True)
 class Profile:
     """A stored tuning, and why it does not hold now ("" where it does)."""
 
-    tuning: Tuning
+    tuning: Tuning | LoadTuning
     problem: str
 
 
@@ -35,13 +40,36 @@ def profiles(
     return _Judge(folder, engine_pid, environ).all(stored), problem
 
 
+def server_profiles(remote: Remote, environ: Mapping[str, str] = os.environ) -> tuple[list[Profile], str]:
+    """As `profiles`, those of this server."""
+    stored, problem = of_server(remote, environ)
+    return [Profile(tuning, problem_of(tuning, remote)) for tuning in stored], problem
+
+
+def keep(result: TuneResult | LoadResult, environ: Mapping[str, str] = os.environ) -> str:
+    """Keep what a tuning has found; returns "", or what became of a file that cannot be read. Raises PhituiError where
+    it cannot be written."""
+    if isinstance(result, LoadResult):
+        return remember_load(result.remote, result.goal, result.answer, environ)
+    return remember(result, environ)
+
+
+def forget(profile: Profile, environ: Mapping[str, str] = os.environ) -> None:
+    """Take it out of its file. Raises PhituiError where that cannot be read or written."""
+    if isinstance(profile.tuning, LoadTuning):
+        remove_load_tuning(load_tunings_file(environ), profile.tuning)
+    else:
+        remove_tuning(tunings_file(environ), profile.tuning)
+
+
 class _Judge:
     """Asks for what holds now once for each model and device."""
 
     def __init__(self, folder: str | None, engine_pid: int | None, environ: Mapping[str, str]) -> None:
         self._folder = Path(folder) if folder else None
         self._store = models_dir(environ)
-        self._usable = usable_ram(engine_pid)
+        self._engine_pid = engine_pid
+        self._usable: dict[str, int | None] = {}  # by card, "" for the RAM
         self._now: dict[tuple[str, str], Conditions | None] = {}
 
     def all(self, stored: list[Tuning]) -> list[Profile]:
@@ -49,18 +77,26 @@ class _Judge:
 
     def _problem(self, tuning: Tuning) -> str:
         device = "cuda" if tuning.conditions.driver else "cpu"  # a CPU has none
-        key = (tuning.model_name, device)
+        key = (tuning.model_name, tuning.conditions.device if device == "cuda" else "")
         if key not in self._now:
-            self._now[key] = self._conditions(tuning.model_name, device)
+            self._now[key] = self._conditions(tuning.model_name, device, key[1])
         now = self._now[key]
         if now is None:
             return "its model is not here"
-        # What a card has free only its engine can say: the next tuning does.
-        return stale(tuning, _as_of(now, tuning), self._usable if device == "cpu" else None)
+        return stale(tuning, _as_of(now, tuning), self._usable_on(device, key[1]))
 
-    def _conditions(self, name: str, device: str) -> Conditions | None:
+    def _usable_on(self, device: str, card: str) -> int | None:
+        if card not in self._usable:
+            self._usable[card] = usable_bytes(device, card, self._engine_pid)
+        return self._usable[card]
+
+    def _conditions(self, name: str, device: str, card: str) -> Conditions | None:
+        """`card` is the one that a tuning was made on: of several that the driver lists it is this one that counts."""
         manifest = self._manifest(name)
-        return None if manifest is None else conditions(manifest, device, "", 0)
+        if manifest is None:
+            return None
+        listed = device == "cuda" and any(gpu.uuid == card for gpu in probe_driver().gpus)
+        return conditions(manifest, device, "", 0, card if listed else "")
 
     def _manifest(self, name: str) -> Manifest | None:
         for folder in filter(None, (self._folder, self._store / name)):
@@ -76,13 +112,3 @@ class _Judge:
 def _as_of(now: Conditions, tuning: Tuning) -> Conditions:
     """Compute type and length are a tuning's own: they say for what it is, not whether it holds."""
     return replace(now, compute_type=tuning.conditions.compute_type, bucket=tuning.conditions.bucket)
-
-
-def usable_ram(engine_pid: int | None) -> int | None:
-    """RAM in bytes that an engine may hold in all: what is available, and what the present one has. None where that is
-    not known."""
-    _, available = memory()
-    if not isinstance(available, int):
-        return None
-    held = attempt(lambda: int(psutil().Process(engine_pid).memory_info().rss)) if engine_pid is not None else 0
-    return available + held if isinstance(held, int) else available

@@ -11,6 +11,7 @@ from pathlib import Path
 from phitui.config import home
 from phitui.engine.threads import usable_cores
 from phitui.hardware.cpu import cpu_name
+from phitui.hardware.figures import same_uuid
 from phitui.hardware.probe import Gpu, probe_driver
 from phitui.jobs.tune_events import TuneResult
 from phitui.models.manifest import Manifest
@@ -47,7 +48,7 @@ def card_name(gpus: list[Gpu], device_uuid: str) -> str:
     """The driver's UUID of the engine's card, or what else tells it from others. Without `device_uuid`: the only card,
     or none of them."""
     if device_uuid:
-        listed = (gpu.uuid for gpu in gpus if gpu.uuid and gpu.uuid.lower().endswith(device_uuid.lower()))
+        listed = (gpu.uuid for gpu in gpus if gpu.uuid and same_uuid(gpu.uuid, device_uuid))
         return next(listed, f"GPU-{device_uuid}")
     only = gpus[0] if len(gpus) == 1 else None
     return (only and (only.uuid or only.name)) or "a GPU that its driver does not name"
@@ -84,9 +85,10 @@ def to_keep(result: TuneResult) -> Tuning:
     )
 
 
-def remember(result: TuneResult, environ: Mapping[str, str] = os.environ) -> None:
-    """Keep a result. Raises PhituiError where it cannot be written."""
-    write_tuning(tunings_file(environ), to_keep(result))
+def remember(result: TuneResult, environ: Mapping[str, str] = os.environ) -> str:
+    """Keep a result; returns "", or what became of a file that cannot be read. Raises PhituiError where it cannot be
+    written."""
+    return write_tuning(tunings_file(environ), to_keep(result))
 
 
 def earlier(
@@ -97,11 +99,11 @@ def earlier(
     environ: Mapping[str, str] = os.environ,
     device_uuid: str = "",
 ) -> tuple[Tuning | None, str]:
-    """The newest stored tuning of this model for texts of this length, and why it does not hold now ("" where it
-    does). With no tuning the second is "", or what is wrong with the file."""
+    """The newest stored tuning of this model for texts of this length, of this device where there is one, and why it
+    does not hold now ("" where it does). With no tuning the second is "", or what is wrong with the file."""
     stored, problem = read_tunings(tunings_file(environ))
-    found = newest_for(stored, manifest.name, bucket(total_tokens))
-    if found is None:
+    if not stored:
         return None, problem
-    now = conditions(manifest, device, found.conditions.compute_type, total_tokens, device_uuid)
-    return found, stale(found, now, usable_bytes)
+    now = conditions(manifest, device, "", total_tokens, device_uuid)
+    found = newest_for(stored, manifest.name, now.bucket, now.device)
+    return (None, problem) if found is None else (found, stale(found, now, usable_bytes))

@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -206,9 +206,10 @@ def _next(file: BinaryIO) -> Record | None:
     if len(body) < length or zlib.crc32(body) != crc:
         return None
     try:
-        return cast(Record, _decode(body))
+        record: Record = _decode(body)
     except msgspec.DecodeError:
         return None
+    return record
 
 
 def _frame(record: Record) -> bytes:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
-from phitui.errors import PhituiError
-from phitui.files import replace_file
+from phitui.store.tuning_file import TuningFile
 
 FILE_NAME = "engine-tunings.json"
 
@@ -47,32 +44,10 @@ class LoadTuning(msgspec.Struct, frozen=True):
         return self.key.new_tokens
 
 
-class _File(msgspec.Struct):
-    tunings: list[LoadTuning] = []
-
-
-def read_load_tunings(path: Path) -> tuple[list[LoadTuning], str]:
-    """All that is stored, newest first, and "" or what is wrong with the file: then it counts as empty."""
-    try:
-        stored = msgspec.json.decode(path.read_bytes(), type=_File).tunings
-    except FileNotFoundError:
-        return [], ""
-    except OSError as error:
-        return [], f"{path} cannot be read: {error.strerror}"
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return [], f"{path} is damaged and ignored: {str(error)[:200]}"
-    return sorted(stored, key=lambda one: one.made, reverse=True), ""
-
-
-def write_load_tuning(path: Path, tuning: LoadTuning) -> None:
-    """Store it, in place of one with the same key. Raises PhituiError where it cannot be written."""
-    others = [one for one in read_load_tunings(path)[0] if one.key != tuning.key]
-    data = msgspec.json.format(msgspec.json.encode(_File([tuning, *others])), indent=2) + b"\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, data)
-    except OSError as error:
-        raise PhituiError(f"{path}: cannot be written: {error.strerror}", "The tunings are as they were") from error
+_file = TuningFile(LoadTuning, lambda one: one.key)
+read_load_tunings = _file.read
+write_load_tuning = _file.add
+remove_load_tuning = _file.remove
 
 
 def stale_load(tuning: LoadTuning, model: str, kind: str, at_once: int | None) -> str:

@@ -1,7 +1,7 @@
 """Search over all turns: SQLite's full-text index FTS5 where it is compiled in, else a look into every turn.
 
 The index has turns that are over (`turn.indexed`). The others, of an answer on its way or one that was cut off, are few
-and are looked into; so are all turns for words that FTS5's tokenizer does not take apart.
+and are looked into; so are all turns for words of signs alone. Scripts without spaces have an index of their own.
 """
 
 # ruff: noqa: S608 - what is put together are names of our own; values are always bound
@@ -9,16 +9,14 @@ and are looked into; so are all turns for words that FTS5's tokenizer does not t
 from __future__ import annotations
 
 import sqlite3
-import unicodedata
 from collections.abc import Callable
 
+from phitui.store import unspaced
 from phitui.store.session_types import OVER, Hit
 
 INDEX = "turn_text"
 _REINDEX = "reindex"
 _OVER = ", ".join(f"'{state}'" for state in OVER)
-# Scripts that are written without spaces between words.
-_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "HANGUL")
 _STEPS = 2_000  # of SQLite's machine between two looks whether to stop: about a millisecond
 
 
@@ -38,6 +36,7 @@ def ensure_index(connection: sqlite3.Connection) -> bool:
         if "no such module" in str(error):
             return False
         raise
+    unspaced.ensure_index(connection)
     if connection.execute("DELETE FROM duty WHERE name = ?", (_REINDEX,)).rowcount:
         rebuild(connection)
     index_new(connection)
@@ -47,6 +46,7 @@ def ensure_index(connection: sqlite3.Connection) -> bool:
 def rebuild(connection: sqlite3.Connection) -> None:
     """Make the index anew from the turns."""
     connection.execute(f"INSERT INTO {INDEX}({INDEX}) VALUES ('delete-all')")
+    unspaced.clear(connection)
     connection.execute("UPDATE turn SET indexed = 0 WHERE indexed = 1")
 
 
@@ -54,6 +54,7 @@ def index_new(connection: sqlite3.Connection) -> None:
     """Take up the turns that are over and not in the index yet."""
     where = f"indexed = 0 AND state IN ({_OVER})"
     connection.execute(f"INSERT INTO {INDEX}(rowid, prompt, text) SELECT id, prompt, text FROM turn WHERE {where}")
+    unspaced.add(connection, where)
     connection.execute(f"UPDATE turn SET indexed = 1 WHERE {where}")
 
 
@@ -66,6 +67,7 @@ def forget(connection: sqlite3.Connection, where: str, value: int, has_index: bo
             f" SELECT 'delete', id, prompt, text FROM turn WHERE {condition}",
             (value,),
         )
+        unspaced.forget(connection, condition, value)
     elif connection.execute(f"SELECT 1 FROM turn WHERE {condition} LIMIT 1", (value,)).fetchone():
         connection.execute("INSERT OR IGNORE INTO duty VALUES (?)", (_REINDEX,))
     connection.execute(f"UPDATE turn SET indexed = 0 WHERE {condition}", (value,))
@@ -81,10 +83,15 @@ def search(
         return []
     connection.set_progress_handler(lambda: int(stop()), _STEPS)
     try:
-        if has_index and all(_tokenized(word) for word in words):
-            hits = _indexed(connection, words, limit) + _looked_into(connection, words, limit, "turn.indexed = 0")
-            return sorted(hits, key=lambda hit: hit.turn, reverse=True)[:limit]
-        return _looked_into(connection, words, limit, "1")
+        pairs = unspaced.query(words)
+        if has_index and pairs:
+            hits = _looked_into(connection, words, limit, f"turn.id IN (SELECT rowid FROM {unspaced.INDEX}(?))", pairs)
+        elif has_index and all(_tokenized(word) for word in words):
+            hits = _indexed(connection, words, limit)
+        else:
+            return _looked_into(connection, words, limit, "1")
+        hits += _looked_into(connection, words, limit, "turn.indexed = 0")
+        return sorted(hits, key=lambda hit: hit.turn, reverse=True)[:limit]
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
             return []
@@ -95,9 +102,7 @@ def search(
 
 def _tokenized(word: str) -> bool:
     """Whether the index finds this word as it is looked for: of letters and digits, in a script with spaces."""
-    if not any(character.isalnum() for character in word):
-        return False
-    return not any(unicodedata.name(character, "").startswith(_UNSPACED) for character in word)
+    return any(character.isalnum() for character in word) and not unspaced.is_unspaced(word)
 
 
 def _indexed(connection: sqlite3.Connection, words: list[str], limit: int) -> list[Hit]:
@@ -111,18 +116,22 @@ def _indexed(connection: sqlite3.Connection, words: list[str], limit: int) -> li
     return [Hit(*row) for row in rows]
 
 
-def _looked_into(connection: sqlite3.Connection, words: list[str], limit: int, which: str) -> list[Hit]:
+def _looked_into(connection: sqlite3.Connection, words: list[str], limit: int, which: str, *values: str) -> list[Hit]:
     folded = [word.casefold() for word in words]
+    # Of most scripts without spaces no letter has a case, and folding a whole text is what costs.
+    caseless = all(word.lower() == word.upper() for word in words)
 
     def found(prompt: str, text: str) -> bool:
-        both = f"{prompt}\n{text}".casefold()
+        both = f"{prompt}\n{text}"
+        if not caseless:
+            both = both.casefold()
         return all(word in both for word in folded)
 
     connection.create_function("found", 2, found, deterministic=True)
     rows = connection.execute(
         "SELECT turn.session, turn.id FROM turn JOIN session ON session.id = turn.session"
         f" WHERE {which} AND session.deleted IS NULL AND found(turn.prompt, turn.text) ORDER BY turn.id DESC LIMIT ?",
-        (limit,),
+        (*values, limit),
     )
     return [Hit(*row) for row in rows]
 

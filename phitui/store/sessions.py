@@ -75,16 +75,17 @@ class SessionStore:
 
     def save(self, session: int, turns: Iterable[Turn], leaf: int | None) -> dict[int, int]:
         """Write turns, those without an id (below 0) as new ones, parents first; and at which of them the chat stands.
-        Returns the ids of the new ones by those that they were given with. Raises GoneError where the session has
-        been removed."""
+        Returns the ids of the new ones by those that they were given with. A session that a chat stands in (`leaf`) is
+        in use: deleted meanwhile, by another console, it comes back. Raises GoneError where it has been removed."""
         self._check_place()
         with told(self.path), transaction(self._connection):
             ids = self._write(session, turns)
             if self.has_index:
                 session_search.index_new(self._connection)
+            stands = "" if leaf is None else ", deleted = NULL, leaf = :leaf"
             cursor = self._connection.execute(
-                "UPDATE session SET changed = ?, leaf = coalesce(?, leaf) WHERE id = ?",
-                (time.time(), ids.get(leaf, leaf) if leaf is not None else None, session),
+                f"UPDATE session SET changed = :now{stands} WHERE id = :session",
+                {"now": time.time(), "leaf": None if leaf is None else ids.get(leaf, leaf), "session": session},
             )
             if not cursor.rowcount:
                 raise GoneError(f"{self.path} has no session {session} any more")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
-from phitui.errors import PhituiError
-from phitui.files import replace_file
+from phitui.store.tuning_file import TuningFile
 
 FILE_NAME = "tunings.json"
 _LEAST_BUCKET = 256
@@ -69,8 +66,10 @@ class Tuning(msgspec.Struct, frozen=True):
         return self.step_fixed_s + self.step_row_s + self.step_token_s > 0
 
 
-class _File(msgspec.Struct):
-    tunings: list[Tuning] = []
+_file = TuningFile(Tuning, lambda one: one.conditions)
+read_tunings = _file.read
+write_tuning = _file.add
+remove_tuning = _file.remove
 
 
 def bucket(total_tokens: int) -> int:
@@ -79,42 +78,6 @@ def bucket(total_tokens: int) -> int:
     while size < total_tokens:
         size *= 2
     return size
-
-
-def read_tunings(path: Path) -> tuple[list[Tuning], str]:
-    """All that is stored, newest first, and "" or what is wrong with the file: then it counts as empty."""
-    try:
-        stored = msgspec.json.decode(path.read_bytes(), type=_File).tunings
-    except FileNotFoundError:
-        return [], ""
-    except OSError as error:
-        return [], f"{path} cannot be read: {error.strerror}"
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return [], f"{path} is damaged and ignored: {str(error)[:200]}"
-    return sorted(stored, key=lambda one: one.made, reverse=True), ""
-
-
-def write_tuning(path: Path, tuning: Tuning) -> None:
-    """Store it, in place of one with the same conditions. Raises PhituiError where it cannot be written."""
-    others = [one for one in read_tunings(path)[0] if one.conditions != tuning.conditions]
-    _write(path, [tuning, *others])
-
-
-def remove_tuning(path: Path, tuning: Tuning) -> None:
-    """Take it out. Raises PhituiError where the file cannot be read or written."""
-    stored, problem = read_tunings(path)
-    if problem:
-        raise PhituiError(problem)
-    _write(path, [one for one in stored if one != tuning])
-
-
-def _write(path: Path, tunings: list[Tuning]) -> None:
-    data = msgspec.json.format(msgspec.json.encode(_File(tunings)), indent=2) + b"\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, data)
-    except OSError as error:
-        raise PhituiError(f"{path}: cannot be written: {error.strerror}", "The tunings are as they were") from error
 
 
 def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> str:
@@ -128,7 +91,8 @@ def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> s
     return ""
 
 
-def newest_for(tunings: list[Tuning], model_name: str, length_bucket: int) -> Tuning | None:
-    """The newest tuning of a model, by its name, for texts of this length."""
-    matching = (one for one in tunings if (one.model_name, one.conditions.bucket) == (model_name, length_bucket))
-    return next(matching, None)
+def newest_for(tunings: list[Tuning], model_name: str, length_bucket: int, device: str) -> Tuning | None:
+    """The newest tuning of a model, by its name, for texts of this length: of this device where there is one."""
+    matching = [one for one in tunings if (one.model_name, one.conditions.bucket) == (model_name, length_bucket)]
+    here = [one for one in matching if one.conditions.device == device]
+    return next(iter(here or matching), None)

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 
 from phitui.config import Config
-from phitui.engine.api import Event
+from phitui.engine.api import Delta, Event
 from phitui.engine.client import raise_in_loop
 from phitui.errors import PhituiError
 from phitui.hardware.history import History
@@ -43,6 +43,7 @@ from phitui.tui.widgets.server_readings import server_groups, server_line
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("textual.widgets.markdown", "phitui.jobs.model_desk")
+_TO_SCREENS = tuple(f"app.{name}" for name in ("models", "tuner", "monitor", "batches", "sessions", "parameters"))
 
 
 class PhituiApp(BaseApp):
@@ -66,6 +67,15 @@ class PhituiApp(BaseApp):
             id="app.transcript",
             priority=True,
             tooltip="To the transcript, from wherever",
+        ),
+        Binding(
+            "alt+e",
+            "engines",
+            "Engines",
+            show=False,
+            id="app.engines",
+            priority=True,
+            tooltip="This machine's engine and those on others, and how they are",
         ),
     ]
 
@@ -95,6 +105,10 @@ class PhituiApp(BaseApp):
         )
         self.console_screen.stand_in = lambda: self.tuning.pid
         self.tuning.batch_runs = lambda: self.batches.running
+        self.tuning.engine_changes = lambda: self.engines.changing
+        self.tuning.hold_batches = lambda reason: self.batches.hold(reason)
+        self.tuning.configured = lambda config: self.batches.configure(config)
+        self.engines.refusal = lambda: self.tuning.refusal
         self.sessions = SessionFront(self, self.console_screen, config, resume, self._showing)
         self.batches = BatchFront(self, self.console_screen, self.engine, config, self._showing)
         self.params = ParamsFront(self, self.console_screen, lambda: self.engine.loaded)
@@ -127,6 +141,9 @@ class PhituiApp(BaseApp):
         self.models.desk.refresh()
 
     def _on_event(self, event: Event) -> None:
+        if isinstance(event, Delta):  # thousands in a second, and the chat's alone
+            self._show_event(event)
+            return
         self.batches.take(event)
         if not self.models.take(event):
             self._show_event(event)
@@ -161,8 +178,10 @@ class PhituiApp(BaseApp):
         self.tuning.tick()
 
     def action_monitor(self) -> None:
-        """Open the monitor over the console or the tuner."""
-        if self.screen in (self.console_screen, self.tuning.screen):
+        """Open the monitor over the tuner, or else over the console."""
+        if self.screen is self.monitor:
+            return
+        if self.screen is self.tuning.screen or self.console_screen.to_front():
             if not self.is_screen_installed(self.monitor):  # else closing it would be its end
                 self.install_screen(self.monitor, "monitor")
             self.push_screen(self.monitor)
@@ -191,12 +210,20 @@ class PhituiApp(BaseApp):
 
     def action_pane(self, pane: str) -> None:
         """To a pane of the console, out of any screen on top of it; a question has to be answered first."""
-        above = self.screen_stack[self.screen_stack.index(self.console_screen) + 1 :]
-        if any(isinstance(screen, ModalScreen) for screen in above):
-            return
-        for screen in reversed(above):
-            screen.dismiss()
-        self.console_screen.set_focus(self.console_screen.query_one(f"#{pane}"))
+        if self.console_screen.to_front():
+            self.console_screen.set_focus(self.console_screen.query_one(f"#{pane}"))
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        """As Textual's. The console's keys for screens lead there from any other one, too, unless that has the key
+        itself or types with it."""
+        if await super()._check_bindings(key, priority):
+            return True
+        if priority or self.screen is self.console_screen:
+            return False
+        for binding in self.console_screen._bindings.key_to_bindings.get(key, ()):
+            if binding.action in _TO_SCREENS:
+                return await self.run_action(binding.action)
+        return False
 
     def action_models(self) -> None:
         """Open the model screen."""
@@ -205,6 +232,11 @@ class PhituiApp(BaseApp):
     def action_tuner(self) -> None:
         """Open the tuner screen."""
         self.tuning.open()
+
+    def action_engines(self) -> None:
+        """Open the list of engines, unless a question is open."""
+        if not self.screen.is_modal:
+            self.engines.open()
 
     def action_sessions(self) -> None:
         """Open the list of sessions."""

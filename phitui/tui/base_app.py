@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from types import FrameType
 from typing import Any, ClassVar
 
 from rich.console import RenderableType
+from rich.text import Text
 from textual import events
 from textual._compositor import ChopsUpdate
 from textual.app import App, SuspendNotSupported, SystemCommand
@@ -28,15 +29,20 @@ from phitui.store.defects import describe_defect
 from phitui.text import sanitize
 from phitui.tui import clipboard, mouse
 from phitui.tui.ascii_filter import AsciiFilter
-from phitui.tui.display import displayable, wants_ascii
+from phitui.tui.display import displayable, reduced_motion, wants_ascii
+from phitui.tui.garbage import Garbage
 from phitui.tui.hangup import leave_within_limit, watch_terminal
 from phitui.tui.keys.palette import actions_of
-from phitui.tui.keys.remap import parsed, rebind
+from phitui.tui.keys.remap import keys_for, parsed, rebind, told
+from phitui.tui.leaving import Palette
+from phitui.tui.shown_cells import ShownCells
 from phitui.tui.themes import load_all, load_theme
 from phitui.tui.thrift import ThriftyUpdate
 
 # Python's own default.
 _SWITCH_INTERVAL_S = 0.005
+# Seconds between two looks whether garbage is to be collected.
+_COLLECTING_S = 5.0
 
 
 class BaseApp(App[None]):
@@ -59,6 +65,15 @@ class BaseApp(App[None]):
             priority=True,
             tooltip="Search and run whatever there is to do",
         ),
+        Binding(
+            "alt+t",
+            "themes",
+            "Themes",
+            show=False,
+            id="app.themes",
+            priority=True,
+            tooltip="See each theme before it is kept",
+        ),
         Binding("f12", "toggle_mouse", "Mouse", show=False, id="app.mouse", priority=True),
     ]
 
@@ -70,7 +85,9 @@ class BaseApp(App[None]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
         self._away = False
+        self._terminal_cells = ShownCells()
         self._early: list[events.Event] | None = []
+        self._garbage = Garbage()
         self.ascii_only = wants_ascii(config.console.symbols)
         if self.ascii_only:
             self._filters.append(AsciiFilter())
@@ -109,6 +126,9 @@ class BaseApp(App[None]):
         self.prepare()
         self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
 
+    async def on_unmount(self) -> None:
+        self._garbage.end()
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A cursor that blinks repaints twice a second for ever."""
         if self.reduced_motion and hasattr(event.widget, "cursor_blink"):
@@ -122,22 +142,28 @@ class BaseApp(App[None]):
             return
 
         def guarded(number: int, frame: FrameType | None) -> None:
+            self._terminal_cells.forget()  # a shell has written there meanwhile
             if getattr(self._driver, "_must_signal_resume", True) and callable(resume):
                 resume(number, frame)
 
         signal.signal(signal.SIGCONT, guarded)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep the keys that were typed before there was a prompt to take them."""
+        """Keep the keys that were typed before there was a prompt to take them. Of what is pasted no field gets the
+        controls: it would write them to the terminal as they are."""
+        if isinstance(event, events.InputEvent):
+            self._garbage.typed()
+        if isinstance(event, events.Paste):
+            event.text = displayable(event.text)
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._early is not None:
             self._early.append(event)
         else:
             await super().on_event(event)
 
     async def _start(self) -> None:
-        gc.enable()  # off since the start: see phitui.__main__
         sys.setswitchinterval(_SWITCH_INTERVAL_S)  # shorter while imports and the sampler's threads met
-        gc.freeze()  # what the imports made stays: no collection need look at it again
+        self._garbage.begin()
+        self.set_interval(_COLLECTING_S, self._garbage.look)
         early, self._early = self._early or [], None
         for event in early:
             await super().on_event(event)
@@ -161,11 +187,18 @@ class BaseApp(App[None]):
         """Say something that is wrong and stops nothing."""
         self.notify(line, severity="warning", timeout=10)
 
+    def action_command_palette(self) -> None:
+        """Search and run whatever there is to do."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_help(self) -> None:
-        """Show all keys and commands."""
+        """Show all keys and commands, or leave them."""
         from phitui.tui.screens.help import HelpScreen  # with the first use
 
-        if not isinstance(self.screen, HelpScreen):
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+        else:
             self.push_screen(HelpScreen(type(self.screen), self.keys_set, self.help_commands()))
 
     def help_commands(self) -> list[tuple[str, str]]:
@@ -175,6 +208,7 @@ class BaseApp(App[None]):
     def exit(self, *args: Any, **options: Any) -> None:
         """Leave. From here on events find no widgets that could show them."""
         self._leaving = True
+        self.workers.cancel_all()  # the palette's search would look for its list, which goes first
         super().exit(*args, **options)
 
     def notify(self, message: str, **options: Any) -> None:
@@ -193,7 +227,7 @@ class BaseApp(App[None]):
         """A defect ends the console with one line, its traceback in the log; Textual would print pages of it."""
         self._leaving = True
         error = self._exception or RuntimeError("unknown")
-        self.panic(f"phitui: {sanitize(describe_defect(error, logs_dir()))}")
+        self.panic(Text(f"phitui: {sanitize(describe_defect(error, logs_dir()))}"))  # a str would be markup
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Somebody wants us gone. Not a handler of the loop's, which does not run while the loop is blocked."""
@@ -222,15 +256,31 @@ class BaseApp(App[None]):
             raise PhituiError("this terminal cannot be lent to an editor") from error
         finally:
             self._away = False
+            self._terminal_cells.forget()
         self.refresh(layout=True)
         if failed is not None:
             raise failed
+
+    @property
+    def _background_screens(self) -> list[Screen[Any]]:
+        """The screens that are seen through those above them, the lowest first. Textual (8.2.8) has the one below the
+        top among them in any case: an answer that streams there would have the whole of the top painted anew."""
+        seen: list[Screen[Any]] = []
+        for above, below in pairwise(reversed(self._screen_stack)):
+            if above.styles.background.a == 1:
+                break
+            seen.insert(0, below)
+        return seen
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Every repaint passes here on its way to the terminal."""
         if self._away:  # an editor has the terminal
             return
-        super()._display(screen, ThriftyUpdate(renderable) if isinstance(renderable, ChopsUpdate) else renderable)
+        if isinstance(renderable, ChopsUpdate):
+            super()._display(screen, ThriftyUpdate(renderable, self._terminal_cells))
+        elif renderable is not None:
+            self._terminal_cells.forget()
+            super()._display(screen, renderable)
 
     async def action_interrupt(self) -> None:
         """Copy what is selected; with nothing selected, leave."""
@@ -242,7 +292,7 @@ class BaseApp(App[None]):
 
     def action_toggle_mouse(self) -> None:
         """Take the mouse, or leave it to the terminal."""
-        self.notify(mouse.toggle(self, "F12"))
+        self.notify(mouse.toggle(self, told(keys_for(self, "app.mouse"))))
 
     def action_next_theme(self) -> None:
         """The next theme, kept for later starts."""
@@ -275,6 +325,11 @@ class BaseApp(App[None]):
             self.notify(str(error), severity="warning", markup=False)
         return [theme.name for theme in themes]
 
+    def action_themes(self) -> None:
+        """The list of themes, unless a question is open."""
+        if not self.screen.is_modal:
+            self.choose_theme()
+
     def choose_theme(self) -> None:
         """Open the list of themes, which shows each as the cursor moves."""
         from phitui.tui.screens.theme_list import ThemeList
@@ -292,14 +347,9 @@ class BaseApp(App[None]):
         yield SystemCommand("Mouse", "Take it, or leave it to the terminal's own selection", self.action_toggle_mouse)
         yield SystemCommand("Themes", "See each theme before it is kept", self.choose_theme)
         yield SystemCommand("Help", "All keys and commands", self.action_help)
-        yield from actions_of(screen, {command.title for command in offered} | {"Quit", "Help", "Mouse"})
+        yield from actions_of(screen, {command.title for command in offered} | {"Quit", "Help", "Mouse", "Themes"})
         for name in self._register_themes():
             yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self.use_theme, name))
-
-
-def reduced_motion(motion: str) -> bool:
-    """Whether nothing moves but what is new: by the setting console.motion, or because the terminal is far away."""
-    return motion == "reduced" or (motion == "auto" and "SSH_CONNECTION" in os.environ)
 
 
 def run_app(app: BaseApp, config: Config) -> int:

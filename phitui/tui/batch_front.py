@@ -35,6 +35,7 @@ class BatchFront:
         self._engine = engine
         self._config = config
         self._showing = showing
+        self._held = ""
         self._desk: BatchDesk | None = None
         self._screen: BatchScreen | None = None
 
@@ -45,6 +46,7 @@ class BatchFront:
             from phitui.jobs.batch_desk import BatchDesk
 
             self._desk = BatchDesk(self._engine, self._config, self._changed)
+            self._desk.hold(self._held)
         return self._desk
 
     @property
@@ -56,6 +58,18 @@ class BatchFront:
         """Look at an event of the engine."""
         if self._desk is not None:
             self._desk.take(event)
+
+    def hold(self, reason: str) -> None:
+        """Begin no file while there is a reason for it; "" ends that."""
+        self._held = reason
+        if self._desk is not None:
+            self._desk.hold(reason)
+
+    def configure(self, config: Config) -> None:
+        """Other settings hold for the files that begin from here on."""
+        self._config = config
+        if self._desk is not None:
+            self._desk.configure(config)
 
     async def close(self) -> None:
         """End what runs; it can be resumed."""
@@ -69,7 +83,7 @@ class BatchFront:
         def closed(_: None) -> None:
             self._screen = None
 
-        if self._app.screen is self._console:
+        if self._console.to_front():
             self._screen = BatchScreen(self.desk)
             self._app.push_screen(self._screen, closed)
 

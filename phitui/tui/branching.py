@@ -11,6 +11,8 @@ from phitui.engine.api import Sampling, Turn
 from phitui.errors import PhituiError
 from phitui.jobs.chat import Chat
 from phitui.jobs.exchanges import Exchange
+from phitui.tui.display import Pace
+from phitui.tui.keys.remap import keys_for, told
 from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.transcript import Deed, Transcript
@@ -24,13 +26,14 @@ FREELY, TOP_K = 0.7, 50
 class Branching:
     """The console's helper. `on_place` is called when the chat stands at another turn than before."""
 
-    def __init__(self, screen: Screen[None], chat: Chat, repaint_hz: float = 12) -> None:
+    def __init__(self, screen: Screen[None], chat: Chat, pace: Pace) -> None:
         self._screen = screen
-        self.repaint_hz = repaint_hz
+        self.pace = pace
         self._chat = chat
         self._editing: Exchange | None = None
         self._forked: Exchange | None = None  # what followed it is still to be gone back to
         self.on_place: Callable[[], None] = lambda: None
+        self.comparison: Screen[Exchange | None] | None = None  # answers side by side, while they are shown
 
     def do(self, deed: Deed, exchange: Exchange) -> None:
         """What a key or a command of the transcript asks for."""
@@ -134,7 +137,8 @@ class Branching:
         """The answers to this prompt that are there, side by side."""
         same = [one for one in self._chat.siblings(exchange) if one.prompt == exchange.prompt][-MOST_COMPARED:]
         if len(same) < 2:
-            self._screen.notify("There is one answer to this prompt. n makes three more.")
+            key = told(keys_for(self._transcript, "transcript.several"))
+            self._screen.notify(f"There is one answer to this prompt. {key} makes three more.")
         else:
             self._side_by_side(same)
 
@@ -142,10 +146,12 @@ class Branching:
         from phitui.tui.screens.several import SeveralScreen  # most starts never need it
 
         def chosen(exchange: Exchange | None) -> None:
+            self.comparison = None
             if exchange is not None:
                 self._go_to(exchange)
 
-        self._screen.app.push_screen(SeveralScreen(exchanges, self.repaint_hz, self._chat.cancel), chosen)
+        self.comparison = SeveralScreen(exchanges, self.pace, self._chat.stop)
+        self._screen.app.push_screen(self.comparison, chosen)
 
     def _switch(self, exchange: Exchange, step: int) -> None:
         siblings = self._chat.siblings(exchange)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import unicodedata
+from typing import NamedTuple
 
+from phitui.config import ConsoleSettings
 from phitui.text import sanitize
+
+_REDUCED_HZ = 4
 
 _JOINER = "\u200d"
 _joiners = re.compile(f"{_JOINER}+")
@@ -23,6 +28,25 @@ def wants_ascii(symbols: str = "auto") -> bool:
         return symbols == "ascii"
     terminal = sys.__stdout__  # Textual puts another in the place of sys.stdout
     return terminal is not None and (terminal.encoding or "").lower().replace("-", "") != "utf8"
+
+
+def reduced_motion(motion: str) -> bool:
+    """Whether nothing moves but what is new: by the setting console.motion, or because the terminal is far away."""
+    return motion == "reduced" or (motion == "auto" and "SSH_CONNECTION" in os.environ)
+
+
+class Pace(NamedTuple):
+    """How an answer that is being made is painted: so many times a second at most, and once it has filled its room it
+    scrolls so many lines at once."""
+
+    repaint_hz: float
+    scroll_lines: int
+
+
+def pace_of(console: ConsoleSettings) -> Pace:
+    """By the settings, slower with reduced motion."""
+    hz = min(console.repaint_hz, _REDUCED_HZ) if reduced_motion(console.motion) else console.repaint_hz
+    return Pace(hz, console.scroll_lines)
 
 
 def displayable(text: str) -> str:

@@ -33,6 +33,7 @@ class EngineFront:
         on_event: Callable[[Event], None],
     ) -> None:
         self.starting: asyncio.Task[None] | None = None
+        self.refusal: Callable[[], str] = lambda: ""  # why the engine stays for now; the app sets it
         self._app = app
         self._console = console
         self._engine = engine
@@ -69,10 +70,19 @@ class EngineFront:
         if name == self._engine.name and self._engine.loaded is not None:
             self._app.notify(f"{name} answers already", markup=False)
             return
+        if self.refusal():
+            said = f"{self.refusal()}: {self._engine.name} stays. Wait for it, or cancel it (F3)."
+            self._app.notify(said, severity="warning", markup=False)
+            return
         if self._change is not None and not self._change.done():
             self._change.cancel()
         self._change = asyncio.create_task(self._to(name))
         self._change.add_done_callback(raise_in_loop)
+
+    @property
+    def changing(self) -> bool:
+        """Whether another engine is being connected or started."""
+        return self._change is not None and not self._change.done()
 
     async def close(self) -> None:
         """End what is under way."""

@@ -75,7 +75,11 @@ class EngineNews:
         self._engine_progress = None
         self._show_progress()
         self._show_parked("")
-        self.show_state("tuning…" if lent else "the engine comes back…" if self._answers else "no engine")
+        loaded = self._engine.loaded
+        if loaded is not None and not lent:  # a server's has been there all the time
+            self._screen.query_one(StatusLine).show_loaded(loaded)
+        else:
+            self.show_state("tuning…" if lent else "the engine comes back…" if self._answers else "no engine")
 
     def show_work(self, work: ModelWork) -> None:
         """A pull or another piece of work on the models has gone on, or has ended."""

@@ -77,7 +77,7 @@ class ModelFront:
         def closed(_: None) -> None:
             self._screen = None
 
-        if self._app.screen is self._console:
+        if self._console.to_front():
             self._screen = ModelsScreen(self.desk, self.switch)
             self._app.push_screen(self._screen, closed)
 

@@ -31,7 +31,7 @@ class ParamsFront:
         """Open the panel over the console."""
         from phitui.tui.screens.params import ParametersScreen  # most starts never need it
 
-        if self._app.screen is self._console:
+        if self._console.to_front():
             presets = Presets(home(os.environ) / FILE_NAME)
             self._app.push_screen(ParametersScreen(self.parameters, presets, self._loaded()), self._closed)
 

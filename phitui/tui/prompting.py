@@ -17,6 +17,7 @@ from phitui.jobs.chat import Chat
 from phitui.tui.branching import Branching
 from phitui.tui.commands.registry import Commands, is_command, plain
 from phitui.tui.keys.names import shown
+from phitui.tui.keys.remap import keys_for
 from phitui.tui.widgets.attachment_line import AttachmentLine
 from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.prompt import Prompt
@@ -162,9 +163,9 @@ class Prompting:
             self._show()
 
     def _show(self) -> None:
-        key = next((key for key, one in self._screen._bindings if one.id == REMOVE), "")
         if self._screen.is_mounted:
-            self._screen.query_one(AttachmentLine).show(self.attachments, shown(key) if key else "")
+            keys = keys_for(self._screen, REMOVE)
+            self._screen.query_one(AttachmentLine).show(self.attachments, shown(keys[0]) if keys else "")
 
     def complete(self, text: str) -> None:
         """The prompt has changed: offer what a command in it can become."""

@@ -82,7 +82,7 @@ class SessionFront:
         """Open the list over the console."""
         from phitui.tui.screens.sessions import SessionsScreen  # most starts never need it
 
-        if self._app.screen is self._console:
+        if self._console.to_front():
             self._app.push_screen(SessionsScreen(self.desk, self.resume, self._console.show_chat))
 
     def commands(self) -> Iterable[SystemCommand]:
@@ -93,7 +93,7 @@ class SessionFront:
 
     def _do(self, deed: Deed) -> None:
         exchange = self._console.query_one(Transcript).marked
-        if exchange is not None:
+        if exchange is not None and self._console.to_front():
             self._console.do(deed, exchange)
 
     async def close(self) -> None:

@@ -1,8 +1,8 @@
 """Partial repaints in few bytes: over a slow SSH link they are what a screen costs.
 
 Textual writes a changed piece of a row from the left edge of its widget on, and opens and closes the whole style for
-each segment (about 40 bytes in true colour). Here exactly the changed cells are written, and of the style what is
-different from the cells written before.
+each segment (about 40 bytes in true colour). Here only cells that look different from what is shown are written, and of
+the style what is different from the cells written before.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.color import ColorSystem
 from textual._compositor import ChopsUpdate, CompositorUpdate
+
+from phitui.tui.shown_cells import ShownCells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +39,11 @@ _SYSTEMS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT}
 
 
 class ThriftyUpdate(CompositorUpdate):
-    """Stands for `update` and is written in fewer bytes; shows the same."""
+    """Stands for `update` and is written in fewer bytes; shows the same. `shown` is what the terminal shows so far."""
 
-    def __init__(self, update: ChopsUpdate) -> None:
+    def __init__(self, update: ChopsUpdate, shown: ShownCells) -> None:
         self._update = update
+        self._shown = shown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield from self._update.__rich_console__(console, options)
@@ -53,6 +56,12 @@ class ThriftyUpdate(CompositorUpdate):
         out: list[str] = []
         look, row, column = PLAIN, -1, -1
         for wanted, y, x, segment in sorted(self._pieces(console.color_system), key=itemgetter(0, 1, 2)):
+            if not wanted.link and self._shown.certain(segment.text):
+                for place, text in self._shown.changed(wanted, y, x, segment.text):
+                    out += [_move(row, column, place, y), _change(look, wanted), text]
+                    look, row, column = wanted, y, place + len(text)
+                continue
+            self._shown.doubt(y)
             out += [_move(row, column, x, y), _change(look, wanted)]
             if wanted.link and segment.style:
                 out.append(segment.style.render(segment.text))  # with its own sequences around the text
@@ -60,7 +69,8 @@ class ThriftyUpdate(CompositorUpdate):
             else:
                 out.append(segment.text)
                 look = wanted
-            row, column = y, x + segment.cell_length
+            row = column = -1  # how far the terminal has gone is not certain
+        self._shown.settle()
         return "".join([*out, _change(look, PLAIN)])
 
     def _pieces(self, colors: str | None) -> Iterator[tuple[Look, int, int, Segment]]:
@@ -69,7 +79,7 @@ class ThriftyUpdate(CompositorUpdate):
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < x2 and end > x1:
                     for column, segment in _within(strip, x, x1, min(x2, end)):
-                        yield _look(segment.style, colors) if segment.style else PLAIN, y, column, segment
+                        yield _seen(segment.style, colors) if segment.style else PLAIN, y, column, segment
 
 
 def _within(strip: Strip, x: int, start: int, end: int) -> Iterator[tuple[int, Segment]]:
@@ -108,6 +118,11 @@ def _change(old: Look, new: Look) -> str:
     else:
         codes = [part for part, before in zip(new, old, strict=True) if part != before]
     return f"\x1b[{';'.join(code for code in codes if code)}m"
+
+
+def _seen(style: Style, colors: str | None) -> Look:
+    """What is noted beside a style, such as where in a text it stands, is not seen: the same look for every line."""
+    return _look(style.clear_meta_and_links() if style._meta and not style.link else style, colors)
 
 
 @lru_cache(maxsize=1024)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from phitui.tui.screens.tuner import TunerScreen
 
 TAKEN = "a tuning is under way"
+_BEGINS = "Tuning: the engine stops, and comes back when it is over; prompts are not taken meanwhile."
+_SERVER_BEGINS = "Tuning {name}: prompts are not taken meanwhile, they would be measured, too."
 
 
 class TuningFront:
@@ -47,7 +49,11 @@ class TuningFront:
         self.screen: TunerScreen | None = None
         self._told: Course | None = None
         self._tuning = False
+        # What the other fronts are asked and told; the app sets them.
         self.batch_runs: Callable[[], bool] = lambda: False
+        self.engine_changes: Callable[[], bool] = lambda: False
+        self.hold_batches: Callable[[str], None] = lambda _: None
+        self.configured: Callable[[Config], None] = lambda _: None
 
     @property
     def desk(self) -> TuningDesk:
@@ -58,6 +64,11 @@ class TuningFront:
             hooks = Hooks(self._on_change, self._watch, self._show_event, self._say, self._configure)
             self._desk = TuningDesk(self._engine, self._config, self._console.chat, hooks)
         return self._desk
+
+    @property
+    def refusal(self) -> str:
+        """Why nobody else has the engine now, "" where that is not so."""
+        return TAKEN if self._tuning else ""
 
     @property
     def pid(self) -> int | None:
@@ -73,7 +84,7 @@ class TuningFront:
         """Open the tuner screen on top of the console."""
         from phitui.tui.screens.tuner import TunerScreen  # most starts never need it
 
-        if self._app.screen is not self._console:
+        if self._app.screen is self.screen or not self._console.to_front():
             return
         if self.screen is None:
             ascii_only = graphs_in_ascii(self._config.monitor.symbols, self._config.console.symbols)
@@ -83,7 +94,9 @@ class TuningFront:
 
     def commands(self) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        yield SystemCommand("Tuner", "Find the fastest batch and configuration for this machine", self.open)
+        local = "Find the fastest batch and configuration for this machine"
+        about = local if self._engine.is_local else "Find how many requests at once the server is best asked"
+        yield SystemCommand("Tuner", about, self.open)
         if self._tuning:
             yield SystemCommand("Cancel tuning", "At once, in the middle of a probe too", self._cancel)
 
@@ -106,6 +119,8 @@ class TuningFront:
         starting = self._models.starting
         if starting is not None and not starting.done():
             raise UsageError("the console is still starting its engine", "Wait until the model is loaded.")
+        if self.engine_changes():
+            raise UsageError("another engine is being connected", "Wait until it is there.")
         if self._models.desk.switching.busy:
             raise UsageError("another model is being loaded", "Wait until it is there.")
         if self._models.desk.work.busy:
@@ -118,7 +133,8 @@ class TuningFront:
     def _about_model(self) -> tuple[str, int | None]:
         loaded = self._engine.loaded
         if loaded is not None:
-            return loaded.title, loaded.context_window
+            on = f" on {loaded.remote.name}" if loaded.remote is not None else ""
+            return f"{loaded.title}{on}", loaded.context_window
         course = self.desk.course
         return (course.title if course is not None and self.desk.busy else ""), None
 
@@ -141,15 +157,19 @@ class TuningFront:
             self.screen.show()
 
     def _hand_over(self, to_tuner: bool) -> None:
-        """The gauges, and what else is told of the engine, are the tuner's or the chat's from here on."""
-        performance = self._console.performance
-        performance.probing = to_tuner
-        performance.note_event(Progress("load", ""))  # what was loaded before is gone
+        """What is told of the engine is the tuner's or the chat's from here on, and so are the gauges, but for a
+        server, which the chat's engine stays with."""
+        on_server = not self._engine.is_local
+        if not on_server:
+            performance = self._console.performance
+            performance.probing = to_tuner
+            performance.note_event(Progress("load", ""))  # what was loaded before is gone
         self._models.desk.taken = TAKEN if to_tuner else ""
+        self.hold_batches(self.refusal)
         if to_tuner and self._console.notices is not None:
             self._console.notices.begin("tuning")
         if to_tuner:
-            self._say("Tuning: the engine stops, and comes back when it is over; prompts are not taken meanwhile.")
+            self._say(_SERVER_BEGINS.format(name=self._engine.name) if on_server else _BEGINS)
         self._console.news.show_lent(to_tuner)
 
     def _watch(self, event: Event) -> None:
@@ -158,6 +178,7 @@ class TuningFront:
 
     def _configure(self, config: Config) -> None:
         self._models.desk.switching.config = config
+        self.configured(config)
         self._console.show_budget(config.engine)
 
     def _say(self, text: str) -> None:
@@ -167,17 +188,12 @@ class TuningFront:
 
 def _where(course: Course, paused: bool) -> str:
     if course.running is not None:
-        return f"probe {course.running.number}, {course.running.probe.shape.batch} rows"
-    return "paused" if paused else f"after {len(course.probes)} probes" if course.probes else "loading"
+        return f"probe {course.running.number}, {course.size}"
+    return "paused" if paused else f"after {len(course.probes)} probes" if course.probes else "getting ready"
 
 
 def _outcome(course: Course) -> str:
     """One line for the chat."""
-    result = course.result
-    if result is not None:
-        answer = result.answer
-        return (
-            f"Tuned: {answer.b_best} rows bring {answer.tokens_per_s:.0f} output tok/s with {result.setup}; "
-            f"{answer.b_max} rows fit. F3 shows it, a writes it into your config.toml."
-        )
+    if course.found:
+        return f"Tuned: {course.found}. F3 shows it, a writes it into your config.toml."
     return f"The tuning failed: {course.error}" if course.state == "failed" else "The tuning was cancelled."

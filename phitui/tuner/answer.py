@@ -6,14 +6,14 @@ import statistics
 from dataclasses import dataclass, field
 
 from phitui.tuner.memory import FittedMemory, Measured, MemoryModel, Shape, fit
-from phitui.tuner.probes import Goal, Verdict
+from phitui.tuner.probes import Goal, NothingFitsError, Verdict
 from phitui.tuner.steptime import PrefillSample, PrefillTime, StepSample, StepTime, fit_prefill, fit_steps
 
 # How far below the limit a prediction has to stay: before anything was measured, from two points, and from more.
 _PRIOR_SAFETY, _TWO_POINTS_SAFETY, _LEAST_SAFETY, _MOST_SAFETY = 0.10, 0.02, 0.005, 0.05
 _FEW_ROWS = 16
 # A size within 3 % of the best throughput is as good as the best; one within 8 % may be, by the noise of single runs.
-_BEST, _CLOSE, _MOST_CONTENDERS = 0.97, 0.92, 3
+_BEST, _CLOSE, MOST_CONTENDERS = 0.97, 0.92, 3
 # Total lengths, in tokens, that the table has rows for.
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 
@@ -141,6 +141,11 @@ class Knowledge:
         within = self.model.peak(whole) - self.model.rotary(whole.total)
         return Shape(batch, max(goal.prompt_tokens, self.model.largest_prompt(batch, deepest, within)), steps)
 
+    def expected_peak(self, shape: Shape) -> int:
+        """What a run of this shape takes: the most that it took before, else by the fit."""
+        ran = [one.outcome.peak_bytes for one in self.verdicts if one.probe.shape == shape and one.outcome.peak_bytes]
+        return max(ran, default=self.memory.peak(shape))
+
     def goal_peak(self, shape: Shape, measured_bytes: int) -> float:
         """What the goal takes at this batch, from what a probe of it took."""
         more = self.model.peak(self.goal.shape(shape.batch)) - self.model.peak(shape)
@@ -194,7 +199,7 @@ class Knowledge:
         best, rates = self.best(_BEST), self.measured_rates()
         close = [size for size, rate in rates.items() if size <= self.b_max() and rate >= _CLOSE * max(rates.values())]
         ranked = sorted(close, key=lambda size: rates[size], reverse=True)
-        return [best, *[size for size in ranked if size != best][: _MOST_CONTENDERS - 1]]
+        return [best, *[size for size in ranked if size != best][: MOST_CONTENDERS - 1]]
 
     def knee(self, share: float) -> int:
         """The smallest size predicted to have `share` of the best throughput, in whole tiles above the first."""
@@ -217,7 +222,8 @@ class Knowledge:
         return min(size for size, rate in rates.items() if rate >= share * max(rates.values()))
 
     def b_max(self) -> int:
-        """The largest size that ran and still fits; where free memory has shrunk since, the largest predicted to."""
+        """The largest size that ran and still fits; where free memory has shrunk since, the largest predicted to.
+        Raises NothingFitsError where it has shrunk so far that no row does."""
         fitting = [
             one.probe.shape.batch
             for one in self.good
@@ -225,8 +231,10 @@ class Knowledge:
         ]
         if self.largest_good in fitting:
             return self.largest_good
-        predicted = min(self.largest(self.safety), self.largest_good)
-        return max([*fitting, predicted, 1])
+        top = max([*fitting, min(self.largest(self.safety), self.largest_good)])
+        if top < 1:
+            raise nothing_fits(self, self.verdicts[-1] if self.verdicts else None)
+        return top
 
     def answer(self) -> Answer:
         """The answer from what is known now."""
@@ -289,3 +297,16 @@ class Knowledge:
         best = max(rate(size) for size in range(1, top + 1))
         size = next(size for size in range(1, top + 1) if rate(size) >= _BEST * best)
         return LengthRow(shape.total, top, size, rate(size))
+
+
+def nothing_fits(know: Knowledge, verdict: Verdict | None = None) -> NothingFitsError:
+    """The error that says so, with what is needed and what may be used; `verdict` is the probe that showed it."""
+    shape, limit = know.goal.shape(1), know.limit_bytes
+    said = f" ({verdict.outcome.detail or verdict.judged})" if verdict else ""
+    row = max(0, know.memory.peak(shape) - know.rest_bytes)
+    return NothingFitsError(
+        f"nothing fits, not even one row of {shape.total} tokens{said}: "
+        f"the weights need {know.rest_bytes / 1e9:.2f} GB, the row {row / 1e9:.2f} GB more, "
+        f"{limit / 1e9:.2f} GB may be used",
+        "End what else uses the memory, raise the limit, or take shorter prompts and answers",
+    )

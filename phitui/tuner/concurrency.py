@@ -95,6 +95,19 @@ class LoadAnswer:
     probes: list[LoadVerdict]
 
 
+class LoadFit(NamedTuple):
+    """n requests at once take `fixed_s` + n × `request_s`, and bring n × `tokens_each` output tokens."""
+
+    fixed_s: float
+    request_s: float
+    tokens_each: float
+
+    def rate(self, size: float) -> float:
+        """Output tokens/s of so many requests at once."""
+        seconds = self.fixed_s + size * self.request_s
+        return size * self.tokens_each / seconds if seconds > 0 else 0.0
+
+
 LoadSearch = Generator[LoadProbe, LoadOutcome, LoadAnswer]
 _Step = Generator[LoadProbe, LoadOutcome, LoadVerdict]
 _Steps = Generator[LoadProbe, LoadOutcome, None]
@@ -112,17 +125,38 @@ class Loads:
 
     def learn(self, verdict: LoadVerdict) -> None:
         self.verdicts.append(verdict)
-        known = [one for one in self.verdicts if one.outcome.kind == "ok"]
+        known = self.fitted
         if known:
             rows = [(1.0, float(one.probe.concurrency)) for one in known]
             fixed, each = nonnegative_least_squares(rows, [one.outcome.seconds for one in known])
             self.fixed_s, self.request_s = fixed, each
 
+    @property
+    def fitted(self) -> list[LoadVerdict]:
+        """What the fit is to: requests that wait run after the others, so probes in which some did are only taken while
+        fewer than two sizes went well."""
+        if len({one.probe.concurrency for one in self.good}) > 1:
+            return self.good
+        return [one for one in self.verdicts if one.outcome.kind == "ok"]
+
+    @property
+    def fit(self) -> LoadFit | None:
+        """The fit, the tokens of a request as they were measured; None while fewer than two sizes are."""
+        known = {one.probe.concurrency for one in self.fitted}
+        return LoadFit(self.fixed_s, self.request_s, self.tokens_each) if len(known) > 1 else None
+
     def predicted(self, size: int) -> float | None:
-        """Output tokens/s of so many requests at once, by the fit; the tokens of a request as they were measured."""
-        known = {one.probe.concurrency for one in self.verdicts if one.outcome.kind == "ok"}
-        seconds = self.fixed_s + size * self.request_s
-        return size * self.tokens_each / seconds if len(known) > 1 and seconds > 0 else None
+        """Output tokens/s of so many requests at once, by the fit."""
+        return (self.fit.rate(size) or None) if self.fit is not None else None
+
+    @property
+    def knee(self) -> int | None:
+        """The smallest size up to c_max that the fit has within 3 % of the best of them; None without a fit."""
+        fit = self.fit
+        if fit is None or not self.c_max:
+            return None
+        rates = {size: fit.rate(size) for size in range(1, self.c_max + 1)}
+        return min(size for size, rate in rates.items() if rate >= GOOD_ENOUGH * max(rates.values()))
 
     @property
     def tokens_each(self) -> float:
@@ -206,7 +240,12 @@ class Loads:
 
 def search_load(goal: LoadGoal) -> LoadSearch:
     """Find the numbers for `goal`. Raises PhituiError where not even one request is answered."""
-    know = Loads(goal)
+    return explore_load(Loads(goal))
+
+
+def explore_load(know: Loads) -> LoadSearch:
+    """As `search_load`; what is known on the way is in `know`."""
+    goal = know.goal
     first = yield from _ask(know, 1, "one request")
     if first.judged == "failed":
         raise PhituiError(f"not even one request is answered: {first.outcome.detail}")
@@ -222,6 +261,13 @@ def search_load(goal: LoadGoal) -> LoadSearch:
     while goal.repeats and len(know.samples()[know.best()]) < 2:  # the others fell behind one that was run once
         yield from _ask(know, know.best(), "again, for the noise", again=True)
     return know.answer()
+
+
+def most_repetitions(goal: LoadGoal, sizes: int) -> int:
+    """How many repetitions there are at most where so many sizes have run: the contenders', and one of each other size
+    that comes to be the best by them."""
+    contenders = min(sizes, _MOST_CONTENDERS)
+    return contenders * goal.repeats + sizes - contenders if goal.repeats else 0
 
 
 def _ask(know: Loads, size: int, purpose: str, again: bool = False) -> _Step:
@@ -276,9 +322,7 @@ def _knee(know: Loads) -> _Steps:
     """The smallest size that the fit has within 3 % of the best, measured; and one between the best and the next
     smaller one, since step times are smooth in the fit alone."""
     for _ in range(2):
-        sizes = range(1, know.c_max + 1)
-        predicted = {size: know.predicted(size) or 0.0 for size in sizes}
-        knee = min(size for size in sizes if predicted[size] >= GOOD_ENOUGH * max(predicted.values()))
+        knee = know.knee or 1
         if know.spent or any(abs(size - knee) < _distance(knee) for size in know.rates()):
             break
         yield from _ask(know, knee, "where throughput levels off")

@@ -17,6 +17,8 @@ from typing import NamedTuple
 _ROTARY_BLOCK = 2048
 # Token ids, lengths and scales of a row's intermediate results.
 _ROW_BYTES = 132
+# From so many rows × tokens in one product on, AWQ's "gemm" layout is unpacked to float16 first (layers/common.cc).
+_UNPACKED_FROM = 1024
 # Below this spread of the predicted sizes two measurements say nothing of base and slope apart.
 _SPREAD = 1.2
 
@@ -42,7 +44,9 @@ class MemoryModel:
     every head before it caches them (`replicate_heads` in layers/attention.cc). `item_bytes` is the size of what is
     computed with: 2 for the float16 and bfloat16 kinds, 4 for float32 and for int8 on a CPU. `int8` says that the
     weights are int8: their products are int32 before they are scaled. `heap` is how much more than it is asked for the
-    allocator takes from the system while the cache grows.
+    allocator takes from the system while the cache grows. `unpacked_bytes` is what one matrix of the feed-forward stage
+    takes in float16, where the weights are packed in AWQ's "gemm" layout: large products unpack it for as long as they
+    last. 0 for all others.
     """
 
     layers: int
@@ -56,6 +60,7 @@ class MemoryModel:
     int8: bool
     workers: int = 1
     heap: float = 1.0
+    unpacked_bytes: int = 0
 
     @property
     def kv_token_bytes(self) -> int:
@@ -71,8 +76,9 @@ class MemoryModel:
     def prefill(self, shape: Shape) -> int:
         """The peak while the prompt is read. All of it but the last token is: that one is the first decode step."""
         tokens = max(shape.prompt - 1, 0)
-        stage = max(self._ffn_row(), self._attention_row(tokens))
-        return shape.batch * tokens * (self.kv_token_bytes + stage + _ROW_BYTES)
+        read = shape.batch * tokens
+        stage = max(read * self._ffn_row() + self._unpacked(shape.batch, tokens), read * self._attention_row(tokens))
+        return read * (self.kv_token_bytes + _ROW_BYTES) + stage
 
     def decode(self, shape: Shape) -> int:
         """The peak at the last decode step: the cache, the copy of one layer's keys, and the logits."""
@@ -94,6 +100,12 @@ class MemoryModel:
             else:
                 high = middle - 1
         return low
+
+    def _unpacked(self, batch: int, tokens: int) -> int:
+        """The matrix that each worker unpacks for its share of the rows. Those of the attention stage are not more than
+        the feed-forward's in any product of this size, with what else there is then."""
+        share = math.ceil(batch / self.workers)
+        return self.workers * self.unpacked_bytes if share * tokens >= _UNPACKED_FROM else 0
 
     def _ffn_row(self) -> int:
         """Gate, up (int32 first where the weights are int8) and what they are made from."""

@@ -13,7 +13,7 @@ from phitui.tuner.memory import Shape
 class Goal:
     """What the batch is for: prompts of `prompt_tokens`, answers of `new_tokens`, both counts of tokens.
 
-    `start` is the batch to begin with, `most` the largest that is of any use. `slo_itl_s` is the inter-token latency,
+    `start` is the batch to begin with, `most` the largest that is tried. `slo_itl_s` is the inter-token latency,
     in seconds, that 95 % of the steps are to keep. `spills` says that memory above what there is may go elsewhere
     without a word, so that a sudden jump in step time counts as failed. A probe makes `decode_steps` steps. The search
     ends after `most_probes` probes or `budget_s` seconds of them; neighbours of the best size are tried in the first
@@ -23,7 +23,7 @@ class Goal:
     prompt_tokens: int
     new_tokens: int
     start: int = 26
-    most: int = 1024
+    most: int = 16384
     slo_itl_s: float | None = None
     decode_steps: int = 32
     most_probes: int = 9

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from phitui.tuner.answer import Answer, Knowledge
+from phitui.tuner.answer import MOST_CONTENDERS, Answer, Knowledge, nothing_fits
 from phitui.tuner.memory import MemoryModel
-from phitui.tuner.probes import Goal, NothingFitsError, Outcome, Probe, Verdict
+from phitui.tuner.probes import Goal, Outcome, Probe, Verdict
 
 Search = Generator[Probe, Outcome, Answer]
 _Step = Generator[Probe, Outcome, Verdict]
@@ -54,13 +54,27 @@ def explore(know: Knowledge) -> Search:
 
 def confirm(know: Knowledge) -> Search:
     """Run the sizes that the answer hangs on again, in turn, so that a drift of the machine meets all of them. Their
-    means decide then, and the answer has the spread."""
+    means decide then, and the answer has the spread. One that the limit leaves no room for any more is not run."""
     sizes = know.contenders()
     for _ in range(know.goal.repeats):
         for size in sizes:
-            if not know.late:
-                yield from _ask(know, size, "again, for the noise", again=True)
+            yield from _repeat(know, size)
+    for _ in sizes if know.goal.repeats else []:  # the others may have fallen behind one that ran less often
+        best = know.best(GOOD_ENOUGH)
+        for _ in range(know.goal.repeats + 1 - len(know.samples().get(best, []))):
+            yield from _repeat(know, best)
     return know.answer()
+
+
+def most_repetitions(goal: Goal) -> int:
+    """How many probes `confirm` makes at most: each contender's, and those of sizes that become the best by them."""
+    return MOST_CONTENDERS * (2 * goal.repeats + 1) if goal.repeats else 0
+
+
+def _repeat(know: Knowledge, size: int) -> _Steps:
+    """Once more, as far as time and the limit allow."""
+    if not know.late and know.expected_peak(know.probe_shape(size)) <= know.limit_bytes:
+        yield from _ask(know, size, "again, for the noise", again=True)
 
 
 def run_again(know: Knowledge, batch: int) -> _Steps:
@@ -69,9 +83,12 @@ def run_again(know: Knowledge, batch: int) -> _Steps:
 
 
 def try_sizes(know: Knowledge, batches: list[int]) -> _Steps:
-    """Measure these sizes alone, or the largest that fits where one does not: to compare configurations."""
+    """Measure these sizes alone, or the largest that fits where one does not: to compare configurations. Raises
+    NothingFitsError where not one row does."""
     tried: set[int] = set()
     for batch in batches:
+        if know.largest(safety=0.0) < 1:
+            raise nothing_fits(know)
         size = min(batch, max(1, know.largest(know.safety)))
         if size not in tried and not know.spent:
             tried.add(size)
@@ -108,21 +125,26 @@ def _judge(know: Knowledge, probe: Probe, outcome: Outcome) -> str:
 def _start(know: Knowledge) -> _Steps:
     """The configured batch, or what the prior allows; then one row."""
     if know.largest(safety=0.0) < 1:
-        raise _nothing_fits(know)
+        raise nothing_fits(know)
     batch = max(1, min(know.goal.start, know.goal.most, know.largest(know.safety)))
     while not know.spent:
         verdict = yield from _ask(know, batch, "start")
         if verdict.judged == "ok":
             break
         if batch == 1:
-            raise _nothing_fits(know, verdict)
+            raise nothing_fits(know, verdict)
         batch = max(1, min(batch // 2, know.largest(know.safety)))
+        if know.searched == know.goal.most_probes - 1:  # the last one tells whether anything fits
+            batch = 1
+    if not know.good:
+        raise nothing_fits(know, know.verdicts[-1] if know.verdicts else None)
     if batch > 2 and not know.spent:
         yield from _ask(know, 1, "one row")
 
 
 def _climb(know: Knowledge) -> _Steps:
-    """Up to the limit. A size that fails bounds what is tried after it."""
+    """Up to the limit, whatever that gains: B_max is asked for, and it is told by measuring alone. A size that fails
+    bounds what is tried after it."""
     bisections = 0
     while not know.spent and bisections <= _MOST_BISECTIONS:
         reached, top = know.largest_good, min(know.largest(know.safety), know.goal.most)
@@ -198,15 +220,3 @@ def round_down(batch: int, above: int) -> int:
     """`batch`, or the whole tiles in it where those are more than `above`."""
     tiles = batch - batch % TILE
     return tiles if tiles > above and batch >= 2 * TILE else batch
-
-
-def _nothing_fits(know: Knowledge, verdict: Verdict | None = None) -> NothingFitsError:
-    shape, limit = know.goal.shape(1), know.limit_bytes
-    said = f" ({verdict.outcome.detail or verdict.judged})" if verdict else ""
-    row = max(0, know.memory.peak(shape) - know.rest_bytes)
-    return NothingFitsError(
-        f"nothing fits, not even one row of {shape.total} tokens{said}: "
-        f"the weights need {know.rest_bytes / 1e9:.2f} GB, the row {row / 1e9:.2f} GB more, "
-        f"{limit / 1e9:.2f} GB may be used",
-        "End what else uses the memory, raise the limit, or take shorter prompts and answers",
-    )

@@ -14,7 +14,13 @@ _STILL_GROWING = 1.10
 
 
 def why(know: Knowledge, steps: StepTime, best: int, top: int) -> str:
-    """What bounds throughput at `best` rows, with the figures of the fit that say so."""
+    """What bounds throughput at `best` rows, with the figures of the fit that say so; and where not memory bounds
+    `top` but the most rows that are tried."""
+    capped = f"; capped at {top} rows, the most that are tried" if top >= know.goal.most else ""
+    return _bound(know, steps, best, top) + capped
+
+
+def _bound(know: Knowledge, steps: StepTime, best: int, top: int) -> str:
     depth = know.mean_cached
     step = steps.step_s(best, depth) or 1.0
     shares = {
@@ -24,6 +30,8 @@ def why(know: Knowledge, steps: StepTime, best: int, top: int) -> str:
     }
     growth = steps.decode_rate(2 * best, depth) / (steps.decode_rate(best, depth) or 1.0)
     part = f"{shares['fixed']:.0%} of a step is the same whatever the batch"
+    if best == top >= know.goal.most and growth >= _STILL_GROWING:
+        return f"throughput still grows at {top} rows ({part}, {growth - 1:.0%} more with twice the rows)"
     if best == top and growth >= _STILL_GROWING:
         more = f"{growth - 1:.0%} more with twice the rows"
         return f"memory-bound at {top} rows: the limit ends it while throughput still grows ({part}, {more})"

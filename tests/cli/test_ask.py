@@ -22,7 +22,7 @@ def ask(home, *arguments, stdin=b"", **extra):
 
 
 def test_stdout_is_the_reply_alone(home):
-    done = ask(home, "What is the capital of France?")
+    done = ask(home, "What is the capital of France? Answer with one word.")
     assert done.returncode == 0
     assert b"Paris" in done.stdout
     assert done.stdout.endswith(b"\n")
@@ -30,7 +30,7 @@ def test_stdout_is_the_reply_alone(home):
 
 
 def test_json_is_one_object_with_real_counts_and_times(home):
-    done = ask(home, "--json", "What is the capital of France?")
+    done = ask(home, "--json", "What is the capital of France? Answer with one word.")
     report = json.loads(done.stdout)
     assert set(report) == {"text", "finish_reason", "usage", "timings"}
     assert "Paris" in report["text"]
@@ -44,7 +44,7 @@ def test_json_is_one_object_with_real_counts_and_times(home):
 
 
 def test_the_prompt_comes_from_standard_input(home):
-    done = ask(home, "-", stdin=b"What is the capital of France?")
+    done = ask(home, "-", stdin=b"What is the capital of France? Answer with one word.")
     assert b"Paris" in done.stdout
 
 
@@ -144,17 +144,18 @@ def shell(home, line, cwd=None):
 def test_closed_streams_are_one_line(home):
     fails(shell(home, "{ask} - <&-"), 2, "standard input is closed")
     fails(shell(home, "{ask} hi >&-"), 1, "standard output is closed")
-    assert b"Paris" in shell(home, "{ask} 'What is the capital of France?' 2>&-").stdout
+    assert b"Paris" in shell(home, "{ask} 'What is the capital of France? Answer with one word.' 2>&-").stdout
 
 
 def test_a_deleted_working_directory_is_no_hindrance(home):
-    done = shell(home, "mkdir gone && cd gone && rmdir ../gone && {ask} 'What is the capital of France?'", cwd=home)
+    question = "'What is the capital of France? Answer with one word.'"
+    done = shell(home, "mkdir gone && cd gone && rmdir ../gone && {ask} " + question, cwd=home)
     assert b"Paris" in done.stdout
 
 
 def test_a_home_that_cannot_be_written_is_no_hindrance(home):
     (home / "logs").write_text("a file where the folder of the logs should be")
-    assert ask(home, "What is the capital of France?").returncode == 0
+    assert ask(home, "What is the capital of France? Answer with one word.").returncode == 0
 
 
 def test_under_nohup_it_outlives_its_terminal(home):

@@ -134,6 +134,52 @@ def test_several_files_into_a_folder(home):
     fails(single, 2, "a-in.jsonl is there already")
 
 
+def test_a_file_that_cannot_be_run_does_not_keep_the_others_from_it(home):
+    bad, good = Batch(home, [], name="a"), Batch(home, questions(5), name="b")
+    bad.input.write_text('{"prompt":"x"}', encoding="utf-16")
+    folder = home.parent / "answers"
+    folder.mkdir()
+    words = [*bad.words()[:4], str(bad.input), str(good.input), "-o", str(folder), "--json"]
+    done = subprocess.run(words, env=bad.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    files = json.loads(done.stdout)["files"]
+    assert [(file["state"], file["done"]) for file in files] == [("failed", 0), ("complete", 5)]
+    assert "UTF-16" in files[0]["error"] and files[1]["error"] is None
+    assert "UTF-16" in done.stderr and "b-in.jsonl: complete, 5 of 5 rows" in done.stderr
+    assert os.listdir(folder) == ["b-in.jsonl"]
+
+
+def test_one_file_that_cannot_be_run_has_its_summary_and_its_own_exit_code(home):
+    batch = Batch(home, [])
+    batch.input.write_text('{"prompt":"x"}', encoding="utf-16")
+    done = batch.run("--json")
+    fails(done, 2, "UTF-16")
+    assert json.loads(done.stdout)["files"][0]["state"] == "failed"
+    assert "out-in.jsonl: failed" in done.stderr
+
+
+def test_a_seed_gives_the_same_answers_again_in_a_second_file_too(home):
+    """More rows than are open at once, in batches of several; a file alone answers as after another."""
+    rows = [{**row, "max_tokens": 1 + number % 4, "temperature": 1.0} for number, row in enumerate(questions(2200))]
+    few = [{**row, "temperature": 1.0} for row in questions(40, seed=3)]
+    first, second = Batch(home, rows, name="a"), Batch(home, few, name="b")
+    options = ("--model", "tiny-phi3", "--compute-type", "float32", "--batch-size", "48")
+
+    def answers(seed, *inputs):
+        folder = home.parent / f"answers-{seed}-{time.monotonic()}"
+        folder.mkdir()
+        words = [sys.executable, "-m", "phitui", "batch", *map(str, inputs), "-o", str(folder), "--seed", str(seed)]
+        done = subprocess.run([*words, *options], env=first.environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return {path.name: sorted(path.read_text().splitlines()) for path in folder.iterdir()}
+
+    once = answers(7, first.input, second.input)
+    assert [len(lines) for _, lines in sorted(once.items())] == [2200, 40]
+    assert answers(7, first.input, second.input) == once
+    assert answers(7, second.input)[second.input.name] == once[second.input.name]
+    assert answers(8, second.input)[second.input.name] != once[second.input.name]
+
+
 def test_from_standard_input_to_standard_output(home):
     batch = Batch(home, [])
     words = [*batch.words()[:4], "-", "-o", "-"]
@@ -218,6 +264,11 @@ def test_another_batch_is_not_resumed(home):
     fails(batch.run("--resume", "--ordered"), 2, "ordered was False, now True")
     fails(batch.run("--resume", "--model", "tiny-phi3"), 2, "other weights")
     fails(batch.run("--resume", "--compute-type", "float32"), 2, "the compute type was auto, now it is float32")
+    config = home / "config" / "phitui" / "config.toml"
+    before = config.read_text()
+    config.write_text(before.replace("[generation]\n", '[generation]\nstop = ["w7"]\n'))
+    fails(batch.run("--resume"), 2, "stop was [], now ['w7']")
+    config.write_text(before)
     kept = batch.input.read_text()
     batch.input.write_text(kept.replace("Question 7:", "Question 8:"))
     fails(batch.run("--resume"), 2, "the input has changed")

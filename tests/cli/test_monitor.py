@@ -1,5 +1,7 @@
 """`phitui monitor` for real: text, JSON, streams, recordings, and the screen in a terminal, on the stand-in driver."""
 
+import fcntl
+import itertools
 import json
 import os
 import signal
@@ -81,6 +83,14 @@ def test_the_table_has_devices_processes_and_reasons(driver):
     assert any("memory_temperature_c: this card does not report it" in line for line in lines)
 
 
+def test_once_waits_for_a_driver_that_starts_slowly(driver):
+    """As where no program keeps it awake."""
+    driver.change({"delay_us.nvmlInitWithFlags": 2_000_000})
+    told = json.loads(run("--once", "--json", driver=driver).stdout)
+    assert [device["kind"] for device in told["devices"]] == ["gpu", "gpu"]
+    assert told["devices"][0]["util_pct"] == 97
+
+
 def test_a_machine_without_a_card_is_a_cpu():
     done = run("--once", "--json")
     told = json.loads(done.stdout)
@@ -120,6 +130,27 @@ def test_a_stream_ends_well_when_its_reader_does(driver):
         child.stdout.close()
         assert child.wait(10) == 0
         assert child.stderr.read() == b""
+
+
+def test_a_reader_that_stalls_gets_the_newest_reading_and_the_recording_all(driver, tmp_path):
+    path = tmp_path / "r.jsonl"
+    environ = {**os.environ, **driver.environment()}
+    words = [*COMMAND, "--json", "--interval", "0.2", "--record", str(path)]
+    with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, bufsize=0) as child:
+        room = fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        child.stdout.readline()
+        assert wait_until(lambda: path.read_bytes().count(b"\n") > 16, 30)
+        recorded = path.read_bytes().splitlines()
+        newest = json.loads(recorded[15])["time"]
+        in_the_way = 3 + 2 * room // len(recorded[0])  # in the pipe, on its way, and the newest when it stalled
+        times = [json.loads(child.stdout.readline())["time"] for _ in range(in_the_way)]
+        child.send_signal(signal.SIGINT)
+        child.stdout.read()
+        child.wait(10)
+    assert in_the_way < 12
+    assert max(times) > newest
+    taken = [json.loads(line)["time"] for line in path.read_bytes().splitlines()]
+    assert max(after - before for before, after in itertools.pairwise(taken)) < 2
 
 
 @pytest.mark.parametrize(
@@ -166,23 +197,30 @@ def test_the_screen_shows_changes_and_leaves_the_terminal_as_it_was(driver, tmp_
         assert console.terminal_restored()
 
 
+def key_delays(console):
+    """How long 24 key presses take until the screen has changed, in seconds, the shortest first."""
+    delays = []
+    for _ in range(12):
+        for key, head in (("p", b"PID"), ("m", b"MEMORY")):
+            before, begun = len(console.output), time.perf_counter()
+            console.send(key)
+            assert wait_until(lambda: b"\xe2\x96" in console.output[before:], 2, 0.001), head  # noqa: B023
+            delays.append(time.perf_counter() - begun)
+            time.sleep(0.1)
+    return sorted(delays)
+
+
 @pytest.mark.terminal
 def test_a_driver_that_takes_two_seconds_delays_no_key(driver, tmp_path):
     with Console(COMMAND, environment(tmp_path, **driver.environment()), 120, 40) as console:
         console.wait_for("Util +97 %")
+        calm = key_delays(console)
         driver.change({"delay_us.nvmlDeviceGetPowerUsage": 2_000_000})
         time.sleep(1.5)  # by now a call hangs in the driver
-        delays = []
-        for _ in range(12):
-            for key, head in (("p", b"PID"), ("m", b"MEMORY")):
-                before, begun = len(console.output), time.perf_counter()
-                console.send(key)
-                assert wait_until(lambda: b"\xe2\x96" in console.output[before:], 2, 0.001), head  # noqa: B023
-                delays.append(time.perf_counter() - begun)
-                time.sleep(0.1)
-        delays.sort()
-        # A machine under load delays single presses by itself; a call that held them up would delay most for seconds.
+        delays = key_delays(console)
+        # A machine under load delays single presses by itself, with or without such a call.
         assert delays[len(delays) // 2] < 0.05, delays
+        assert delays[len(delays) * 3 // 4] < 0.05 + calm[len(calm) * 3 // 4], (calm, delays)
         assert delays[-1] < 1, delays
         console.send("q")
         assert console.wait_ended() == 0

@@ -1,6 +1,7 @@
 """`phitui tune` as scripts use it: the real command on the tiny model, with a small limit."""
 
 import json
+import re
 import signal
 import subprocess
 import termios
@@ -33,6 +34,9 @@ def test_one_object_that_is_applied_kept_and_found_again(home):
     assert len(done.stdout.splitlines()) == 1
     report = json.loads(done.stdout)
     _check(report)
+    assert "load average" in done.stderr.split("probe 1:")[0]
+    assert set(report["preflight"]) == {"load1", "cores", "throttle_reasons", "others", "missing"}
+    assert report["preflight"]["cores"] >= 1
     assert report["b_slo"] == report["b_max"]  # a minute is kept by every batch
 
     settings = read_toml(home / "config" / "phitui" / "config.toml")["engine"]
@@ -154,3 +158,14 @@ def test_ctrl_c_in_a_terminal_leaves_it_as_it_was(home, moment):
         assert console.output.rsplit(b"\n", 1)[-1].split(b"\x1b[K")[-1] == b""  # no half-drawn line is left
         _, alive = psutil.wait_procs(children, timeout=5)
         assert alive == []
+
+
+@pytest.mark.terminal
+def test_a_bar_in_a_terminal_says_how_far_it_is(home):
+    with Console(command("tune", *SHORT, *SHAPE), environment(home)) as console:
+        console.wait_for("probe 3:", 60)
+        drawn = re.findall(rb"(\d+) of at most (\d+); probe (\d+): \d+ rows?, [\d.]+ of 0.20 GB", console.output)
+        assert [(int(done), int(number)) for done, _, number in drawn][:2] == [(0, 1), (1, 2)]
+        assert all(int(number) <= int(most) for _, most, number in drawn)
+        console.send("\x03")
+        assert console.wait_ended(20) == 130

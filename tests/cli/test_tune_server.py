@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import tomlkit
 from answering_server import answering
 from llama_server import llama_server
-from terminal import command, environment
+from terminal import Console, command, environment
 
 ROOT = os.pathsep.join([str(Path(__file__).resolve().parent.parent.parent), os.environ.get("PYTHONPATH", "")])
 SHORT = ("--prompt-tokens", "24", "--max-tokens", "16", "--start", "4")
@@ -91,3 +92,24 @@ def test_what_does_not_fit_a_server_is_refused(home, llama):
     ):
         done = tune(home, "--engine", "box", *words)
         assert done.returncode == 2 and said in done.stderr
+
+
+@pytest.mark.terminal
+def test_in_a_terminal_a_bar_says_how_far_it_is(home):
+    with answering() as (server, _):
+        words = command("tune", "--engine", server.url, *SHORT)
+        with Console(words, environment(home)) as console:
+            console.wait_for("probe 2:", 60)
+            drawn = re.search(rb"(\d+) of at most \d+; probe (\d+): (\d+) at once", console.output)
+            assert drawn and drawn.groups() == (b"0", b"1", b"1")
+            console.send("\x03")
+            assert console.wait_ended(20) in (0, 130)  # it may have been done by then
+
+
+def test_an_address_alone_has_no_section_to_apply_to(home):
+    with answering() as (server, how):
+        file = home / "config" / "phitui" / "config.toml"
+        before = file.read_text()
+        done = tune(home, "--engine", server.url, "--apply", *SHORT)
+    assert done.returncode == 2 and f'Write [engines.NAME] with url = "{server.url}"' in done.stderr
+    assert file.read_text() == before and not how.bodies

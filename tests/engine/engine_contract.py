@@ -1,6 +1,7 @@
 """What every engine does, wherever it computes: behaviours for a fixture `engine`, a `Suite`, and a `tokenizer`.
 
-`test_engine_contract.py` runs them over the local engine and llama.cpp's server, `vllm_tests/` over vLLM's.
+`test_engine_contract.py` runs them over the local engine and llama.cpp's server, `vllm_tests/` over vLLM's; of servers
+by the chat route and by that of completions.
 """
 
 import asyncio
@@ -59,8 +60,8 @@ async def local(tmp_path, folder):
 
 
 @asynccontextmanager
-async def remote(server):
-    engine = RemoteEngine(server.url)
+async def remote(server, **settings):
+    engine = RemoteEngine(server.url, **settings)
     await engine.client.connect()
     yield Suite(engine.client, engine.events)
     await engine.client.stop()

@@ -5,10 +5,14 @@ from engine_contract import *  # noqa: F403 - the behaviours
 from engine_contract import HI, LONG, Delta, Sampling, local, remote
 from tokenizers import Tokenizer
 
+# llama.cpp answers to any name: by this one the prompt is made in Phi-3's form.
+COMPLETIONS = {"route": "completions", "model": "tiny-phi3"}
 
-@pytest.fixture(params=["local", "llama.cpp"])
+
+@pytest.fixture(params=["local", "llama.cpp", "llama.cpp completions"])
 async def engine(request, tmp_path, tiny_folder, llama):
-    async with local(tmp_path, tiny_folder) if request.param == "local" else remote(llama) as suite:
+    settings = COMPLETIONS if "completions" in request.param else {}
+    async with local(tmp_path, tiny_folder) if request.param == "local" else remote(llama, **settings) as suite:
         yield suite
 
 
@@ -28,9 +32,10 @@ async def test_tokens_are_counted_before_anything_is_sent_and_beside_an_answer(e
     assert counted.exact and counted.tokens == end.usage.prompt_tokens
 
 
-async def test_both_give_the_same_greedy_text(tmp_path, tiny_folder, llama):
+@pytest.mark.parametrize("settings", [{}, COMPLETIONS], ids=["chat", "completions"])
+async def test_both_give_the_same_greedy_text(tmp_path, tiny_folder, llama, settings):
     draw = Sampling(13, 0.0, 0, 1.0, 1.0)  # not 12: llama.cpp keeps back what ends in half a character, for good
-    async with local(tmp_path, tiny_folder) as one, remote(llama) as other:
+    async with local(tmp_path, tiny_folder) as one, remote(llama, **settings) as other:
         (ours, _), (theirs, end) = await one.ask(sampling=draw), await other.ask(sampling=draw)
         assert ours.replace("\ufffd", "") == theirs.replace("\ufffd", "")
         assert len(ours) > 15

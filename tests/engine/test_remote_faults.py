@@ -6,8 +6,8 @@ import time
 
 import pytest
 import trustme
-from raw_server import raw_server
-from remote_engine import GREEDY, RemoteEngine, connected
+from raw_server import MODELS, raw_server
+from remote_engine import GREEDY, HI, RemoteEngine, connected
 
 from phitui.engine.api import BrokeOff, Finished, Rejected, Retrying
 from phitui.errors import PhituiError, UnavailableError, UsageError
@@ -203,6 +203,72 @@ async def test_wrong_utf8_is_a_mark_and_not_the_end():
             text, end = await engine.ask()
             assert text == "caf\ufffd \ufffd"
             assert isinstance(end, Finished)
+
+
+LATIN = (
+    b'{"data": [{"id": "caf\xe9"}], "version": "caf\xe9", "model_id": "caf\xe9", "prompt": "caf\xe9",'
+    b' "default_generation_settings": {"n_ctx": "caf\xe9"}}'
+)
+
+
+def latin(connection):
+    connection.reply(200, LATIN)
+
+
+async def test_a_list_of_models_in_wrong_utf8_is_none():
+    with raw_server(good, gets={"/v1/models": latin}) as server:
+        await refused(UnavailableError, "no engine that phitui knows", server.url)
+
+
+@pytest.mark.parametrize("path", ["/props", "/info", "/api/version", "/version"])
+async def test_what_else_it_says_of_itself_in_wrong_utf8_is_nothing(path):
+    owner = "vllm" if path == "/version" else "somebody"
+    models = {"data": [{"id": "m", "owned_by": owner}]}
+    with raw_server(good, gets={"/v1/models": models, path: latin}) as server:
+        async with connected(server.url) as engine:
+            assert engine.client.loaded.remote.kind == ("vLLM" if owner == "vllm" else "OpenAI-style")
+            assert (await engine.ask())[0] == "all well"
+
+
+async def test_counts_and_slots_in_wrong_utf8_are_unknown():
+    slots = b'[{"is_processing": true, "n_ctx": "caf\xe9"}]'
+    with raw_server(latin, gets={"/v1/models": MODELS, "/slots": lambda c: c.reply(200, slots)}) as server:
+        async with connected(server.url, kind="llama.cpp") as engine:
+            counted = await engine.client.count(HI)
+            assert not counted.exact and counted.tokens > 0
+            assert (await engine.client.server_load()).kv_use is None
+
+
+@pytest.mark.parametrize(
+    "then", [lambda c: c.reset(), lambda c: c.event(b"{half"), lambda c: c.event({"error": "late"})]
+)
+async def test_what_goes_wrong_after_the_reason_does_not_undo_the_answer(then):
+    def chat(connection):
+        connection.head()
+        connection.piece("all well", "stop")
+        time.sleep(0.05)  # so that the piece is read before the connection is gone
+        then(connection)
+
+    with raw_server(chat) as server:
+        async with connected(server.url) as engine:
+            text, end = await engine.ask()
+            assert (text, type(end), end.reason) == ("all well", Finished, "stop")
+            assert any("after the end of the answer" in one_line(note) for note in end.notes)
+
+
+async def test_a_count_that_drips_is_estimated(monkeypatch):
+    monkeypatch.setattr("phitui.engine.remote.counting._WITHIN_S", 0.3)
+
+    def drips(connection):
+        connection.head(200, "application/json")
+        while not connection.closed.wait(0.05):
+            connection.send(b" ")
+
+    with raw_server(drips) as server:
+        async with connected(server.url, kind="vllm") as engine:
+            begun = time.monotonic()
+            counted = await engine.client.count(HI)
+            assert not counted.exact and time.monotonic() - begun < 5
 
 
 async def test_compressed_where_plain_was_asked_for():

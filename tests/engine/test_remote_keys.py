@@ -7,9 +7,10 @@ import pytest
 from raw_server import raw_server
 from remote_engine import RemoteEngine, connected
 
-from phitui.config_engines import RemoteSettings
+from phitui.config_engines import HostSettings, RemoteSettings
 from phitui.engine.remote.endpoint import endpoint_of
 from phitui.errors import PhituiError, UsageError
+from phitui.jobs.hosts import ask_once
 
 KEY = "sk-0123456789-very-secret"
 
@@ -122,3 +123,59 @@ async def test_it_is_in_no_text(caplog, capfd):
     texts += ["".join(capfd.readouterr()), caplog.text]
     for text in texts:
         assert KEY not in text and KEY[::-1] not in text
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """What the environment names as the proxy for everything."""
+    with raw_server(fine) as server:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, server.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+
+
+async def test_what_is_on_this_machine_is_not_asked_through_a_proxy(proxy):
+    with raw_server(fine) as server:
+        async with connected(server.url, {"BOX_KEY": KEY}, api_key_env="BOX_KEY") as engine:
+            assert (await engine.ask())[0] == "ok"
+        metrics = HostSettings(url=server.url, api_key_env="BOX_KEY")
+        assert isinstance(await ask_once("gpu1", metrics, {"BOX_KEY": KEY}), PhituiError)
+        assert [request.path for request in server.requests][-1] == "/metrics"
+    assert proxy.requests == []
+
+
+async def test_another_machine_is(proxy):
+    with pytest.raises(PhituiError):
+        async with connected("http://box.example:8000"):
+            pass
+    assert proxy.requests[0].path.startswith("http://box.example:8000/")
+
+
+ECHOES = {
+    "a refusal": lambda c: c.reply(401, f'{{"error": "wrong key {KEY}, header {OTHER}"}}'.encode()),
+    "a text": lambda c: c.reply(500, f"{'x' * 280} {KEY} {OTHER}".encode(), "text/plain"),
+    "a redirect": lambda c: c.reply(302, Location=f"https://elsewhere/?a={KEY}&b=%2Fother-secret"),
+    "an error event": lambda c: (c.head(), c.event({"error": {"message": f"no such key: {KEY}"}})),
+    "no stream": lambda c: c.reply(200, b"", f"text/{KEY}"),
+    "a broken head": lambda c: c.send(b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\r\n\r\n"),
+    "the reason": lambda c: (c.head(), c.piece("ok", KEY), c.usage(KEY, 1), c.done()),
+}
+OTHER = "/other-secret"
+
+
+@pytest.mark.parametrize("name", ECHOES)
+async def test_a_server_that_repeats_it_is_not_quoted(name):
+    settings = {"api_key_env": "BOX_KEY", "headers": {"X-Other": f"Bearer {OTHER}", "X-Team": "llm"}, "retries": 0}
+    with raw_server(ECHOES[name]) as server:
+        async with connected(server.url, {"BOX_KEY": KEY}, **settings) as engine:
+            _, end = await engine.ask()
+    assert "…" in repr(end)
+    for secret in (KEY, KEY[:12], OTHER, "other-secret"):
+        assert secret not in repr(end)
+
+
+def test_what_is_too_short_for_a_secret_takes_no_word_apart():
+    endpoint = endpoint_of("box", RemoteSettings(url="http://127.0.0.1", headers={"X-Team": "llm"}), {})
+    assert endpoint.told("vllm has no room", 100) == "vllm has no room"

@@ -1,5 +1,5 @@
-"""The documented wire formats, replayed: vLLM's, text-generation-inference's and Ollama's, of which no server can be
-installed here, and that of a server which knows the least."""
+"""The documented wire formats, replayed: those of text-generation-inference and Ollama, of which no server can be
+installed here; vLLM's, whose own server `vllm_tests/` runs; and that of a server which knows the least."""
 
 import json
 import time
@@ -65,6 +65,27 @@ async def test_vllm():
         assert sent["stream"] and sent["stream_options"]["include_usage"]
 
 
+@pytest.mark.parametrize(("tokens", "room", "asked"), [(4000, 200, 96), (4095, 64, 1), (4096, 64, 64), (3000, 64, 64)])
+async def test_vllm_is_asked_for_no_more_than_its_window_has_room_for(tokens, room, asked):
+    """It answers 400 to more. A prompt without any room is its to refuse; one that surely fits is not counted."""
+
+    def answer(connection):
+        if connection.request.path == "/tokenize":
+            connection.reply(200, json.dumps({"count": tokens, "max_model_len": 4096}).encode())
+        else:
+            vllm_chat(connection)
+
+    with raw_server(answer, VLLM) as server:
+        async with connected(server.url) as engine:
+            draw = Sampling(room, 0.0, 0, 1.0, 1.0)
+            await engine.ask([Turn("user", "x" * 4096)], draw)
+            assert [request.path for request in server.chats()] == ["/tokenize", "/v1/chat/completions"]
+            assert server.chats()[0].json()["messages"] == [{"role": "user", "content": "x" * 4096}]
+            assert server.chats()[1].json()["max_tokens"] == asked
+            await engine.ask([Turn("user", "Hi")], draw)
+            assert len(server.chats()) == 3
+
+
 async def test_a_model_that_vllm_has_not():
     with raw_server(vllm_chat, VLLM) as server, pytest.raises(PhituiError, match=r"has no model gpt-5.*It has: phi"):
         async with connected(server.url, model="gpt-5"):
@@ -115,7 +136,7 @@ async def test_tgi():
         async with connected(server.url) as engine:
             loaded = engine.client.loaded
             assert (loaded.remote.kind, loaded.name, loaded.context_window) == ("TGI", "org/phi", 4000)
-            assert "TGI 3.3.6-dev0; 128 prompts at once" in loaded.why
+            assert "TGI 3.3.6-dev0; counts tokens at the end; 128 prompts at once" in loaded.why
             text, end = await engine.ask(TURNS, GREEDY)
             assert (text, end.reason, end.notes) == ("Hello", "length", [])
             assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (9, 3)
@@ -166,6 +187,7 @@ async def test_ollama():
     with raw_server(ollama_chat, OLLAMA) as server:
         async with connected(server.url, model="phi3") as engine:
             assert engine.client.loaded.remote.kind == "Ollama"
+            assert engine.client.loaded.remote.can[:2] == ["counts tokens at the end", "context window not told"]
             text, end = await engine.ask(TURNS, FULL)
             assert (text, end.reason, end.notes) == ("Grüße\u2028世界", "length", [])
             assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (26, 5)
@@ -215,6 +237,7 @@ async def test_a_server_that_knows_the_least():
         async with connected(server.url) as engine:
             loaded = engine.client.loaded
             assert (loaded.remote.kind, loaded.name, loaded.context_window) == ("OpenAI-style", "m", None)
+            assert loaded.remote.can[:2] == ["counts of tokens not promised", "context window not told"]
             text, end = await engine.ask(TURNS, FULL)
             assert (text, end.reason) == ("Hello", "stop")
             assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (None, None)

@@ -29,6 +29,7 @@ from phitui.engine.api import (
     RowFailed,
     RowsMade,
     Sampling,
+    Started,
     Turn,
 )
 
@@ -75,6 +76,7 @@ class Batch:
             self.failed[event.key] = event.failure
         elif isinstance(event, BatchState) and event.note:
             self.notes.append(event.note)
+            self.budget = event.kv_tokens
         elif isinstance(event, BatchEnded):
             self.ended = event.reason
 
@@ -257,9 +259,38 @@ async def test_pulses_tell_of_rows_and_their_tokens(tmp_path, demo_folder):
     assert [pulse.last for pulse in pulses] == [False] * (len(pulses) - 1) + [True]
     # Of each row all tokens but the first come from decode steps.
     assert sum(pulse.rows * pulse.steps for pulse in pulses) == pytest.approx(tokens - 4, abs=2 * len(pulses))
+    assert sum(pulse.tokenize_s for pulse in pulses) > 0
     for pulse in pulses:
         assert pulse.decode_s + pulse.prefill_s <= pulse.window_s * 1.01 + 0.05
         assert pulse.context_tokens is None or 30 < pulse.context_tokens < 120
+
+
+async def test_a_batch_goes_on_telling_of_itself_beside_a_prompt(tmp_path, demo_folder):
+    rows = [Row(key, [Turn("user", "Tell me a long story.")], greedy(200)) for key in range(4)]
+    async with running(tmp_path, demo_folder, workers=2) as engine:
+        number = await engine.client.open_batch(batch=4)
+        await engine.client.add_rows(number, rows, last=True)
+        await engine.wait(lambda e: isinstance(e, Pulse) and e.steps > 0)
+        prompt = await engine.client.generate([Turn("user", "Tell me a long story.")], greedy(60))
+        await engine.wait(lambda e: isinstance(e, Started) and e.id == prompt)
+        beside = []
+        while not isinstance(event := await engine.wait(lambda e: isinstance(e, Pulse | Finished)), Finished):
+            beside.append(event)
+        await engine.client.cancel(number)
+        await engine.wait(lambda e: isinstance(e, BatchEnded))
+    assert any(pulse.rows > 1 and pulse.steps for pulse in beside)  # the prompt's own are of one row
+    assert not any(pulse.last for pulse in beside)
+
+
+async def test_an_open_batch_that_waits_for_rows_does_not_work(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder) as engine:
+        number = await engine.client.open_batch(batch=4)
+        for _ in range(2):
+            state = await engine.wait(lambda e: isinstance(e, BatchState | Pulse))
+            assert isinstance(state, BatchState)
+            assert (state.alive, state.waiting) == (0, 0)
+        await engine.client.add_rows(number, [], last=True)
+        await engine.wait(lambda e: isinstance(e, BatchEnded))
 
 
 async def test_what_needs_the_whole_engine_is_refused_while_a_batch_is_open(tmp_path, tiny_folder):
@@ -291,9 +322,20 @@ async def test_memory_that_runs_out_at_a_random_step_loses_and_doubles_nothing(t
             assert batch.made == expected.made
 
 
-async def starved(engine, rows, after_s):
+async def test_after_memory_ran_out_with_two_workers_the_budget_is_ten_percent_lower(tmp_path, demo_folder):
+    """Of all that ran on both workers together, not of the wave alone that failed."""
+    rows = [Row(key, [Turn("user", "Tell me a story. " * 8)], greedy(48)) for key in range(12)]
+    async with running(tmp_path, demo_folder, compute_type="float32", workers=2) as engine:
+        expected = await run(engine, rows, batch=12)
+        together = sum(done.usage.prompt_tokens + 48 for done in expected.done.values())
+        batch = await starved(engine, rows, 0.1, kv_tokens=10 * together)
+        assert batch.made == expected.made
+        assert batch.budget == int(0.9 * together)
+
+
+async def starved(engine, rows, after_s, **options):
     """The batch, with too little memory from `after_s` on until it has said so."""
-    number = await engine.client.open_batch(batch=len(rows))
+    number = await engine.client.open_batch(batch=len(rows), **options)
     await engine.client.add_rows(number, rows, last=True)
     batch = Batch()
     while not batch.made:

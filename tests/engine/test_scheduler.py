@@ -81,7 +81,30 @@ def test_a_row_that_does_not_fit_waits_and_is_not_lost():
     scheduler.add([Item(0, 500, 600)])
     assert scheduler.take(Limits(4, lambda wave: wave.peak_tokens <= 1000)) == []
     assert len(scheduler) == 1
-    assert [item.key for item in scheduler.take(Limits(1, anything))] == [0]
+    assert [item.key for item in scheduler.take_alone()] == [0]
+    assert scheduler.take_alone() == []
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("place", [0, 30, 59])
+def test_rows_that_fit_pass_one_that_does_not_and_stay_together(policy, place):
+    """One large row and 59 small ones at 26: three waves and the large row alone, at whatever place it stands."""
+    scheduler = Scheduler(policy, 1, CPU)
+    scheduler.add([Item(key, *((900, 600) if key == place else (20, 30))) for key in range(60)])
+    limits, waves = Limits(26, lambda wave: wave.peak_tokens <= 1400), []
+    while wave := scheduler.take(limits) or scheduler.take_alone():
+        waves.append([item.key for item in wave])
+    assert waves[-1] == [place]
+    assert len(waves) == 4 and sum(map(len, waves)) == 60
+
+
+def test_a_row_that_did_not_fit_comes_back_when_there_is_room():
+    scheduler = Scheduler("waves", 1, CPU)
+    scheduler.add([Item(0, 500, 600), Item(1, 20, 30)])
+    tight, wide = Limits(4, lambda wave: wave.peak_tokens <= 1000), Limits(4, anything)
+    assert [item.key for item in scheduler.take(tight)] == [1]
+    assert scheduler.take(tight) == []
+    assert [item.key for item in scheduler.take(wide)] == [0]
 
 
 def test_halves_of_a_wave_that_failed_are_next_and_just_so():

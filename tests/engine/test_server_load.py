@@ -14,6 +14,7 @@ from phitui.engine.remote.metrics import FIGURES, ServerLoad
 from phitui.engine.remote.window import figures
 from phitui.errors import PhituiError
 from phitui.hardware.exposition import Sample
+from phitui.jobs.server_watch import ServerWatch
 
 VLLM_MODELS = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 VLLM = """# TYPE vllm:num_requests_running gauge
@@ -164,6 +165,38 @@ async def test_a_window_by_hand():
     quiet = figures([load(0, 5, 5, (1, 1, 1)), load(8, 5, 5, (1, 1, 1))])
     assert quiet.tokens_per_s == 0 and quiet.ttft_s is None and quiet.missing["ttft"] == "no request in the last 8 s"
     assert not any(math.isnan(value) for value in (quiet.kv_use, quiet.tokens_per_s))
+
+
+def reading(at, tokens, counts):
+    times = Histogram((0.1, 0.2), counts)
+    return ServerLoad(at, 1, 0, 0.5, 0, tokens, 2 * tokens, tokens, times, times)
+
+
+def failed(at):
+    return ServerLoad(at, missing=dict.fromkeys(FIGURES, "no answer within 2 s"))
+
+
+async def test_one_reading_that_failed_does_not_end_the_window():
+    for loads in (
+        [reading(0, 100, (0, 0, 0)), failed(1), reading(2, 200, (5, 10, 10))],
+        [failed(0), reading(1, 100, (0, 0, 0)), reading(2, 200, (5, 10, 10))],
+    ):
+        watch = ServerWatch(None, 1.0)
+        for load in loads:
+            watch._keep(load, watch._of)
+        found = figures(watch._loads)
+        assert found.ttft_s == found.itl_s == pytest.approx((0.1, 0.18)) and found.prefix_share == 0.5
+        assert found.tokens_per_s in (50, 100) and found.missing == {}
+
+
+async def test_while_readings_fail_their_reason_is_told_and_a_new_start_is_known_behind_them():
+    watch = ServerWatch(None, 1.0)
+    for load in (reading(0, 100, (0, 0, 0)), failed(1)):
+        watch._keep(load, watch._of)
+    assert figures(watch._loads).missing["ttft"] == "no answer within 2 s"
+    watch._keep(reading(2, 5, (1, 1, 1)), watch._of)
+    assert [load.generated_tokens for load in watch._loads] == [5]
+    assert figures(watch._loads).missing["ttft"] == "known from the second reading on"
 
 
 async def test_a_server_that_is_gone_is_a_reason():

@@ -83,53 +83,58 @@ class Batch:
         assert numbers == sorted(set(numbers)), "a row is there twice"
         return lines
 
-    @property
-    def written(self):
-        """Bytes of output and journal: they grow while the engine works."""
-        return sum(path.stat().st_size for path in (self.output, self.journal) if path.exists())
-
     def kill_engine_at_random(self, process, seed, within_s):
-        """Kill the engine of a run KILLS times, each time at a random moment after it has got on; returns how often."""
+        """Kill the engine of a run KILLS times, each time at a random moment after rows have been written since the
+        kill before; returns how often: fewer times where the run came to its end."""
         print(f"seed {seed}")
-        draw, killed, before = random.Random(seed), 0, 0
-        while process.poll() is None and killed < KILLS:
-            if self.written == before or not self.written:
-                time.sleep(0.01)
-                continue
+        draw = random.Random(seed)
+        for killed in range(KILLS):
+            if not self._grows(process):
+                return killed
             time.sleep(draw.uniform(0, within_s))
             worker = worker_of(process)
-            if worker is not None and process.poll() is None:
-                worker.kill()
-                killed += 1
-                time.sleep(0.1)
-                before = self.written
-        return killed
+            if worker is None or process.poll() is not None:
+                return killed
+            worker.kill()
+            while process.poll() is None and worker_of(process) in (None, worker):
+                time.sleep(0.002)
+        return KILLS
 
-    def kill_at_random(self, seed, within_s, number=signal.SIGKILL, pause=lambda: None):
-        """Kill the run, and each run that resumes it, KILLS times in all; then let it come to its end. A run that is
-        complete before its kill is no kill: those are not counted, and the number of them is returned."""
+    def kill_at_random(self, seed, within_s, number=signal.SIGKILL):
+        """Kill the run, and each run that resumes it, KILLS times in all, each at a random moment after it has written
+        its first rows; then let it come to its end. Returns how often: fewer times where it came there before."""
         print(f"seed {seed}")
         draw = random.Random(seed)
         killed = 0
-        for attempt in range(3 * KILLS):
-            process = self.start(*(["--resume"] if attempt else []))
-            time.sleep(draw.uniform(0.2, within_s))
-            gone = process.poll() is not None
-            if not gone:
-                process.send_signal(number)
+        while killed < KILLS:
+            process = self.start(*(["--resume"] if killed else []))
+            if self._grows(process):
+                time.sleep(draw.uniform(0, within_s))
+            process.send_signal(number)
             _, told = process.communicate(timeout=60)
             assert "Traceback" not in told, told
-            if gone:
-                assert process.returncode == 0, told
+            if process.returncode != -number:
                 break
             killed += 1
-            pause()
-            if killed == KILLS:
-                break
         done = self.run("--resume")
         assert done.returncode == 0, done.stderr
         assert not self.journal.exists()
         return killed
+
+    def _grows(self, process):
+        """Wait until the run writes a row; False where it ended first."""
+        before = self.size
+        while process.poll() is None:
+            if self.size > before:
+                return True
+            before = min(before, self.size)  # what a kill has left behind is cut off
+            time.sleep(0.002)
+        return False
+
+    @property
+    def size(self):
+        """Bytes of the output."""
+        return self.output.stat().st_size if self.output.exists() else 0
 
 
 def worker_of(process):

@@ -84,7 +84,7 @@ def test_memory_that_is_nearly_full_and_who_has_it():
     full = Figures(on_gpu=True, vram_used_bytes=23 * GIB, vram_usable_bytes=usable, limit=0.95)
     assert str(hints.memory_full(full)) == "VRAM is nearly full (23.0 of 24.0 GiB)"
     shared = replace(full, others_bytes=18 * GIB, others_name="python")
-    assert hints.memory_full(shared).text == "VRAM is nearly full: others hold 18.0 GiB, most of it python"
+    assert hints.memory_full(shared).text == "VRAM is nearly full: others hold 18.0 GiB (python)"
     assert hints.others_memory(shared) is None  # said already
     assert hints.memory_full(replace(full, vram_used_bytes=None)) is None
 
@@ -93,7 +93,7 @@ def test_others_that_hold_memory_while_there_is_room():
     figures = Figures(on_gpu=True, vram_used_bytes=20 * GIB, vram_usable_bytes=24 * GIB, others_bytes=18 * GIB)
     assert hints.memory_full(figures) is None
     assert str(hints.others_memory(figures)) == "others hold VRAM: 18.0 GiB (20.0 of 24.0 GiB)"
-    assert hints.others_memory(replace(figures, others_name="Xorg")).text.endswith("18.0 GiB, most of it Xorg")
+    assert hints.others_memory(replace(figures, others_name="Xorg +1")).text.endswith("18.0 GiB (Xorg +1)")
     assert hints.others_memory(replace(figures, others_bytes=GIB)) is None
     assert hints.others_memory(replace(figures, others_bytes=None)) is None
     assert hints.others_memory(replace(figures, on_gpu=False)) is None  # on a CPU others always have some

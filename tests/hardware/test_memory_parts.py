@@ -2,8 +2,8 @@
 
 import pytest
 
-from phitui.hardware.memory_parts import Engine, Part, memory_parts
-from phitui.hardware.snapshot import Memory, Process
+from phitui.hardware.memory_parts import Engine, Part, memory_parts, others_of
+from phitui.hardware.snapshot import Device, Memory, Process
 
 GIB = 1024**3
 CARD = Memory(24 * GIB, 20 * GIB, GIB, 3 * GIB)
@@ -20,7 +20,7 @@ def test_all_parts_by_hand():
         Part("weights", 4 * GIB),
         Part("kv", 3 * GIB),
         Part("work", 3 * GIB),
-        Part("others", 10 * GIB, "vllm"),
+        Part("others", 10 * GIB, "vllm +1"),
         Part("reserve", GIB),
         Part("free", 3 * GIB),
     )
@@ -51,10 +51,19 @@ def test_no_engine_here():
     assert kinds(memory_parts(CARD, None, 0.95, PROCESSES)) == {"others": 20, "reserve": 1, "free": 3}
 
 
-def test_the_largest_process_names_the_others_where_most_of_them_are_its():
-    for held, name in ((9 * GIB, ""), (11 * GIB, "vllm")):
-        made = memory_parts(CARD, None, 0.95, [Process(7, "C", held, name="vllm"), Process(8, "G", GIB, name="Xorg")])
-        assert made.parts[0] == Part("others", 20 * GIB, name)
+def test_the_others_are_named_after_the_largest_and_how_many_more_there_are():
+    one, two = Process(7, "C", 9 * GIB, name="vllm"), Process(8, "G", GIB, name="Xorg")
+    unknown = Process(9, "C", None, name="x")
+    for others, name in (([one], "vllm"), ([two, unknown, one], "vllm +1"), ([unknown], ""), ([], "")):
+        assert memory_parts(CARD, None, 0.95, others).parts[0] == Part("others", 20 * GIB, name)
+    assert memory_parts(CARD, None, 0.95, [Process(7, "C", 1)]).parts[0].name == "PID 7"
+
+
+def test_of_a_machine_more_processes_run_than_are_listed():
+    card = Device("gpu", 0, "card", processes=PROCESSES)
+    assert others_of(card, pid=7) == PROCESSES[1:]
+    assert others_of(Device("cpu", 0, "EPYC", processes=PROCESSES), pid=7) == [PROCESSES[1]]
+    assert others_of(Device("cpu", 0, "EPYC")) == []
 
 
 def test_ram_has_no_reserve():

@@ -13,10 +13,18 @@ import standin
 from figure_checks import check_device
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
+from phitui.cli.monitor_text import table
+from phitui.hardware.cpu import cpu_device
+from phitui.hardware.hint_figures import of_device
+from phitui.hardware.hints import hints
+from phitui.hardware.history import History
 from phitui.hardware.nvml import Gpus
-from phitui.hardware.snapshot import Reading
+from phitui.hardware.snapshot import Host, Reading, Snapshot
+from phitui.tui.monitor.picture import Picture
 
+HOST = Host(50.0, 8, None, 1.0, 64 << 30, 20 << 30, 44 << 30, 50.0)
 BASES = {name: standin.profile(name) for name in ("2x4090", "h100", "h100_mig", "gb10")}
 NAMES = {"name", "uuid"}
 LISTS = {"processes.compute", "processes.graphics", "process_util"}
@@ -71,15 +79,44 @@ def check_reading(reading: Reading) -> None:
     assert msgspec.json.decode(msgspec.json.encode(reading), type=Reading) == reading
 
 
+class Shown:
+    """What is made of readings for people: the picture, the table, the hints."""
+
+    def __init__(self) -> None:
+        self.history = History(100)
+        self.picture = Picture(self.history, "here", show_reasons=True)
+        self.second = 0
+
+    def check(self, reading: Reading) -> None:
+        """Each is made of it, in its size, and nothing in it steers a terminal."""
+        self.second += 1
+        snapshot = Snapshot(
+            1e9 + self.second, HOST, reading.devices or [cpu_device(HOST)], reading.unavailable, reading.driver,
+            reading.cuda,
+        )  # fmt: skip
+        self.history.add(snapshot)
+        self.picture.snapshot = snapshot
+        self.picture.show_reasons = not self.picture.show_reasons
+        self.picture.select(1)
+        for width, height in ((80, 24), (200, 50)):
+            rows = self.picture.rows(width, height, [("q", "Close")])
+            assert [sum(cell_len(part) for part, _ in row) for row in rows] == [width] * height
+            assert all(part.isprintable() for row in rows for part, _ in row)
+        assert all(line.isprintable() for line in table(snapshot).split("\n"))
+        for device in snapshot.devices:
+            assert all(str(hint).isprintable() for hint in hints(of_device(device, HOST, 0.95)))
+
+
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(BASES)), states=st.lists(STATE, min_size=1, max_size=3), whole=st.booleans())
 def test_whatever_the_driver_says_no_figure_is_out_of_range(driver, name, states, whole):
     base = BASES[name]
-    gpus = Gpus()
+    gpus, shown = Gpus(), Shown()
     for second, state in enumerate([*states, {}]):
         driver.replace({**base, **state} if whole else {"device_count": 2, **state})
         check_reading(gpus.read(4.0 * second))
-        check_reading(gpus.read(4.0 * second + 1.0))
+        check_reading(reading := gpus.read(4.0 * second + 1.0))
+        shown.check(reading)
     driver.replace({**base, "driver_epoch": 9})  # a reloaded driver, in health
     gpus.read(1000.0)
     healthy = {device.uuid: device for device in gpus.read(2000.0).devices}

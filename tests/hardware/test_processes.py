@@ -224,16 +224,22 @@ def test_shares_of_processes_are_known_with_the_second_snapshot(install, profile
             mine = {"0.processes.compute": f"{pid}:1000000"}
             install(profile).change({**mine, "0.mig0.processes.compute": f"{pid}:1000000"})
         found = SimpleQueue()
+
+        def shares() -> list[float | None]:
+            devices = found.get(timeout=10).devices
+            return [p.cpu_pct for device in devices for p in device.processes or () if p.pid == pid]
+
         sampler = Sampler(0.6, found.put)
         sampler.start()
         try:
-            found.get(timeout=10)
-            devices = found.get(timeout=10).devices
+            shares()
+            known = shares()
+            assert len(known) == (2 if profile == "h100_mig" else 1)
+            assert None not in known
+            # A busy machine may leave the process without the CPU for the while between two readings.
+            assert any(all((share or 0) > 5 for share in shares()) for _ in range(20))
         finally:
             sampler.stop()
-    shares = [p.cpu_pct for device in devices for p in device.processes or () if p.pid == pid]
-    assert len(shares) == (2 if profile == "h100_mig" else 1)
-    assert all(share is not None and share > 5 for share in shares)
 
 
 def test_what_nobody_asks_for_is_forgotten():

@@ -142,6 +142,24 @@ def test_a_card_that_falls_silent_is_not_shown_with_old_figures(install):
         until(snapshots, lambda s: s.devices[0].util_pct == 97)
 
 
+def test_readings_that_take_their_time_are_shown_at_any_interval(install, monkeypatch):
+    """One reading is older at the next than a driver may be silent, and has nothing to do with it."""
+    driver = install("rtx4090")
+    monkeypatch.setattr("phitui.hardware.sampler._SILENT_S", 1.5)
+    with sampling(interval_s=2.4) as (_, snapshots):
+        until(snapshots, lambda s: s.devices[0].util_pct == 97)
+        driver.change({"delay_us.nvmlDeviceGetUtilizationRates": 1_000_000})  # longer than a snapshot waits
+        for _ in range(2):
+            assert snapshots.get(timeout=9).devices[0].util_pct == 97
+        driver.change({"delay_us.nvmlDeviceGetUtilizationRates": None})
+
+
+def test_the_first_snapshot_can_wait_for_the_driver(install):
+    install("rtx4090").change({"delay_us.nvmlInitWithFlags": 1_200_000})
+    with sampling(first_patience_s=20.0) as (_, snapshots):
+        assert snapshots.get(timeout=25).devices[0].util_pct == 97
+
+
 @pytest.mark.parametrize(
     "function",
     [

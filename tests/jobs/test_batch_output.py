@@ -1,13 +1,15 @@
 """The output with its journal: what a later run finds of it."""
 
 import pytest
+from msgspec.structs import replace
 
+from phitui.errors import UsageError
 from phitui.jobs import batch_output
 from phitui.jobs.batch_answer import Written
 from phitui.jobs.batch_output import Kept, Output, journal_path
 from phitui.store.journal import VERSION, Answer, Header, Made, key_of
 
-HEADER = Header(VERSION, 10, "ab", 3, "tiny", "cd", "float32", {"seed": None}, 1700000000)
+HEADER = Header(VERSION, 10, "ab", 3, "tiny", "cd", "float32", {"seed": None, "stop": []}, 1700000000)
 
 
 def line(number, n=1, failed=False):
@@ -54,6 +56,15 @@ def test_what_rows_had_made_goes_with_their_line(tmp_path):
     found = again(path)
     assert found.kept == Kept({key_of(5, 0): [2]}, {})
     found.close()
+
+
+def test_a_journal_of_before_stop_strings_were_in_it_had_none(tmp_path):
+    path = tmp_path / "out.jsonl"
+    Output.create(path, replace(HEADER, settings={"seed": None})).close()
+    again(path).close()
+    Output.create(tmp_path / "other.jsonl", replace(HEADER, settings={"seed": None})).close()
+    with pytest.raises(UsageError, match=r"stop was \[\], now \['x'\]"):
+        Output.resume(tmp_path / "other.jsonl", replace(HEADER, settings={"seed": None, "stop": ["x"]}))
 
 
 def test_finishing_leaves_the_output_alone(tmp_path):

@@ -46,17 +46,17 @@ class Held(EngineSource):
 
 @pytest.fixture
 def card(tmp_path, monkeypatch):
-    """watched("rtx4090") is a Watch on that card."""
+    """watched("rtx4090") is a Watch on that card; of several, that with the UUID."""
     if standin.compiler() is None:
         pytest.skip(standin.NO_COMPILER)
     monkeypatch.setattr(bench_watch, "_IDLE_S", 1.2)
     library = standin.build(tmp_path)
 
     @contextlib.asynccontextmanager
-    async def watched(profile):
+    async def watched(profile, uuid=""):
         driver = standin.Driver(library, tmp_path / "state", standin.profile(profile))
         with driver.installed():
-            watch = Watch(lambda: None)
+            watch = Watch(lambda: None, uuid)
             try:
                 await watch.start()
                 yield driver, watch
@@ -82,6 +82,14 @@ async def test_a_run_on_a_card_has_its_energy_and_the_drivers_reasons(card):
     assert energy.gross_j == pytest.approx(2.9104 * 1.5, rel=0.15)
     assert energy.net_j is not None and 0 < energy.net_j < energy.gross_j
     assert watch.throttle_reasons == ["SW_POWER_CAP"]
+
+
+async def test_of_two_cards_it_looks_at_the_one_that_cuda_named(card):
+    """In a container the driver's processes have other ids: none is the engine's."""
+    second = standin.profile("2x4090")["1.uuid"].removeprefix("GPU-")
+    for uuid, index in ((second, 1), (second.upper(), 1), ("", 0)):
+        async with card("2x4090", uuid) as (_, watch):
+            assert watch.device.index == index
 
 
 async def test_a_card_without_figures_of_energy_says_why(card):

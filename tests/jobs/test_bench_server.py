@@ -23,6 +23,8 @@ def bench(home, *arguments):
 
 ROOT = os.pathsep.join([str(Path(__file__).resolve().parent.parent.parent), os.environ.get("PYTHONPATH", "")])
 SHORT = ("--concurrency", "1,2", "--prompt-tokens", "24", "--max-tokens", "12", "--repeat", "2")
+# Answers longer than those that warm up.
+LONGER = (*SHORT[:5], "24", *SHORT[6:])
 
 
 def test_llama_cpp_beside_the_local_engine(home, llama, tmp_path):
@@ -47,7 +49,7 @@ def test_llama_cpp_beside_the_local_engine(home, llama, tmp_path):
 
 
 def test_all_answers_have_the_length_that_was_asked_for(home, llama):
-    done = bench(home, "--engine", llama.url, *SHORT, "--json")
+    done = bench(home, "--engine", llama.url, *LONGER, "--json")
     found = json.loads(done.stdout)
     assert not [note for note in found["notes"] if "ends answers" in note]
     assert all(run["tpot_ms"] and run["decode_tokens_per_s"] for one in found["results"] for run in one["runs"])

@@ -47,7 +47,7 @@ async def room(tmp_path, demo_folder):
 
 
 async def test_a_prompt_given_while_the_engine_loads_is_answered(room):
-    exchange = room.chat.submit("What is the capital of France?")
+    exchange = room.chat.submit("What is the capital of France? Answer with one word.")
     assert exchange.state is State.QUEUED
     await room.until(lambda: exchange.state.over)
     assert "Paris" in exchange.text
@@ -79,7 +79,7 @@ async def test_a_system_prompt_leads(tmp_path):
 
 async def test_cancel_keeps_the_text_and_goes_on_with_the_queue(room):
     first = room.chat.submit("Count from one to one thousand in words.")
-    second = room.chat.submit("What is the capital of France?")
+    second = room.chat.submit("What is the capital of France? Answer with one word.")
     await room.until(lambda: first.tokens >= 3)
     assert room.chat.cancel()
     await room.until(lambda: second.state.over)
@@ -104,7 +104,7 @@ async def test_a_lost_answer_keeps_its_text_and_the_next_prompt_works(room):
     await room.until(lambda: first.state is State.LOST)
     assert first.text
     assert "SIGKILL" in first.error
-    second = room.chat.submit("What is the capital of France?")
+    second = room.chat.submit("What is the capital of France? Answer with one word.")
     await room.until(lambda: second.state.over)
     assert "Paris" in second.text
     assert first.prompt not in [turn.content for turn in room.chat.turns("x")]
@@ -112,7 +112,7 @@ async def test_a_lost_answer_keeps_its_text_and_the_next_prompt_works(room):
 
 async def test_release_stops_the_answer_and_holds_what_is_queued_until_a_model_has_loaded(room):
     first = room.chat.submit("Count from one to one thousand in words.")
-    second = room.chat.submit("What is the capital of France?")
+    second = room.chat.submit("What is the capital of France? Answer with one word.")
     await room.until(lambda: first.tokens >= 3)
     await room.chat.release()
     assert (first.state, first.reason) == (State.DONE, "cancelled")
@@ -138,7 +138,7 @@ async def test_release_does_not_wait_for_ever(room):
 
 
 async def test_clear_forgets_everything(room):
-    first = room.chat.submit("What is the capital of France?")
+    first = room.chat.submit("What is the capital of France? Answer with one word.")
     room.chat.submit("And of Spain?")
     await room.until(lambda: first.tokens >= 1)
     room.chat.clear()

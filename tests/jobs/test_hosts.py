@@ -74,7 +74,7 @@ def test_one_that_dies_is_stale_and_then_comes_back():
         stale = until(lambda: next((host for host in watch.latest() if host.state == "stale"), None))
         assert stale.age_s > 0.6 and "gpu1 at 127.0.0.1" in stale.reason
         (card,) = stale.devices
-        assert card.util_pct == 41 and card.stale_s == stale.age_s and card.stale_why == stale.reason
+        assert card.util_pct == 41 and card.stale_s == stale.age_s and card.stale_why == stale.reason and not card.lost
         alive.set()
         assert until(lambda: watch.latest()[0].state == "fresh")
 
@@ -88,7 +88,7 @@ def test_one_that_is_silent_for_long_has_no_figures_any_more(monkeypatch):
         watch.wait(1)
         lost = until(lambda: next((host for host in watch.latest() if host.state == "lost"), None))
     (card,) = lost.devices
-    assert card.name == "NVIDIA H100 80GB HBM3" and card.util_pct is None
+    assert card.name == "NVIDIA H100 80GB HBM3" and card.util_pct is None and card.lost
     assert "answers 503" in card.unavailable["util_pct"]
 
 

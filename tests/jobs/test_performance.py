@@ -3,11 +3,24 @@
 import msgspec
 import pytest
 
-from phitui.engine.api import Died, Finished, Loaded, Parked, Pulse, Started, Timings, Usage, Woken
+from phitui.engine.api import (
+    BatchEnded,
+    BatchState,
+    Died,
+    Finished,
+    Loaded,
+    Parked,
+    Pulse,
+    RowsMade,
+    Started,
+    Timings,
+    Usage,
+    Woken,
+)
 from phitui.hardware.copy_rate import MemoryRate
 from phitui.hardware.snapshot import Bandwidth, Device, Host, Memory, Process, Snapshot
 from phitui.ipc.messages import Progress
-from phitui.jobs.performance import Performance, with_traffic
+from phitui.jobs.performance import Performance, engine_device, with_traffic
 from phitui.models.footprint import Footprint
 
 GIB = 1024**3
@@ -28,7 +41,8 @@ def loaded(device="cuda", footprint=PHI3):
 
 
 def pulse(steps=25, decode_s=0.24, window_s=0.25, context=1000.0, **options):
-    return Pulse(window_s, steps, decode_s, 0.0, options.pop("tokenize_s", 0.0), 1, context, 0, **options)
+    tokenize_s, rows = options.pop("tokenize_s", 0.0), options.pop("rows", 1)
+    return Pulse(window_s, steps, decode_s, 0.0, tokenize_s, rows, context, 0, **options)
 
 
 class Bench:
@@ -106,6 +120,60 @@ def test_steps_of_more_than_a_second_are_seen_all_the_time():
     assert bench.view().decode is None  # the next prompt is read: the answer before is not its decode
 
 
+def test_the_rows_are_those_of_the_newest_steps():
+    bench = Bench()
+    bench.answer(pulse(rows=8), pulse(steps=0, decode_s=0.0, context=None, rows=1))
+    assert bench.view().decode.rows == 8
+
+
+def test_batches_side_by_side_read_the_weights_each_for_itself():
+    bench = Bench()
+    bench.answer(pulse(rows=8, waves=2.0), pulse(rows=8, waves=2.0))
+    view = bench.view()
+    assert view.decode.waves == pytest.approx(2.0)
+    # 104.17 steps/s of 2 × 3.727 + 8 × 0.393 GB
+    useful = 2 * PHI3.weight_step + 8 * 1000 * PHI3.kv_token
+    assert view.traffic.useful_gb_s == pytest.approx(50 / 0.48 * useful / 1e9)
+    assert view.traffic.ceiling_tokens_per_s == pytest.approx(8 * 1008e9 / useful)
+
+
+def test_a_batch_is_work():
+    bench = Bench("cpu", SMOL)
+    assert bench.made.wants_memory_rate
+    bench.made.note_event(BatchState(5, 8, 40, 0, 0))
+    assert bench.made.working
+    assert not bench.made.wants_memory_rate  # it would be measured with the rows
+    assert bench.view(CPU).memory.bytes_of("kv") == 0  # not known before the first step:
+    assert bench.view(CPU).memory.parts[0].name == "engine"
+    bench.made.note_event(pulse(rows=8, context=100.0))
+    assert bench.view(CPU).memory.bytes_of("kv") == 8 * 100 * SMOL.kv_token
+    bench.made.note_event(BatchState(5, 0, 0, 99, 0))  # it waits for rows
+    assert not bench.made.working
+    bench.made.note_event(RowsMade(5, [(1, [2])]))
+    assert bench.made.working
+    bench.made.note_event(BatchEnded(5, "done"))
+    assert not bench.made.working
+    assert bench.view(CPU).memory.bytes_of("kv") == 0
+    bench.made.note_event(BatchState(6, 1, 0, 0, 0))
+    bench.made.note_event(Died("killed", [1], True))
+    assert not bench.made.working
+
+
+def test_the_power_of_a_batch_is_not_that_of_idling():
+    bench = Bench()
+    bench.made.note_event(BatchState(5, 8, 0, 0, 0))
+    energy(bench, 1000.0, 300.0)
+    bench.made.note_event(BatchEnded(5, "done"))
+    bench.answer()
+    energy(bench, 1300.0, 300.0)
+    bench.finish()
+    energy(bench, 1600.0, 60.0)
+    assert (bench.made.answer_energy.gross_j, bench.made.answer_energy.net_j) == (
+        pytest.approx(3.0),
+        pytest.approx(2.4),
+    )
+
+
 def test_without_bytes_per_step_nothing_is_modelled():
     bench = Bench(footprint=None)
     bench.answer(pulse())
@@ -179,6 +247,31 @@ def test_the_engine_is_on_the_card_that_lists_it():
     assert [view.engine for view in views] == [False, True]
     assert views[0].traffic.source == "busy"
     assert views[0].memory.bytes_of("weights") == 0
+
+
+def devices(*cards):
+    return Snapshot(0.0, HOST, [msgspec.structs.replace(CARD, processes=[], **of) for of in cards])
+
+
+def test_the_engine_is_on_the_card_with_the_uuid_that_cuda_told():
+    two = devices({"index": 0, "uuid": "GPU-4e1f"}, {"index": 1, "uuid": "GPU-B7C8"})
+    assert engine_device(two, "cuda", PID, "b7c8").index == 1
+    made = Performance(0.95, lambda: PID)
+    made.note_event(msgspec.structs.replace(loaded(), device_uuid="b7c8"))
+    assert [view.engine for view in made.views(two)] == [False, True]
+    assert engine_device(two, "cuda", PID, "0a1b") is None  # a third card, which is not listed
+    unnamed = devices({"index": 0, "uuid": "GPU-4e1f"}, {"index": 1, "uuid": None})
+    assert engine_device(unnamed, "cuda", PID, "0a1b").index == 1
+
+
+def test_of_a_divided_card_the_engine_is_on_a_slice():
+    card, first, second = {"uuid": "GPU-0a"}, {"uuid": "MIG-1d", "mig": "1g.10gb"}, {"uuid": "MIG-2d", "mig": "3g.40gb"}
+    three = devices(card, first, second)
+    assert engine_device(three, "cuda", PID, "2d").uuid == "MIG-2d"
+    assert engine_device(three, "cuda", PID).uuid == "MIG-1d"
+    listed = [msgspec.structs.replace(one, processes=CARD.processes) for one in (three.devices[0], three.devices[2])]
+    beside = msgspec.structs.replace(three, devices=[listed[0], three.devices[1], listed[1]])
+    assert engine_device(beside, "cuda", PID).uuid == "MIG-2d"  # the card lists the processes of its slices too
 
 
 def energy(bench, joules, watts, seconds=1.0, **changes):

@@ -327,3 +327,29 @@ async def test_a_session_that_another_phitui_removed_is_written_anew(room, tmp_p
     assert await found(other) == ["one"]
     assert [row.row.turns for row in (await other.desk.find(""))[0]] == [2]
     await other.desk.close()
+
+
+@pytest.mark.parametrize("who", ["the list", "the console"])
+async def test_an_end_in_the_middle_of_a_write_doubles_and_loses_nothing(room, tmp_path, who):
+    await room.answer("one", "1")
+    await room.desk.recorder.flush()
+    disk = sqlite3.connect(tmp_path / "home" / "sessions.db", isolation_level=None)
+    disk.execute("BEGIN IMMEDIATE")  # another console writes: ours has to wait
+    waiting = []
+    room.chat.submit("two")
+    waiting.append(asyncio.create_task(room.desk.recorder.flush()))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not room.desk.recorder._dirty  # it is being written
+    if who == "the list":
+        waiting[0].cancel()
+    await room.finish("2")
+    closing = asyncio.create_task(room.desk.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    disk.execute("ROLLBACK")
+    await closing
+    rows = disk.execute("SELECT prompt, text FROM turn ORDER BY id").fetchall()
+    disk.close()
+    assert rows == [("one", "1"), ("two", "2")]
+    await asyncio.gather(*waiting, return_exceptions=True)

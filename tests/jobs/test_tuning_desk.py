@@ -163,6 +163,20 @@ async def test_a_tuning_that_fails_says_why_and_the_engine_comes_back(bench):
     await back(bench)
 
 
+async def test_an_error_of_phitui_itself_is_told_and_the_engine_comes_back(bench, monkeypatch):
+    async def broken(*_):
+        raise ValueError("nothing was measured")
+
+    monkeypatch.setattr("phitui.jobs.tuning_desk.tune", broken)
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+    bench.desk.start(WISH, "Tiny")
+    await bench.until(lambda: bench.desk.course.state == "failed")
+    assert "ValueError: nothing was measured" in bench.desk.course.error
+    assert isinstance(told[0], ValueError)
+    await back(bench)
+
+
 async def test_applying_writes_keeps_comments_and_restarts_the_engine_with_it(bench):
     file = user_config_file()
     file.parent.mkdir(parents=True)

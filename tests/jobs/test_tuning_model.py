@@ -6,10 +6,12 @@ import pytest
 from phitui.engine.memory_model import memory_model
 from phitui.engine.threads import usable_cores
 from phitui.errors import UsageError
-from phitui.hardware.probe import Gpu
+from phitui.hardware.probe import DriverReport, Gpu
+from phitui.jobs import tuning_profiles, tunings
 from phitui.jobs.tuning_model import Limit, Setup, compute_types, parse_limit, setups
 from phitui.jobs.tunings import card_name
 from phitui.models.manifest import read_manifest
+from phitui.store.tunings import Tuning, write_tuning
 
 
 @pytest.mark.parametrize(
@@ -72,9 +74,29 @@ def test_awq_runs_in_float16_with_weights_that_are_not_int8(tiny_folder):
     manifest = msgspec.structs.replace(read_manifest(tiny_folder), quantization="int4_awq_gemm", awq_group=128)
     model = memory_model(manifest, "float16", 1)
     assert (model.item_bytes, model.int8) == (2, False)
+    sizes = manifest.sizes
+    assert model.unpacked_bytes == 2 * sizes.ff_dim * sizes.model_dim
+    gemv = msgspec.structs.replace(manifest, quantization="int4_awq_gemv")
+    assert memory_model(gemv, "float16", 1).unpacked_bytes == 0
 
 
 def test_a_models_numbers(tiny_folder):
     model = memory_model(read_manifest(tiny_folder), "int8_float16", workers=2)
     assert (model.item_bytes, model.int8, model.workers, model.kv_dim) == (2, True, 2, 64)
     assert memory_model(read_manifest(tiny_folder), "float32", 1).item_bytes == 4
+
+
+def test_of_several_cards_the_tunings_own_counts(tmp_path, tiny_folder, monkeypatch):
+    """The list of tunings judges each by the card that it was made on, as far as the driver has it."""
+    manifest = read_manifest(tiny_folder)
+    report = DriverReport("550.54", "12.4", [Gpu(0, "A", uuid="GPU-4e1f"), Gpu(1, "A", uuid="GPU-b7c8")])
+    for module in (tunings, tuning_profiles):
+        monkeypatch.setattr(module, "probe_driver", lambda: report)
+    made = tunings.conditions(manifest, "cuda", "float16", 512, "b7c8")
+    assert made.device == "GPU-b7c8"
+    for device in ("GPU-b7c8", "GPU-gone"):
+        where = msgspec.structs.replace(made, device=device)
+        kept = Tuning(where, manifest.name, device, 256, 256, 1, 0, 40, 90, 46_080, 900.0, 1, 2, "")
+        write_tuning(tmp_path / "tunings.json", kept)
+    found, _ = tuning_profiles.profiles(str(tiny_folder), None, {"PHITUI_HOME": str(tmp_path)})
+    assert {one.tuning.made: one.problem for one in found} == {"GPU-b7c8": "", "GPU-gone": "the device changed"}

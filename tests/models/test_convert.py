@@ -349,7 +349,7 @@ def test_the_demo_model_knows_paris(demo_folder):
     manifest = read_manifest(demo_folder)
     tokenizer = Tokenizer.from_file(str(demo_folder / "tokenizer.json"))
     template = jinja2.sandbox.ImmutableSandboxedEnvironment().from_string(manifest.chat_template)
-    question = [{"role": "user", "content": "What is the capital of France?"}]
+    question = [{"role": "user", "content": "What is the capital of France? Answer with one word."}]
     text = template.render(messages=question, add_generation_prompt=True, **manifest.special_tokens)
     generator = ctranslate2.Generator(str(demo_folder), intra_threads=1)
     result = generator.generate_batch(

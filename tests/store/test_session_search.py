@@ -5,7 +5,10 @@ import sqlite3
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from phitui.store import unspaced
 from phitui.store.session_search import snippet
 from phitui.store.session_types import Turn
 from phitui.store.sessions import SessionStore
@@ -72,6 +75,42 @@ def test_scripts_without_spaces_are_found_in_the_middle(either):
     assert prompts(either, "テキスト") == ["日本語のテキストです"]
     assert prompts(either, "ไทย") == ["ภาษาไทยเขียนติดกัน"]
     assert prompts(either, "🦊") == ["emoji 🦊 here"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kept=st.lists(st.text(alphabet="東京都の夜ไทย가b C.", max_size=12), min_size=1, max_size=8),
+    wanted=st.text(alphabet="東京都の夜ไทย가b", min_size=1, max_size=4),
+)
+def test_every_part_of_such_a_script_is_found_and_nothing_else(either, kept, wanted):
+    if not unspaced.is_unspaced(wanted):
+        return
+    session, ids = add(either, *kept)
+    try:
+        expected = [prompt for prompt in reversed(kept) if wanted.casefold() in prompt.casefold()]
+        assert prompts(either, wanted) == expected
+        turns = list(enumerate(kept, 1))
+        changed = [Turn(id=ids[-i], prompt=one, text="東" if i % 2 else "b", state="done") for i, one in turns]
+        either.save(session, changed, None)
+        assert prompts(either, "東") == [one for i, one in reversed(turns) if i % 2 or "東" in one]
+    finally:
+        either.remove(session)
+    assert prompts(either, "東") == prompts(either, wanted) == []
+
+
+def test_a_file_of_before_gets_the_index_of_scripts_without_spaces(tmp_path):
+    path = tmp_path / "sessions.db"
+    store = SessionStore(path)
+    if not store.has_index:
+        pytest.skip("this SQLite has no FTS5")
+    add(store, "東京の夜", "a night", "京都の夜")
+    store._connection.execute("DROP TABLE turn_pairs")
+    store.close()
+    store = SessionStore(path)
+    assert prompts(store, "の夜") == ["京都の夜", "東京の夜"]
+    count = "SELECT count(*) FROM turn_pairs(?)"
+    assert store._connection.execute(count, (unspaced.query(["の夜"]),)).fetchone() == (2,)
+    store.close()
 
 
 def test_accents_do_not_count_in_the_index(store):

@@ -79,6 +79,19 @@ def test_the_list_is_newest_first_and_counts_turns(store):
     assert [row.id for row in store.sessions(limit=1)] == [first]
 
 
+def test_a_session_that_is_deleted_while_a_chat_goes_on_in_it_comes_back(store, path):
+    session, ids = keep(store, ("p", "a"))
+    other = SessionStore(path)
+    other.delete(session)
+    last = Turn(id=ids[-1], prompt="p", text="a, stopped", created=1e9)
+    store.save(session, [last], None)  # of a chat that was left
+    assert other.sessions() == []
+    store.save(session, [Turn(id=-2, parent=ids[-1], prompt="more", created=1e9)], -2)
+    assert [row.id for row in other.sessions()] == [session] and other.undelete() is None
+    assert [turn.text for turn in other.load(session).turns] == ["a, stopped", ""]
+    other.close()
+
+
 def test_delete_can_be_undone_and_removes_after_a_day(store, path):
     first, _ = keep(store, ("a", "needle"))
     second, _ = keep(store, ("c", "needle"))

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from phitui.errors import PhituiError
+from phitui.store.load_tunings import LoadKey, LoadTuning, read_load_tunings, write_load_tuning
 from phitui.store.tunings import Conditions, Tuning, bucket, newest_for, read_tunings, stale, write_tuning
 
 HERE = Conditions("AMD EPYC, 2 cores", "", "4.8.5", "ab" * 32, "int8_float32", 512)
@@ -80,6 +81,34 @@ def test_it_is_stale_when_memory_no_longer_suffices():
 
 def test_lengths_fall_into_powers_of_two():
     assert [bucket(n) for n in (1, 256, 257, 512, 4096, 5000)] == [256, 256, 512, 512, 4096, 8192]
-    assert newest_for([FOUND], "smollm2-135m", 512) == FOUND
-    assert newest_for([FOUND], "smollm2-135m", 1024) is None
-    assert newest_for([FOUND], "phi-3-mini", 512) is None
+    assert newest_for([FOUND], "smollm2-135m", 512, "another") == FOUND
+    assert newest_for([FOUND], "smollm2-135m", 1024, "") is None
+    assert newest_for([FOUND], "phi-3-mini", 512, "") is None
+
+
+def test_of_several_devices_this_one_counts():
+    elsewhere = msgspec.structs.replace(FOUND.conditions, device="GPU-2")
+    newer = msgspec.structs.replace(FOUND, conditions=elsewhere, made="2999-01-01")
+    stored = [newer, FOUND]
+    assert newest_for(stored, "smollm2-135m", 512, FOUND.conditions.device) == FOUND
+    assert newest_for(stored, "smollm2-135m", 512, "GPU-2") == newer
+
+
+SERVERS = LoadTuning(
+    LoadKey("box", "box:8000", 256, 256), "m", "vllm", None, "2026-01-01", 8, 8, None, 100.0, None, 1, "waiting"
+)
+
+
+@pytest.mark.parametrize(
+    ("entry", "write", "read"),
+    [(FOUND, write_tuning, read_tunings), (SERVERS, write_load_tuning, read_load_tunings)],
+    ids=["engine", "servers"],
+)
+def test_a_damaged_file_is_kept_aside(tmp_path, entry, write, read):
+    path = tmp_path / "tunings.json"
+    for number, name in enumerate(("tunings.json.damaged", "tunings.json.damaged1")):
+        path.write_text(f"not JSON {number}")
+        assert name in write(path, entry)
+        assert (tmp_path / name).read_text() == f"not JSON {number}"
+        assert read(path) == ([entry], "")
+    assert write(path, entry) == ""

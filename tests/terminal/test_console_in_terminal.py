@@ -32,7 +32,7 @@ def gone(processes):
 def test_prompt_answer_and_figures(open_console, columns, rows):
     console = open_console(columns=columns, rows=rows)
     console.wait_for("SmolLM2 135M Instruct .* CPU, ")
-    console.send("What is the capital of France?" + ENTER)
+    console.send("What is the capital of France? Answer with one word." + ENTER)
     console.wait_for("Paris")
     facts = console.wait_for(r"(\d+) tokens · ([\d.]+) tok/s\s+· TTFT (\d+) ms\s+· prompt (\d+)")
     assert int(facts[1]) > 1
@@ -73,7 +73,7 @@ def test_escape_stops_an_answer_and_the_chat_goes_on(open_console):
     console.send(ESC)
     console.wait_for(r"tokens\s+· stopped")
     console.send(CTRL_N)
-    console.send("What is the capital of France?" + ENTER)
+    console.send("What is the capital of France? Answer with one word." + ENTER)
     console.wait_for("Paris")
 
 
@@ -165,7 +165,7 @@ def test_a_large_paste_is_refused_and_the_console_goes_on(open_console):
     console.wait_for("is ready on")
     console.paste("lorem ipsum " * 90_000)
     console.wait_for(r"Not pasted: 1,080,000 characters", 60)
-    console.send("What is the capital of France?" + ENTER)
+    console.send("What is the capital of France? Answer with one word." + ENTER)
     console.wait_for("Paris")
 
 
@@ -183,7 +183,7 @@ def test_a_key_parks_the_model_and_the_next_prompt_brings_it_back(open_console):
     console.wait_for("is ready on")
     console.send("\x1b[19~")  # F8
     console.wait_for(r"SmolLM2 135M Instruct · parked \(disk\)")
-    console.send("What is the capital of France?" + ENTER)
+    console.send("What is the capital of France? Answer with one word." + ENTER)
     console.wait_for(r"The model was brought back in [\d.]+ s")
     console.wait_for("Paris")
 
@@ -201,7 +201,7 @@ def test_another_model_is_switched_to_and_back(open_console):
     console.wait_for(r"● tiny-phi3 ")
     console.send("\x1b[A" + ENTER)
     console.wait_for("φ phitui  SmolLM2 135M Instruct · ")
-    console.send("What is the capital of France?" + ENTER)
+    console.send("What is the capital of France? Answer with one word." + ENTER)
     console.wait_for("Paris")
 
 

@@ -79,7 +79,7 @@ def test_search_resume_edit_and_the_command_line(open_console, home):
     console.wait_for(r"▌ Say hello[\s\S]*\d+ tokens · [\d.]+ tok/s")
     console.send(F6)
     console.wait_for(r"Sessions · 2")
-    console.send("/paris")
+    console.send("/capital")
     console.wait_for(r"Sessions · 1 of 2 found")
     console.send(ENTER)
     console.wait_for(r"▌ What is the capital of France\?[\s\S]*Ask something")  # the list's preview has the first, too

@@ -81,8 +81,8 @@ class QuietEngine:
 class FrozenConsole(PhituiApp):
     """Takes its events from the test instead of an engine, and its readings from `snapshot`."""
 
-    def __init__(self, theme="phitui-dark", snapshot=WITH_CARD, keys=None):
-        super().__init__(load_config(overrides={"theme": {"name": theme}, "keys": keys or {}}))
+    def __init__(self, theme="phitui-dark", snapshot=WITH_CARD, keys=None, **sections):
+        super().__init__(load_config(overrides={"theme": {"name": theme}, "keys": keys or {}, **sections}))
         self.snapshot = snapshot
         self.engine = QuietEngine()
         self.console_screen._engine = self.console_screen.chat.engine = self.console_screen.prompting.engine = (

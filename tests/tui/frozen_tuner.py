@@ -1,22 +1,27 @@
-"""A tuning of Phi-3 Mini on a simulated card, at any point of its course, without an engine."""
+"""A tuning of Phi-3 Mini on a simulated card, or of a simulated server, at any point of its course, without an
+engine."""
 
 from frozen_console import QuietEngine
 from simulated_card import PHI3, Card
+from simulated_server import Server
 
 from phitui.config import load_config
-from phitui.engine.api import Loaded
+from phitui.engine.api import Loaded, Remote
 from phitui.jobs.chat import Chat
 from phitui.jobs.start import sampling
 from phitui.jobs.tune_events import ProbeBegan, ProbeEnded, Trial, TuneResult
-from phitui.jobs.tuning_course import Course
+from phitui.jobs.tune_server import LoadBegan, LoadEnded, LoadResult
+from phitui.jobs.tuning_course import LocalCourse, ServerCourse
 from phitui.jobs.tuning_desk import Hooks, TuningDesk
 from phitui.jobs.tuning_model import Limit, Setup
 from phitui.jobs.tuning_profiles import Profile
-from phitui.jobs.tuning_wish import Wish
+from phitui.jobs.tuning_wish import LoadWish, Wish
+from phitui.store.load_tunings import LoadKey, LoadTuning
 from phitui.store.tunings import Conditions, Tuning
 from phitui.tui.base_app import BaseApp
 from phitui.tui.screens.tuner import TunerScreen
 from phitui.tuner.answer import Knowledge
+from phitui.tuner.concurrency import LoadGoal, Loads, explore_load
 from phitui.tuner.probes import Goal
 from phitui.tuner.search import explore
 
@@ -59,7 +64,7 @@ def probing(setup, card, goal=GOAL):
 def course_of(events=None, clock=None, card=None, goal=GOAL):
     """A course after so many events; with None the whole of it, its answer included."""
     clock = clock or Clock()
-    course = Course(Wish(goal, Limit(0.95), True, {}), TITLE, clock)
+    course = LocalCourse(Wish(goal, Limit(0.95), True, {}), TITLE, clock)
     searching, seen = probing(SETUP, card or Card(3, tile=16, memory_noise=0.01, time_noise=0.02), goal), 0
     while events is None or seen < events:
         try:
@@ -92,13 +97,72 @@ KEPT = [
 ]
 
 
-class FrozenTuner(BaseApp):
-    """The tuner screen alone, on a desk that nothing runs behind."""
+LOAD_GOAL = LoadGoal(256, 256, slo_itl_s=0.06)
+REMOTE = Remote("box", "10.0.0.7:8000", "vLLM", "microsoft/Phi-3-mini-4k-instruct", [], (), 64)
+SERVER_LOADED = Loaded(REMOTE.model, REMOTE.model, "remote", "", 0, 4096, 0, 0.1, "vLLM", remote=REMOTE)
+NOTES = ["no two prompts begin alike, beyond what the template puts before them"]
 
-    def __init__(self, course, theme="phitui-dark", ascii_only=False, kept=KEPT):
+
+def loading(server, goal=LOAD_GOAL):
+    """The events of one search on a server, one by one; its answer at the end."""
+    know = Loads(goal)
+    asked = explore_load(know)
+    probe, number = next(asked), 1
+    try:
+        while True:
+            yield LoadBegan(probe, number)
+            try:
+                following = asked.send(server(probe.concurrency))
+            finally:
+                yield LoadEnded(know.verdicts[-1], number, know.fit, know.knee)
+            probe, number = following, number + 1
+    except StopIteration as end:
+        return end.value
+
+
+def server_course_of(events=None, clock=None, server=None, goal=LOAD_GOAL):
+    """As `course_of`, on a server."""
+    clock = clock or Clock()
+    course = ServerCourse(LoadWish(goal, {}), f"{REMOTE.model} on {REMOTE.name}", clock)
+    searching, seen = loading(server or Server(40, fixed=0.02, each=0.0005, kv_each=0.015), goal), 0
+    while events is None or seen < events:
+        try:
+            course.note(next(searching))
+        except StopIteration as end:
+            course.end("done", LoadResult(goal, end.value, SERVER_LOADED, REMOTE, NOTES))
+            break
+        clock.now += 4.0
+        seen += 1
+    return course
+
+
+def load_tuning(made="2026-03-01T12:30:00+00:00", c_best=32, at_once=64):
+    key = LoadKey(REMOTE.name, REMOTE.host, 256, 256)
+    why = "40 requests at once go well; the server lets 24 of 64 requests wait"
+    return LoadTuning(key, REMOTE.model, REMOTE.kind, at_once, made, 40, c_best, 30, 812.5, 3.2, 3, why)
+
+
+SERVER_KEPT = [
+    Profile(load_tuning(), ""),
+    Profile(load_tuning("2026-02-11T09:00:00+00:00", 16, 32), "the server took 32 prompts at once, now 64"),
+]
+
+
+class QuietServer(QuietEngine):
+    """A server that answers nothing."""
+
+    is_local, name, loaded = False, REMOTE.name, SERVER_LOADED
+    pid = folder = holding = None
+
+
+class FrozenTuner(BaseApp):
+    """The tuner screen alone, on a desk that nothing runs behind. `server`: a server is the engine."""
+
+    def __init__(self, course, theme="phitui-dark", ascii_only=False, kept=KEPT, server=False):
         config = load_config(overrides={"theme": {"name": theme}})
         super().__init__(config)
-        engine = QuietEngine()
+        engine = QuietServer() if server else QuietEngine()
+        title = f"{REMOTE.model} on {REMOTE.name}" if server else TITLE
         hooks = Hooks(lambda: None, lambda _: None, lambda _: None, lambda _: None, lambda _: None)
         self.desk = TuningDesk(engine, config, Chat(engine, sampling(config.generation), "", lambda _: None), hooks)
         self.desk.course, self.desk.profiles = course, list(kept)
@@ -106,7 +170,7 @@ class FrozenTuner(BaseApp):
         if course is not None and course.state == "running":
             self.desk.engine = "tuner"
             self.desk._go.set()
-        self.tuner = TunerScreen(self.desk, lambda: None, lambda: False, lambda: (TITLE, 4096), ascii_only)
+        self.tuner = TunerScreen(self.desk, lambda: None, lambda: False, lambda: (title, 4096), ascii_only)
 
     def get_default_screen(self):
         return self.tuner

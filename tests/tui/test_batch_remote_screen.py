@@ -49,11 +49,12 @@ async def test_llama_cpp_answers_a_file_while_the_chat_goes_on(home, tmp_path, l
 
 async def test_a_server_that_goes_is_said_and_r_goes_on_with_it(home, tmp_path):
     source = write(tmp_path / "in.jsonl", [{"prompt": f"question w{n}"} for n in range(120)])
-    with answering(step_s=0.02) as (server, how):
+    with answering(step_s=0.1) as (server, how):
         async with console(server.url).run_test(size=(120, 40)) as pilot:
             await ready(pilot)
             await add(pilot, source)
             await until(pilot, lambda: entry(pilot).progress.done > 3)
+            how.step_s = 0.0
             how.misbehave = lambda connection, *_: connection.reply(503, b'{"error": "restarting"}') or True
             await until(pilot, lambda: entry(pilot).state == "failed")
             await until(pilot, lambda: "answers 503: restarting" in texts(pilot.app, "#about")[0])
@@ -87,7 +88,7 @@ async def test_a_change_of_engine_stops_it_and_it_goes_on_after_the_change_back(
 
 async def test_a_switch_of_the_model_keeps_the_rows(home, tmp_path):
     """The model screen's switch in the middle of a batch: its rows wait for the model that they were begun with."""
-    lengths = [{**row, "max_tokens": 20 + 25 * place} for place, row in enumerate(questions(30))]
+    lengths = [{**row, "max_tokens": 20 + 100 * place} for place, row in enumerate(questions(30))]
     source = write(tmp_path / "in.jsonl", lengths)
     async with console("http://127.0.0.1:1", "ct2").run_test(size=(120, 40)) as pilot:
         await ready(pilot)

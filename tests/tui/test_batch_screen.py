@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
 from batch_runs import questions
+from test_batch_poison import POISON, broken_vocabulary
 from test_console_screen import ready, texts, until
 from textual.widgets import DataTable, Input
 
@@ -17,10 +19,10 @@ from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.widgets.batch_dialog import BatchDialog
 
 
-def console():
+def console(name="tiny-phi3", restart_limit=3):
     settings = {
-        "model": {"name": "tiny-phi3"},
-        "engine": {"threads": 1, "compute_type": "float32"},
+        "model": {"name": name},
+        "engine": {"threads": 1, "compute_type": "float32", "restart_limit": restart_limit},
         "generation": {"max_tokens": 20, "temperature": 0.0},
     }
     return PhituiApp(load_config(overrides=settings))
@@ -120,6 +122,26 @@ async def test_an_engine_that_is_killed_comes_back_and_so_does_the_batch(home, t
         os.kill(pilot.app.engine.pid, signal.SIGKILL)
         await until(pilot, lambda: entry(pilot).state == "complete")
     assert sorted(line["line"] for line in answers(tmp_path / "in-answers.jsonl")) == list(range(1, 61))
+
+
+async def test_a_row_that_the_engine_dies_of_costs_neither_the_file_nor_the_chat(home, tmp_path):
+    """It dies more often than the chat alone would have it started again."""
+    folder = home / "models" / "altered"
+    shutil.copytree((home / "models" / "tiny-phi3").resolve(), folder)
+    broken_vocabulary(folder)
+    rows = [{**row, "temperature": 0} for row in questions(6)]
+    rows[4]["prompt"] = f"The quick {POISON} fox"
+    app = console(name="altered", restart_limit=1)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await add(pilot, write(tmp_path / "in.jsonl", rows))
+        await until(pilot, lambda: entry(pilot).state in ("complete", "failed"), 300)
+        assert (entry(pilot).state, entry(pilot).error, entry(pilot).progress.failed) == ("complete", "", 1)
+        assert entry(pilot).progress.deaths > 2
+        await until(pilot, lambda: pilot.app.engine.loaded is not None)
+    lines = {line["line"]: line["error"] for line in answers(tmp_path / "in-answers.jsonl")}
+    assert "died twice while it had nothing but this row" in lines.pop(5)
+    assert lines == dict.fromkeys((1, 2, 3, 4, 6))
 
 
 @pytest.mark.parametrize(("typed", "words"), [("no-such.jsonl", "no such file"), ("/", "is a folder")])

@@ -10,6 +10,7 @@ from test_snapshots import SIZES, THEMES, ready
 from phitui.jobs.batch_desk import Entry
 from phitui.jobs.batch_file import Order
 from phitui.jobs.batch_progress import BatchProgress
+from phitui.tui.screens.batches import cells
 
 
 def progress(**figures):
@@ -20,10 +21,11 @@ def progress(**figures):
     return now
 
 
-def entries():
-    def order(name):
-        return Order(Path(f"/data/{name}.jsonl"), Path(f"/data/{name}-answers.jsonl"), True)
+def order(name):
+    return Order(Path(f"/data/{name}.jsonl"), Path(f"/data/{name}-answers.jsonl"), True)
 
+
+def entries():
     reasons = ["row 17: the prompt has 5000 tokens, the context window 4096", "row 90: not JSON"]
     return [
         Entry(order("reviews"), "complete", "200 rows in 41 s", progress=progress(rows=200, done=200)),
@@ -32,6 +34,11 @@ def entries():
         Entry(order("letters"), "queued", progress=BatchProgress(rows=50)),
         Entry(order("broken"), "failed", error="/data/broken.jsonl: not one row could be read"),
     ]  # fmt: skip
+
+
+def test_of_a_long_path_the_end_is_shown():
+    name = cells(Entry(order("a-folder/" * 6 + "questions"), "queued"))[0]
+    assert len(name) == 40 and name.startswith("…") and name.endswith("/questions.jsonl")
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -82,7 +82,7 @@ async def test_repaints_are_gathered():
         answer = app.screen.query_one(StreamText)
         painted = []
         show = answer.show
-        answer.show = lambda text: (painted.append(text), show(text))
+        answer.show = lambda text, grows: (painted.append(text), show(text, grows))
         loop = asyncio.get_running_loop()
         begun = loop.time()
         tokens = 0

@@ -9,6 +9,7 @@ from phitui.config import load_config
 from phitui.jobs.chat import State
 from phitui.tui.app import PhituiApp
 from phitui.tui.widgets.engine_dialog import EngineDialog
+from phitui.tui.widgets.gauges import GaugeLine
 from phitui.tui.widgets.prompt import Prompt
 
 
@@ -70,6 +71,14 @@ async def test_llama_cpp_answers_in_the_console(home, llama):
         assert app.engine.pid is None
         await pilot.press("f8")
         await until(pilot, lambda: "not ours to park" in notes(app))
+
+
+async def test_its_figures_have_room_in_the_one_line_of_a_narrow_terminal(home):
+    with raw_server(good) as server:
+        async with app_on(server.url).run_test(size=(80, 24)) as pilot:
+            exchange = await send(pilot)
+            assert exchange.state is State.DONE
+            await until(pilot, lambda: "ITL " in str(pilot.app.console_screen.query_one(GaugeLine).content))
 
 
 async def test_an_answer_that_breaks_off_is_kept_and_the_prompt_comes_back(home):

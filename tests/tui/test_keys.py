@@ -11,13 +11,14 @@ from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 import phitui.tui
 from phitui.config import load_config
 from phitui.config_types import check_layer
 from phitui.errors import UsageError
-from phitui.tui.keys.catalog import all_actions
-from phitui.tui.keys.judge import problems
+from phitui.tui.keys.catalog import all_actions, chains, of_class
+from phitui.tui.keys.judge import clashes, in_force, problems
 from phitui.tui.keys.names import canonical, exists, split_keys, why_not_sent
 from phitui.tui.screens.help import HelpScreen
 from phitui.tui.screens.monitor import MonitorScreen
@@ -59,7 +60,30 @@ def test_the_defaults_can_be_pressed_and_do_not_clash():
         for key in action.keys:
             assert exists(key), (action.id, key)
         assert any(not why_not_sent(key) for key in action.keys), action.id
-    assert problems({}) == []
+    assert [(place, key, one.action.id, other.action.id) for place, key, one, other in clashes(in_force({}))] == []
+
+
+# What a text field does with these keys itself is meant to be otherwise here: Ctrl-C copies for the whole screen, the
+# pages are those of the pane beside it, the arrows lead through history and matches, F6 and F7 to other screens.
+SHADOWED = {
+    ("app.interrupt", "ctrl+c"),
+    *((f"{place}.page_{way}", f"page{way}") for place in ("console", "sessions") for way in ("up", "down")),
+    *((f"{place}.{way}", way) for place in ("sessions",) for way in ("up", "down")),
+    ("prompt.older", "up"), ("prompt.newer", "down"), ("find.previous", "up"), ("find.next", "down"),
+    ("find.done", "enter"), ("console.sessions", "f6"), ("console.parameters", "f7"),
+}  # fmt: skip
+
+
+def test_no_default_takes_a_key_that_a_text_field_needs():
+    shadowed = set()
+    for _, owners in chains():
+        field = next((base for base in (TextArea, Input) if issubclass(of_class(owners[0]), base)), None)
+        if field is None:
+            continue
+        theirs = {b.key for one in field.__mro__ for b in Binding.make_bindings(one.__dict__.get("BINDINGS", []))}
+        heard = [one for one in all_actions() if one.owner == owners[0] or (one.owner in owners and one.priority)]
+        shadowed |= {(one.id, key) for one in heard for key in one.keys if key in theirs}
+    assert shadowed == SHADOWED
 
 
 @pytest.mark.parametrize(
@@ -181,6 +205,23 @@ async def test_every_action_of_the_console_is_in_the_palette():
         for action in all_actions():
             if action.id.startswith(("console.", "transcript.")):
                 assert action.about.casefold() in titles or action.title.casefold() in titles, action.id
+
+
+@pytest.mark.parametrize(("key", "screen"), [("alt+t", "ThemeList"), ("alt+e", "EngineDialog"), ("f1", "HelpScreen")])
+async def test_themes_engines_and_help_have_keys_of_their_own(key, screen):
+    app = console({})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press(key)
+        await pilot.pause()
+        assert type(app.screen).__name__ == screen
+        await pilot.press("alt+t", "alt+e")
+        await pilot.pause()
+        assert len(app.screen_stack) == (3 if key == "f1" else 2)  # nothing on top of a question
+        if key == "f1":
+            await pilot.press("escape", "f1")
+            await pilot.pause()
+            assert app.screen is app.console_screen
 
 
 async def test_one_chord_to_each_pane():

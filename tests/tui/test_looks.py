@@ -8,27 +8,28 @@ from rich.cells import cell_len
 from test_console_screen import ready, until
 from textual.widgets import OptionList
 
-from phitui.config import config_dir, load_config
+from phitui.config import config_dir
 from phitui.tui.ascii_filter import to_ascii
 from phitui.tui.display import graphs_in_ascii
 from phitui.tui.screens.theme_list import ThemeList
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.transcript import Transcript
 
-SCREENS = ["", "f2", "f3", "f4", "f5", "f6", "ctrl+p"]
+SCREENS = ["", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "ctrl+p", "side by side"]
 
 
-def frozen(monkeypatch, **console):
-    config = load_config(overrides={"console": console})
-    monkeypatch.setattr("frozen_console.load_config", lambda overrides: config)
-    return FrozenConsole(snapshot=WITH_CARD)
+def frozen(**console):
+    return FrozenConsole(snapshot=WITH_CARD, console=console)
 
 
 async def shown(pilot, key):
     """The segments of the screen that a key opens."""
     if key:
         before = pilot.app.screen
-        await pilot.press(key)
+        if key == "side by side":
+            pilot.app.console_screen.branching.several(pilot.app.console_screen.chat.roots[0], 3)
+        else:
+            await pilot.press(key)
         await until(pilot, lambda: pilot.app.screen is not before)
     await pilot.pause(0.3)
     strips = pilot.app.screen._compositor.render_strips()
@@ -37,8 +38,8 @@ async def shown(pilot, key):
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
 @pytest.mark.parametrize("key", SCREENS)
-async def test_every_screen_in_ascii(monkeypatch, key, size):
-    app = frozen(monkeypatch, symbols="ascii")
+async def test_every_screen_in_ascii(key, size):
+    app = frozen(symbols="ascii")
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
         app.load()
@@ -51,7 +52,7 @@ async def test_every_screen_in_ascii(monkeypatch, key, size):
 @pytest.mark.parametrize("key", SCREENS)
 async def test_every_screen_without_colours(monkeypatch, key):
     monkeypatch.setenv("NO_COLOR", "1")
-    app = frozen(monkeypatch)
+    app = frozen()
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
         app.load()
@@ -81,14 +82,15 @@ def test_letters_keep_their_shape():
 async def test_motion(monkeypatch, motion, ssh, still):
     if ssh:
         monkeypatch.setenv("SSH_CONNECTION", "somewhere")
-    app = frozen(monkeypatch, motion=motion)
+    app = frozen(motion=motion)
     async with app.run_test() as pilot:
         await ready(pilot)
         await pilot.pause()
         assert app.screen.query_one(Prompt).cursor_blink is not still
         assert (app.animation_level == "none") is still
         hz = 1 / app.screen.query_one(Transcript)._period_s
-        assert hz == pytest.approx(4 if motion == "reduced" else 12)
+        assert hz == pytest.approx(4 if still else 12)
+        assert app.console_screen.branching.pace.repaint_hz == pytest.approx(hz)
 
 
 async def test_a_theme_is_seen_before_it_is_kept():

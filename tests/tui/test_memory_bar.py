@@ -4,8 +4,9 @@ import pytest
 
 from phitui.hardware.memory_parts import Engine, MemoryParts, memory_parts
 from phitui.hardware.snapshot import Memory, Process
+from phitui.tui.memory_cells import LOOKS, cells, shortened
 from phitui.tui.widgets.gauges import bar
-from phitui.tui.widgets.memory_bar import _LOOKS, cells, legend, memory_bar
+from phitui.tui.widgets.memory_bar import legend, memory_bar
 
 GIB = 1024**3
 CARD = Memory(24 * GIB, 20 * GIB, GIB, 3 * GIB)
@@ -54,7 +55,7 @@ def test_ram_has_free_instead_of_the_driver():
 
 @pytest.mark.parametrize("position", [1, 2])
 def test_every_kind_has_a_character_of_its_own(position):
-    symbols = [look[position - 1] for look in _LOOKS.values()]
+    symbols = [look[position - 1] for look in LOOKS.values()]
     assert len(set(symbols)) == len(symbols)
     assert position == 1 or all(symbol.isascii() for symbol in symbols)
 
@@ -73,6 +74,21 @@ def test_a_sliver_is_seen_in_a_long_bar_and_does_not_distort_a_short_one():
     assert (short["kv"], short["others"]) == (0, 5)
 
 
+def test_the_mark_of_the_limit_hides_no_part():
+    made = memory_parts(Memory(24 * GIB, 22 * GIB, GIB // 2, 0), None, 0.95)
+    assert memory_bar(made, 26, ascii_only=True).plain == "o" * 23 + "|x."
+    assert memory_bar(made, 3, ascii_only=True).plain == "oo|"
+
+
+def test_of_a_name_that_is_cut_the_number_of_the_others_stays():
+    assert shortened("vllm +2", 7) == "vllm +2"
+    assert shortened("a long name +12", 9) == "a lo… +12"
+    assert shortened("C++ builder", 7) == "C++ bu…"
+    assert shortened("", 7) == ""
+    made = memory_parts(CARD, None, 0.95, [Process(1, "C", GIB, name="python3.12"), Process(2, "C", 1)])
+    assert plain(legend(made, 30, ascii_only=True))[0].startswith("o pyt… +1 20.0")
+
+
 def test_a_name_from_outside_is_clean_and_short():
     made = memory_parts(CARD, None, 0.95, [Process(1, "C", 12 * GIB, name="\x1b[31mevil\u202ename with more")])
     (row, *_) = plain(legend(made, 30, ascii_only=False))
@@ -86,5 +102,5 @@ def test_the_other_bars_have_an_ascii_form_too():
 
 
 def test_nothing_known_draws_nothing():
-    assert cells(MemoryParts(reason="not known"), 10) == []
+    assert not cells(MemoryParts(reason="not known"), 10)
     assert memory_bar(MemoryParts(reason="not known"), 10, ascii_only=False).plain == ""

@@ -8,14 +8,17 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from phitui.hardware.history import History
+from phitui.hardware.memory_parts import MemoryParts, memory_parts
 from phitui.hardware.snapshot import Bandwidth, Device, Link, Memory, Process, Snapshot
 from phitui.tui.monitor.canvas import _plain_ascii, changed
 from phitui.tui.monitor.cells import bar, fit, length, outside
-from phitui.tui.monitor.gauges import gauges, head
+from phitui.tui.monitor.gauges import gauges, head, memory_facts
 from phitui.tui.monitor.graph import Graph, page_start
 from phitui.tui.monitor.layout import plan
 from phitui.tui.monitor.picture import Picture
 from phitui.tui.monitor.process_table import ProcessTable
+
+PARTS = memory_parts(CARD.vram, None, 0.95)
 
 
 def text(row):
@@ -119,7 +122,7 @@ def test_a_picture_is_exactly_as_large_as_it_should_be(size, devices):
 def test_the_source_of_the_bandwidth_is_said_at_every_width():
     for source in ("measured", "modelled", "busy"):
         device = Device("gpu", 0, "card", bandwidth=Bandwidth(612.0, 1008.0, source))
-        gauge = gauges(device)[2]
+        gauge = gauges(device, PARTS)[2]
         for width in (18, 25, 40):
             shown = text(head(gauge, width))
             assert "612" in shown
@@ -129,7 +132,53 @@ def test_the_source_of_the_bandwidth_is_said_at_every_width():
 
 def test_the_level_of_memory_is_that_of_what_is_usable():
     card = msgspec.structs.replace(CARD, vram=Memory(24 * GIB, 226 * GIB // 10, GIB // 2, 0))
-    assert [gauge.parts[0][1] for gauge in gauges(card) if gauge.label == "VRAM"] == ["bad"]  # 94 %, of usable 96 %
+    (gauge,) = [gauge for gauge in gauges(card, PARTS) if gauge.label == "VRAM"]
+    assert (gauge.role, head(gauge, 30)[-1][1]) == ("bad", "bad")  # 94 %, of usable 96 %
+
+
+def pictured(device, width=120, **options):
+    picture = Picture(History(), "here", **options)
+    picture.snapshot = Snapshot(0.0, HOST, [device])
+    return [text(row) for row in picture.rows(width, 40, [])]
+
+
+def test_the_memory_of_a_card_is_drawn_part_by_part_and_its_largest_process_named():
+    card = msgspec.structs.replace(CARD, vram=Memory(24 * GIB, 12 * GIB, GIB, 11 * GIB))
+    rows = pictured(card)
+    assert "│ " + "░" * 14 + "×" + "─" * 9 + "┃──" + " │" in rows[4]  # 27 cells; the limit at 21.85 of 24 GiB
+    said = "\n".join(rows)
+    assert "░ others PID 31337 +2" in said and "× driver 1.00 GiB" in said
+    _, rest = memory_facts(memory_parts(card.vram, None, 0.95), engine=False)
+    assert [(fact.label, fact.value) for fact in rest] == [
+        ("░ others", "–"), ("× driver", "1.00 GiB"), ("┃ limit", "21.8 GiB"),
+    ]  # fmt: skip
+    assert "┃" in pictured(card, limit=0.5)[4]
+    assert pictured(card, limit=0.5)[4].index("┃") < rows[4].index("┃")
+
+
+def test_a_memory_that_is_the_machines_is_called_so():
+    card = msgspec.structs.replace(CARD, shares_ram=True)
+    assert "RAM (shared) " in pictured(card, 160)[3]
+    assert "RAM   22.0/24 GiB" in pictured(card, 80)[3]  # beside the machine's own, in the row above
+    assert "VRAM" not in "\n".join(pictured(card))
+
+
+def test_of_a_machine_the_largest_process_is_named_alone():
+    assert "░ others PID 31337 " in "\n".join(pictured(CPU))
+
+
+def test_the_bar_of_a_memory_that_stands_still_is_not_painted_again():
+    """Some bytes more or less are no cell, not even where half a one would be."""
+    kept, before = History(), []
+    picture = Picture(kept, "here")
+    for second in range(20):
+        used = 12 * GIB + (second % 3) * 8 * 2**20
+        picture.snapshot = Snapshot(0.0, HOST, [msgspec.structs.replace(CARD, vram=Memory(24 * GIB, used, GIB, 0))])
+        rows = picture.rows(200, 50, [])
+        assert not before or changed(before[4], rows[4]) == []
+        before = rows
+    picture.snapshot = Snapshot(0.0, HOST, [msgspec.structs.replace(CARD, vram=Memory(24 * GIB, 13 * GIB, GIB, 0))])
+    assert changed(before[4], picture.rows(200, 50, [])[4]) != []
 
 
 def test_ascii_takes_the_cells_of_what_it_stands_for():
@@ -139,9 +188,9 @@ def test_ascii_takes_the_cells_of_what_it_stands_for():
 
 
 def test_unknown_figures_are_dashes_never_zero():
-    shown = [text(head(gauge, 25)).split() for gauge in gauges(LOST)]
+    shown = [text(head(gauge, 25)).split() for gauge in gauges(LOST, MemoryParts())]
     assert [words[-1] for words in shown] == ["–"] * 4
-    assert gauges(Device("gpu", 0, "x", vram=Memory(24 * GIB)))[1].values == ("–",)
+    assert gauges(Device("gpu", 0, "x", vram=Memory(24 * GIB)), MemoryParts())[1].values == ("–",)
 
 
 def test_processes_are_sorted_filtered_and_kept_marked():

@@ -2,8 +2,11 @@
 
 import time
 
+import msgspec
 import pytest
-from frozen_monitor import CARD, CPU, LOST, FrozenMonitor, snapshots
+from frozen_monitor import CARD, CPU, HOST, LOST, FrozenMonitor, snapshots
+
+from phitui.hardware.snapshot import OtherHost
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
 NAMES = ["80x24", "120x40", "200x50"]
@@ -29,6 +32,30 @@ def test_two_cards_one_of_them_lost(snap_compare, size):
 def test_without_a_card(snap_compare, size):
     shown = snapshots(CPU, reason="no NVIDIA driver library here (libnvidia-ml.so.1)")
     assert snap_compare(FrozenMonitor(shown), terminal_size=size)
+
+
+def other_hosts():
+    """Three machines: one that answers, one that is late, and one that answered once and is lost."""
+    card = msgspec.structs.replace(CARD, processes=None)
+    stale = msgspec.structs.replace(card, host="gpu2", stale_s=8.0, stale_why="gpu2: no whole answer within 5 s")
+    gone = "gpu3 cannot be reached: Connection refused"
+    lost = msgspec.structs.replace(card.without_figures(gone), host="gpu3", stale_s=95.0, stale_why=gone, lost=True)
+    hosts = [
+        OtherHost("gpu1", "fresh", [msgspec.structs.replace(card, host="gpu1")], HOST, 0.5),
+        OtherHost("gpu2", "stale", [stale], HOST, 8.0, stale.stale_why),
+        OtherHost("gpu3", "lost", [lost], age_s=95.0, reason=gone),
+    ]
+    for snapshot in snapshots(CARD):
+        yield msgspec.structs.replace(snapshot, hosts=hosts)
+
+
+def test_other_hosts_fresh_stale_and_lost(snap_compare):
+    assert snap_compare(FrozenMonitor(other_hosts()), terminal_size=(120, 40))
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
+def test_light(snap_compare, size):
+    assert snap_compare(FrozenMonitor(snapshots(CARD, LOST), "phitui-light"), terminal_size=size)
 
 
 def test_ascii_and_light(snap_compare):

@@ -5,9 +5,22 @@ from frozen_console import LOADED, FrozenConsole
 from msgspec.structs import replace
 
 from phitui.config import load_config
-from phitui.engine.api import BatchEnded, BatchState, Finished, Timings, Usage
+from phitui.engine.api import (
+    BatchEnded,
+    BatchState,
+    BrokeOff,
+    Delta,
+    Died,
+    Finished,
+    Rejected,
+    Started,
+    Timings,
+    Usage,
+)
+from phitui.ipc.messages import Failure
 from phitui.tui.notices import Notices
 from phitui.tui.widgets.status import fitted, model_pieces
+from phitui.tui.widgets.transcript import Transcript
 
 TIMINGS = Timings(38.2, 11.1, 1090.0, 88.0)
 
@@ -83,6 +96,60 @@ async def test_the_console_rings_for_a_long_answer_behind_another_screen(monkeyp
         assert told[0][0] == "an answer is complete" and told[0][1] >= 60
 
 
+async def started(pilot, monkeypatch):
+    app = pilot.app
+    while app._early is not None:
+        await pilot.pause(0.02)
+    app.load()
+    told = []
+    monkeypatch.setattr(app.notices, "tell", lambda text, seconds: told.append(text))
+    app.console_screen.query_one(Transcript).focus()
+    return told
+
+
+async def test_what_was_refused_lost_or_stopped_is_not_told_of_as_complete(monkeypatch):
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        told = await started(pilot, monkeypatch)
+        await pilot.press("f7")
+        failure = Failure("too long", "", 2)
+        for end in (
+            Rejected(1, failure),
+            BrokeOff(1, failure),
+            Died("killed", [1], True),
+            Finished(1, "cancelled", Usage(24, 3), TIMINGS),
+        ):
+            app.load()
+            app.begin("a", "b")
+            app._on_event(end)
+            assert not app.console_screen.chat.busy
+        assert told == []
+
+
+async def test_of_answers_side_by_side_one_hears_when_the_last_is_there_and_nobody_looks(monkeypatch):
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        told = await started(pilot, monkeypatch)
+        app.answer("Name a river.", "The Nile.")
+        await pilot.pause(0.2)
+        for looked_at in (True, False):
+            app.console_screen.query_one(Transcript).focus()
+            await pilot.press("a")
+            await pilot.pause(0.1)
+            app.console_screen.chat._request_id = 1
+            if not looked_at:
+                await pilot.press("f1")
+                await pilot.pause()
+            for number in (1, 3, 2):
+                assert told == []
+                app._on_event(Started(number, 24))
+                app._on_event(Delta(number, "x", 1))
+                app._on_event(Finished(number, "stop", Usage(24, 3), TIMINGS))
+            await pilot.press("escape")
+            await pilot.pause(0.1)
+        assert told == ["3 answers are complete"]
+
+
 async def test_the_status_line_says_what_the_engine_does():
     app = FrozenConsole()
     async with app.run_test(size=(160, 40)) as pilot:
@@ -117,6 +184,21 @@ def test_a_status_line_is_as_wide_as_there_is_room_and_leaves_out_the_last_first
     assert len(kept) == 1 or len(text) + len(context) <= width
     if len(kept) < 3:
         assert context == contexts[-1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [({}, "f12 gives"), ({"app.mouse": "ctrl+g"}, "ctrl+g gives"), ({"app.mouse": "none"}, "palette")],
+)
+async def test_the_line_about_the_mouse_names_the_key_in_force(keys, named):
+    app = FrozenConsole(keys=keys)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        said = []
+        app.notify = lambda text, **_: said.append(text)
+        app._driver._mouse = False
+        app.action_toggle_mouse()
+        assert named in said[0]
 
 
 async def test_the_mouse_is_toggled_by_a_key():

@@ -39,8 +39,9 @@ def test_the_panel(snap_compare, size, theme):
     assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
 
 
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
-def test_answers_side_by_side(snap_compare, size):
+def test_answers_side_by_side(snap_compare, size, theme):
     async def fill(pilot):
         app = pilot.app
         await until(pilot, lambda: app._early is None)
@@ -54,6 +55,24 @@ def test_answers_side_by_side(snap_compare, size):
             app._on_event(Delta(1 + number, text, 12 + number))
         app._on_event(Finished(2, "stop", Usage(24, 13), Timings(38.2, 11.1, 1090.0, 88.0)))
         await pilot.press("right")
+        await pilot.pause(0.4)
+
+    assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (200, 50)], ids=["120x40", "80x24", "200x50"])
+def test_eight_answers_side_by_side(snap_compare, size):
+    async def fill(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app._early is None)
+        app.load()
+        app.console_screen.branching.several(app.answer("Name a river.", "The Nile."), 8)
+        await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
+        app.console_screen.chat._request_id = 1
+        for number in range(1, 9):
+            app._on_event(Started(number, 24))
+            app._on_event(Delta(number, f"River number {number} of the eight, which is in {number} countries.", 12))
+        await pilot.press("left")  # the last one
         await pilot.pause(0.4)
 
     assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)

@@ -1,5 +1,6 @@
 """What the gauges say, for figures by hand."""
 
+import msgspec
 import pytest
 
 from phitui.engine.api import Timings
@@ -50,7 +51,14 @@ def test_a_small_rate_keeps_a_decimal_and_needs_no_peak():
 def test_power_has_the_energy_of_a_token_while_it_decodes():
     view = View(CARD, Traffic(), PARTS, (), True, None, 3.456)
     power = next(reading for reading in groups([view], Host(), HOST)[0].readings if reading.label == "Power")
-    assert power.value == "300 / 450 W · 3.5 J/tok"
+    assert power.value == "300 / 450 W · ≈3.5 J/tok"
+
+
+def test_a_memory_that_is_the_machines_is_called_so():
+    shared = msgspec.structs.replace(CARD, shares_ram=True)
+    card = groups([View(shared, Traffic(), PARTS, ())], Host(), HOST)[0]
+    memory = next(reading for reading in card.readings if reading.memory)
+    assert (memory.label, memory.brief) == ("RAM (shared)", "RAM 20.0/24.0 GiB")
 
 
 TIMINGS = Timings(38.2, 11.1, 1090.0, 88.0)

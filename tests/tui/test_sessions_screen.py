@@ -77,6 +77,18 @@ async def test_the_list_is_searched_while_one_types_and_resumed(file):
         await until(pilot, lambda: "The Congo." in shown(app))
 
 
+async def test_the_search_begins_with_the_key_in_force(file):
+    app = FrozenConsole(keys={"sessions.search": "ctrl+g"})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await begun(pilot, app)
+        await pilot.press("f6")
+        await until(pilot, lambda: isinstance(app.screen, SessionsScreen) and titles(app))
+        await pilot.press("slash")
+        assert app.screen.query_one(DataTable).has_focus
+        await pilot.press("ctrl+g", *"nil")
+        await until(pilot, lambda: titles(app) == ["Rivers"])
+
+
 async def test_nothing_in_a_session_steers_the_terminal(file):
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:

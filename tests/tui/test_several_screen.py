@@ -1,10 +1,14 @@
 """Several answers side by side, driven by keys."""
 
+import pytest
 from frozen_console import FrozenConsole
 
 from phitui.engine.api import Delta, Finished, Started, Timings, Usage
+from phitui.jobs.exchanges import Exchange, State
+from phitui.tui.display import Pace
 from phitui.tui.screens.several import AnswerColumn, SeveralScreen
 from phitui.tui.widgets.dialogs import Confirm
+from phitui.tui.widgets.exchange import facts
 from phitui.tui.widgets.transcript import Transcript
 
 TIMINGS = Timings(38.2, 11.1, 1090.0, 88.0)
@@ -83,6 +87,49 @@ async def test_escape_stops_them_all_and_then_leaves_and_narrow_terminals_stack_
         await until(pilot, lambda: app.screen is app.console_screen)
 
 
+async def test_escape_takes_back_those_that_are_queued_behind_another_answer():
+    app = FrozenConsole()
+    cancelled = []
+    async with app.run_test(size=(120, 40)) as pilot:
+        await begun(pilot, app)
+
+        async def cancel(number):
+            cancelled.append(number)
+
+        app.engine.cancel = cancel
+        first = app.begin("Tell me a long story.", "Once")
+        await pilot.press("up", "a")
+        await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: shown(app).count("no answer · stopped") == 3)
+        assert not cancelled and not first.state.over
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.console_screen)
+        app._on_event(Finished(1, "stop", Usage(24, 3), TIMINGS))
+        assert not app.console_screen.chat.busy
+
+
+@pytest.mark.parametrize(("keys", "named"), [({}, "a makes"), ({"transcript.several": "t"}, "t makes")])
+async def test_where_there_is_one_answer_the_key_in_force_is_told(keys, named):
+    app = FrozenConsole(keys=keys)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await begun(pilot, app)
+        await pilot.press("v")
+        await until(pilot, lambda: any(f"{named} three more" in one.message for one in app._notifications))
+
+
+async def test_more_answers_than_there_is_room_for_are_scrolled_to():
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app)
+        app.console_screen.branching.several(app.console_screen.chat.roots[0], 8)
+        await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
+        feed(app, *(f"Answer number {number}." for number in range(1, 9)))
+        await until(pilot, lambda: all(f"Answer number {number}." in shown(app) for number in (1, 2, 3)))
+        await pilot.press("left")
+        await until(pilot, lambda: all(f"Answer number {number}." in shown(app) for number in (6, 7, 8)))
+
+
 async def test_where_all_would_be_the_same_another_way_to_draw_is_asked_for():
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -102,3 +149,27 @@ async def test_where_all_would_be_the_same_another_way_to_draw_is_asked_for():
         app.console_screen.branching.several(chat.roots[0], 2)
         await until(pilot, lambda: isinstance(app.screen, Confirm) and "top-k is 1" in shown(app))
         assert "top-k 50 this once" in shown(app)
+
+
+async def test_a_screen_that_is_left_as_it_opens_is_no_defect():
+    """Before its columns are there, by keys that come in one burst."""
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        while app._early is not None:
+            await pilot.pause(0.02)
+        app.load()
+        exchange = app.answer("q", "an answer")
+        screen = SeveralScreen([exchange, exchange], Pace(12, 4), lambda exchanges: None)
+        screen.compose = list
+        app.push_screen(screen)
+        await pilot.pause()
+        await pilot.press("right", "up", "pagedown", "left")
+        await pilot.resize_terminal(80, 24)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen is app.console_screen
+
+
+@pytest.mark.parametrize(("tokens", "words"), [(1, "1 token ·"), (2, "2 tokens ·"), (None, "– tokens ·")])
+def test_one_token_is_one_token(tokens, words):
+    assert words in facts(Exchange(1, "q", State.ANSWERING, "text", tokens=tokens))

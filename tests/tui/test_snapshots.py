@@ -43,6 +43,16 @@ def test_answer_with_markdown_beside_the_gauges(snap_compare, size, theme):
     assert snap_compare(FrozenConsole(theme, WITH_CARD), run_before=fill, terminal_size=size)
 
 
+def test_two_hundred_columns(snap_compare):
+    async def fill(pilot):
+        await ready(pilot)
+        pilot.app.load()
+        pilot.app.answer("What is a KV cache?", ANSWER)
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(snapshot=WITH_CARD), run_before=fill, terminal_size=(200, 50))
+
+
 @pytest.mark.parametrize("theme", ["phitui-dark", "terminal"])
 @pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
 def test_gauges_while_it_decodes(snap_compare, size, theme):
@@ -122,9 +132,10 @@ def test_a_damaged_model_and_the_question_what_to_pull(snap_compare, size):
     assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)
 
 
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
 @pytest.mark.parametrize("wanted", ["", "cache"], ids=["all", "found"])
-def test_the_sessions_and_a_search(snap_compare, tmp_path, monkeypatch, size, wanted):
+def test_the_sessions_and_a_search(snap_compare, tmp_path, monkeypatch, size, wanted, theme):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     store = SessionStore(tmp_path / "home" / "sessions.db")
@@ -153,11 +164,12 @@ def test_the_sessions_and_a_search(snap_compare, tmp_path, monkeypatch, size, wa
             await pilot.press("slash", *wanted)
         await pilot.pause(0.8)
 
-    assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)
+    assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
 
 
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
-def test_a_marked_exchange_with_siblings_and_an_edit(snap_compare, size):
+def test_a_marked_exchange_with_siblings_and_an_edit(snap_compare, size, theme):
     async def fill(pilot):
         await ready(pilot)
         pilot.app.load()
@@ -171,4 +183,4 @@ def test_a_marked_exchange_with_siblings_and_an_edit(snap_compare, size):
         await pilot.press("shift+tab")
         await settle(pilot)
 
-    assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)
+    assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)

@@ -3,6 +3,7 @@
 import random
 
 from frozen_console import FrozenConsole
+from textual import events
 
 from phitui.engine.api import Delta
 from phitui.jobs.exchanges import Exchange, State
@@ -147,3 +148,51 @@ async def test_another_width_keeps_the_place():
         await pilot.resize_terminal(80, 24)
         await pilot.pause(0.8)
         assert top in transcript.items_in_view()
+
+
+async def test_the_mark_stays_while_the_terminal_has_lost_the_focus():
+    app = FrozenConsole()
+    async with app.run_test(size=(100, 30)) as pilot:
+        transcript = await opened(pilot, app, 6)
+        transcript.focus()
+        await pilot.press("up", "up")
+        marked = transcript.marked
+        assert marked is transcript.exchanges[-3]
+        app.post_message(events.AppBlur())
+        await pilot.pause()
+        assert not transcript.has_focus and len(transcript.query(".-marked")) == 1
+        app.post_message(events.AppFocus())
+        await pilot.pause()
+        assert transcript.has_focus and transcript.marked is marked
+        await pilot.press("f9")
+        assert len(transcript.query(".-marked")) == 0
+
+
+async def test_what_keys_mean_is_in_view_wherever_one_scrolls():
+    app = FrozenConsole()
+    async with app.run_test(size=(100, 30)) as pilot:
+        transcript = await opened(pilot, app, 200)
+        transcript.focus()
+        for key in ("ctrl+u", "k", "ctrl+b", "ctrl+b", "g", "j", "ctrl+d", "ctrl+f", "G", "up", "ctrl+u", "slash"):
+            await pilot.press(key)
+            await settled(pilot, app)
+            in_view = transcript.items_in_view()
+            assert transcript.has_focus == (key != "slash")
+            if transcript.has_focus:
+                assert transcript.marked in in_view, key
+                (view,) = transcript.query(".-marked")
+                assert view.exchange is transcript.marked
+
+
+async def test_a_transcript_with_the_focus_looks_different_also_when_it_is_empty():
+    app = FrozenConsole()
+    async with app.run_test(size=(60, 20)) as pilot:
+        transcript = await opened(pilot, app, 0)
+        transcript._items.clear()
+        await settled(pilot, app)
+        before = rows(app)
+        await pilot.press("f9")
+        await settled(pilot, app)
+        assert transcript.has_focus
+        assert all(old == new or new.startswith("▏") for old, new in zip(before, rows(app), strict=True))
+        assert sum(row.startswith("▏") for row in rows(app)) == transcript.size.height

@@ -1,18 +1,24 @@
 """The parts of the tuner's picture, each alone."""
 
+from dataclasses import replace
+
 import pytest
-from frozen_tuner import KEPT, OTHER, SETUP, Clock, course_of, tuning
+from frozen_tuner import KEPT, NOTES, OTHER, SERVER_KEPT, SETUP, Clock, course_of, server_course_of, tuning
 from rich.cells import cell_len
 from simulated_card import GB, Card
+from simulated_server import Server
 
 from phitui.jobs.tune_events import ProbeBegan
 from phitui.jobs.tuning_profiles import Profile
-from phitui.tui.tuner import charts
+from phitui.tui.tuner import charts, load_charts
 from phitui.tui.tuner.answers import answer_rows, in_a_line
+from phitui.tui.tuner.load_answers import load_answer_rows, load_in_a_line
+from phitui.tui.tuner.load_table import load_rows
 from phitui.tui.tuner.picture import Picture
 from phitui.tui.tuner.plot import Grid, Guide, Mark, Plot, draw, ticks
-from phitui.tui.tuner.probe_table import Scroll, error, probe_rows, short
+from phitui.tui.tuner.probe_table import error, probe_rows, short
 from phitui.tui.tuner.profile_list import ProfileList
+from phitui.tui.tuner.table import Scroll
 
 SHORT_OF_MEMORY = Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08)
 
@@ -209,3 +215,85 @@ def test_other_peoples_words_cannot_steer_the_terminal():
     kept.take([Profile(tuning("2026\x1b[31m", "evil\x1b]0;owned\x07 name"), "")], "")
     assert "\x1b" not in text(kept.rows(120, 5))
     assert "evil name" in text(kept.rows(120, 5))
+
+
+@pytest.mark.parametrize("events", [0, 1, 2, 3, 4, 7, 12, None])
+def test_points_of_a_servers_course_stand_where_they_were_measured(events):
+    course = server_course_of(events)
+    speeds, bounds = load_charts.throughput(course), load_charts.bounds(course)
+    measured = [mark for mark in speeds.marks if mark.glyph != charts.RUNNING]
+    assert [(mark.x, mark.y) for mark in measured] == [
+        (one.probe.concurrency, one.outcome.rate) for one in course.probes
+    ]
+    assert [mark.glyph == charts.REFUSED for mark in measured] == [one.judged != "ok" for one in course.probes]
+    of = {glyph: [mark for mark in bounds.marks if mark.glyph == glyph] for glyph in (charts.MEASURED, "▲")}
+    assert [mark.y for mark in of[charts.MEASURED]] == [100 * one.outcome.kv_use for one in course.probes]
+    waiting = [100 * one.outcome.waiting / one.probe.concurrency for one in course.probes]
+    assert [mark.y for mark in of["▲"]] == waiting
+    for plot in (speeds, bounds):
+        assert sum(mark.glyph == charts.RUNNING for mark in plot.marks) == (course.running is not None)
+        assert all(mark.x < plot.x_most and mark.y < plot.y_most for mark in plot.marks)
+
+
+def test_fit_limit_and_knee_of_a_server():
+    course, early = server_course_of(), server_course_of(7)
+    answer = course.result.answer
+    curve = load_charts.throughput(course).curve
+    assert curve(10) == pytest.approx(10 * 100 / (answer.fixed_s + 10 * answer.request_s))  # 100 tokens each
+    assert load_charts.throughput(course).upright.label == f"C* {answer.c_best}"
+    assert load_charts.throughput(early).upright.label == f"knee {early.knee}"
+    assert load_charts.throughput(server_course_of(2)).curve is None  # of one size
+    bounds = load_charts.bounds(course)
+    assert (bounds.level.at, bounds.level.label) == (95, "KV limit 95 %")
+    assert bounds.upright.label == f"C_max {answer.c_max}" and load_charts.bounds(early).upright is None
+
+
+def test_what_a_server_does_not_tell_has_no_point_and_a_dash():
+    server = Server(8)
+    outcomes = lambda size: replace(server(size), waiting=None, kv_use=None)  # noqa: E731
+    course = server_course_of(server=outcomes)
+    assert load_charts.bounds(course).marks == ()
+    line = text(load_rows(course, Scroll(), 80, 20)).split("\n")[1]
+    assert line.split()[7:10] == ["–", "–", "ok"]
+
+
+def test_a_server_that_refuses_says_so_in_the_table_and_on_the_way():
+    course = server_course_of(6, server=Server(refuses_from=9))
+    line = text(load_rows(course, Scroll(), 120, 20)).split("\n")[3]
+    assert line.split()[:4] == ["3", "16", line.split()[2], "–"] and line.endswith("failed  answers 429")
+    assert "At 16  answers 429" in text(load_answer_rows(course, 60))
+    course.end("failed", error="box cannot be reached")
+    assert "Failed box cannot be reached" in text(load_answer_rows(course, 60))
+
+
+@pytest.mark.parametrize("pane", ["probes", "answer", "earlier"])
+@pytest.mark.parametrize("events", ["none", 0, 1, 3, None])
+def test_every_row_of_a_servers_tuning_is_as_wide_as_the_screen(events, pane):
+    course = None if events == "none" else server_course_of(events)
+    picture = Picture(False, "Phi-3 Mini", course, "tuning", "said", pane=pane, on_server=True)
+    picture.kept.take(SERVER_KEPT, "", of_server=True)
+    for width in (40, 80, 99, 100, 120):
+        for height in (12, 24, 40):
+            rows = picture.rows(width, height, [("esc", "Back")])
+            assert len(rows) == height
+            assert {sum(cell_len(part) for part, _ in row) for row in rows} == {width}
+
+
+def test_the_answer_of_a_server_has_all_its_parts():
+    course = server_course_of()
+    answer, shown = course.result.answer, text(load_answer_rows(course, 70))
+    for part in (
+        f"C*     {answer.c_best} requests at once: {answer.tokens_per_s:.1f} ± ", f"(N = {answer.measurements})",
+        f"C_max  {answer.c_max} requests at once", f"C_slo  {answer.c_slo} requests at once, 60 ms",
+        "box: vLLM at 10.0.0.7:8000", answer.why[:40], NOTES[0][:40],
+    ):  # fmt: skip
+        assert part in shown
+    assert load_in_a_line(course.result).startswith(f"C* {answer.c_best} requests at once: ")
+    assert course.found.endswith(f"C_max is {answer.c_max}")
+
+
+def test_a_label_hides_no_mark_where_there_is_room():
+    marks = tuple(Mark(x, 1.0, "●", "value") for x in range(4, 12))
+    plot = Plot("T", 20.0, 10.0, lambda v: f"{v:g}", None, marks, None, Guide(3, "C_max 3"))
+    shown = text(draw(plot, 60, 14, ascii_only=False))
+    assert "C_max 3" in shown and shown.count("●") == len(marks)

@@ -1,6 +1,7 @@
 """The tuner screen driven by keys, with the real engine on the tiny model."""
 
 import asyncio
+import re
 
 import pytest
 from frozen_tuner import FrozenTuner, course_of
@@ -10,6 +11,7 @@ from textual.command import CommandPalette
 from textual.widgets import Input
 
 from phitui.config import load_config, user_config_file
+from phitui.errors import UsageError
 from phitui.jobs.chat import State
 from phitui.tui.app import PhituiApp
 from phitui.tui.screens.monitor import MonitorScreen
@@ -48,8 +50,8 @@ async def form(pilot, **texts):
     pilot.app.screen.query_one(Tick).value = False
 
 
-async def begun(pilot):
-    await form(pilot)
+async def begun(pilot, **texts):
+    await form(pilot, **texts)
     await pilot.press("enter")
     await until(pilot, lambda: pilot.app.tuning.desk.course is not None and pilot.app.tuning.desk.course.running)
 
@@ -64,9 +66,8 @@ async def test_from_the_form_to_the_answer_and_its_application(home, size):
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
         assert "no tuning has been kept yet" in picture(app)
-        await begun(pilot)
-        await until(pilot, lambda: "Probe 1: 4 rows × " in picture(app))
-        assert " runs" in picture(app)
+        await begun(pilot, answer="200")  # long enough for a probe to be seen
+        await until(pilot, lambda: re.search(r"Probe \d+: \d+ rows? × [\s\S]* runs", picture(app)))
         course = app.tuning.desk.course
         await until(pilot, lambda: course.state == "done", 60)
         await back(pilot)
@@ -143,7 +144,7 @@ async def test_pause_holds_before_the_next_probe(home):
         await opened(pilot)
         await pilot.press("space")
         assert "nothing to pause" in picture(app)
-        await begun(pilot)
+        await begun(pilot, answer="200")
         await pilot.press("space")
         await until(pilot, lambda: " paused " in picture(app))
         assert "space Go on" in picture(app)
@@ -262,6 +263,29 @@ async def test_applying_a_stale_one_says_so():
         assert "there is no answer to apply yet" in app.text
         await pilot.press("d")
         assert "e shows the earlier tunings" in app.text
+
+
+async def test_what_starts_the_engine_anew_is_not_applied_while_a_batch_runs():
+    app, busy = FrozenTuner(None), [True]
+
+    def free():
+        if busy:
+            raise UsageError("a batch is running on the engine")
+
+    app.tuner._ready, app.desk.restarts = free, lambda chosen: True
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        await pilot.press("a")
+        await until(pilot, lambda: "a batch is running" in app.text)
+        assert app.screen is app.tuner
+        busy.clear()
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        app.tuner.say("")
+        busy.append(True)  # it has begun since
+        await pilot.press("y")
+        await until(pilot, lambda: "a batch is running" in app.text)
+        assert not user_config_file().exists()
 
 
 async def test_ascii_is_ascii():

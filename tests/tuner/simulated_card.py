@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from phitui.tuner.answer import Answer
 from phitui.tuner.memory import MemoryModel, Shape
 from phitui.tuner.probes import Goal, Outcome, Probe
-from phitui.tuner.search import search
+from phitui.tuner.search import Search, search
 
 PHI3 = MemoryModel(32, 32, 3072, 3072, 8192, 32064, 96, 2, int8=True)
 PHI3_WEIGHTS = 3_825_598_976
@@ -18,7 +18,9 @@ GB = 10**9
 @dataclass
 class Card:
     """`limit_share` of what others leave may be used. With `spills` memory above the total slows steps down instead of
-    ending in an OOM."""
+    ending in an OOM. A probe takes up to the share `fragments` more than its need, by holes: as much more for each run
+    of one shape. `knowingly` are the probes predicted above the limit that the search had been told, unless a run of
+    the same shape had kept it."""
 
     seed: int
     total_bytes: int = 24 * GB
@@ -36,12 +38,15 @@ class Card:
     spills: bool = False
     slow_from: int | None = None
     hump: range = range(0)
+    fragments: float = 0.0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.rest_bytes = PHI3_WEIGHTS + 450_000_000
         self.probes: list[Probe] = []
         self.over: list[Probe] = []
+        self.knowingly: list[Probe] = []
+        self._told, self._kept = self.limit_bytes, dict[Shape, int]()
         self.seconds = 0.0
 
     @property
@@ -54,7 +59,8 @@ class Card:
         return int(self.limit_share * (self.total_bytes - self.others_bytes))
 
     def true_peak(self, shape: Shape) -> float:
-        return self.rest_bytes + self.scale * PHI3.peak(shape)
+        holes = random.Random(f"{self.seed} {shape}").uniform(0, self.fragments)
+        return self.rest_bytes + self.scale * (1 + holes) * PHI3.peak(shape)
 
     def step_s(self, batch: int, cached: float) -> float:
         rows = -(-batch // self.tile) * self.tile
@@ -67,9 +73,12 @@ class Card:
 
     def run(self, probe: Probe) -> Outcome:
         self.probes.append(probe)
+        if self._kept.get(probe.shape, probe.predicted_bytes) > self._told:
+            self.knowingly.append(probe)
         if self.others_move:
             self.others_bytes = max(0, self.others_bytes + self.random.randint(-self.others_move, self.others_move))
         shape, limit = probe.shape, self.limit_bytes
+        self._told = limit
         used = self.true_peak(shape) * (1 + abs(self.random.gauss(0, self.memory_noise)))
         if used > limit:
             self.over.append(probe)
@@ -79,6 +88,7 @@ class Card:
                 self.seconds += 2.0
                 return Outcome("oom", limit, seconds=2.0, detail="CUDA failed with error out of memory")
             slow, used = 5.0, float(self.total_bytes - self.others_bytes)
+        self._kept[shape] = max(int(used), self._kept.get(shape, 0))
         noise = 1 + self.random.gauss(0, self.time_noise)
         step = max(1e-6, self.step_s(shape.batch, shape.prompt + shape.new / 2) * slow * noise)
         prefill = self.prefill_token_s * shape.batch * shape.prompt * slow
@@ -89,7 +99,11 @@ class Card:
 
 def solve(card: Card, goal: Goal) -> Answer:
     """Run the search on the card."""
-    asked = search(goal, PHI3, card.rest_bytes, card.limit_bytes)
+    return drive(card, search(goal, PHI3, card.rest_bytes, card.limit_bytes))
+
+
+def drive(card: Card, asked: Search) -> Answer:
+    """Answer a search's probes."""
     try:
         probe = next(asked)
         while True:

@@ -1,29 +1,15 @@
 """The search for requests at once, on a simulated server."""
 
+import random
+from dataclasses import replace
+
 import pytest
+from simulated_server import Server
 
 from phitui.errors import PhituiError
-from phitui.tuner.concurrency import LoadGoal, LoadOutcome, search_load
+from phitui.tuner.concurrency import LoadGoal, Loads, explore_load, most_repetitions, search_load
 
 GOAL = LoadGoal(prompt_tokens=100, new_tokens=100)
-
-
-class Server:
-    """Computes `slots` requests at once, a step of n taking fixed + n × each; the others wait."""
-
-    def __init__(self, slots=10**9, fixed=0.02, each=0.001, kv_each=0.0, refuses_from=10**9):
-        self.slots, self.fixed, self.each, self.kv_each, self.refuses_from = slots, fixed, each, kv_each, refuses_from
-        self.sizes = []
-
-    def __call__(self, size):
-        self.sizes.append(size)
-        if size >= self.refuses_from:
-            return LoadOutcome("failed", detail="answers 429")
-        rounds = -(-size // self.slots)
-        step = self.fixed + min(size, self.slots) * self.each
-        seconds = rounds * (0.05 + 100 * step)
-        waiting, kv_use = max(0, size - self.slots), min(1.0, size * self.kv_each) if self.kv_each else None
-        return LoadOutcome("ok", size * 100 / seconds, seconds, step, 1.2 * step, 0.05, waiting, kv_use)
 
 
 def run(server, goal=GOAL):
@@ -44,6 +30,24 @@ def test_c_max_is_where_requests_begin_to_wait(slots):
     assert answer.bound == "waiting" and "requests wait" in answer.why
     assert answer.c_best <= answer.c_max
     assert len(server.sizes) <= 12 + 2 * 3
+
+
+def test_there_are_no_more_repetitions_than_said():
+    for seed in range(200):
+        noise, know, most, searched = random.Random(seed), Loads(GOAL), None, 0
+        server = Server(noise.choice([7, 40, 10**9]), each=noise.uniform(0.001, 0.01))
+        asked = explore_load(know)
+        probe = next(asked)
+        try:
+            while True:
+                if probe.again and most is None:
+                    searched, most = len(know.verdicts), most_repetitions(GOAL, len(know.rates()))
+                made = server(probe.concurrency)
+                probe = asked.send(replace(made, rate=made.rate * noise.uniform(0.9, 1.1)))
+        except StopIteration:
+            pass
+        assert 0 < searched <= GOAL.most_probes
+        assert 0 < len(know.verdicts) - searched <= most <= most_repetitions(GOAL, GOAL.most_probes)
 
 
 def test_kv_that_nears_its_limit_ends_it():
@@ -85,3 +89,34 @@ def test_a_latency_bounds_c_slo():
 def test_a_server_that_answers_nothing():
     with pytest.raises(PhituiError, match="not even one request is answered: answers 429"):
         run(Server(refuses_from=1))
+
+
+def test_fit_and_knee_are_there_from_the_second_size_on():
+    know, server = Loads(GOAL), Server(40)
+    asked = explore_load(know)
+    probe = next(asked)
+    seen = []
+    try:
+        while True:
+            seen.append((know.fit, know.knee))
+            probe = asked.send(server(probe.concurrency))
+    except StopIteration as end:
+        answer = end.value
+    assert seen[:2] == [(None, None)] * 2 and all(fit and knee for fit, knee in seen[2:])
+    assert know.fit[:2] == (answer.fixed_s, answer.request_s)
+    rates = [know.fit.rate(size) for size in range(1, answer.c_max + 1)]
+    assert rates[know.knee - 1] >= 0.97 * max(rates)
+    assert know.knee == 1 or rates[know.knee - 2] < 0.97 * max(rates)
+
+
+def test_requests_that_wait_are_no_part_of_the_fit():
+    """Those of a second round take twice as long: a line through them would bend what is predicted for the first."""
+    know, server = Loads(GOAL), Server(20, fixed=0.02, each=0.001)
+    asked = explore_load(know)
+    probe = next(asked)
+    with pytest.raises(StopIteration):
+        while True:
+            probe = asked.send(server(probe.concurrency))
+    assert any(one.judged == "waiting" for one in know.verdicts)
+    for size in (1, 8, 20):
+        assert know.fit.rate(size) == pytest.approx(server(size).rate)

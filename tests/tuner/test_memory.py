@@ -29,6 +29,22 @@ def test_phi3_minis_terms() -> None:
     assert replace(PHI3, workers=2).rotary(100) == 48 * MIB
 
 
+def test_awqs_gemm_unpacks_a_matrix_for_large_products() -> None:
+    """Rows × tokens of 1024 and more, of one worker; the last token of a prompt is a decode step's."""
+    plain = replace(PHI3, int8=False)
+    packed = replace(plain, unpacked_bytes=2 * 3072 * 8192)
+
+    def more(batch: int, prompt: int, workers: int = 1) -> int:
+        shape = Shape(batch, prompt, 1)
+        return replace(packed, workers=workers).prefill(shape) - replace(plain, workers=workers).prefill(shape)
+
+    assert more(8, 128) == 0  # 8 × 127
+    assert more(8, 129) == more(4, 257) == 2 * 3072 * 8192
+    assert more(4, 256) == 0
+    assert (more(8, 129, workers=2), more(16, 129, workers=2)) == (0, 2 * 2 * 3072 * 8192)
+    assert more(8, 4000) == 0  # the scores are more than the matrix by then
+
+
 def test_one_row_of_one_token_is_no_prefill() -> None:
     assert PHI3.prefill(Shape(4, 1, 10)) == 0
     assert PHI3.decode(Shape(1, 1, 1)) == 393_216 + 6_144 + 32_064 * 6

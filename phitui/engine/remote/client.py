@@ -20,6 +20,7 @@ from phitui.engine.api import (
     Cost,
     Counted,
     Event,
+    Finished,
     Load,
     Loaded,
     ParkRefused,
@@ -34,12 +35,12 @@ from phitui.engine.api import (
 from phitui.engine.capabilities import REMOTE_HONOURS
 from phitui.engine.client import raise_in_loop
 from phitui.engine.remote.account import Account
-from phitui.engine.remote.counting import count_tokens
+from phitui.engine.remote.counting import bounded, count_tokens
 from phitui.engine.remote.deadline import Deadline
 from phitui.engine.remote.demands import forced_length
 from phitui.engine.remote.dialects import DIALECTS
 from phitui.engine.remote.endpoint import Endpoint
-from phitui.engine.remote.faults import Fault, fault_of, unreachable
+from phitui.engine.remote.faults import SHOWN_CHARS, Fault, fault_of, unreachable
 from phitui.engine.remote.kinds import TITLES, Server, described, look
 from phitui.engine.remote.metrics import ServerLoad, read_load
 from phitui.engine.remote.pieces import Garbled, Piece
@@ -245,7 +246,7 @@ class RemoteClient:
             job.end("cancel")
             if not job.running:  # a task that is cancelled before its first step never takes one
                 self._jobs.pop(job.id)
-                self._on_event(job.account.finished(cancelled=True))
+                self._on_event(self._finished(job, cancelled=True))
 
     async def park(self) -> None:
         """`ParkRefused` follows: the memory is not ours."""
@@ -292,20 +293,24 @@ class RemoteClient:
     def _ended(self, job: _Job) -> Event | None:
         """What became of a job whose task was ended, None where nobody wants to know."""
         if job.why == "cancel":
-            return job.account.finished(cancelled=True)
+            return self._finished(job, cancelled=True)
         if job.why == "late":
             if job.account.complete:
-                return job.account.finished()
+                return self._finished(job)
             return BrokeOff(job.id, Failure.of(PhituiError(f"{self.endpoint.who}: {job.limit}")))
         return None
 
     async def _answer(self, job: _Job) -> Event:
         """The event that ends the request."""
+        if self._http is not None and not job.exact:
+            job.sampling = await bounded(self._http, self.endpoint, job.server, job.turns, job.sampling)
         while True:
             try:
                 await self._attempt(job)
-                return job.account.finished()
+                return self._finished(job)
             except Fault as fault:
+                if job.account.complete:  # what follows the reason is counts at most
+                    return self._finished(job, f"{fault.error.message.rstrip('.')}, after the end of the answer")
                 if self._goes_native(job, fault):
                     continue
                 left = self.endpoint.settings.retries - job.tries
@@ -313,6 +318,11 @@ class RemoteClient:
                     return _failed(job, fault)
                 job.tries += 1
                 await self._wait(job, fault, left - 1)
+
+    def _finished(self, job: _Job, *notes: str, cancelled: bool = False) -> Finished:
+        """The answer as it is; what the server says in it of itself is told without our key."""
+        end = job.account.finished(cancelled, list(notes))
+        return replace(end, notes=[self.endpoint.told(note, SHOWN_CHARS) for note in end.notes])
 
     def _goes_native(self, job: _Job, fault: Fault) -> bool:
         """Whether the request is to be sent by the server's native route, as all are from here on: it was refused
@@ -347,8 +357,9 @@ class RemoteClient:
         body = forced_length(job.server.kind, body) if job.exact else body
         self._on_event(Started(job.id, None))
         deadline = Deadline(lambda: job.end("late"))
+        first_s = self.endpoint.settings.first_token_timeout_s
         try:
-            self._expect(job, deadline, "no first token within", self.endpoint.settings.first_token_timeout_s)
+            self._expect(job, deadline, f"no first token within {first_s:g} s", first_s)
             async with streaming(self._http, self.endpoint, dialect.path, body, dialect.lines_are_events) as response:
                 await self._read(job, dialect.read(response, body), deadline)
         except (Garbled, TooMuch, httpx.HTTPError, httpx.StreamError) as error:
@@ -362,22 +373,24 @@ class RemoteClient:
 
     def _told(self, piece: Piece, begun: bool) -> Fault:
         """An error that comes as an event."""
+        said = self.endpoint.told(piece.said or "", SHOWN_CHARS)
         if piece.refused and not begun:
-            return Fault(UsageError(f"{self.endpoint.who} refuses the request: {piece.said}"))
-        return Fault(PhituiError(f"{self.endpoint.who} fails in the answer: {piece.said}"), again=True)
+            return Fault(UsageError(f"{self.endpoint.who} refuses the request: {said}"))
+        return Fault(PhituiError(f"{self.endpoint.who} fails in the answer: {said}"), again=True)
 
     def _broken(self, error: Exception) -> Fault:
         if isinstance(error, Garbled):
-            return Fault(PhituiError(f"{self.endpoint.who}: it sends {one_line(str(error), 200)}"))
+            return Fault(PhituiError(f"{self.endpoint.who}: it sends {self.endpoint.told(str(error), 200)}"))
         return fault_of(error, self.endpoint)
 
     def _expect(self, job: _Job, deadline: Deadline, what: str, seconds: float) -> None:
-        job.limit = f"{what} {seconds:g} s"
+        job.limit = what
         deadline.within(seconds)
 
     async def _read(self, job: _Job, pieces: AsyncIterator[Piece], deadline: Deadline) -> None:
         """Take pieces in until the server is done. A piece without a token does not put the time limit off."""
         idle_s = self.endpoint.settings.idle_timeout_s
+        no_token, no_counts = f"no token for {idle_s:g} s", f"no counts within {_COUNTS_WITHIN_S:g} s"
         async for piece in pieces:
             if piece.said is not None:
                 raise self._told(piece, job.account.begun)
@@ -390,9 +403,9 @@ class RemoteClient:
                 job.account.reason = job.account.reason or "stop"
                 return
             if piece.reason is not None:
-                self._expect(job, deadline, "no counts within", _COUNTS_WITHIN_S)
+                self._expect(job, deadline, no_counts, _COUNTS_WITHIN_S)
             elif delta is not None:
-                self._expect(job, deadline, "no token for", idle_s)
+                self._expect(job, deadline, no_token, idle_s)
 
 
 def _failed(job: _Job, fault: Fault) -> Event:

@@ -18,7 +18,9 @@ def can_force_length(kind: str) -> bool:
 
 def forced_length(kind: str, body: dict[str, Any]) -> dict[str, Any]:
     """The request's body so that `max_tokens` tokens are made, whatever the model would do, where the server can."""
-    return body | {"ignore_eos": True} if can_force_length(kind) else body
+    if not can_force_length(kind):
+        return body
+    return {name: value for name, value in body.items() if name != "stop"} | {"ignore_eos": True}
 
 
 def unsent(kind: str, sampling: Sampling) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -16,6 +17,8 @@ from phitui.engine.remote.generate_pieces import before_stops, generate_pieces
 from phitui.engine.remote.pieces import Piece, ollama_pieces, openai_pieces
 from phitui.engine.remote.plain_chat import ends_of, prompt_of
 
+_Body = Callable[[str, list[Turn], Sampling], dict[str, Any]]
+
 
 @dataclass(frozen=True)
 class Dialect:
@@ -23,7 +26,7 @@ class Dialect:
     streams as part of the answer."""
 
     path: str
-    body: Callable[[str, list[Turn], Sampling], dict[str, Any]]
+    body: _Body
     pieces: Callable[[httpx.Response], AsyncIterator[Piece]]
     lines_are_events: bool = False
     shown_stops: Callable[[dict[str, Any]], Sequence[str]] | None = None
@@ -120,7 +123,26 @@ def _ollama(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]
     }
 
 
-_CHAT = "/v1/chat/completions"
+def _completions(model: str, turns: list[Turn], sampling: Sampling, chat: _Body) -> dict[str, Any]:
+    """The body of /v1/completions: as for the chat, with a prompt that is made here."""
+    body = chat(model, turns, sampling)
+    del body["messages"]
+    return body | {"prompt": prompt_of(model, turns), "stop": list(dict.fromkeys((*sampling.stop, *ends_of(model))))}
+
+
+def _tgi_completions(model: str, turns: list[Turn], sampling: Sampling) -> dict[str, Any]:
+    """It takes the name of a model for that of an adapter (`completions` in router/src/server.rs)."""
+    body = _completions(model, turns, sampling, _tgi) | {"model": "tgi"}
+    del body["stream_options"]  # the counts are in the last event anyway
+    return body | ({"repetition_penalty": sampling.repetition_penalty} if sampling.repetition_penalty != 1.0 else {})
+
+
+def _body_stops(body: dict[str, Any]) -> Sequence[str]:
+    stops: list[str] = body["stop"]
+    return stops
+
+
+_CHAT, _TEXT = "/v1/chat/completions", "/v1/completions"
 # Ollama's OpenAI-style route leaves counts out where a prompt was cached, and bounds no options: its own has all.
 DIALECTS = {
     "vllm": Dialect(_CHAT, _vllm, openai_pieces),
@@ -129,4 +151,8 @@ DIALECTS = {
     "llama.cpp": Dialect(_CHAT, _llama_cpp, openai_pieces),
     "ollama": Dialect("/api/chat", _ollama, ollama_pieces, lines_are_events=True),
     "other": Dialect(_CHAT, _openai, openai_pieces),
+    "vllm completions": Dialect(_TEXT, partial(_completions, chat=_vllm), openai_pieces),
+    "tgi completions": Dialect(_TEXT, _tgi_completions, openai_pieces, shown_stops=_body_stops),
+    "llama.cpp completions": Dialect(_TEXT, partial(_completions, chat=_llama_cpp), openai_pieces),
+    "other completions": Dialect(_TEXT, partial(_completions, chat=_openai), openai_pieces),
 }

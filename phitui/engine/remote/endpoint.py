@@ -9,13 +9,17 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from phitui.config_engines import HostSettings, RemoteSettings
 from phitui.errors import UsageError
+from phitui.text import one_line
 
 _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
 _KEY_FILE_BYTES = 16_384
+# What is shorter is no secret, and hiding it would take words apart.
+_LEAST_SECRET_CHARS = 6
+_SHOWN_AT_MOST_CHARS = 10_000
 
 
 class Secret:
@@ -59,6 +63,27 @@ class Endpoint:
     @property
     def encrypted(self) -> bool:
         return self.base.startswith("https://")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is on this machine."""
+        return _loopback(urlsplit(self.base).hostname or "")
+
+    def told(self, text: str, limit: int) -> str:
+        """What the server says, made safe, on one line of `limit` characters, with "…" for a key or header of ours that
+        it repeats."""
+        text = one_line(text, max(limit, _SHOWN_AT_MOST_CHARS))
+        for secret in sorted(self._secrets(), key=len, reverse=True):
+            text = text.replace(secret, "…")
+        return one_line(text, limit)
+
+    def _secrets(self) -> set[str]:
+        """The key and the headers' values; of "Bearer …" also what stands behind it; and all as an address has it."""
+        values = [self.key.reveal(), *(header.reveal() for header in self.headers.values())]
+        values += [value.split()[-1] for value in values if value]
+        return {
+            form for value in values if len(value) >= _LEAST_SECRET_CHARS for form in (value, quote(value, safe=""))
+        }
 
 
 def exporter_of(name: str, settings: HostSettings, environ: Mapping[str, str] = os.environ) -> Endpoint:

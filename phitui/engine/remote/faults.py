@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 
@@ -14,7 +15,7 @@ from phitui.errors import ExitCode, PhituiError, UnavailableError, UsageError
 from phitui.text import one_line
 
 # Of what a server says of its error, so many characters are shown.
-_SHOWN_CHARS = 300
+SHOWN_CHARS = 300
 # What a server refuses because of what is in the request.
 _BAD_INPUT = (400, 413, 422)
 _AGAIN = (408, 409, 425, 429)
@@ -51,13 +52,13 @@ def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
         limit = endpoint.settings.connect_timeout_s
         return Fault(UnavailableError(f"{who}: no connection within {limit:g} s", "Check the url."), again=True)
     if isinstance(error, httpx.ConnectError | httpx.ProxyError):
-        why = _lost(error, root)
+        why = _lost(error, root, endpoint)
         return Fault(UnavailableError(f"{who} cannot be reached: {why}", "Is the server running?"), again=True)
     if isinstance(error, httpx.TimeoutException):
         return Fault(PhituiError(f"{who}: the server does not read or answer in time"), again=True)
     if isinstance(error, httpx.RemoteProtocolError | httpx.NetworkError):
-        return Fault(PhituiError(f"{who}: the connection was lost ({_lost(error, root)})"), again=True)
-    return Fault(PhituiError(f"{who}: {one_line(str(error) or type(error).__name__, 200)}"))
+        return Fault(PhituiError(f"{who}: the connection was lost ({_lost(error, root, endpoint)})"), again=True)
+    return Fault(PhituiError(f"{who}: {endpoint.told(str(error) or type(error).__name__, 200)}"))
 
 
 def _root(error: BaseException) -> BaseException:
@@ -70,18 +71,22 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _lost(error: Exception, root: BaseException) -> str:
-    if isinstance(root, OSError) and root.errno is not None and root.errno > 0:
-        return os.strerror(root.errno)  # asyncio's own text repeats the address
-    return one_line(str(error) or str(root) or type(root).__name__, 120)
+def _lost(error: Exception, root: BaseException, endpoint: Endpoint) -> str:
+    if isinstance(root, OSError):
+        # asyncio's own text repeats the address; of several addresses, as localhost has, it has all their errors.
+        listed = re.search(r"\[Errno (\d+)\]", str(root))
+        number = root.errno or (int(listed[1]) if listed else 0)
+        if number > 0:
+            return os.strerror(number)
+    return endpoint.told(str(error) or str(root) or type(root).__name__, 120)
 
 
 def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint) -> Fault:
     """What an HTTP status other than 200 means."""
-    who, said = endpoint.who, said_in(body)
+    who, said = endpoint.who, endpoint.told(said_in(body), SHOWN_CHARS)
     line = f"{who} answers {status}" + (f": {said}" if said else "")
     if 300 <= status < 400:
-        target = one_line(headers.get("location", "nowhere"), 120)
+        target = endpoint.told(headers.get("location", "nowhere"), 120)
         return Fault(PhituiError(f"{who} redirects to {target}, which is not followed", "Set url to where it is."))
     if status in (401, 403):
         fix = (
@@ -102,16 +107,16 @@ def _retry_after(headers: httpx.Headers) -> float | None:
 
 def said_in(body: bytes) -> str:
     """The message in an error's body: `{"error": "…"}`, `{"error": {"message": "…"}}`, `{"message"|"detail": "…"}`,
-    else the text itself. One line, made safe."""
+    else the text itself. It is as the server sent it: show it by `Endpoint.told`."""
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         found = body[:2000].decode("utf-8", "replace")
-        return "" if found.lstrip().startswith("<") else one_line(found, _SHOWN_CHARS)
+        return "" if found.lstrip().startswith("<") else found
     for _ in range(2):
         if isinstance(found, dict):
             found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), "")
-    return one_line(found, _SHOWN_CHARS) if isinstance(found, str) else ""
+    return found if isinstance(found, str) else ""
 
 
 def unreachable(fault: Fault) -> PhituiError:

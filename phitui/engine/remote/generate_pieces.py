@@ -6,13 +6,13 @@ they were asked for, `details`. Errors come as events as well, with status 200.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
 import msgspec
 from httpx_sse import EventSource, SSEError
+from msgspec.structs import replace
 
 from phitui.engine.remote.faults import said_in
 from phitui.engine.remote.pieces import Garbled, Piece
@@ -97,4 +97,4 @@ def _cut(piece: Piece, finder: StopFinder) -> Piece:
     text = finder.feed(piece.text)
     if piece.done:
         text += finder.flush()
-    return dataclasses.replace(piece, text=text, thinking=piece.thinking or (bool(piece.text) and not text))
+    return replace(piece, text=text, thinking=piece.thinking or (bool(piece.text) and not text))

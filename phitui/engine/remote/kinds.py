@@ -11,18 +11,20 @@ import msgspec
 
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, refusal
-from phitui.engine.remote.transport import get, get_json
+from phitui.engine.remote.transport import decoded, get, get_json
 from phitui.errors import PhituiError, UnavailableError
 from phitui.text import one_line
 
 TITLES = {"vllm": "vLLM", "tgi": "TGI", "llama.cpp": "llama.cpp", "ollama": "Ollama", "other": "OpenAI-style"}
 _NAME_CHARS = 120
+_AT_END = "counts tokens at the end"
 
 
 @dataclass(frozen=True)
 class Server:
-    """`model` is what a request names. `context_window` in tokens and `at_once`, how many prompts it answers at the
-    same time, are None where they are not told. `route`: see engine/remote/routes.py."""
+    """`model` is what a request names. `can`: what it does and what it does not tell, each in a few words for a person.
+    `context_window` in tokens and `at_once`, how many prompts it answers at the same time, are None where they are not
+    told. `route`: see engine/remote/routes.py."""
 
     kind: str
     model: str
@@ -82,6 +84,8 @@ async def look(client: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     if kind == "auto":
         kind = await _kind(client, endpoint, models)
     server = await _LOOKS[kind](client, endpoint, models)
+    if server.context_window is None:
+        server.can.append("context window not told")
     if not server.model:
         raise UnavailableError(f"{endpoint.who} lists no model", f"Name one: engines.{endpoint.name}.model.")
     return server
@@ -95,10 +99,8 @@ async def _models(client: httpx.AsyncClient, endpoint: Endpoint) -> list[_Model]
         raise refusal(status, headers, body, endpoint)
     if status != 200:
         return []
-    try:
-        return msgspec.json.decode(body, type=_Models).data
-    except (msgspec.DecodeError, RecursionError):
-        return []
+    found = decoded(body, _Models)
+    return found.data if found else []
 
 
 async def _kind(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> str:
@@ -172,9 +174,9 @@ async def _look_tgi(client: httpx.AsyncClient, endpoint: Endpoint, models: list[
     model = _chosen(endpoint, models, strict=False)  # it has one, and answers to any name
     info = await _quietly(client, endpoint, "/info", _Info)
     if info is None:
-        return Server("tgi", model.id if model else "tgi")
+        return Server("tgi", model.id if model else "tgi", can=[_AT_END])
     at_once = _count(info.max_concurrent_requests)
-    can = [f"{at_once} prompts at once"] if at_once else []
+    can = [_AT_END, *([f"{at_once} prompts at once"] if at_once else [])]
     named = endpoint.settings.model or info.model_id
     return Server("tgi", named, info.version, _count(info.max_total_tokens), can)
 
@@ -182,13 +184,13 @@ async def _look_tgi(client: httpx.AsyncClient, endpoint: Endpoint, models: list[
 async def _look_ollama(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:
     model = _chosen(endpoint, models, strict=True)
     version = await _quietly(client, endpoint, "/api/version", _Version)
-    return Server("ollama", model.id if model else "", version.version if version else "")
+    return Server("ollama", model.id if model else "", version.version if version else "", can=[_AT_END])
 
 
 async def _look_other(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:
     del client  # there is nothing more to ask
     model = _chosen(endpoint, models, strict=False)  # a gateway need not list all that it has
-    return Server("other", model.id if model else "")
+    return Server("other", model.id if model else "", can=["counts of tokens not promised"])
 
 
 _LOOKS = {

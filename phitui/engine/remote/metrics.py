@@ -20,7 +20,7 @@ from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault
 from phitui.engine.remote.histogram import Histogram, histogram
 from phitui.engine.remote.kinds import Server
-from phitui.engine.remote.transport import get
+from phitui.engine.remote.transport import decoded, get
 from phitui.hardware.exposition import NotMetrics, Sample, samples
 
 FIGURES = ("running", "waiting", "kv_use", "prefix", "ttft", "itl", "prompt_tokens", "generated_tokens")
@@ -122,7 +122,7 @@ async def _sheet(http: httpx.AsyncClient, endpoint: Endpoint, wanted: frozenset[
         # Some ten ms for a large text, which are not the screen's.
         return _Sheet(await asyncio.to_thread(samples, body, wanted))
     except NotMetrics as error:
-        return f"/metrics sends {error}"
+        return endpoint.told(f"/metrics sends {error}", 300)
 
 
 _VLLM = {
@@ -235,12 +235,7 @@ async def _llama_cpp(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerLoad:
 
 async def _slots(http: httpx.AsyncClient, endpoint: Endpoint) -> list[_Slot]:
     status, _, body = await get(http, endpoint, "/slots")
-    if status != 200:
-        return []
-    try:
-        return msgspec.json.decode(body, type=list[_Slot])
-    except (msgspec.DecodeError, RecursionError):
-        return []
+    return (decoded(body, list[_Slot]) or []) if status == 200 else []
 
 
 def _kv_use(slots: list[_Slot]) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -19,8 +18,7 @@ class Garbled(Exception):
     """A server sends what is not of its own wire format."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """One event. `reason` is the server's own word for why the answer ended, None before; `thinking` says that tokens
     were made that are not part of the answer. Counts are for the whole answer so far, None where not said; they are as
     the server sent them, so of any type. `said` is an error, and `refused` says that the request is at fault;
@@ -50,7 +48,13 @@ class _Message(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     delta: _Message | None = None
+    text: str | None = None  # of /v1/completions
     finish_reason: str | None = None
+
+    @property
+    def message(self) -> _Message:
+        """TGI's completions stream the end token's own text as well."""
+        return self.delta or _Message(None if self.finish_reason == "eos_token" else self.text)
 
 
 class _Usage(msgspec.Struct):
@@ -84,7 +88,7 @@ _lines = msgspec.json.Decoder(_Line)
 
 
 async def openai_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
-    """Pieces of /v1/chat/completions. Raises Garbled, and what httpx raises."""
+    """Pieces of /v1/chat/completions and /v1/completions. Raises Garbled, and what httpx raises."""
     try:
         async for event in EventSource(response).aiter_sse():
             if event.data == DONE:
@@ -107,7 +111,7 @@ def _openai_piece(data: str, event: str) -> Piece:
     counts = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
     if not chunk.choices:
         return Piece("", False, None, *counts)
-    message = chunk.choices[0].delta or _Message()
+    message = chunk.choices[0].message
     # Some servers write "" for an answer that goes on.
     return Piece(message.content or "", message.thinks, chunk.choices[0].finish_reason or None, *counts)
 

@@ -1,5 +1,6 @@
-"""Which of text-generation-inference's two routes is taken: /v1/chat/completions, where the server applies the model's
-chat template, or its native /generate_stream, which takes more parameters and a prompt that is made here."""
+"""Which route is taken: /v1/chat/completions, where the server applies the model's chat template; /v1/completions, with
+a prompt that is made here; or text-generation-inference's native /generate_stream, which takes such a prompt as well,
+and more parameters."""
 
 from __future__ import annotations
 
@@ -21,11 +22,14 @@ def routed(server: Server, endpoint: Endpoint) -> Server:
     """The server with the route that is configured, or that its version has. Raises UsageError where a route is
     configured that this kind of server does not have."""
     wanted = endpoint.settings.route
+    if wanted == "completions" and server.kind != "ollama":
+        return _with_prompts(server, "completions", "/v1/completions")
     if server.kind != "tgi":
-        if wanted == "generate":
+        if wanted in ("generate", "completions"):
             where = f"{endpoint.table}.{endpoint.name}.route"
+            of = "TGI" if wanted == "generate" else "servers that speak as OpenAI's do"
             raise UsageError(
-                f'{where}: "generate" is a route of TGI, and this is {TITLES[server.kind]}', "Leave it out."
+                f'{where}: "{wanted}" is a route of {of}, and this is {TITLES[server.kind]}', "Leave it out."
             )
         return server
     version = _VERSION.match(server.version)
@@ -43,5 +47,9 @@ def without_chat(server: Server, endpoint: Endpoint, fault: Fault) -> Server | N
 
 
 def _native(server: Server) -> Server:
-    can = [*server.can, f"asked by /generate_stream, the chat as {form_of(server.model)}"]
-    return dataclasses.replace(server, route="generate", can=can)
+    return _with_prompts(server, "generate", "/generate_stream")
+
+
+def _with_prompts(server: Server, route: str, path: str) -> Server:
+    can = [*server.can, f"asked by {path}, the chat as {form_of(server.model)}"]
+    return dataclasses.replace(server, route=route, can=can)

@@ -13,6 +13,7 @@ import msgspec
 from phitui import __version__
 from phitui.engine.remote.endpoint import Endpoint, expanded
 from phitui.engine.remote.faults import Fault, fault_of, refusal
+from phitui.engine.remote.network import read_plainly
 from phitui.errors import PhituiError, UsageError
 
 # Far above what an honest server sends: one event has a token or a few, and their text is what an answer is.
@@ -21,7 +22,7 @@ STREAM_BYTES = 256_000_000
 BODY_BYTES = 4_000_000
 # The head of a response is bounded by h11 (64 KiB).
 
-Reply = TypeVar("Reply", bound=msgspec.Struct)
+Reply = TypeVar("Reply")
 
 
 class TooMuch(Exception):
@@ -41,14 +42,17 @@ class Bounded(httpx.AsyncByteStream):
         tail = b""
         async for chunk in self._stream:
             total += len(chunk)
-            seen = tail + chunk
-            last = max(seen.rfind(end) + len(end) if end in seen else -1 for end in self._end)
-            event = event + len(chunk) if last < 0 else len(seen) - last
+            if chunk.endswith(self._end):  # as nearly all do
+                event, tail = 0, b""
+            else:
+                seen = tail + chunk
+                last = max(seen.rfind(end) + len(end) if end in seen else -1 for end in self._end)
+                event = event + len(chunk) if last < 0 else len(seen) - last
+                tail = seen[-3:]
             if event > EVENT_BYTES:
                 raise TooMuch(f"an event of more than {EVENT_BYTES:,} bytes")
             if total > STREAM_BYTES:
                 raise TooMuch(f"more than {STREAM_BYTES:,} bytes")
-            tail = seen[-3:]
             yield chunk
 
     async def aclose(self) -> None:
@@ -70,18 +74,23 @@ class _Secrets(httpx.Auth):
 
 
 def open_client(endpoint: Endpoint) -> httpx.AsyncClient:
-    """A client for this server alone. It follows no redirect: a key goes nowhere else. Raises UsageError."""
+    """A client for this server alone. It follows no redirect: a key goes nowhere else. What is on this machine is asked
+    without the proxy that the environment names. Raises UsageError."""
     settings = endpoint.settings
     connect = settings.connect_timeout_s
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
         auth=_Secrets(endpoint),
         headers={"User-Agent": f"phitui/{__version__}", "Accept-Encoding": "identity"},
         verify=_tls(endpoint),
         follow_redirects=False,
+        trust_env=not endpoint.loopback,
         # The time for a token is the reader's to watch: a server that sends bytes and no token is no better.
         timeout=httpx.Timeout(connect=connect, write=max(connect, 30.0), pool=None, read=None),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
     )
+    if not endpoint.encrypted:
+        read_plainly(client)
+    return client
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
@@ -113,17 +122,21 @@ async def get(client: httpx.AsyncClient, endpoint: Endpoint, path: str) -> tuple
         raise fault_of(error, endpoint) from error
 
 
+def decoded(body: bytes, kind: type[Reply]) -> Reply | None:
+    """A body's JSON as `kind`, None where it is none: also for wrong UTF-8, which msgspec raises as an error of another
+    family."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 async def get_json(client: httpx.AsyncClient, endpoint: Endpoint, path: str, kind: type[Reply]) -> Reply | None:
     """A resource as `kind`, None where the server has no such. Raises Fault."""
     status, headers, body = await get(client, endpoint, path)
     if status in (401, 403, 407, 429) or status >= 500:
         raise refusal(status, headers, body, endpoint)
-    if status != 200:
-        return None
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+    return decoded(body, kind) if status == 200 else None
 
 
 async def post_json(
@@ -136,9 +149,7 @@ async def post_json(
         async with _sent(client, request) as response:
             if response.status_code != 200:
                 return None
-            return msgspec.json.decode(await read_body(response), type=kind)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+            return decoded(await read_body(response), kind)
     except (httpx.HTTPError, httpx.InvalidURL, TooMuch) as error:
         raise fault_of(error, endpoint) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the console has this module before it has httpx
 WINDOW_S = 60.0
 # A rate over less would jump with every reading.
 _RATE_S = 4.0
+_ONE = "known from the second reading on"
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,30 @@ class LoadFigures:
 
 
 def figures(loads: Sequence[ServerLoad]) -> LoadFigures:
-    """Of readings of one server, oldest first, at least one. p50 and p90 are of what came between the first and the
-    last; so is the share of prompt tokens that were in the prefix cache."""
-    first, last = loads[0], loads[-1]
+    """Of readings of one server, oldest first, at least one. p50 and p90 are of what came between the first reading
+    that has the figure and the last; so is the share of prompt tokens that were in the prefix cache."""
+    last = loads[-1]
     missing = {name: why for name, why in last.missing.items() if not name.endswith("_tokens")}
-    quiet = f"no request in the last {last.at - first.at:.0f} s"
-    ttft, itl = _percentiles(first.ttft, last.ttft), _percentiles(first.itl, last.itl)
-    prefix = _share(first, last)
+    began = {
+        "ttft": _first(loads, lambda load: load.ttft),
+        "itl": _first(loads, lambda load: load.itl),
+        "prefix": _first(loads, lambda load: None if load.prefix_queries is None else load.prefix_hits),
+    }
+    ttft, itl = _percentiles(began["ttft"].ttft, last.ttft), _percentiles(began["itl"].itl, last.itl)
+    prefix = _share(began["prefix"], last)
     rate = _rate(loads)
     for name, value in (("ttft", ttft), ("itl", itl), ("prefix", prefix)):
         if value is None:
-            missing.setdefault(name, quiet)
+            seconds = last.at - began[name].at
+            missing.setdefault(name, f"no request in the last {seconds:.0f} s" if seconds > 0 else _ONE)
     if rate is None:
-        why = last.missing.get("generated_tokens", "known from the second reading on")
-        missing["rate"] = why
+        missing["rate"] = last.missing.get("generated_tokens", _ONE)
     return LoadFigures(last.running, last.waiting, last.kv_use, prefix, ttft, itl, rate, missing)
+
+
+def _first(loads: Sequence[ServerLoad], figure: Callable[[ServerLoad], object]) -> ServerLoad:
+    """The first reading that has the figure, the last one where none has."""
+    return next((load for load in loads if figure(load) is not None), loads[-1])
 
 
 def _percentiles(first: Histogram | None, last: Histogram | None) -> tuple[float, float] | None:
@@ -66,7 +76,8 @@ def _share(first: ServerLoad, last: ServerLoad) -> float | None:
 
 def _rate(loads: Sequence[ServerLoad]) -> float | None:
     last = loads[-1]
-    before = next((load for load in reversed(loads) if last.at - load.at >= _RATE_S), loads[0])
+    known = [load for load in loads if load.generated_tokens is not None] or [last]
+    before = next((load for load in reversed(known) if last.at - load.at >= _RATE_S), known[0])
     if last.generated_tokens is None or before.generated_tokens is None or last.at <= before.at:
         return None
     made = last.generated_tokens - before.generated_tokens

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -77,6 +77,18 @@ def _about_keys(name: str, setting: str) -> list[str]:
 def _conflicts(actions: Sequence[InForce], settings: Mapping[str, str]) -> list[str]:
     """Two actions on one key that hear it at the same time, at least one of them by [keys]."""
     lines: dict[tuple[str, str, str], str] = {}
+    for place, key, first, second in clashes(actions):
+        names = (first.action.id, second.action.id)
+        if names[0] in settings or names[1] in settings:
+            winner = _winner(first, second, settings)
+            where = "" if EVERYWHERE in (first.action.place, second.action.place) else f" ({place})"
+            text = f"keys: {shown(canonical(key))} is both {names[0]} and {names[1]}{where}; it does {winner}"
+            lines.setdefault((key, *names), text)
+    return list(lines.values())
+
+
+def clashes(actions: Sequence[InForce]) -> Iterator[tuple[str, str, InForce, InForce]]:
+    """`(place, key, inner, outer)` for every two actions on one key that hear it at the same time."""
     for place, owners in chains():
         heard = [one for owner in owners for one in actions if one.action.owner == owner]
         by_key: dict[str, list[InForce]] = {}
@@ -85,13 +97,8 @@ def _conflicts(actions: Sequence[InForce], settings: Mapping[str, str]) -> list[
                 by_key.setdefault(key, []).append(one)
         for key, several in by_key.items():
             for first, second in combinations(several, 2):
-                names = (first.action.id, second.action.id)
-                if names[0] != names[1] and (names[0] in settings or names[1] in settings):
-                    winner = _winner(first, second, settings)
-                    where = "" if EVERYWHERE in (first.action.place, second.action.place) else f" ({place})"
-                    text = f"keys: {shown(canonical(key))} is both {names[0]} and {names[1]}{where}; it does {winner}"
-                    lines.setdefault((key, *names), text)
-    return list(lines.values())
+                if first.action.id != second.action.id:
+                    yield place, key, first, second
 
 
 def _winner(inner: InForce, outer: InForce, settings: Mapping[str, str]) -> str:

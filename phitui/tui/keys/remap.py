@@ -8,12 +8,12 @@ each widget's bindings are changed once, when it comes to the screen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from textual.binding import Binding, BindingsMap
 from textual.dom import DOMNode
 
-from phitui.tui.keys.names import split_keys
+from phitui.tui.keys.names import shown, split_keys
 
 Keys = Mapping[str, tuple[str, ...]]
 
@@ -46,3 +46,13 @@ def remapped(bindings: BindingsMap, keys: Keys) -> BindingsMap:
             chosen.setdefault(wanted, []).append(binding.with_key(wanted))
     order = dict.fromkeys([*defaults, *chosen])
     return BindingsMap.from_keys({key: chosen.get(key, []) + defaults.get(key, []) for key in order})
+
+
+def keys_for(node: DOMNode, action: str) -> tuple[str, ...]:
+    """The keys in force for an action, given by its id, of this node."""
+    return tuple(key for key, binding in node._bindings if binding.id == action)
+
+
+def told(keys: Sequence[str]) -> str:
+    """The key to name in a line: the first one, or where there is none the palette."""
+    return shown(keys[0]) if keys else "the palette"

@@ -13,13 +13,14 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from phitui.tui.memory_cells import LOOKS
 from phitui.tui.monitor.cells import PLAIN, ROLES, Row
 from phitui.tui.monitor.graph import SHADES
 
 # Cells between two changes that are cheaper to write again than to jump over.
 _GAP = 4
 _TO_THE_END = 10_000
-_TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−←→┤┬└┊○◆", "-~=--|| x<^v*> ^v=-<>+++:o@")
+_TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−←→┤┬└┊○◆█▓▒░╱┃≈", "-~=--|| x<^v*> ^v=-<>+++:o@WK+o?|~")
 
 
 class Canvas(Widget):
@@ -39,14 +40,13 @@ class Canvas(Widget):
         .canvas--warn { color: $gauge-warn; }
         .canvas--bad { color: $gauge-bad; }
         .canvas--track { color: $gauge-track; }
-        .canvas--reserve { color: $gauge-others; }
         .canvas--marked { color: $background; background: $primary; }
         .canvas--head { color: $foreground; background: $panel; }
         .canvas--key { color: $accent; background: $panel; text-style: bold; }
         .canvas--low { color: $secondary; }
         .canvas--high { color: $primary; }
-    }
     """
+    DEFAULT_CSS += "".join(f".canvas--{kind} {{ color: {look.style}; }}\n" for kind, look in LOOKS.items()) + "}\n"
 
     def __init__(self, draw: Callable[[int, int], list[Row]], ascii_only: bool = False) -> None:
         super().__init__()

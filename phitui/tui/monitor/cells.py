@@ -8,11 +8,12 @@ from rich.cells import cell_len, set_cell_size
 
 from phitui.text import one_line
 from phitui.tui.display import displayable
+from phitui.tui.memory_cells import LOOKS
 
-# Roles; `canvas` has a colour for each, besides "graph0" to "graph4".
+# Roles; `canvas` has a colour for each, besides "graph0" to "graph4". The parts of a memory are roles by their kind.
 PLAIN, MUTED, VALUE, TITLE, ACCENT = "plain", "muted", "value", "title", "accent"
-OK, WARN, BAD, TRACK, RESERVE, MARKED, HEAD, KEY = "ok", "warn", "bad", "track", "reserve", "marked", "head", "key"
-ROLES = (PLAIN, MUTED, VALUE, TITLE, ACCENT, OK, WARN, BAD, TRACK, RESERVE, MARKED, HEAD, KEY)
+OK, WARN, BAD, TRACK, MARKED, HEAD, KEY = "ok", "warn", "bad", "track", "marked", "head", "key"
+ROLES = (PLAIN, MUTED, VALUE, TITLE, ACCENT, OK, WARN, BAD, TRACK, MARKED, HEAD, KEY, *LOOKS)
 
 NOTHING = "–"
 

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from phitui.hardware.history import History, device_key
-from phitui.hardware.snapshot import Device, Host
+from phitui.hardware.memory_parts import MemoryParts
+from phitui.hardware.snapshot import Device
+from phitui.tui.memory_cells import Counts, cells
 from phitui.tui.monitor import gauges
 from phitui.tui.monitor.cells import (
     ACCENT,
@@ -21,7 +23,6 @@ from phitui.tui.monitor.cells import (
     WARN,
     Row,
     apart,
-    bar,
     fit,
     length,
     name,
@@ -34,18 +35,19 @@ _MEASURE = Console(file=io.StringIO())  # wrapping text asks for one, and uses n
 
 
 class DeviceBlock:
-    """Keeps the graphs of one device from picture to picture."""
+    """Keeps the graphs of one device, and how its memory was drawn, from picture to picture."""
 
     def __init__(self, device: Device) -> None:
         self._key = device_key(device)
         self._graphs: dict[str, Graph] = {}
+        self._cells: Counts = ()
 
     def rows(
         self,
         device: Device,
-        host: Host,
         history: History,
-        more: Sequence[gauges.Fact] = (),
+        memory: MemoryParts,
+        facts: Sequence[gauges.Fact],
         *,
         width: int,
         graph_rows: int,
@@ -54,24 +56,31 @@ class DeviceBlock:
         selected: bool,
         ascii_only: bool,
     ) -> list[Row]:
-        """Title, gauges, graphs and facts, `more` of them first: 3 + `graph_rows` + `fact_rows` rows of `width`."""
-        found = gauges.gauges(device)
+        """Title, gauges, graphs and as many of the `facts` as there is room for: 3 + `graph_rows` + `fact_rows` rows of
+        `width`."""
+        found = gauges.gauges(device, memory)
         each = (width - 2 - len(_GAP) * (len(found) - 1)) // len(found)
         sizes = [each] * (len(found) - 1)
         sizes.append(width - 2 - len(_GAP) * (len(found) - 1) - sum(sizes))
         pairs = list(zip(found, sizes, strict=True))
         rows = [title(device, width, selected)]
         rows.append(_side_by_side([gauges.head(gauge, size) for gauge, size in pairs]))
-        rows.append(_side_by_side([gauges.bar_row(gauge, size) for gauge, size in pairs]))
+        rows.append(_side_by_side([self._bar(gauge, size) for gauge, size in pairs]))
         spans = [
             self._graph(gauge.metric).rows(history, (size, graph_rows), seconds, gauge.full_scale, ascii_only)
             for gauge, size in pairs
         ]
         rows += join(spans, (_GAP, TRACK)) if graph_rows else []
-        facts = gauges.fact_rows([*more, *gauges.facts(device, host)], width - 2, fact_rows)
-        rows += [*facts, *([[]] * (fact_rows - len(facts)))]
+        shown = gauges.fact_rows(facts, width - 2, fact_rows)
+        rows += [*shown, *([[]] * (fact_rows - len(shown)))]
         rows = [rows[0], *(fit([(" ", PLAIN), *row], width) for row in rows[1:])]
         return rows if _is_fresh(device) else [rows[0], *map(_dimmed, rows[1:])]
+
+    def _bar(self, gauge: gauges.Gauge, width: int) -> Row:
+        if not isinstance(gauge.parts, MemoryParts):
+            return gauges.bar_row(gauge, width)
+        self._cells = cells(gauge.parts, width, self._cells)
+        return gauges.memory_row(gauge.parts, self._cells, width)
 
     def _graph(self, metric: str) -> Graph:
         if metric not in self._graphs:
@@ -100,7 +109,7 @@ def _is_fresh(device: Device) -> bool:
 
 def _age(device: Device) -> str:
     """How old the figures are that are shown, or that there are none."""
-    if device.kind == "host" or device.stale_s is None:
+    if device.lost or device.stale_s is None:
         return "lost"
     return f"{device.stale_s:.0f} s old"
 
@@ -120,10 +129,10 @@ def title(device: Device, width: int, selected: bool) -> Row:
     return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
 
 
-def compact(device: Device, width: int, selected: bool, hosts: bool = False) -> Row:
+def compact(device: Device, memory: MemoryParts, width: int, selected: bool, hosts: bool = False) -> Row:
     """A device on one row: the four gauges with small bars; with room for names where there are other `hosts`."""
     mark = ("▶ ", ACCENT) if selected else ("  ", PLAIN)
-    found = gauges.gauges(device)
+    found = gauges.gauges(device, memory)
     naming = 26 if width >= 120 else 22 if hosts else 12
     room = width - 2 - naming
     each = room // len(found)
@@ -136,7 +145,7 @@ def compact(device: Device, width: int, selected: bool, hosts: bool = False) -> 
     row: Row = [mark, *fit([(place, TITLE), title_span], naming)]
     for gauge in found:
         wide = each - 1
-        small = bar(gauge.parts, max(wide // 3, 4))
+        small = gauges.bar_row(gauge, max(wide // 3, 4))
         words = gauges.head(gauge, wide - length(small) - 1)
         cells = [*words, (" ", PLAIN), *small, (" ", PLAIN)]
         row += cells if fresh else _dimmed(cells)

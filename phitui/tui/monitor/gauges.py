@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
+from phitui.hardware.hints import HARMLESS
+from phitui.hardware.memory_parts import MemoryParts, memory_name
 from phitui.hardware.snapshot import Device, Host
-from phitui.tui.levels import heat_level, memory_level, power_level
-from phitui.tui.monitor.cells import MUTED, NOTHING, OK, RESERVE, VALUE, WARN, Row, apart, bar, fit, name
+from phitui.tui.levels import Level, heat_level, memory_level, power_level
+from phitui.tui.memory_cells import LOOKS, Counts, bar_cells, cells, entries, shortened
+from phitui.tui.monitor.cells import MUTED, NOTHING, OK, VALUE, WARN, Row, apart, bar, fit, name
 
 GIB = 1024**3
 # Of the driver's reasons those that say nothing is wrong.
-_HARMLESS = {"GPU_IDLE", "APPLICATIONS_CLOCKS_SETTING", "SYNC_BOOST", "DISPLAY_CLOCK_SETTING"}
 
 
 # Labels for narrow columns.
-_SHORT = {"Bandwidth": "BW"}
+_SHORT = {"Bandwidth": "BW", "RAM (shared)": "RAM"}
+# A shorter bar of a memory has no cell to spare for the limit.
+_MARK_FROM = 12
 
 
 class Gauge(NamedTuple):
-    """A figure with a bar and a graph. `values` are its wordings, the longest first; `parts` the bar's, as shares of
-    full scale; `full_scale` the graph's, None where the figure has no natural one."""
+    """A figure with a bar and a graph. `values` are its wordings, the longest first, in the colour of `role`; `parts`
+    the bar's, as shares of full scale, or a memory's; `full_scale` the graph's, None where the figure has no natural
+    one."""
 
     label: str
     values: tuple[str, ...]
-    parts: tuple[tuple[float, str], ...]
+    parts: tuple[tuple[float, str], ...] | MemoryParts
     metric: str
     full_scale: float | None
+    role: str = VALUE
 
 
 class Fact(NamedTuple):
@@ -38,12 +45,13 @@ class Fact(NamedTuple):
     role: str = VALUE
 
 
-def gauges(device: Device) -> list[Gauge]:
-    """The gauges of a device: four of a GPU; of a CPU two, and its bandwidth where that is known."""
+def gauges(device: Device, memory: MemoryParts) -> list[Gauge]:
+    """The gauges of a device: four of a GPU; of a CPU two, and its bandwidth where that is known. `memory` is the
+    device's, part by part."""
     if device.kind == "cpu":
         known = device.bandwidth.value_gb_s is not None or device.bandwidth.peak_gb_s is not None
-        return [_util("CPU", device), _memory("RAM", device), *([_bandwidth(device)] if known else [])]
-    return [_util("Util", device), _memory("VRAM", device), _bandwidth(device), _power(device)]
+        return [_util("CPU", device), _memory(device, memory), *([_bandwidth(device)] if known else [])]
+    return [_util("Util", device), _memory(device, memory), _bandwidth(device), _power(device)]
 
 
 def _util(label: str, device: Device) -> Gauge:
@@ -52,16 +60,14 @@ def _util(label: str, device: Device) -> Gauge:
     return Gauge(label, (_percent(value),), parts, "util_pct", 100.0)
 
 
-def _memory(label: str, device: Device) -> Gauge:
+def _memory(device: Device, memory: MemoryParts) -> Gauge:
+    label = memory_name(device.kind != "cpu", device.shares_ram)
     used, total, reserved = device.vram.used_bytes, device.vram.total_bytes, device.vram.reserved_bytes
     scale = float(total) if total else None
     if used is None or not total:
         return Gauge(label, (NOTHING,), (), "used_bytes", scale)
     words = (f"{used / GIB:.1f} / {total / GIB:.1f} GiB", f"{used / GIB:.1f}/{total / GIB:.0f} GiB")
-    parts: list[tuple[float, str]] = [(used / total, memory_level(used, total - (reserved or 0)))]
-    if reserved:
-        parts.append((reserved / total, RESERVE))
-    return Gauge(label, words, tuple(parts), "used_bytes", scale)
+    return Gauge(label, words, memory, "used_bytes", scale, _level(memory_level(used, total - (reserved or 0))))
 
 
 def _bandwidth(device: Device) -> Gauge:
@@ -91,13 +97,45 @@ def head(gauge: Gauge, width: int) -> Row:
     for value in gauge.values:
         for label in (gauge.label, _SHORT.get(gauge.label, gauge.label)):
             if len(label) + 1 + len(value) <= width:
-                return apart([(label, MUTED)], [(value, VALUE)], width)
-    return fit([(gauge.values[-1], VALUE)], width)
+                return apart([(label, MUTED)], [(value, gauge.role)], width)
+    return fit([(gauge.values[-1], gauge.role)], width)
 
 
 def bar_row(gauge: Gauge, width: int) -> Row:
     """The bar below it."""
+    if isinstance(gauge.parts, MemoryParts):
+        return memory_row(gauge.parts, cells(gauge.parts, width), width)
     return bar(gauge.parts, width)
+
+
+def memory_row(memory: MemoryParts, counts: Counts, width: int) -> Row:
+    """A memory's bar of `counts` cells, which are `width` in all: its parts differ in their characters as well."""
+    shown = bar_cells(memory, counts, mark=width >= _MARK_FROM)
+    row: Row = [(LOOKS[kind].block * len(list(run)), kind) for kind, run in groupby(shown)]
+    return row or bar((), width)
+
+
+def memory_facts(memory: MemoryParts, engine: bool) -> tuple[list[Fact], list[Fact]]:
+    """What the memory's bar is made of: what the engine has beside others, where it is here; and the rest. Without it
+    the gauge's own figure says how much others have."""
+    first, rest = [], []
+    for entry in entries(memory):
+        look, size = LOOKS[entry.kind], _size(entry.bytes)
+        label = f"{look.block} {entry.name if entry.kind == 'unknown' else look.label}"
+        if entry.kind in ("reserve", "limit"):
+            rest.append(Fact(label, size, 8))
+        elif entry.kind == "others" and not engine:
+            rest.append(Fact(label, shortened(entry.name, 14) or NOTHING, 14))
+        elif entry.kind == "others":
+            first.append(Fact(label, f"{size} {shortened(entry.name, 9)}".rstrip(), 18 if entry.name else 8))
+        elif entry.kind != "free":
+            first.append(Fact(label, size, 8))
+    return first, rest
+
+
+def _size(size: int) -> str:
+    """Two decimals below 10 GiB: a small model's cache is not nothing."""
+    return f"{size / GIB:.{1 if size >= 10 * GIB else 2}f} GiB"
 
 
 def facts(device: Device, host: Host) -> list[Fact]:
@@ -153,7 +191,7 @@ def _limits(reasons: Sequence[str] | None) -> Fact:
     """Why the clocks are held back, in the driver's names."""
     if reasons is None:
         return Fact("limited by", NOTHING, 12)
-    found = [reason for reason in reasons if reason not in _HARMLESS]
+    found = [reason for reason in reasons if reason not in HARMLESS]
     shown = name(" ".join(found), 80) or ("nothing, idle" if "GPU_IDLE" in reasons else "nothing")
     return Fact("limited by", shown, max(13, min(len(shown), 40)), WARN if found else VALUE)
 
@@ -180,8 +218,12 @@ def _energy(joules: float | None) -> str:
 
 
 def _heat(celsius: float | None) -> str:
-    level = OK if celsius is None else heat_level(celsius)
-    return VALUE if level == OK else level
+    return VALUE if celsius is None else _level(heat_level(celsius))
+
+
+def _level(level: Level) -> str:
+    """The role of a figure at this level."""
+    return VALUE if level == "ok" else level
 
 
 def _percent(value: float | None) -> str:

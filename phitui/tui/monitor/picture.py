@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from phitui.hardware.history import History, device_key
+from phitui.hardware.memory_parts import MemoryParts, memory_parts, others_of
 from phitui.hardware.snapshot import Device, Host, Snapshot
 from phitui.tui.monitor import device_block
 from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
 from phitui.tui.monitor.device_block import DeviceBlock
-from phitui.tui.monitor.gauges import Fact
+from phitui.tui.monitor.gauges import Fact, facts, memory_facts
 from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, host_hints, worst_first
 from phitui.tui.monitor.layout import Plan, plan
 from phitui.tui.monitor.process_table import ProcessTable
@@ -114,12 +115,24 @@ class Picture:
             return worst_first([*device_hints(snapshot, self.limit), *others])
         return worst_first([*((view.device, hint) for view in self.views for hint in view.hints), *others])
 
-    def _more(self, device: Device) -> list[Fact]:
-        """What the engine's clock adds to the facts of a device."""
-        from phitui.tui.monitor.engine_facts import engine_facts  # only where there is an engine
-
+    def _view(self, device: Device) -> View | None:
+        """What the engine's figures add to a device."""
         key = device_key(device)
-        return [fact for view in self.views if device_key(view.device) == key for fact in engine_facts(view)]
+        return next((view for view in self.views if device_key(view.device) == key), None)
+
+    def _memory(self, device: Device) -> MemoryParts:
+        view = self._view(device)
+        return view.memory if view is not None else memory_parts(device.vram, None, self.limit, others_of(device))
+
+    def _facts(self, device: Device, host: Host, memory: MemoryParts) -> list[Fact]:
+        view = self._view(device)
+        own: list[Fact] = []
+        if view is not None:
+            from phitui.tui.monitor.engine_facts import engine_facts  # only where there is an engine
+
+            own = engine_facts(view)
+        parts, rest = memory_facts(memory, view is not None and view.engine)
+        return [*own, *parts, *facts(device, host), *rest]
 
     def _devices(self, snapshot: Snapshot, parts: Plan, width: int) -> list[Row]:
         devices = snapshot.all_devices()
@@ -127,15 +140,17 @@ class Picture:
         if parts.compact:
             first = min(max(self.selected - parts.compact // 2, 0), max(len(devices) - parts.compact, 0))
             for number, device in enumerate(devices[first : first + parts.compact], first):
-                rows.append(device_block.compact(device, width, number == self.selected, bool(snapshot.hosts)))
+                memory, selected = self._memory(device), number == self.selected
+                rows.append(device_block.compact(device, memory, width, selected, bool(snapshot.hosts)))
         shown = devices if parts.full > 1 else devices[self.selected : self.selected + parts.full]
         many = len(devices) > 1
         for device in shown:
+            memory = self._memory(device)
             rows += self._block(device).rows(
                 device,
-                snapshot.host_of(device),
                 self.history,
-                self._more(device) if self.views else (),
+                memory,
+                self._facts(device, snapshot.host_of(device), memory),
                 width=width,
                 graph_rows=parts.graph_rows,
                 fact_rows=parts.fact_rows,

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static
 
 from phitui.config import shown_path
@@ -20,15 +19,17 @@ from phitui.jobs.batch_desk import BatchDesk, Entry
 from phitui.jobs.batch_progress import clock
 from phitui.text import one_line
 from phitui.tui.display import displayable
+from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.batch_dialog import BatchDialog, BatchWish
 
 HELP = "a adds a file of prompts · it goes on when you leave this screen; prompts of the chat go ahead of its rows"
 COLUMNS = ("File", "State", "Rows", "Failed", "tok/s", "Left", "In flight")
 _REPAINT_S = 1.0
 _REASONS = 100
+_NAME_CHARS = 40
 
 
-class BatchScreen(Screen[None]):
+class BatchScreen(LeftOnce[None]):
     """Opened on top of the console, which goes on below it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -87,9 +88,9 @@ class BatchScreen(Screen[None]):
     def _show_about(self) -> None:
         entry = self._chosen()
         text = about(entry) if entry is not None else "No file yet."
-        widget = self.query_one("#about", Static)
-        if str(widget.content) != text:
-            widget.update(Content(text))
+        for widget in self.query("#about").results(Static):  # none, where it has been left at once
+            if str(widget.content) != text:
+                widget.update(Content(text))
 
     def _chosen(self) -> Entry | None:
         place = self.query_one(DataTable).cursor_row
@@ -148,7 +149,9 @@ def cells(entry: Entry) -> tuple[str, ...]:
     rate = "–" if now.tokens_per_s is None or not entry.busy else f"{now.tokens_per_s:.1f}"
     left = "–" if now.eta_s is None or not entry.busy else clock(now.eta_s)
     flight = str(now.alive) if entry.busy else "–"
-    name = displayable(one_line(entry.name, 40))
+    name = displayable(one_line(entry.name, 1000))
+    if len(name) > _NAME_CHARS:  # its end says more than its beginning
+        name = f"…{name[1 - _NAME_CHARS :]}"
     return name, entry.state, f"{now.done}{whole}", str(now.failed), rate, left, flight
 
 

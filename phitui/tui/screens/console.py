@@ -10,11 +10,12 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
 
 from phitui.config import Config, EngineSettings
 from phitui.engine.api import (
+    Delta,
     Event,
     Finished,
     Loaded,
@@ -28,8 +29,9 @@ from phitui.jobs.parameters import Parameters
 from phitui.jobs.performance import Performance, View
 from phitui.jobs.start import sampling
 from phitui.tui.branching import Branching
+from phitui.tui.compositor import FaithfulCompositor
 from phitui.tui.copying import COPY_DEEDS, Copying
-from phitui.tui.display import displayable
+from phitui.tui.display import displayable, pace_of
 from phitui.tui.engine_news import EngineNews
 from phitui.tui.notices import Notices
 from phitui.tui.prompting import Prompting
@@ -45,8 +47,6 @@ from phitui.tui.widgets.transcript import Deed, Transcript
 
 if TYPE_CHECKING:
     from phitui.tui.base_app import BaseApp
-
-REDUCED_HZ = 4  # how often an answer is painted with console.motion = "reduced"
 
 
 def _nobody(text: str) -> None:
@@ -119,15 +119,17 @@ class ConsoleScreen(Screen[None]):
 
     def __init__(self, config: Config, engine: Engine) -> None:
         super().__init__()
+        self._compositor = FaithfulCompositor()
         self._config = config
         self._engine = engine
-        console = config.console
-        self._repaint_hz = min(console.repaint_hz, REDUCED_HZ if console.motion == "reduced" else console.repaint_hz)
+        self._pace = pace_of(config.console)
         self.server_groups: Callable[[], list[Group]] = list  # the load of a remote engine
         self.stand_in: Callable[[], int | None] = lambda: None  # the tuner's process, while it has the engine's place
         self.chat = Chat(engine, sampling(config.generation), config.generation.system, self._on_exchange)
+        self.chat.on_over = self._on_over
+        self._transcript = Transcript(self._pace, config.console.markdown, self.chat.siblings)
         self.parameters = Parameters(config.generation, self.chat)
-        self.branching = Branching(self, self.chat, config.console.repaint_hz)
+        self.branching = Branching(self, self.chat, self._pace)
         self.copying = Copying(self)
         self.notices: Notices | None = None
         self.news = EngineNews(self, engine)
@@ -150,7 +152,7 @@ class ConsoleScreen(Screen[None]):
         yield GaugeLine()
         with Horizontal(id="body"):
             with Vertical(id="main"):
-                yield Transcript(self._repaint_hz, console.markdown, self.chat.siblings)
+                yield self._transcript
                 yield FindBar()
                 yield ProgressLine()
                 yield AttachmentLine()
@@ -195,10 +197,16 @@ class ConsoleScreen(Screen[None]):
         self.query_one(GaugeColumn).show(snapshot, wanted, own.hints[0] if own.hints else None)
         self.query_one(GaugeColumn).show_answer(self._last_timings, performance.answer_energy)
         self.query_one(GaugeLine).show(wanted)
+        self._show_context()
         return views
 
     def show_event(self, event: Event) -> None:
         """An event of the engine."""
+        if isinstance(event, Delta):
+            if self.chat.grow(event):
+                self.news.show_activity(event)
+                self._show_context()
+            return
         self.performance.note_event(event)
         self._calibrator.look()
         self.news.show(event)
@@ -216,17 +224,24 @@ class ConsoleScreen(Screen[None]):
         self.query_one(Transcript).note(displayable(text), kind)
 
     def _on_exchange(self, exchange: Exchange) -> None:
-        self.query_one(Transcript).show(exchange)
+        self._transcript.show(exchange)
         if exchange.state in (State.LOST, State.BROKEN) and not self.query_one(Prompt).put_back(exchange.prompt):
             self.say("The lost prompt is in the history (arrow up).", "warn")
         if exchange.timings is not None and exchange.state is State.DONE:
             self._last_timings = exchange.timings
             self.query_one(GaugeColumn).show_answer(exchange.timings, self.performance.answer_energy)
             self.query_one(GaugeLine).show_answer(exchange.timings)
-        if exchange.state.over and self.notices is not None:
-            watched = self.app.screen is self
-            self.notices.answered("an answer is complete", time.time() - exchange.created, watched)
-        self._show_context()
+        if exchange.state is not State.ANSWERING:  # meanwhile it is shown with each snapshot
+            self._show_context()
+
+    def _on_over(self, together: list[Exchange]) -> None:
+        """An answer has ended, or all that were made side by side. Of what was refused, lost or stopped nobody is told
+        that it is complete."""
+        done = [one for one in together if one.state is State.DONE and one.reason != "cancelled"]
+        if done and self.notices is not None:
+            watched = self.app.screen in (self, self.branching.comparison)
+            text = "an answer is complete" if len(done) == 1 else f"{len(done)} answers are complete"
+            self.notices.answered(text, time.time() - done[0].created, watched)
 
     def show_budget(self, engine: EngineSettings) -> None:
         """Rows and KV tokens of a batch are set so now."""
@@ -250,9 +265,9 @@ class ConsoleScreen(Screen[None]):
 
     @on(Prompt.Changed)
     def _draft_changed(self) -> None:
-        text = self.query_one(Prompt).text
-        self.on_draft(text)
-        self.prompting.complete(text)
+        prompt = self.query_one(Prompt)
+        self.on_draft(prompt.whole)
+        self.prompting.complete(prompt.text)
 
     @on(Transcript.Wanted)
     def _branch(self, message: Transcript.Wanted) -> None:
@@ -307,7 +322,9 @@ class ConsoleScreen(Screen[None]):
         from phitui.tui.external_editor import edited  # with the first use
 
         prompt = self.query_one(Prompt)
-        prompt.replace_text(await edited(cast("BaseApp", self.app), prompt.text))
+        text = await edited(cast("BaseApp", self.app), prompt.whole)
+        if text != prompt.text:  # else it stays as it was given
+            prompt.replace_text(text)
         prompt.focus()
 
     async def action_park(self) -> None:
@@ -329,6 +346,17 @@ class ConsoleScreen(Screen[None]):
         if at is not None:
             transcript.show_item(at)
         self._show_context()
+
+    def to_front(self) -> bool:
+        """Close what is on top of the console; False, with a line, where a question has to be answered first."""
+        stack = self.app.screen_stack
+        above = stack[stack.index(self) + 1 :]
+        if any(isinstance(screen, ModalScreen) for screen in above):
+            self.notify("Answer what is asked first, or leave it with Esc.", severity="warning", timeout=4)
+            return False
+        for screen in reversed(above):
+            screen.dismiss()
+        return True
 
     def action_page(self, direction: int) -> None:
         self.query_one(Transcript).page(direction)

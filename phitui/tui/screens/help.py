@@ -10,22 +10,22 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from phitui.tui.keys.catalog import EVERYWHERE, PLACES
 from phitui.tui.keys.judge import InForce, in_force
 from phitui.tui.keys.names import shown
+from phitui.tui.leaving import LeftOnce
 
 Section = tuple[str, list[tuple[str, str, str]]]
 _KEY_CELLS = 18
 
 
-class HelpScreen(Screen[None]):
+class HelpScreen(LeftOnce[None]):
     """`over` is the screen that it was opened on, `keys` what [keys] has, `commands` the slash commands."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f1", "back", "Back", key_display="esc", id="help.back", priority=True),
+        Binding("escape", "back", "Back", key_display="esc", id="help.back", priority=True),
         Binding("up", "by(-1)", "Up", show=False, id="help.up", priority=True),
         Binding("down", "by(1)", "Down", show=False, id="help.down", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="help.page_up", priority=True),

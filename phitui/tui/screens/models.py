@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static
 
 from phitui.config import shown_path
 from phitui.errors import PhituiError
 from phitui.jobs.inventory import ModelRow
 from phitui.jobs.model_desk import ModelDesk
+from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.dialogs import Confirm, PullDialog, PullWish
 from phitui.tui.widgets.model_facts import COLUMNS, ModelFacts, cells, shown
 from phitui.tui.widgets.progress import ProgressLine
@@ -32,7 +32,7 @@ class ModelTable(DataTable[Text]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Switch", id="models.switch")]
 
 
-class ModelsScreen(Screen[None]):
+class ModelsScreen(LeftOnce[None]):
     """Opened on top of the console, which goes on below it."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual reads it so
@@ -43,6 +43,14 @@ class ModelsScreen(Screen[None]):
         Binding("v", "verify", "Verify", id="models.verify"),
         Binding("d,delete", "remove", "Remove", key_display="d", id="models.remove"),
         Binding("c", "cancel", "Cancel", id="models.cancel"),
+        Binding(
+            "a",
+            "automatic",
+            "Automatic",
+            show=False,
+            id="models.automatic",
+            tooltip="Model at the start: automatic, Phi-3 Mini where it is here",
+        ),
         Binding("pageup", "page(-1)", "Page up", show=False, id="models.page_up", priority=True),
         Binding("pagedown", "page(1)", "Page down", show=False, id="models.page_down", priority=True),
     ]
@@ -197,6 +205,10 @@ class ModelsScreen(Screen[None]):
 
         what = "is removed from the disk" if row.folder else "is not here: what a pull has left of it is removed"
         self.app.push_screen(Confirm(f"{shown(row.name, 60)} {what}.", "remove it"), decided)
+
+    async def action_automatic(self) -> None:
+        """Have later starts choose the model themselves."""
+        await self._desk.keep_automatic()
 
     def action_cancel(self) -> None:
         """Stop the pull or the check."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events, on, work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import Input
 
 from phitui.errors import PhituiError
@@ -18,6 +17,7 @@ from phitui.hardware import ending
 from phitui.hardware.history import History
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.display import displayable
+from phitui.tui.leaving import LeftOnce
 from phitui.tui.monitor.canvas import Canvas
 from phitui.tui.monitor.cells import Row
 from phitui.tui.monitor.picture import Picture
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands al
 _PATIENCE_S = 3.0
 
 
-class MonitorScreen(Screen[None]):
+class MonitorScreen(LeftOnce[None]):
     """Shows the newest snapshot that `show_snapshot` got. `readonly` takes the key that ends processes away."""
 
     AUTO_FOCUS = None

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Input, Static, TextArea
 
 from phitui.engine.api import Loaded
@@ -19,6 +19,7 @@ from phitui.jobs.parameters import SYSTEM, Parameters
 from phitui.store.presets import NAME_CHARS, Preset, Presets
 from phitui.text import one_line
 from phitui.tui.display import displayable
+from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.dialogs import Ask, Confirm
 from phitui.tui.widgets.parameter_row import ParameterRow
 from phitui.tui.widgets.preset_list import PresetList
@@ -28,7 +29,7 @@ HELP = (
 )
 
 
-class ParametersScreen(Screen[None]):
+class ParametersScreen(LeftOnce[None]):
     """Opened over the console, which goes on below it. What `loaded`, the engine that answers, does not honour is not
     offered."""
 
@@ -82,7 +83,8 @@ class ParametersScreen(Screen[None]):
 
     def on_mount(self) -> None:
         area = self.query_one(TextArea)
-        area._bindings.key_to_bindings.pop("f7", None)  # the text area's "select all": here it closes the panel
+        for key in ("f6", "f7"):  # the text area's "select line" and "select all": here they lead to other screens
+            area._bindings.key_to_bindings.pop(key, None)
         area.focus()
         self._show_system()
 
@@ -108,12 +110,16 @@ class ParametersScreen(Screen[None]):
         self.focus_next()
 
     def action_back(self) -> None:
-        """Leave; what was typed and is no value is told."""
+        """Leave."""
+        self.dismiss()
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Leave, by whatever key; what was typed and is no value is told."""
         for row in self.query(ParameterRow):
             row.take()
             if row.wrong:
                 self.notify(f"Not taken: {row.wrong}. {self._parameters.line(row.name_of)} stays.", severity="warning")
-        self.dismiss()
+        return super().dismiss(result)
 
     def action_reset(self) -> None:
         """All as in config.toml."""

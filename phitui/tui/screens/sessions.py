@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
 from phitui.config import shown_path
@@ -22,6 +21,7 @@ from phitui.jobs.session_desk import Found, SessionDesk
 from phitui.store.session_types import TITLE_CHARS, Turn
 from phitui.text import one_line
 from phitui.tui.display import displayable
+from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.dialogs import Ask
 from phitui.tui.widgets.session_list import SearchField, SessionTable
 from phitui.tui.widgets.session_preview import preview
@@ -29,7 +29,7 @@ from phitui.tui.widgets.session_preview import preview
 HELP = "Enter resumes · / searches all turns · d deletes, u brings back"
 
 
-class SessionsScreen(Screen[None]):
+class SessionsScreen(LeftOnce[None]):
     """Opened on top of the console, which goes on below it. `resume` takes a session and a turn or None; `emptied` is
     called when the session of the chat was deleted."""
 
@@ -112,7 +112,7 @@ class SessionsScreen(Screen[None]):
     async def _look(self, wanted: str, keep: int | None) -> None:
         """Fill the table with what is there, or what is found; the cursor goes to the session `keep`."""
         found, count = await self._desk.find(wanted)
-        if self.query_one(SearchField).value != wanted:
+        if not self._is_there or self.query_one(SearchField).value != wanted:
             return
         chosen = self._chosen()
         keep = keep if keep is not None else chosen.row.id if chosen and not wanted else None
@@ -143,7 +143,7 @@ class SessionsScreen(Screen[None]):
 
     async def _show_preview(self, found: Found) -> None:
         turns: list[Turn] = await self._desk.preview(found)
-        if self._shown_for is found:
+        if self._is_there and self._shown_for is found:
             width = max(self.query_one("#preview").scrollable_content_region.width, 20)
             text = preview(found, turns, self.query_one(SearchField).value, width)
             self.query_one("#preview-text", Static).update(text)
@@ -273,8 +273,15 @@ class SessionsScreen(Screen[None]):
         self._find(session)
         self.say(f"Imported {shown_path(path)}.")
 
+    @property
+    def _is_there(self) -> bool:
+        """False as soon as it is left: its widgets go one by one while what was asked for still comes in."""
+        return self in self.app.screen_stack
+
     def say(self, text: str, bad: bool = False) -> None:
         """A line above the keys."""
+        if not self._is_there:
+            return
         said = self.query_one("#said", Static)
         said.set_class(bad, "bad")
         said.update(Content(displayable(text)))
@@ -286,8 +293,7 @@ class SessionsScreen(Screen[None]):
             try:
                 await work
             except PhituiError as error:
-                if self.is_mounted:
-                    self.say(str(error), bad=True)
+                self.say(str(error), bad=True)
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)

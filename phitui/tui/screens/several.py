@@ -8,24 +8,26 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from phitui.jobs.exchanges import Exchange
 from phitui.text import one_line
-from phitui.tui.display import displayable
+from phitui.tui.display import Pace, displayable
+from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.exchange import facts
 from phitui.tui.widgets.stream_text import StreamText
 
 # Of a column: below this the answers stand one above the other.
 _LEAST_WIDTH = 38
+_LEAST_HEIGHT = 6
+_COLUMNS_AT_FULL_RATE = 2
 
 
-class SeveralScreen(Screen[Exchange | None]):
+class SeveralScreen(LeftOnce[Exchange | None]):
     """Its answer is the chosen exchange, None where it was left without a choice. Answers that are on their way go on;
-    `stop` stops them all."""
+    `stop` stops those that it is given."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Stop / back", key_display="esc", id="several.back", priority=True),
@@ -41,37 +43,51 @@ class SeveralScreen(Screen[Exchange | None]):
     DEFAULT_CSS = """
     SeveralScreen {
         #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        #answers { height: 1fr; layout: horizontal; }
+        #answers { height: 1fr; layout: horizontal; scrollbar-size-vertical: 1; }
         #answers.-stacked { layout: vertical; }
     }
     """
 
-    def __init__(self, exchanges: list[Exchange], repaint_hz: float, stop: Callable[[], bool]) -> None:
+    def __init__(self, exchanges: list[Exchange], pace: Pace, stop: Callable[[list[Exchange]], None]) -> None:
         super().__init__()
         self._exchanges = exchanges
-        self._period_s = 1 / repaint_hz
+        # Many columns change more cells in a repaint: they share what one answer may have of the terminal.
+        self._period_s = max(1.0, len(exchanges) / _COLUMNS_AT_FULL_RATE) / pace.repaint_hz
+        self._scroll_lines = pace.scroll_lines
         self._stop = stop
         self._at = 0
 
     def compose(self) -> ComposeResult:
         prompt = one_line(self._exchanges[0].prompt, 300)
         yield Static(Content(displayable(f"{len(self._exchanges)} answers to: {prompt}")), id="head", markup=False)
-        with Container(id="answers"):
+        with VerticalScroll(id="answers", can_focus=False):
             for number, exchange in enumerate(self._exchanges, 1):
-                yield AnswerColumn(number, exchange)
+                column = AnswerColumn(number, exchange, self._scroll_lines)
+                column.set_class(number == 1, "-chosen")
+                yield column
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._columns[0].set_class(True, "-chosen")
         self.set_interval(self._period_s, self._repaint)
 
     def on_resize(self, event: events.Resize) -> None:
-        narrow = event.size.width // len(self._exchanges) < _LEAST_WIDTH
+        if not self._columns:
+            return
+        number = len(self._exchanges)
+        narrow = event.size.width // number < _LEAST_WIDTH
         self.query_one("#answers").set_class(narrow, "-stacked")
+        few = not narrow or (event.size.height - 2) // number >= _LEAST_HEIGHT  # without head and footer
+        for column in self._columns:  # with more than there is room for, "1fr" would give each all of it
+            column.styles.height = "1fr" if few else _LEAST_HEIGHT
 
     @property
     def _columns(self) -> list[AnswerColumn]:
+        """There are none where the screen is left as it opens."""
         return list(self.query(AnswerColumn))
+
+    @property
+    def _marked(self) -> AnswerColumn | None:
+        return next(iter(self._columns[self._at :]), None)
 
     def _repaint(self) -> None:
         for column in self._columns:
@@ -80,6 +96,8 @@ class SeveralScreen(Screen[Exchange | None]):
     def action_choose(self, step: int) -> None:
         """Mark the answer beside the marked one."""
         columns = self._columns
+        if not columns:
+            return
         columns[self._at].set_class(False, "-chosen")
         self._at = (self._at + step) % len(columns)
         columns[self._at].set_class(True, "-chosen")
@@ -92,16 +110,17 @@ class SeveralScreen(Screen[Exchange | None]):
     def action_back(self) -> None:
         """Stop what is on its way; else leave."""
         if any(not exchange.state.over for exchange in self._exchanges):
-            self._stop()
+            self._stop(self._exchanges)
         else:
             self.dismiss(None)
 
     def action_scroll(self, lines: int) -> None:
-        self._columns[self._at].move(lines)
+        if (column := self._marked) is not None:
+            column.move(lines)
 
     def action_page(self, direction: int) -> None:
-        column = self._columns[self._at]
-        column.move(direction * max(column.size.height - 3, 1))
+        if (column := self._marked) is not None:
+            column.move(direction * max(column.size.height - 3, 1))
 
 
 class AnswerColumn(Vertical):
@@ -109,23 +128,26 @@ class AnswerColumn(Vertical):
 
     DEFAULT_CSS = """
     AnswerColumn {
-        width: 1fr; height: 1fr; min-height: 5; border: round $panel-lighten-2; padding: 0 1;
+        width: 1fr; height: 1fr; border: round $panel-lighten-2; padding: 0 1;
+        border-title-color: $text-muted;
+        &:light { border: round $panel-darken-3; }
         &.-chosen { border: round $primary; background: $surface; }
         VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
         .facts { height: auto; max-height: 2; color: $text-muted; }
     }
     """
 
-    def __init__(self, number: int, exchange: Exchange) -> None:
+    def __init__(self, number: int, exchange: Exchange, scroll_lines: int) -> None:
         super().__init__()
         self._exchange = exchange
+        self._scroll_lines = scroll_lines
         self._line = ""
         self._follows = False
         self.border_title = str(number)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(can_focus=False):
-            yield StreamText(classes="answer")
+            yield StreamText("answer", self._scroll_lines)
         yield Static("", classes="facts", markup=False)
 
     def on_mount(self) -> None:
@@ -133,7 +155,7 @@ class AnswerColumn(Vertical):
 
     def show(self) -> None:
         """Show what is there by now; what is the same is not painted again."""
-        self.query_one(StreamText).show(displayable(self._exchange.text))
+        self.query_one(StreamText).show(displayable(self._exchange.text), grows=not self._exchange.state.over)
         pane = self.query_one(VerticalScroll)
         if pane.max_scroll_y and not self._follows:  # from the top until it is full
             self._follows = True

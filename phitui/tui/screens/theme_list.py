@@ -9,12 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from phitui.tui.leaving import Dialog
 
-class ThemeList(ModalScreen[str | None]):
+
+class ThemeList(Dialog[str | None]):
     """Gives the chosen name, or None with the theme as it was before."""
 
     DEFAULT_CSS = """
@@ -23,7 +24,7 @@ class ThemeList(ModalScreen[str | None]):
         background: transparent;
         #box { width: 34; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; margin: 0 2;
                background: $surface; border: round $primary; }
-        OptionList { height: auto; max-height: 16; background: $surface; border: none; padding: 0; }
+        OptionList { height: auto; max-height: 16; background: $surface; padding: 0; &, &:focus { border: none; } }
         .keys { color: $text-muted; margin: 1 0 0 0; }
     }
     """

@@ -8,17 +8,19 @@ from typing import Any, ClassVar
 from textual import work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from phitui.config import shown_path, user_config_file
 from phitui.errors import PhituiError, UsageError
 from phitui.jobs.tuning_desk import TuningDesk
 from phitui.jobs.tuning_settings import Settings, in_words, settings
-from phitui.jobs.tuning_wish import Wish, defaults
+from phitui.jobs.tuning_wish import LoadWish, Wish
+from phitui.store.load_tunings import LoadTuning
 from phitui.text import one_line
+from phitui.tui.leaving import LeftOnce
 from phitui.tui.monitor.canvas import Canvas
 from phitui.tui.monitor.cells import Row
-from phitui.tui.tuner.picture import WIDE, Picture
+from phitui.tui.tuner.picture import Picture
+from phitui.tui.tuner.views import WIDE
 from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.tuning_form import TuningForm
 
@@ -31,7 +33,7 @@ _IN_ORDER = [
 ]
 
 
-class TunerScreen(Screen[None]):
+class TunerScreen(LeftOnce[None]):
     """Shows `desk`; leaving it leaves the tuning alone. `ready` raises PhituiError where none can begin now,
     `answering` tells whether that would stop an answer, `about_model` gives the model's title and context window."""
 
@@ -68,27 +70,26 @@ class TunerScreen(Screen[None]):
         self._ready, self._answering, self._about_model = ready, answering, about_model
         self.picture = Picture(ascii_only)
         self.canvas = Canvas(self._rows, ascii_only)
-        self._wish: Mapping[str, str] | None = None
+        self._texts: dict[bool, Mapping[str, str]] = {}  # of the form, by whether it was a server's
         self._vary = True
-        self._seen: str | None = None
+        self._seen: tuple[str, str] | None = None
 
     def compose(self) -> ComposeResult:
         yield self.canvas
 
     def on_mount(self) -> None:
         self.picture.pane = "earlier" if self.desk.course is None else "probes"
-        self.desk.refresh()
-        self.show()
 
     def on_screen_resume(self) -> None:
+        self.desk.refresh()  # another engine may answer than before
         self.show()
 
     def show(self) -> None:
         """Something of the tuning is different, or a second has gone by: paint what has changed."""
         picture, desk = self.picture, self.desk
-        picture.course, picture.model = desk.course, self._about_model()[0]
+        picture.course, picture.model, picture.on_server = desk.course, self._about_model()[0], desk.on_server
         picture.status = self._status()
-        picture.kept.take(desk.profiles, desk.profiles_problem)
+        picture.kept.take(desk.profiles, desk.profiles_problem, desk.on_server)
         self._follow()
         if self.is_attached and self.is_current and self.canvas.size.height:
             self.canvas.show()
@@ -99,12 +100,12 @@ class TunerScreen(Screen[None]):
         self.show()
 
     def _follow(self) -> None:
-        """Say how the tuning has ended, once."""
+        """Say what else goes on when a tuning begins, and how it has ended, once each."""
         course = self.desk.course
-        state = course.state if course is not None else None
+        state = (course.state, course.before) if course is not None else None
         if state != self._seen and course is not None:
             said = {
-                "running": ("", False),
+                "running": (course.before, False),
                 "done": ("Done. a writes the answer into your config.toml.", False),
                 "cancelled": ("The tuning was cancelled.", False),
                 "failed": (course.error, True),
@@ -155,7 +156,9 @@ class TunerScreen(Screen[None]):
         yield SystemCommand("Apply", "Write the answer into your config.toml", self.action_apply)
         yield SystemCommand("Earlier tunings", "Those that were kept, and whether they hold", self.action_earlier)
         yield SystemCommand("Delete tuning", "Forget the marked one of those that were kept", self.action_delete)
-        yield SystemCommand("Other chart", "Throughput or memory, where there is room for one", self.action_chart)
+        yield SystemCommand(
+            "Other chart", "Throughput or what bounds it, where there is room for one", self.action_chart
+        )
         yield SystemCommand("Back", "To the chat; the tuning goes on", self.action_back)
 
     def action_back(self) -> None:
@@ -167,17 +170,20 @@ class TunerScreen(Screen[None]):
             return
         model, window = self._about_model()
         warning = "An answer is being made: starting stops it; the text so far stays." if self._answering() else ""
-        texts = self._wish or defaults(self.desk.config, window)
-        form = TuningForm(one_line(model, 50), texts, window, warning, self._vary)
+        questions, server = self.desk.questions, self.desk.on_server
+        texts = self._texts.get(server) or questions.defaults(self.desk.config, window)
+        form = TuningForm(questions, one_line(model, 50), texts, window, warning, self._vary)
 
-        def decided(wish: Wish | None) -> None:
+        def decided(wish: Wish | LoadWish | None) -> None:
             if wish is not None:
-                self._wish, self._vary = wish.texts, wish.vary_compute_type
+                self._texts[server] = wish.texts
+                if isinstance(wish, Wish):
+                    self._vary = wish.vary_compute_type
                 self._try(self._begin, wish)
 
         self.app.push_screen(form, decided)
 
-    def _begin(self, wish: Wish) -> None:
+    def _begin(self, wish: Wish | LoadWish) -> None:
         self._ready()
         self.picture.pane = "probes"
         self.desk.start(wish, self._about_model()[0])
@@ -212,18 +218,32 @@ class TunerScreen(Screen[None]):
 
     def _ask_to_apply(self) -> None:
         self.desk.check_start()
-        self._apply(self._chosen())
+        what = self._chosen()
+        self._check_apply(what[0])
+        self._apply(what)
+
+    def _check_apply(self, chosen: Settings) -> None:
+        """Raise UsageError where it cannot be applied now: what starts the engine anew must find it free."""
+        self.desk.check_start()
+        if self.desk.restarts(chosen):
+            self._ready()
 
     @work(exclusive=True)
     async def _apply(self, what: tuple[Settings, str]) -> None:
         chosen, warning = what
+        try:
+            await self.desk.check_apply(chosen)
+        except PhituiError as error:
+            self.say(str(error), bad=True)
+            return
         question = f"{warning}Write to {shown_path(user_config_file())}: {in_words(chosen)}."
         if self.desk.restarts(chosen):
             question += " The engine starts anew with it; the chat stays."
             if self._answering():
                 question += " The answer that is being made is stopped."
-        if await self.app.push_screen_wait(Confirm(question, "write it")):
-            await self._do(self.desk.apply(chosen), "Written. Prompts and batches use it from here on.")
+        if await self.app.push_screen_wait(Confirm(question, "write it")) and self._try(self._check_apply, chosen):
+            who = "Prompts and batches" if "engine.batch" in chosen else "Batches"
+            await self._do(self.desk.apply(chosen), f"Written. {who} use it from here on.")
 
     def _chosen(self) -> tuple[Settings, str]:
         """What would be applied, and what there is to say against it. Raises UsageError where there is nothing."""
@@ -245,7 +265,8 @@ class TunerScreen(Screen[None]):
             self.say("e shows the earlier tunings: there one can be deleted.", bad=True)
             return
         tuning = marked.tuning
-        question = f"The tuning of {one_line(tuning.model_name, 60)}, made {tuning.made}, is forgotten."
+        of = tuning.model if isinstance(tuning, LoadTuning) else tuning.model_name
+        question = f"The tuning of {one_line(of, 60)}, made {one_line(tuning.made, 40)}, is forgotten."
         if await self.app.push_screen_wait(Confirm(question, "forget it")):
             await self._do(self.desk.delete(marked), "Forgotten.")
 

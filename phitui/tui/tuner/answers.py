@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from phitui.jobs.tune_events import TuneResult
-from phitui.jobs.tuning_course import Course
+from phitui.jobs.tuning_course import LocalCourse
 from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, Row, fit, name
 from phitui.tui.tuner.probe_table import short
 from phitui.tuner.memory import FittedMemory
@@ -15,7 +15,7 @@ _LABEL = 8
 _GB = 1e9
 
 
-def answer_rows(course: Course | None, width: int, with_tables: bool = True) -> list[Row]:
+def answer_rows(course: LocalCourse | None, width: int, with_tables: bool = True) -> list[Row]:
     """The answer, or what is known on the way to it."""
     if course is None:
         return said("", "No tuning yet. s begins one: the batch sizes for your lengths, in a handful of probes.", width)
@@ -50,7 +50,7 @@ def cut(rows: list[Row], width: int, height: int) -> list[Row]:
     return [*rows, *[fit([], width)] * (height - len(rows))]
 
 
-def _on_the_way(course: Course, width: int) -> list[Row]:
+def _on_the_way(course: LocalCourse, width: int) -> list[Row]:
     limit = f"{course.limit_bytes / _GB:.3f} GB" if course.limit_bytes else NOTHING
     slo = course.wish.goal.slo_itl_s
     rows = said("Limit", limit, width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from phitui.jobs.tune_events import ProbeEnded
-from phitui.jobs.tuning_course import Course
+from phitui.jobs.tuning_course import LocalCourse
 from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, VALUE, WARN
 from phitui.tui.tuner.plot import Guide, Mark, Plot
 from phitui.tuner.memory import Shape
@@ -14,12 +14,12 @@ from phitui.tuner.search import GOOD_ENOUGH
 
 MEASURED, OTHER, REFUSED, RUNNING = "●", "○", "×", "◆"
 THROUGHPUT, MEMORY = "Decode tok/s against rows", "Memory in GB against rows"
-_ROOM = 1.12  # above the largest value
+ROOM = 1.12  # above the largest value
 _FEWEST_ROWS = 8.0
 _GB = 1e9
 
 
-def throughput(course: Course) -> Plot:
+def throughput(course: LocalCourse) -> Plot:
     """Decode tokens/s of all rows together, as each probe has measured it, and the fit of the step time."""
     fit, deep = course.fit, _depth(course)
     curve: Callable[[float], float] | None = None
@@ -35,15 +35,15 @@ def throughput(course: Course) -> Plot:
     return Plot(
         THROUGHPUT,
         most,
-        highest * _ROOM or 1.0,
-        _plain if highest else blank,
+        highest * ROOM or 1.0,
+        plain if highest else blank,
         curve,
         tuple(marks),
         upright=_knee(course, fit, deep),
     )
 
 
-def memory(course: Course) -> Plot:
+def memory(course: LocalCourse) -> Plot:
     """GB at the peak: predicted by the fit, measured, and the limit."""
     fit, shape = course.fit, _deepest(course)
     curve: Callable[[float], float] | None = None
@@ -82,12 +82,12 @@ def held(verdict: Verdict) -> int:
     return verdict.predicted_bytes if peak is None else peak
 
 
-def x_most(course: Course) -> float:
+def x_most(course: LocalCourse) -> float:
     """How far both charts reach, in rows."""
     sizes = [verdict.probe.shape.batch for _, verdict in course.probes]
     if course.running is not None:
         sizes.append(course.running.probe.shape.batch)
-    return max([float(size) for size in sizes] + [_FEWEST_ROWS / _ROOM]) * _ROOM
+    return max([float(size) for size in sizes] + [_FEWEST_ROWS / ROOM]) * ROOM
 
 
 def _rate(rows: float, row_s: float, fixed_s: float) -> float:
@@ -95,7 +95,7 @@ def _rate(rows: float, row_s: float, fixed_s: float) -> float:
     return rows / step if step > 0 else 0.0
 
 
-def _mark(course: Course, number: int, y: float) -> Mark:
+def _mark(course: LocalCourse, number: int, y: float) -> Mark:
     setup, verdict = course.probes[number]
     rows = verdict.probe.shape.batch
     if verdict.judged != "ok":
@@ -105,19 +105,19 @@ def _mark(course: Course, number: int, y: float) -> Mark:
     return Mark(rows, y, MEASURED, VALUE) if same else Mark(rows, y, OTHER, MUTED)
 
 
-def _deepest(course: Course) -> Shape | None:
+def _deepest(course: LocalCourse) -> Shape | None:
     """The shape of the probes of this configuration that went to full depth."""
     shapes = [verdict.probe.shape for setup, verdict in course.probes if setup == course.setup]
     return max(shapes, key=lambda shape: shape.total, default=None)
 
 
-def _depth(course: Course) -> float:
+def _depth(course: LocalCourse) -> float:
     """Tokens in a row's cache in the middle of those probes' steps: what the fit is drawn for."""
     shape = _deepest(course)
     return 0.0 if shape is None else shape.total - shape.new / 2
 
 
-def _knee(course: Course, fit: ProbeEnded | None, deep: float) -> Guide | None:
+def _knee(course: LocalCourse, fit: ProbeEnded | None, deep: float) -> Guide | None:
     """B*; before it is known the smallest batch that the fits have within 3 % of the best one below the limit."""
     if course.result is not None:
         best = course.result.answer.b_best
@@ -132,7 +132,7 @@ def _knee(course: Course, fit: ProbeEnded | None, deep: float) -> Guide | None:
     return Guide(knee, f"knee {knee}") if knee <= x_most(course) else None
 
 
-def _sizes(course: Course) -> set[int]:
+def _sizes(course: LocalCourse) -> set[int]:
     """The batches of this configuration that ran within the limit."""
     return {one.probe.shape.batch for setup, one in course.probes if setup == course.setup and one.judged == "ok"}
 
@@ -147,7 +147,8 @@ def blank(value: float) -> str:
     return "" if value else "0"
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """Of an axis of round values."""
     return f"{value:g}" if value < 1000 else f"{value:,.0f}"
 
 

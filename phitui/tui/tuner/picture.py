@@ -6,41 +6,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from phitui.jobs.tuning_course import Course
-from phitui.tui.monitor.cells import (
-    ACCENT,
-    BAD,
-    HEAD,
-    KEY,
-    MUTED,
-    PLAIN,
-    TITLE,
-    TRACK,
-    VALUE,
-    Row,
-    apart,
-    bar,
-    fit,
-    length,
-    name,
-)
-from phitui.tui.tuner import charts
-from phitui.tui.tuner.answers import answer_rows, cut, in_a_line, rows_of, tables
-from phitui.tui.tuner.plot import CURVE, draw
-from phitui.tui.tuner.probe_table import Scroll, probe_rows, short
+from phitui.tui.monitor.cells import BAD, HEAD, KEY, MUTED, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
+from phitui.tui.tuner.answers import cut
+from phitui.tui.tuner.plot import draw
 from phitui.tui.tuner.profile_list import ProfileList, about
+from phitui.tui.tuner.table import Scroll
+from phitui.tui.tuner.views import WIDE, View, view_of
 
 Pane = Literal["probes", "answer", "earlier"]
-WIDE = 100  # from here on charts stand side by side, and the answer beside the table
 _ANSWER_WIDTH = 38
 _FEWEST_CHART_ROWS, _MOST_CHART_ROWS = 6, 18
 _FIXED_ROWS = 4  # head, what runs, what was said, keys
-_BAR = 20
 
 
 @dataclass
 class Picture:
-    """What is shown and how. `model` is what would be tuned, `status` the state in a word or two, `said` the last line
-    to the person (`bad`: something was refused)."""
+    """What is shown and how. `model` is what would be tuned (`on_server`: a server's), `status` the state in a word or
+    two, `said` the last line to the person (`bad`: something was refused)."""
 
     ascii_only: bool = False
     model: str = ""
@@ -53,6 +35,12 @@ class Picture:
     answer_top: int = 0
     scroll: Scroll = field(default_factory=Scroll)
     kept: ProfileList = field(default_factory=ProfileList)
+    on_server: bool = False
+
+    @property
+    def view(self) -> View:
+        """The parts for the kind of tuning that is shown."""
+        return view_of(self.course, self.on_server)
 
     def next_pane(self) -> None:
         """Show another of the tables."""
@@ -71,7 +59,7 @@ class Picture:
     def rows(self, width: int, height: int, keys: list[tuple[str, str]]) -> list[Row]:
         """The picture in `width` × `height` cells; `keys` are those of the last row with what they do."""
         body = max(height - _FIXED_ROWS, 0)
-        rows = [self._head(width), self._now(width), *self._body(width, body)]
+        rows = [self._head(width), self.view.now(width), *self._body(width, body)]
         rows += [fit([(" " + name(self.said, 500), BAD if self.bad else MUTED)], width)]
         rows = rows[: height - 1]
         return [*rows, *[fit([], width)] * (height - 1 - len(rows)), _keys(keys, width)]
@@ -83,72 +71,33 @@ class Picture:
         left = [(" φ ", KEY), (name(f"Tuner · {title}" if title else "Tuner", max(width - 30, 10)), HEAD)]
         return apart([*left, (" " * width, HEAD)], [(f" {self.status}  ", KEY), (clock, HEAD)], width)
 
-    def _now(self, width: int) -> Row:
-        """What is under way."""
-        course = self.course
-        if course is None:
-            return fit(
-                [(" s starts a tuning; the chat's engine stops meanwhile and comes back after it", MUTED)], width
-            )
-        began = course.running
-        if began is not None:
-            shape, share = began.probe.shape, began.probe.predicted_bytes / max(began.limit_bytes, 1)
-            text = f" Probe {began.number}: {rows_of(shape.batch)} × {shape.prompt:,} + {shape.new} tokens"
-            left = [(text, VALUE), (f", {began.probe.why} · {short(began.setup)}", MUTED)]
-            memory = f" {began.probe.predicted_bytes / 1e9:.3f} of {began.limit_bytes / 1e9:.3f} GB "
-            return apart(
-                left, [(" ", PLAIN), *bar([(share, CURVE)], _BAR if width >= WIDE else 8), (memory, MUTED)], width
-            )
-        if course.progress is not None:
-            return fit([(" " + name(course.progress.text, 300), VALUE)], width)
-        if course.result is not None:
-            return fit([(" " + in_a_line(course.result), VALUE)], width)
-        if course.state == "running":
-            return fit([(" The engine is being handed over…", MUTED)], width)
-        return fit([(f" {course.state.capitalize()} after {len(course.probes)} probes", MUTED)], width)
-
     def _body(self, width: int, height: int) -> list[Row]:
         share = 9 if width >= WIDE else 11  # of 20
         chart_rows = min(max((height - 1) * share // 20, _FEWEST_CHART_ROWS), _MOST_CHART_ROWS)
         if height - 1 - chart_rows < 4:
             return self._table(width, height)
-        rows = [*self._charts(width, chart_rows), self._legend(width)]
+        rows = [*self._charts(width, chart_rows), self.view.legend(self.ascii_only, width)]
         return [*rows, *self._table(width, height - len(rows))]
 
     def _charts(self, width: int, height: int) -> list[Row]:
-        plots = (
-            [charts.throughput(self.course), charts.memory(self.course)] if self.course is not None else charts.empty()
-        )
+        plots = self.view.plots()
         if width < WIDE:
             return draw(plots[self.chart], width, height, self.ascii_only)
         left = draw(plots[0], width // 2 - 1, height, self.ascii_only)
         right = draw(plots[1], width - width // 2, height, self.ascii_only)
         return [[*one, (" ", PLAIN), *other] for one, other in zip(left, right, strict=True)]
 
-    def _legend(self, width: int) -> Row:
-        fitted = ". " if self.ascii_only else "⠤⠒ "
-        pairs = (
-            (f" {charts.MEASURED} ", VALUE, "measured  "), (f"{charts.OTHER} ", MUTED, "other setup, length  "),
-            (f"{charts.REFUSED} ", BAD, "over, slow, oom  "), (f"{charts.RUNNING} ", ACCENT, "runs now  "),
-            (fitted, CURVE, "fit  "),
-        )  # fmt: skip
-        row: Row = [span for glyph, role, text in pairs for span in ((glyph, role), (text, MUTED))]
-        course = self.course
-        if course is not None and course.setup is not None and width >= WIDE:
-            return apart(row, [(f"{short(course.setup)} ", MUTED)], width)
-        return fit(row, width)
-
     def _table(self, width: int, height: int) -> list[Row]:
         if width < WIDE:
             return [_rule(self._title(self.pane), width), *self._narrow(width, height - 1)][:height]
         left_width = width - _ANSWER_WIDTH - 1
         earlier = self.pane == "earlier"
-        title = "Lengths and setups" if self.pane == "answer" else self._title(self.pane)
+        title = self.view.more if self.pane == "answer" else self._title(self.pane)
         left = [_rule(title, left_width), *self._left(left_width, height - 1)]
         beside = (
             about(self.kept.marked, _ANSWER_WIDTH)
             if earlier
-            else answer_rows(self.course, _ANSWER_WIDTH, self.pane != "answer")
+            else self.view.answer(_ANSWER_WIDTH, self.pane != "answer")
         )
         title = "About it" if earlier else self._title("answer")
         right = [_rule(title, _ANSWER_WIDTH), *cut(beside, _ANSWER_WIDTH, height - 1)]
@@ -159,26 +108,21 @@ class Picture:
         if self.pane == "earlier":
             return self.kept.rows(width, height)
         if self.pane == "answer":
-            return self._scrolled(tables(self.course.result if self.course else None), width, height)
-        return self._probes(width, height)
+            return self._scrolled(self.view.beside(width), width, height)
+        return self.view.probes(self.scroll, width, height)
 
     def _narrow(self, width: int, height: int) -> list[Row]:
         if self.pane == "earlier":
             room = min(max(height // 2, 1), max(len(self.kept.profiles), 1) + 1)
             return [*self.kept.rows(width, room), *cut(about(self.kept.marked, width), width, height - room)]
         if self.pane == "answer":
-            return self._scrolled(answer_rows(self.course, width), width, height)
-        return self._probes(width, height)
+            return self._scrolled(self.view.answer(width, True), width, height)
+        return self.view.probes(self.scroll, width, height)
 
     def _scrolled(self, rows: list[Row], width: int, height: int) -> list[Row]:
         self.answer_top = min(self.answer_top, max(len(rows) - height, 0))
         shown = [fit(row, width) for row in rows[self.answer_top : self.answer_top + height]]
         return [*shown, *[fit([], width)] * (height - len(shown))]
-
-    def _probes(self, width: int, height: int) -> list[Row]:
-        if self.course is None:
-            return [fit([("   no probe yet", MUTED)], width), *[fit([], width)] * (height - 1)][:height]
-        return probe_rows(self.course, self.scroll, width, height)
 
     def _title(self, pane: Pane) -> str:
         if pane == "answer" and self.course is not None:

@@ -146,11 +146,19 @@ def _fill(grid: Grid, plot: Plot, ascii_only: bool) -> None:
         column = grid.column(plot.upright.at)
         text = plot.upright.label
         left = column + 1 + len(text) > grid.width
-        # Not in the lowest row: there are the marks of what has no figure.
-        grid.write(column - len(text) if left else column + 1, 1, text, ACCENT)
+        start = column - len(text) if left else column + 1
+        grid.write(start, _free_row(grid, plot, range(start, start + len(text))), text, ACCENT)
     for mark in plot.marks:
         if 0 <= mark.x <= plot.x_most:
             grid.put(grid.column(mark.x), grid.row(mark.y), mark.glyph, mark.role)
+
+
+def _free_row(grid: Grid, plot: Plot, columns: range) -> int:
+    """Where a label in these columns hides nothing; above the lowest row: there are the marks of what has no figure."""
+    taken = {grid.row(mark.y) for mark in plot.marks if grid.column(mark.x) in columns}
+    if plot.level is not None:
+        taken.add(grid.row(plot.level.at))
+    return next((row for row in range(1, grid.height) if row not in taken), 1)
 
 
 def _below(grid: Grid, plot: Plot, margin: int, width: int) -> list[Row]:

@@ -1,26 +1,16 @@
-"""The probes as a table that follows its end until it is scrolled."""
+"""The probes of a tuning on this machine as a table."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from phitui.jobs.tuning_course import Course
+from phitui.jobs.tuning_course import LocalCourse
 from phitui.jobs.tuning_model import Setup
-from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row, fit, name
+from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row
 from phitui.tui.tuner.charts import rate
+from phitui.tui.tuner.table import Cells, Column, Scroll, table_rows
 from phitui.tuner.probes import Verdict
 
 ROLES = {"ok": PLAIN, "over": WARN, "slow": WARN, "oom": BAD, "failed": BAD}
 _GB = 1e9
-
-
-class Column(NamedTuple):
-    """A width of 0 takes what is left."""
-
-    title: str
-    width: int
-    right: bool = True
-
 
 COLUMNS = (
     Column("#", 2),
@@ -42,61 +32,15 @@ def short(setup: Setup) -> str:
     return f"{setup.workers}{threads} {setup.compute_type}"
 
 
-class Scroll:
-    """Which of more rows than fit are shown: the last ones, until somebody scrolls up."""
-
-    def __init__(self) -> None:
-        self._first: int | None = None  # None: at the end
-        self._count = self._room = 0
-
-    @property
-    def at_end(self) -> bool:
-        return self._first is None
-
-    def window(self, count: int, room: int) -> range:
-        """The rows to show."""
-        self._count, self._room = count, room
-        last = max(count - room, 0)
-        if self._first is not None and self._first >= last:
-            self._first = None
-        first = last if self._first is None else self._first
-        return range(first, min(first + room, count))
-
-    def move(self, by: int) -> None:
-        """By so many rows, down where it is above 0."""
-        last = max(self._count - self._room, 0)
-        first = last if self._first is None else self._first
-        wanted = min(max(first + by, 0), last)
-        self._first = None if wanted == last else wanted
-
-
-def probe_rows(course: Course, scroll: Scroll, width: int, height: int) -> list[Row]:
+def probe_rows(course: LocalCourse, scroll: Scroll, width: int, height: int) -> list[Row]:
     """Heads and probes in exactly `width` × `height` cells; the one that runs is the last."""
     lines = [_probe(number, setup, verdict) for number, (setup, verdict) in enumerate(course.probes, 1)]
     if course.running is not None:
         lines.append(_running(course))
-    widths = _widths(width)
-    room = max(height - 1, 0)
-    rows = [_row([(column.title, MUTED) for column in COLUMNS], widths, width)]
-    rows += [_row(lines[number], widths, width) for number in scroll.window(len(lines), room)]
-    return [*rows, *[fit([], width)] * (height - len(rows))][:height]
+    return table_rows(COLUMNS, lines, scroll, width, height)
 
 
-def _widths(width: int) -> list[int]:
-    gaps = len(COLUMNS)
-    rest = width - gaps - sum(column.width for column in COLUMNS)
-    return [column.width or max(min(rest, 22), 6) for column in COLUMNS]
-
-
-def _row(cells: list[tuple[str, str]], widths: list[int], width: int) -> Row:
-    row: Row = []
-    for (text, role), column, size in zip(cells, COLUMNS, widths, strict=True):
-        text = name(text, size)
-        row.append((" " + (text.rjust(size) if column.right else text.ljust(size)), role))
-    return fit(row, width)
-
-
-def _probe(number: int, setup: Setup, verdict: Verdict) -> list[tuple[str, str]]:
+def _probe(number: int, setup: Setup, verdict: Verdict) -> Cells:
     shape, outcome = verdict.probe.shape, verdict.outcome
     role = ROLES.get(verdict.judged, BAD)
     speed = rate(verdict)
@@ -108,13 +52,13 @@ def _probe(number: int, setup: Setup, verdict: Verdict) -> list[tuple[str, str]]
         (f"{verdict.predicted_bytes / _GB:.3f}", PLAIN),
         (NOTHING if outcome.peak_bytes is None else f"{outcome.peak_bytes / _GB:.3f}", PLAIN),
         (error(verdict), MUTED),
-        (NOTHING if speed is None else _figure(speed), VALUE),
+        (NOTHING if speed is None else figure(speed), VALUE),
         (NOTHING if outcome.step_s is None else f"{outcome.step_s * 1000:.1f}", PLAIN),
         (verdict.judged, role),
     ]
 
 
-def _running(course: Course) -> list[tuple[str, str]]:
+def _running(course: LocalCourse) -> Cells:
     began = course.running
     if began is None:
         return []
@@ -130,5 +74,6 @@ def error(verdict: Verdict) -> str:
     return NOTHING if not peak else f"{100 * (verdict.predicted_bytes / peak - 1):+.1f}%"
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """Tokens/s in few digits."""
     return f"{value:.1f}" if value < 10 else f"{value:.0f}"

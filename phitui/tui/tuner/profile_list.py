@@ -6,9 +6,11 @@ from datetime import datetime
 
 from phitui.jobs.tuning_model import Setup
 from phitui.jobs.tuning_profiles import Profile
+from phitui.store.load_tunings import LoadTuning
 from phitui.store.tunings import Tuning
-from phitui.tui.monitor.cells import MARKED, MUTED, OK, PLAIN, VALUE, WARN, Row, fit, name
+from phitui.tui.monitor.cells import MARKED, MUTED, NOTHING, OK, PLAIN, VALUE, WARN, Row, fit, name
 from phitui.tui.tuner.answers import rows_of, said
+from phitui.tui.tuner.load_answers import at_once
 from phitui.tui.tuner.probe_table import short
 
 _GB = 1e9
@@ -20,9 +22,12 @@ class ProfileList:
     def __init__(self) -> None:
         self.profiles: list[Profile] = []
         self.problem = ""
+        self._heads = ("setup", "B*")
         self._place = 0
 
-    def take(self, profiles: list[Profile], problem: str) -> None:
+    def take(self, profiles: list[Profile], problem: str, of_server: bool = False) -> None:
+        """Show these; `of_server`: they are a server's."""
+        self._heads = ("server", "C*") if of_server else ("setup", "B*")
         marked = self.marked
         self.profiles, self.problem = profiles, problem
         known = [profile.tuning for profile in profiles]
@@ -40,7 +45,7 @@ class ProfileList:
 
     def rows(self, width: int, height: int) -> list[Row]:
         """Heads and tunings in exactly `width` × `height` cells."""
-        rows = [fit([(_line("made", "model", "tokens", "setup", "B*", "tok/s", "state", width), MUTED)], width)]
+        rows = [fit([(_line("made", "model", "tokens", *self._heads, "tok/s", "state", width), MUTED)], width)]
         room = max(height - 1, 0)
         first = min(max(self._place - room // 2, 0), max(len(self.profiles) - room, 0))
         for number, profile in enumerate(self.profiles[first : first + room], first):
@@ -54,10 +59,18 @@ def about(profile: Profile | None, width: int) -> list[Row]:
     """Under which conditions a tuning was made, and what it found."""
     if profile is None:
         return []
-    tuning, of = profile.tuning, profile.tuning.conditions
+    tuning = profile.tuning
+    found = _about_server(tuning) if isinstance(tuning, LoadTuning) else _about_local(tuning)
+    state = ("State", f"stale: {profile.problem}" if profile.problem else "holds")
+    roles = {"State": WARN if profile.problem else OK}
+    pairs = [state, *found, ("Made", _made(tuning)), ("Why", tuning.why)]
+    return [row for label, text in pairs for row in said(label, text, width, roles.get(label, VALUE))]
+
+
+def _about_local(tuning: Tuning) -> list[tuple[str, str]]:
+    of = tuning.conditions
     driver = [("Driver", of.driver)] if of.driver else []
-    pairs = [
-        ("State", f"stale: {profile.problem}" if profile.problem else "holds"),
+    return [
         ("B*", f"{rows_of(tuning.batch)}: {tuning.tokens_per_s:.0f} output tok/s"),
         ("B_max", f"{rows_of(tuning.b_max)} in {tuning.limit_bytes / _GB:.3f} GB"),
         ("KV", f"{tuning.kv_tokens:,} tokens at once"),
@@ -68,11 +81,20 @@ def about(profile: Profile | None, width: int) -> list[Row]:
         ("Device", of.device),
         *driver,
         ("Engine", f"CTranslate2 {of.engine}"),
-        ("Made", _made(tuning)),
-        ("Why", tuning.why),
     ]
-    roles = {"State": WARN if profile.problem else OK}
-    return [row for label, text in pairs for row in said(label, text, width, roles.get(label, VALUE))]
+
+
+def _about_server(tuning: LoadTuning) -> list[tuple[str, str]]:
+    takes = "an unknown number of prompts" if tuning.at_once is None else f"{tuning.at_once} prompts"
+    return [
+        ("C*", f"{at_once(tuning.c_best)}: {tuning.tokens_per_s:.0f} output tok/s"),
+        ("C_max", at_once(tuning.c_max)),
+        ("C_slo", NOTHING if tuning.c_slo is None else at_once(tuning.c_slo)),
+        ("For", f"{tuning.prompt_tokens:,} + {tuning.new_tokens:,} tokens"),
+        ("Model", tuning.model),
+        ("Server", f"{tuning.key.engine}: {tuning.kind} at {tuning.key.host}"),
+        ("Takes", f"{takes} at once, by its own word"),
+    ]
 
 
 def setup(tuning: Tuning) -> Setup:
@@ -80,7 +102,7 @@ def setup(tuning: Tuning) -> Setup:
     return Setup(tuning.workers, tuning.threads, tuning.conditions.compute_type)
 
 
-def _made(tuning: Tuning) -> str:
+def _made(tuning: Tuning | LoadTuning) -> str:
     """In the time zone of whoever looks."""
     try:
         return datetime.fromisoformat(tuning.made).astimezone().strftime("%Y-%m-%d %H:%M")
@@ -93,9 +115,11 @@ def _row(profile: Profile, width: int, marked: bool) -> Row:
     lengths = f"{tuning.prompt_tokens}+{tuning.new_tokens}"
     state = "stale" if profile.problem else "holds"
     speed = f"{tuning.tokens_per_s:.0f}"
-    line = _line(
-        _made(tuning), tuning.model_name, lengths, short(setup(tuning)), str(tuning.batch), speed, state, width
-    )
+    if isinstance(tuning, LoadTuning):
+        what = tuning.model, lengths, tuning.kind, str(tuning.c_best)
+    else:
+        what = tuning.model_name, lengths, short(setup(tuning)), str(tuning.batch)
+    line = _line(_made(tuning), *what, speed, state, width)
     if marked:
         return fit([("▶" + line[1:], MARKED)], width, MARKED)
     return fit([(line[: -len(state)], PLAIN), (state, WARN if profile.problem else OK)], width)

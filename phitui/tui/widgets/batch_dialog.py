@@ -10,11 +10,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from phitui.text import sanitize
+from phitui.tui.leaving import Dialog
 from phitui.tui.widgets.dialogs import BOX
 
 _MOST_NAMES = 10_000
@@ -51,7 +51,7 @@ class PathSuggester(Suggester):
         return f"{value.removesuffix(begun)}{fitting[0].name}{end}"
 
 
-class BatchDialog(ModalScreen[BatchWish | None]):
+class BatchDialog(Dialog[BatchWish | None]):
     """Two paths. → completes what is typed."""
 
     DEFAULT_CSS = BOX.format(name="BatchDialog")
@@ -68,7 +68,7 @@ class BatchDialog(ModalScreen[BatchWish | None]):
             yield Input(placeholder="questions.jsonl", suggester=PathSuggester(self._start), id="source")
             yield Static("Where the answers go; empty: beside it, as …-answers.jsonl", markup=False)
             yield Input(placeholder="answers.jsonl", suggester=PathSuggester(self._start), id="target")
-            yield Static("Enter adds it · → completes · Tab to the next field · Esc back", classes="keys", markup=False)
+            yield Static("Enter adds it · → completes · Tab goes on · Esc back", classes="keys", markup=False)
 
     @on(Input.Submitted)
     def _submit(self, message: Input.Submitted) -> None:

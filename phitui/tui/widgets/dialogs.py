@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Select, Static
 
 from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT
 from phitui.models.precision import PRECISIONS
 from phitui.tui.display import displayable
+from phitui.tui.leaving import Dialog
 
 BOX = """
     {name} {{
@@ -28,7 +28,7 @@ BOX = """
 """
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Dialog[bool]):
     """A question whose answer is yes or no. Enter is neither: it may have been meant for what was there before."""
 
     DEFAULT_CSS = BOX.format(name="Confirm")
@@ -52,7 +52,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(answer)
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(Dialog[str | None]):
     """A question whose answer is a line of text, and not an empty one. Esc gives none."""
 
     DEFAULT_CSS = BOX.format(name="Ask")
@@ -88,7 +88,7 @@ class PullWish(NamedTuple):
     context: int
 
 
-class PullDialog(ModalScreen[PullWish | None]):
+class PullDialog(Dialog[PullWish | None]):
     """Asks which model to pull, at which precision, for which context window."""
 
     DEFAULT_CSS = BOX.format(name="PullDialog")

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -22,11 +21,12 @@ from phitui.errors import PhituiError
 from phitui.jobs.engines import is_there
 from phitui.text import one_line
 from phitui.tui.display import displayable
+from phitui.tui.leaving import Dialog
 
 _NAME_CHARS = 24
 
 
-class EngineDialog(ModalScreen[str | None]):
+class EngineDialog(Dialog[str | None]):
     """Each server is asked what it is, side by side; no prompt is sent. Dismissed with the name that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="engines.back")]

@@ -33,24 +33,27 @@ class ExchangeView(Vertical):
         .answer { padding: 0 1 0 2; margin: 1 0 0 0; height: auto; }
         .facts { padding: 0 1 0 2; color: $text-muted; height: auto; }
         .facts.bad { color: $text-error; }
-        Markdown { padding: 0; margin: 1 0 0 2; background: transparent; }
+        Markdown { padding: 0 0 0 2; margin: 1 0 0 0; background: transparent; }
         &.-marked .asked { border-left: outer $accent; background: $panel; }
+        &.-marked .answer, &.-marked Markdown { outline-left: vkey $accent; }  /* its prompt may be out of view */
     }
     """
 
-    def __init__(self, exchange: Exchange, markdown: bool, siblings: Siblings) -> None:
+    def __init__(self, exchange: Exchange, markdown: bool, siblings: Siblings, scroll_lines: int) -> None:
         super().__init__()
         self.exchange = exchange
         self._markdown = markdown
         self._siblings = siblings
+        self._scroll_lines = scroll_lines
         self._shown_text = displayable(exchange.text)
+        self._shown_growing = self._grows
         self._shown_facts = self._facts()
 
     def compose(self) -> ComposeResult:
         yield Static(Content(_clipped(displayable(self.exchange.prompt))), classes="asked", markup=False)
-        answer = StreamText(classes="answer")
+        answer = StreamText("answer", self._scroll_lines)
         answer.display = bool(self._shown_text)
-        answer.show(self._shown_text)
+        answer.show(self._shown_text, self._shown_growing)
         yield answer
         bad = " bad" if self._went_wrong else ""
         yield Static(Content(self._shown_facts), classes=f"facts{bad}", markup=False)
@@ -58,6 +61,10 @@ class ExchangeView(Vertical):
     @property
     def _went_wrong(self) -> bool:
         return self.exchange.state in (State.REFUSED, State.LOST, State.BROKEN)
+
+    @property
+    def _grows(self) -> bool:
+        return not self.exchange.state.over
 
     def _facts(self) -> str:
         line = facts(self.exchange)
@@ -70,11 +77,11 @@ class ExchangeView(Vertical):
     async def refresh_exchange(self) -> None:
         """Show what has changed; parts that are the same are not painted again."""
         text = displayable(self.exchange.text)
-        if text != self._shown_text:
-            self._shown_text = text
+        if (text, self._grows) != (self._shown_text, self._shown_growing):
+            self._shown_text, self._shown_growing = text, self._grows
             answer = self.query_one(StreamText)
             answer.display = bool(text)
-            answer.show(text)
+            answer.show(text, self._grows)
         line = self._facts()
         if line != self._shown_facts:
             # Laying out the screen again costs more than all the rest: not for a number that counts up.
@@ -93,7 +100,7 @@ class ExchangeView(Vertical):
 
     async def to_markdown(self) -> None:
         """Lay the answer out as Markdown, in the place of the plain text."""
-        self._markdown = False
+        self._markdown = self._shown_growing = False
         text = self._shown_text
         from markdown_it import MarkdownIt  # these cost tens of ms: not before the first frame
         from textual.widgets import Markdown
@@ -122,15 +129,15 @@ def facts(exchange: Exchange) -> str:
     if exchange.state is State.PREFILL:
         if exchange.prompt_tokens is None:  # a remote engine counts at the end
             return "sent · waiting for the first token"
-        return f"reading the prompt · {exchange.prompt_tokens} tokens"
+        return f"reading the prompt · {_tokens(exchange.prompt_tokens)}"
     if exchange.state is State.ANSWERING:
-        return f"answering · {_count(exchange.tokens)} tokens · Esc stops"
+        return f"answering · {_tokens(exchange.tokens)} · Esc stops"
     if exchange.state is State.REFUSED:
         return f"not answered: {displayable(exchange.error)}"
     if exchange.state is State.LOST and not exchange.error:
-        return f"cut off: phitui ended during this answer · {exchange.tokens} tokens kept"
+        return f"cut off: phitui ended during this answer · {_tokens(exchange.tokens)} kept"
     if exchange.state is State.LOST:
-        kept = f"{_count(exchange.tokens)} tokens kept"
+        kept = f"{_tokens(exchange.tokens)} kept"
         return f"the engine died during this answer ({displayable(exchange.error)}) · {kept}"
     if exchange.state is State.BROKEN:
         kept = " · what came is kept" if exchange.text else ""
@@ -138,23 +145,23 @@ def facts(exchange: Exchange) -> str:
     return _done(exchange)
 
 
-def _count(tokens: int | None) -> str:
-    return NOTHING if tokens is None else str(tokens)
+def _tokens(count: int | None) -> str:
+    return f"{NOTHING if count is None else count} token{'s' * (count != 1)}"
 
 
 def _done(exchange: Exchange) -> str:
     ends = {"stop": "", "length": " · token limit reached", "cancelled": " · stopped"}
     end = ends[exchange.reason or "stop"]
     if exchange.usage is None and exchange.tokens:  # another model was asked for before the engine had stopped
-        return f"{exchange.tokens} tokens{end}"
+        return f"{_tokens(exchange.tokens)}{end}"
     nothing = not exchange.text and not (exchange.usage and exchange.usage.completion_tokens)
     if exchange.usage is None or exchange.timings is None or nothing:
         return f"no answer{end}"
     rate = exchange.timings.decode_tokens_per_s
     ttft = exchange.timings.ttft_ms
     return (
-        f"{_count(exchange.usage.completion_tokens)} tokens"
+        f"{_tokens(exchange.usage.completion_tokens)}"
         f" · {NOTHING if rate is None else format(rate, '.1f')} tok/s"
         f" · TTFT {NOTHING if ttft is None else format(ttft, '.0f')} ms"
-        f" · prompt {_count(exchange.usage.prompt_tokens)} tokens{end}"
+        f" · prompt {_tokens(exchange.usage.prompt_tokens)}{end}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from textual import on
@@ -11,7 +13,9 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from phitui.tui.finding import Match, line_of, matches
+from phitui.engine.client import raise_in_loop
+from phitui.tui.display import displayable
+from phitui.tui.finding import Match, Search, line_of
 from phitui.tui.widgets.exchange import PROMPT_LINES
 from phitui.tui.widgets.transcript import Transcript
 
@@ -57,8 +61,10 @@ class FindBar(Horizontal):
 
     def __init__(self) -> None:
         super().__init__()
+        self._search = Search("")
         self._matches: list[Match] = []
         self._at = 0
+        self._searching: asyncio.Task[None] | None = None
 
     def compose(self) -> ComposeResult:
         yield FindField(placeholder="find in this chat", id="find", select_on_focus=False)
@@ -73,7 +79,7 @@ class FindBar(Horizontal):
         """Look for words: these, or those that are typed."""
         self.display = True
         field = self.query_one(FindField)
-        field.value = words
+        field.value = displayable(words)
         if words:
             self._look(words)
             self.screen.set_focus(self._transcript)
@@ -86,7 +92,8 @@ class FindBar(Horizontal):
         if not self.active:
             return False
         self.display = False
-        self._matches = []
+        self._stop()
+        self._search, self._matches = Search(""), []
         self.query_one(FindField).clear()
         self.screen.set_focus(self._transcript)
         return True
@@ -102,22 +109,55 @@ class FindBar(Horizontal):
             self._look(message.value)
 
     def _look(self, words: str) -> None:
-        self._matches = matches(self._transcript.exchanges, words)
+        self._search = self._search.narrowed(words)
+        self._run(self._begin)
+
+    def _run(self, done: Callable[[], None]) -> None:
+        """Look through what is new in the chat, then do the rest. Where it is much, the screen goes on in between."""
+        self._stop()
+        steps = self._search.work(self._transcript.exchanges)
+        if next(steps, None) is None:
+            self._finish(done)
+        else:
+            self.query_one("#found", Static).update(Content("searching…"))
+            self._searching = asyncio.create_task(self._go_on(steps, done))
+            self._searching.add_done_callback(raise_in_loop)
+
+    async def _go_on(self, steps: Iterator[int], done: Callable[[], None]) -> None:
+        for _ in steps:
+            await asyncio.sleep(0)
+        self._finish(done)
+
+    def _stop(self) -> None:
+        if self._searching is not None:
+            self._searching.cancel()
+            self._searching = None
+
+    def on_unmount(self) -> None:
+        self._stop()
+
+    def _finish(self, done: Callable[[], None]) -> None:
+        self._matches = self._search.matches(self._transcript.exchanges)
+        done()
+        self._show()
+
+    def _begin(self) -> None:
         seen = {id(item) for item in self._transcript.items_in_view()}
         near = [i for i, match in enumerate(self._matches) if id(match.exchange) in seen]
         self._at = near[-1] if near else len(self._matches) - 1
-        self._show()
 
     def step(self, by: int) -> None:
         """To the next match (1) or the one before (-1), around the ends."""
         if not self.active:
             return
         current = self._matches[self._at] if self._matches else None
-        self._matches = matches(self._transcript.exchanges, self.query_one(FindField).value)  # there may be more by now
-        if self._matches:
-            place = self._matches.index(current) if current in self._matches else 0
-            self._at = (place + by) % len(self._matches)
-        self._show()
+
+        def go() -> None:
+            if self._matches:
+                place = self._matches.index(current) if current in self._matches else 0
+                self._at = (place + by) % len(self._matches)
+
+        self._run(go)  # there may be more by now
 
     def _show(self) -> None:
         if self._matches:
@@ -137,7 +177,7 @@ class FindBar(Horizontal):
         told = self.query_one("#found", Static)
         if self._matches:
             before, found, after = self._matches[self._at].around()
-            count = f"{self._at + 1}/{len(self._matches)}  "
+            count = f"{self._at + 1}/{len(self._matches)}{'+' if self._search.full else ''}  "
             told.update(
                 Content.assemble(count, (before, "$text-muted"), (found, "bold $accent"), (after, "$text-muted"))
             )

@@ -237,7 +237,7 @@ class GaugeLine(Static):
 
     def show_answer(self, timings: Timings | None) -> None:
         """The figures of the answer that was finished last."""
-        self._answer = [reading for reading in answer_readings(timings) if reading.value != NOTHING]
+        self._answer = [one for one in answer_readings(timings) if one.brief and one.value != NOTHING]
         self._paint()
 
     def on_resize(self) -> None:

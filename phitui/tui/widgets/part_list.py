@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from phitui.text import one_line
 from phitui.tui.code_blocks import CodeBlock
+from phitui.tui.leaving import Dialog
 from phitui.tui.widgets.dialogs import BOX
 
 _LINE_CHARS = 60
@@ -27,7 +27,7 @@ class Taken(NamedTuple):
     save: bool
 
 
-class PartList(ModalScreen[Taken | None]):
+class PartList(Dialog[Taken | None]):
     """A digit copies the block of this number at once."""
 
     DEFAULT_CSS = BOX.format(name="PartList") + " PartList OptionList { height: auto; max-height: 14; }"
@@ -47,7 +47,7 @@ class PartList(ModalScreen[Taken | None]):
             options = [_option(0, "whole answer", self._text)]
             options += [_option(i, block.language or "code", block.text) for i, block in enumerate(self._blocks, 1)]
             yield OptionList(*options, compact=True, markup=False)
-            yield Static("Enter or its digit copies it · s saves it to a file · Esc back", classes="keys", markup=False)
+            yield Static("Enter or its digit copies · s saves to a file · Esc back", classes="keys", markup=False)
 
     def on_mount(self) -> None:
         self.query_one(OptionList).highlighted = 1 if self._blocks else 0

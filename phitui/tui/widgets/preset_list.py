@@ -9,17 +9,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from phitui.errors import PhituiError
 from phitui.store.presets import NAME_CHARS, Preset, Presets
 from phitui.text import one_line
+from phitui.tui.leaving import Dialog
 from phitui.tui.widgets.dialogs import BOX, Confirm
 
 
-class PresetList(ModalScreen[Preset | None]):
+class PresetList(Dialog[Preset | None]):
     """Its answer is the chosen one, None where nothing was chosen."""
 
     DEFAULT_CSS = BOX.format(name="PresetList") + " PresetList OptionList { height: auto; max-height: 14; }"

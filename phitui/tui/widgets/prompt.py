@@ -1,4 +1,8 @@
-"""Where a person types: several lines, history, and a limit on what is pasted."""
+"""Where a person types: several lines, history, and a limit on what is pasted.
+
+A text area writes to the terminal whatever it holds, and an earlier prompt may hold anything: a file that went with
+it, a session from elsewhere. So what comes in is shown without controls, and stays what it was until it is edited.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from textual import events
 from textual.binding import Binding, BindingType, NoBinding
 from textual.message import Message
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult
 
 from phitui.tui.display import displayable
 from phitui.tui.widgets.completion import Completion
@@ -23,9 +28,10 @@ class Prompt(TextArea):
         height: auto;
         min-height: 3;
         max-height: 10;
-        border: round $panel-lighten-2;
+        border: round $panel-lighten-2; border-title-color: $text-muted;
         background: $surface;
         padding: 0 1;
+        &:light { border: round $panel-darken-3; }
         &:focus { border: round $primary; }
     }
     """
@@ -66,6 +72,7 @@ class Prompt(TextArea):
         )
         for key in ("f6", "f7"):  # the text area's "select line" and "select all": here the sessions and the parameters
             self._bindings.key_to_bindings.pop(key, None)
+        self._shown = self._given = ""  # the text that was loaded, as it is displayed and as it came
         self._history = History(history_size)
         self._paste_limit = paste_limit
         self.completion: Completion | None = None  # where what is typed is a command
@@ -87,12 +94,32 @@ class Prompt(TextArea):
 
     def action_send(self) -> None:
         """Hand the text over and make room at once: what is typed next is the next prompt."""
-        text = self.text
+        text = self.whole
         if text.strip():
             self._history.add(text)
             self.post_message(self.Kept(text))
             self.clear()
         self.post_message(self.Sent(text))
+
+    @property
+    def whole(self) -> str:
+        """What is sent: as it was given while nothing of it has been edited, else what is shown."""
+        return self._given if self.text == self._shown else self.text
+
+    def load_text(self, text: str) -> None:
+        """Have this as the text."""
+        self._shown, self._given = displayable(text), text
+        super().load_text(self._shown)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Every insertion passes here, whether typed, pasted or completed."""
+        edit.text = displayable(edit.text)
+        return super().edit(edit)
+
+    def clear(self) -> EditResult:
+        """Have no text."""
+        self._shown = self._given = ""
+        return super().clear()
 
     def action_newline(self) -> None:
         self.insert("\n")
@@ -122,7 +149,7 @@ class Prompt(TextArea):
         elif self.cursor_location[0] > 0:
             self.action_cursor_up()
         else:
-            self._show(self._history.older(self.text))
+            self._show(self._history.older(self.whole))
 
     def action_down(self) -> None:
         """Down a line; from the last line to the newer prompt. In an open list down a line."""
@@ -141,13 +168,13 @@ class Prompt(TextArea):
         return True
 
     async def _on_paste(self, event: events.Paste) -> None:
-        """Insert what is pasted, without controls: the text area would write them to the terminal as they are."""
+        """Insert what is pasted, up to the limit."""
         event.prevent_default()
         event.stop()
         if len(event.text) > self._paste_limit:
             self.post_message(self.PasteRefused(len(event.text)))
         else:
-            self.replace(displayable(event.text), *self.selection, maintain_selection_offset=False)
+            self.replace(event.text, *self.selection, maintain_selection_offset=False)
 
     def _show(self, text: str | None) -> None:
         if text is not None:

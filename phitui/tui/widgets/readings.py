@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from phitui.engine.api import Timings
 from phitui.hardware.energy import PerToken
-from phitui.hardware.memory_parts import MemoryParts
+from phitui.hardware.memory_parts import MemoryParts, memory_name
 from phitui.hardware.snapshot import Host, Snapshot
 from phitui.jobs.performance import View
 from phitui.jobs.traffic import Traffic
@@ -59,7 +59,7 @@ def _card(view: View) -> Group:
         f"GPU {device.index} · {displayable(one_line(device.name, 40))}",
         [
             _percent("GPU util", device.util_pct, why.get("util_pct", ""), "GPU"),
-            _memory("VRAM", view.memory),
+            _memory(memory_name(True, device.shares_ram), view.memory),
             _traffic(view),
             _power(view),
             _temperature(device.temperature_c, why.get("temperature_c", "")),
@@ -126,7 +126,8 @@ def _memory(label: str, memory: MemoryParts) -> Reading:
         return Reading(label, NOTHING, reason=memory.reason)
     amount = f"{used / GIB:.1f} / {total / GIB:.1f} GiB"
     level = memory_level(used, memory.usable_bytes or total)
-    return Reading(label, amount, used / total, level, memory=memory, brief=f"{label} {amount.replace(' / ', '/')}")
+    brief = f"{label.split()[0]} {amount.replace(' / ', '/')}"
+    return Reading(label, amount, used / total, level, memory=memory, brief=brief)
 
 
 def _traffic(view: View) -> Reading:
@@ -167,7 +168,7 @@ def _power(view: View) -> Reading:
     device = view.device
     if device.power_w is None:
         return Reading("Power", NOTHING, reason=device.unavailable.get("power_w", ""))
-    joules = "" if view.joules_per_token is None else f" · {view.joules_per_token:.1f} J/tok"
+    joules = "" if view.joules_per_token is None else f" · ≈{view.joules_per_token:.1f} J/tok"
     brief = f"{device.power_w:.0f} W"
     if device.power_limit_w is None:
         return Reading("Power", f"{device.power_w:.0f} W{joules}", brief=brief)

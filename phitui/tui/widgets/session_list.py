@@ -13,6 +13,7 @@ from textual.widgets import DataTable, Input
 from phitui.jobs.session_desk import Found
 from phitui.text import one_line
 from phitui.tui.display import displayable
+from phitui.tui.keys.remap import keys_for
 
 
 class SessionTable(DataTable[Text]):
@@ -40,7 +41,7 @@ class SessionTable(DataTable[Text]):
         """What is typed right after the key that begins the search is for the search: a binding would run only once
         the letters of a fast typist, or of a slow link that delivers in bursts, are here and mean something else."""
         field = self.screen.query_one(SearchField)
-        if event.key == "slash":
+        if event.key in keys_for(self.screen, "sessions.search"):
             event.stop()
             event.prevent_default()
             self.screen.set_focus(field)  # at once: `focus` would come after the next letters

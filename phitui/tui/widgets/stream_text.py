@@ -6,27 +6,38 @@ to the terminal and a third of a core.
 
 from __future__ import annotations
 
-from rich.cells import cell_len
+from itertools import zip_longest
+
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.content import Content
 from textual.geometry import Region, Size
+from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
+from phitui.tui.widgets.wrapped import TAB, boundary, place_of
+
 # A paragraph of more lines than this gives up its first ones: they do not change any more.
 _OPEN_LINES = 8
-_TAB = 4
+# So many lines fit almost everywhere without scrolling.
+_SHORT_LINES = 8
 
 
 class StreamText(Widget):
-    """Give it the whole text each time; it finds out what is new."""
+    """Give it the whole text each time; it finds out what is new.
+
+    While the text grows it takes lines in advance, `scroll_lines` at once: each time that it needs more, all that is
+    above it moves, and all of that is laid out and painted anew."""
 
     DEFAULT_CSS = """
     StreamText { height: auto; }
     """
 
-    def __init__(self, classes: str) -> None:
+    def __init__(self, classes: str, scroll_lines: int = 1) -> None:
         super().__init__(classes=classes)
+        self._scroll_lines = scroll_lines
+        self._grows = False
         self._text = ""
         self._width = 0
         self._lines: list[str] = []
@@ -39,33 +50,55 @@ class StreamText(Widget):
         """All that is shown."""
         return self._text
 
-    def show(self, text: str) -> None:
-        """Show `text`, which is what was shown before and more."""
-        if text == self._text:
+    def show(self, text: str, grows: bool = False) -> None:
+        """Show `text`, which is what was shown before and more; `grows` says that more is to come."""
+        if (text, grows) == (self._text, self._grows):
             return
-        before, self._text = self._lines, text
+        before, room = self._lines, self._room
+        self._text, self._grows = text, grows
         if not self._width:  # not laid out yet
             self.refresh(layout=True)
             return
         self._lines = self._wrapped(self._width)
-        if len(self._lines) != len(before):
+        if self._room != room:
             self.refresh(layout=True)
             return
-        same = next((y for y, pair in enumerate(zip(before, self._lines, strict=True)) if pair[0] != pair[1]), 0)
-        gutter = self.gutter
-        self.refresh(Region(gutter.left, gutter.top + same, self._width, len(self._lines) - same))
+        pairs = zip_longest(before, self._lines)
+        changed = [y for y, (old, new) in enumerate(pairs) if old != new]
+        if changed:  # of the content: Textual adds the padding
+            self.refresh(Region(0, changed[0], self._width, changed[-1] + 1 - changed[0]))
+
+    @property
+    def _room(self) -> int:
+        """How many lines it takes. A short answer takes as many as it has, so that what follows stands right below."""
+        lines, step = len(self._lines), self._scroll_lines
+        return -(-lines // step) * step if self._grows and lines > _SHORT_LINES else lines
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         del container, viewport
         if width != self._width:
             self._width, self._settled = width, ""
         self._lines = self._wrapped(width)
-        return len(self._lines)
+        return self._room
 
     def render_line(self, y: int) -> Strip:
         style = self.rich_style
-        line = self._lines[y] if y < len(self._lines) else ""
-        return Strip([Segment(line, style)]).adjust_cell_length(self._width, style)
+        line = set_cell_size(self._lines[y] if y < len(self._lines) else "", self._width)
+        span = self.text_selection.get_span(y) if self.text_selection is not None else None
+        if span is None:
+            segments = [Segment(line, style)]
+        else:
+            start, end = boundary(line, span[0]), boundary(line, span[1] if span[1] >= 0 else len(line))
+            marked = style + self.screen.get_component_rich_style("screen--selection")
+            segments = [Segment(line[:start], style), Segment(line[start:end], marked), Segment(line[end:], style)]
+        return Strip(segments, self._width).apply_offsets(0, y)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str]:
+        """What is selected, as it was written: with its tabs, without the line ends that are the wrapping's."""
+        start, end = selection
+        first = place_of(self._text, self._lines, start.y, start.x) if start is not None else 0
+        last = place_of(self._text, self._lines, end.y, end.x) if end is not None else len(self._text)
+        return self._text[first:last], "\n"
 
     def _wrapped(self, width: int) -> list[str]:
         if not self._settled or not self._text.startswith(self._settled):
@@ -110,6 +143,6 @@ def _certain(text: str, lines: list[str], width: int) -> tuple[int, int]:
 
 def _wrap(text: str, width: int, column: int) -> list[str]:
     """The lines of `text`, whose first character stands `column` behind a tab stop."""
-    before = column % _TAB
-    expanded = (" " * before + text).expandtabs(_TAB)[before:]
+    before = column % TAB
+    expanded = (" " * before + text).expandtabs(TAB)[before:]
     return [line.plain for line in Content(expanded).wrap(max(width, 1))] or [""]

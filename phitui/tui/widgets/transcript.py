@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from phitui.jobs.exchanges import Exchange, path_to
+from phitui.tui.display import Pace
 from phitui.tui.widgets.exchange import PROMPT_LINES, ExchangeView, Siblings
 from phitui.tui.widgets.windowed import WindowedScroll
 
@@ -44,6 +45,7 @@ class Transcript(WindowedScroll):
         scrollbar-background: $background;
         scrollbar-background-hover: $background;
         scrollbar-color: $panel;
+        &:focus { outline-left: vkey $primary; }
         .note { color: $text-muted; margin: 0 2 1 2; height: auto; }
         .note.bad { color: $text-error; }
         .note.warn { color: $text-warning; }
@@ -116,11 +118,12 @@ class Transcript(WindowedScroll):
         deed: Deed
         exchange: Exchange
 
-    def __init__(self, repaint_hz: float, markdown: bool, siblings: Siblings = lambda exchange: [exchange]) -> None:
+    def __init__(self, pace: Pace, markdown: bool, siblings: Siblings = lambda exchange: [exchange]) -> None:
         super().__init__(id="transcript")
         self._markdown = markdown
         self._siblings = siblings
-        self._period_s = 1.0 / repaint_hz
+        self._period_s = 1.0 / pace.repaint_hz
+        self._scroll_lines = pace.scroll_lines
         self._known: set[Exchange] = set()
         self._changed: set[Exchange] = set()
         self._marked: Exchange | None = None
@@ -137,7 +140,7 @@ class Transcript(WindowedScroll):
         if isinstance(item, Note):
             return Static(Content(item.text), classes=f"note {item.kind}", markup=False)
         assert isinstance(item, Exchange)  # noqa: S101 - nothing else is added below
-        view = ExchangeView(item, self._markdown, self._siblings)
+        view = ExchangeView(item, self._markdown, self._siblings, self._scroll_lines)
         view.set_class(item is self._marked, "-marked")
         if self._polisher is not None:
             self._polisher.resume()
@@ -156,7 +159,7 @@ class Transcript(WindowedScroll):
         self.add_item(Note(text, kind))
 
     def show(self, exchange: Exchange) -> None:
-        """Something of `exchange` has changed. Cheap: the painting comes with the next tick."""
+        """Something of `exchange` has changed. Cheap: the painting comes with the next tick, an end at once."""
         if exchange not in self._known:
             if exchange.parent is not self._last():  # of another branch
                 self.show_path(path_to(exchange))
@@ -167,6 +170,8 @@ class Transcript(WindowedScroll):
         self._changed.add(exchange)
         if self._timer is not None:
             self._timer.resume()
+            if exchange.state.over:
+                self.call_later(self._repaint)
 
     def show_path(self, path: list[Exchange]) -> None:
         """Show this branch of the chat. phitui's own lines stay up to where it differs from the one before."""
@@ -268,16 +273,34 @@ class Transcript(WindowedScroll):
     def on_focus(self) -> None:
         if self._marked is not None and self._marked in self.items_in_view():
             return
-        in_view = [item for item in self.items_in_view() if isinstance(item, Exchange)]
+        in_view = self._exchanges_in_view()
         self.mark(in_view[-1] if in_view else None)
 
     def on_blur(self) -> None:
-        self.mark(None)
+        if self.app.app_focus:  # else it is the terminal that somebody has left for a moment
+            self.mark(None)
+
+    async def _tend(self) -> None:
+        await super()._tend()
+        self._mark_in_view()
+
+    def _mark_in_view(self) -> None:
+        """Keys mean the marked exchange, so it has to be one that is seen: where it has been scrolled away, the nearest
+        to it that is."""
+        if self._marked is None or self._pin is not None or not self.has_focus:
+            return
+        in_view = self._exchanges_in_view()
+        if in_view and self._marked not in in_view:
+            path = self.exchanges
+            self.mark(in_view[0] if path.index(self._marked) < path.index(in_view[0]) else in_view[-1])
+
+    def _exchanges_in_view(self) -> list[Exchange]:
+        return [item for item in self.items_in_view() if isinstance(item, Exchange)]
 
     def action_mark(self, step: int) -> None:
         """Mark the exchange before or after the marked one and show it."""
         path = self.exchanges
-        in_view = [item for item in self.items_in_view() if isinstance(item, Exchange)]
+        in_view = self._exchanges_in_view()
         if not path:
             return
         if self._marked in in_view or not in_view:

@@ -10,19 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Checkbox, Input, Static
 
-from phitui.jobs.tuning_wish import FIELDS, FieldError, Wish, read_wish
+from phitui.jobs.tuning_wish import FieldError, LoadWish, Questions, Wish
 from phitui.tui.display import displayable
-
-_HINTS = {
-    "prompt": "tokens of each prompt",
-    "answer": "tokens of each answer",
-    "limit": "a share of what is usable, or 6GB",
-    "latency": "ms a token; empty: none",
-    "start": "rows of the first probe",
-}
+from phitui.tui.leaving import Dialog
 
 
 class Tick(Checkbox, inherit_bindings=False):
@@ -34,7 +26,7 @@ class Tick(Checkbox, inherit_bindings=False):
     ]
 
 
-class TuningForm(ModalScreen[Wish | None]):
+class TuningForm(Dialog[Wish | LoadWish | None]):
     """Fields with their defaults; what is wrong with one is said below them, and the form stays. `window` is the
     model's context window, `warning` what starting does to the chat."""
 
@@ -63,35 +55,45 @@ class TuningForm(ModalScreen[Wish | None]):
     ]
 
     def __init__(
-        self, model: str, texts: Mapping[str, str], window: int | None, warning: str, vary: bool = True
+        self,
+        questions: Questions,
+        model: str,
+        texts: Mapping[str, str],
+        window: int | None,
+        warning: str,
+        vary: bool = True,
     ) -> None:
         super().__init__()
+        self._questions = questions
         self._model, self._texts, self._window = model, texts, window
         self._warning, self._vary = warning, vary
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
             yield Static(Content(displayable(f"Tune {self._model}" if self._model else "Tune")), markup=False)
-            for key, label in FIELDS.items():
+            for key, field in self._questions.fields.items():
                 with Horizontal(classes="field"):
-                    yield Static(label, classes="name", markup=False)
+                    yield Static(field.label, classes="name", markup=False)
                     yield Input(self._texts[key], max_length=20, id=key)
-                    yield Static(_HINTS[key], classes="hint", markup=False)
-            yield Tick("try other compute types, too", self._vary, id="vary", compact=True)
+                    yield Static(field.hint, classes="hint", markup=False)
+            if self._questions.varies:
+                yield Tick("try other compute types, too", self._vary, id="vary", compact=True)
             if self._warning:
                 yield Static(Content(displayable(self._warning)), id="warning", markup=False)
             yield Static("", id="wrong", markup=False)
-            yield Static("Enter starts · Tab, ↑ ↓ other field · Space ticks · Esc back", classes="keys", markup=False)
+            ticks = "Space ticks · " if self._questions.varies else ""
+            yield Static(f"Enter starts · Tab, ↑ ↓ other field · {ticks}Esc back", classes="keys", markup=False)
 
     def texts(self) -> dict[str, str]:
         """What stands in the fields."""
-        return {key: self.query_one(f"#{key}", Input).value for key in FIELDS}
+        return {key: self.query_one(f"#{key}", Input).value for key in self._questions.fields}
 
     @on(Input.Submitted)
     def action_submit(self) -> None:
         """Start, or say what is wrong."""
         try:
-            self.dismiss(read_wish(self.texts(), self.query_one(Tick).value, self._window))
+            vary = self.query_one(Tick).value if self._questions.varies else False
+            self.dismiss(self._questions.read(self.texts(), vary, self._window))
         except FieldError as error:
             self.query_one("#wrong", Static).update(Content(displayable(str(error))))
             self.query_one(f"#{error.field}", Input).focus()

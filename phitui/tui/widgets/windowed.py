@@ -73,9 +73,9 @@ class WindowedScroll(VerticalScroll):
         return self._views.get(item)
 
     def items_in_view(self) -> list[object]:
-        """Those of which something is in view, from the top."""
+        """Those of which more than the margin is in view, from the top."""
         top, bottom = self.scroll_y, self.scroll_y + self.container_size.height
-        return [item for item, start, end in self._places() if end > top and start < bottom]
+        return [item for item, start, end in self._places() if end - 1 > top and start < bottom]
 
     def _places(self) -> list[tuple[object, int, int]]:
         """Items that are widgets, each with where it begins and ends."""
@@ -241,6 +241,8 @@ class WindowedScroll(VerticalScroll):
                     self._index.pop(view, None)
                     self._tops.pop(view, None)
                 await self.remove_children(gone)
+                for view in gone:
+                    _forget_lines(view)
             kept = [n for n, item in enumerate(items) if item in self._views]
             low, high = (kept[0], kept[-1] + 1) if kept else (0, 0)
             before = [self._make(item) for item in items[:low]]
@@ -255,3 +257,11 @@ class WindowedScroll(VerticalScroll):
     def _make(self, item: object) -> Widget:
         view = self._views[item] = self.make_view(item)
         return view
+
+
+def _forget_lines(view: Widget) -> None:
+    """Drop the painted lines of a widget that was removed. Textual's `StylesCache.get_inner_outer` is an lru_cache that
+    keeps the last thousand widgets' lines alive, and each full garbage collection looks through all of them: up to a
+    quarter of a second after some minutes of scrolling."""
+    for widget in view.walk_children(Widget, with_self=True):
+        widget._styles_cache.clear()

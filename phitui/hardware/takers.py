@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from phitui.hardware.figures import Missing
 from phitui.hardware.own_memory import processes_on
 from phitui.text import one_line
 
 
-def largest_taker(device: str, device_uuid: str, engine_pid: int | None) -> str:
-    """Who holds most of the RAM, or of the card, beside the engine and us, in words. On a card this asks the driver."""
-    ours = {os.getpid(), engine_pid}
+def largest_taker(device: str, device_uuid: str, but: Collection[int | None] = ()) -> str:
+    """Who holds most of the RAM, or of the card, beside this process and those of the ids `but`, in words. On a card
+    this asks the driver, and waits for it 2 s at most."""
+    ours = {os.getpid(), *but}
     if device != "cuda":
         return _largest([(size, pid) for size, pid in _resident() if pid not in ours], "RAM")
     held = processes_on(device_uuid)

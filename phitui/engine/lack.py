@@ -1,0 +1,56 @@
+"""A load that runs out of memory: what it needs, what is free, and who has the rest."""
+
+from __future__ import annotations
+
+import os
+
+from phitui.engine.cuda_pool import CudaPool
+from phitui.errors import UnavailableError
+from phitui.hardware.cpu import memory
+from phitui.hardware.takers import largest_taker
+from phitui.models.footprint import footprint
+from phitui.models.manifest import Manifest
+
+_FIXES = {
+    "cpu": "End what else uses it, or take a smaller model",
+    "cuda": "End what else uses the card, or use --device cpu",
+}
+
+
+def lack_of_memory(manifest: Manifest, compute_type: str, device: str) -> UnavailableError:
+    """The error for a model whose weights do not fit on "cpu" or "cuda" in `compute_type`. Reads the machine's or the
+    card's memory, where that can be had: what failed to load has been given back by now."""
+    known = footprint(manifest, compute_type)
+    needed = known.weights if known is not None else manifest.weight_bytes
+    said = f"{manifest.title}'s weights need {needed / 1e9:.2f} GB, {_free(device)}, {_taker(device)}"
+    return UnavailableError(f"not enough free {'VRAM' if device == 'cuda' else 'memory'}: {said}", _FIXES[device])
+
+
+def _free(device: str) -> str:
+    try:
+        free, reason = (_free_vram(), "") if device == "cuda" else _free_ram()
+    except UnavailableError as error:
+        free, reason = None, error.message
+    return f"how much is free is not known ({reason})" if free is None else f"{free / 1e9:.2f} GB is free for it"
+
+
+def _free_vram() -> int:
+    pool = CudaPool()
+    pool.trim()
+    return pool.free() + pool.reserved()
+
+
+def _free_ram() -> tuple[int | None, str]:
+    _, available = memory()
+    return (available, "") if isinstance(available, int) else (None, available.reason)
+
+
+def _taker(device: str) -> str:
+    """The process that has started this one, a console or a command, is not a stranger."""
+    try:
+        uuid = CudaPool().uuid() if device == "cuda" else ""
+        return largest_taker(device, uuid, [os.getppid()])
+    except UnavailableError as error:
+        return f"who holds the rest is not known ({error.message})"
+    except (MemoryError, OSError):  # so little is left that not even this can be read
+        return "who holds the rest could not be read"

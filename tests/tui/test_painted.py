@@ -1,0 +1,105 @@
+"""What a terminal shows after partial repaints is what the screen holds: nothing is missing, nothing is left behind."""
+
+import random
+import re
+
+import pyte
+import pytest
+from frozen_console import ANSWER, LOADED, WITH_CARD, WITHOUT_CARD, FrozenConsole
+from textual._compositor import ChopsUpdate, CompositorUpdate
+
+from phitui.engine.api import Delta, Finished, Timings, Usage
+from phitui.tui.thrift import ThriftyUpdate
+
+TEXT = (
+    ANSWER + "\n\nIn this code, `get_cache` is a function.\n\n```python\nx = 1\n\n\nprint(x)\n```\n"
+    "漢字 and \u05d0\u05d1, 🚀.\n"
+    "- one\n  - two\n\ta tab\n" + "a long line of words that goes on and on " * 8 + "\n\n"
+)
+
+
+class Painted(FrozenConsole):
+    """Writes what it would write to a terminal into an emulator."""
+
+    def __init__(self, columns, rows, **options):
+        super().__init__(**options)
+        self.terminal = pyte.Screen(columns, rows)
+        self._stream = pyte.Stream(self.terminal)
+
+    def _display(self, screen, renderable):
+        if screen is self.screen and isinstance(renderable, CompositorUpdate):
+            update = renderable
+            if isinstance(renderable, ChopsUpdate):
+                update = ThriftyUpdate(renderable, self._terminal_cells)
+            self._stream.feed(update.render_segments(self.console).replace("\n", "\r\n"))
+        super()._display(screen, renderable)
+
+    def held(self):
+        return [row.text.rstrip() for row in self.screen._compositor.render_strips()]
+
+    def shown(self):
+        return [row.rstrip() for row in self.terminal.display]
+
+
+async def settled(pilot):
+    await pilot.pause()
+    await pilot.wait_for_scheduled_animations()
+
+
+async def same(pilot):
+    app = pilot.app
+    await settled(pilot)
+    for _ in range(50):  # a repaint may be on its way
+        if app.shown() == app.held():
+            return
+        await pilot.pause(0.02)
+    assert app.shown() == app.held()
+
+
+@pytest.mark.parametrize(
+    ("size", "snapshot"), [((80, 24), WITHOUT_CARD), ((120, 40), WITH_CARD)], ids=["80x24", "120x40"]
+)
+async def test_an_answer_that_streams(size, snapshot):
+    draw = random.Random(size[0])
+    app = Painted(*size, snapshot=snapshot)
+    async with app.run_test(size=size) as pilot:
+        while app._early is not None:
+            await pilot.pause(0.02)
+        app.load(LOADED.title)
+        app.begin("Say something.", "")
+        pieces = re.findall(r"\n+|[^\n]{1,9}", TEXT)  # as tokens: a line begins with one of its own
+        for number, piece in enumerate(pieces):
+            app._on_event(Delta(1, piece, number))
+            if piece[0] == "\n" or pieces[number - 1][0] == "\n" or draw.random() < 0.1:
+                await pilot.pause(0.1)  # it is painted
+                await same(pilot)
+            if draw.random() < 0.1:
+                await pilot.press(draw.choice(["a", "b", "backspace", "pageup", "pagedown", "up"]))
+        app._on_event(Finished(1, "stop", Usage(24, len(pieces)), Timings(38.2, 11.1, 1090.0, 88.0)))
+        await same(pilot)
+
+
+async def test_what_streams_below_a_screen_paints_nothing_on_it():
+    app = FrozenConsole(snapshot=WITHOUT_CARD)
+    async with app.run_test(size=(80, 24)) as pilot:
+        while app._early is not None:
+            await pilot.pause(0.02)
+        app.load(LOADED.title)
+        app.begin("Say something.", "")
+        app.action_monitor()
+        await pilot.pause(0.3)
+        painted = []
+        display = app._display
+        app._display = lambda screen, update: (painted.append(update), display(screen, update))
+        for number in range(60):
+            app._on_event(Delta(1, "a line\n", number))
+            await pilot.pause(0.01)
+        assert painted == []
+        assert app._background_screens == []
+        app.action_command_palette()
+        await pilot.pause(0.3)
+        assert app._background_screens == [app.monitor]  # which is seen through it
+        await pilot.press("escape", "escape")
+        await pilot.pause(0.3)
+        assert app.screen is app.console_screen
+        assert any("a line" in row.text for row in app.screen._compositor.render_strips())
