@@ -7,13 +7,17 @@ import random
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-from batch_arms import PhituiArm, rows_of
+from batch_arms import PhituiArm, common_beginning, rows_of
 from report import summary
 
-from phitui.engine.api import BatchEnded, Cost, Delta, Finished, Sampling, Turn
-from phitui.engine.scheduler import WINDOW, Item, Limits, Scheduler
+from phitui.engine.api import BatchEnded, Cost, Delta, Finished, Row, Sampling, Turn
+from phitui.engine.prompt import ChatPrompt
+from phitui.engine.scheduler import Item, Limits, Scheduler
+from phitui.engine.wave_cost import WaveCost
+from phitui.models.manifest import read_manifest
 
 _PROMPT = [Turn("user", "Say in one sentence which city is the capital of France.")]
 _GREEDY = Sampling(4, 0.0, 0, 1.0, 1.0)
@@ -27,8 +31,8 @@ async def ahead_part(
     """First-token times of `asks` prompts on an engine that is idle, and of as many at random moments of a batch, of
     waves of `batch` rows.
 
-    The bound (docs/ARCHITECTURE.md): laying out new waves, the rest of the prefills of all waves where all are in
-    theirs, one step of the wave that makes way, and the prompt's own first token, which computes beside other waves.
+    The bound (docs/ARCHITECTURE.md): laying out new waves, the longest that any wave takes from its begin to the first
+    step at which it can be stopped, and the prompt's own first token, which computes beside other waves.
     """
     draw = random.Random(11)
     idle = [await _first_token_s(ours) for _ in range(asks)]
@@ -43,12 +47,8 @@ async def ahead_part(
     await ours.client.cancel(number)
     while not isinstance(await ours.event(), BatchEnded):
         pass
-    # All workers read at once what the fits are of: their rows together. Words are taken as tokens.
-    longest = sorted((words for words, _ in shapes), reverse=True)[:rows]
     parts = {
-        "layout_s": _layout_s(shapes, batch, ours.workers),
-        "prefill_of_the_longest_waves_s": cost.prefill_call_s + cost.prefill_token_s * sum(longest),
-        "step_s": cost.step_fixed_s + rows * (cost.step_row_s + cost.step_token_s * 2 * longest[0]),
+        **_layout_and_way_s(ours, rows_of(shapes, 3), [makes for _, makes in shapes], batch, cost),
         "own_first_token_s": ours.workers * statistics.median(idle),
     }
     bound = sum(parts.values())
@@ -63,13 +63,29 @@ async def ahead_part(
     }
 
 
-def _layout_s(shapes: list[tuple[int, int]], batch: int, workers: int) -> float:
-    """What laying out a window of these rows takes here, which prompts wait for."""
-    scheduler = Scheduler("waves", workers, None)
-    scheduler.add(Item(key, words + 1, makes) for key, (words, makes) in enumerate(shapes[:WINDOW]))
+def _layout_and_way_s(ours: PhituiArm, rows: list[Row], makes: list[int], batch: int, cost: Cost) -> dict[str, float]:
+    """What laying out a window of these rows takes here, and the longest that a wave of them takes until it makes way:
+    its prompts' common part is read, and the rest of the longest is fed a token a step, when every worker is busy."""
+    prompt = ChatPrompt(Path(ours.load.folder), read_manifest(Path(ours.load.folder)))
+    prompts = [prompt.tokens(row.turns) for row in rows]
+    prefix = len(common_beginning(prompts))
+    shared = WaveCost.share(
+        cost.step_fixed_s, cost.step_row_s, cost.step_token_s, cost.prefill_call_s, cost.prefill_token_s, ours.workers
+    )
+    scheduler = Scheduler("waves", ours.workers, shared)
+    scheduler.add(Item(key, len(tokens) - prefix, makes[key], prefix=prefix) for key, tokens in enumerate(prompts))
+    limits = Limits(batch, lambda _: True)
     begun = time.perf_counter()
-    scheduler.take(Limits(batch, lambda _: True))
-    return time.perf_counter() - begun
+    wave = scheduler.take(limits)
+    layout = time.perf_counter() - begun
+    longest = 0.0
+    while wave:
+        lengths = [item.length for item in wave]
+        fed = max(lengths) - min(lengths) + 1
+        steps = shared.steps_s(len(wave), prefix + min(lengths) - 1, fed)
+        longest = max(longest, shared.read_s(len(wave), min(lengths)) + steps)
+        wave = scheduler.take(limits)
+    return {"layout_s": layout, "longest_wave_until_it_can_stop_s": longest}
 
 
 async def _first_token_s(ours: PhituiArm) -> float:

@@ -98,12 +98,12 @@ class PhituiArm:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         CACHE.mkdir(parents=True, exist_ok=True)
         self.client = EngineClient(CACHE / "batch-engine.log", self._events.put_nowait)
-        self._load = load
+        self.load = load
         self.workers = load.workers
         self.notes: list[str] = []
 
     async def start(self) -> Loaded:
-        await self.client.load(self._load)
+        await self.client.load(self.load)
         loaded: Loaded = await self._wait(Loaded)
         return loaded
 

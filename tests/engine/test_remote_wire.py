@@ -259,7 +259,7 @@ async def test_an_end_without_its_mark_is_an_end():
 
 
 async def test_counts_that_do_not_come_are_not_waited_for_for_ever(monkeypatch):
-    monkeypatch.setattr("phitui.engine.remote.client._COUNTS_WITHIN_S", 0.2)
+    monkeypatch.setattr("phitui.engine.remote.attempt._COUNTS_WITHIN_S", 0.2)
 
     def chat(connection):
         connection.head()

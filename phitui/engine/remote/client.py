@@ -7,8 +7,7 @@ import dataclasses
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import httpx
 import msgspec
@@ -25,28 +24,23 @@ from phitui.engine.api import (
     Loaded,
     ParkRefused,
     Rejected,
-    Remote,
     Retrying,
     Row,
     Sampling,
-    Started,
     Turn,
 )
-from phitui.engine.capabilities import REMOTE_HONOURS
 from phitui.engine.client import raise_in_loop
 from phitui.engine.remote.account import Account
+from phitui.engine.remote.as_loaded import as_loaded
+from phitui.engine.remote.attempt import Attempt, Job
 from phitui.engine.remote.counting import bounded, count_tokens
-from phitui.engine.remote.deadline import Deadline
-from phitui.engine.remote.demands import forced_length
-from phitui.engine.remote.dialects import DIALECTS
 from phitui.engine.remote.endpoint import Endpoint
-from phitui.engine.remote.faults import SHOWN_CHARS, Fault, fault_of, unreachable
-from phitui.engine.remote.kinds import TITLES, Server, described, look
+from phitui.engine.remote.faults import SHOWN_CHARS, Fault, unreachable
+from phitui.engine.remote.kinds import Server, look
 from phitui.engine.remote.metrics import ServerLoad, read_load
-from phitui.engine.remote.pieces import Garbled, Piece
 from phitui.engine.remote.routes import routed, without_chat
 from phitui.engine.remote.rows import RemoteBatch
-from phitui.engine.remote.transport import TooMuch, open_client, streaming
+from phitui.engine.remote.transport import open_client
 from phitui.engine.rows_api import Policy
 from phitui.errors import ExitCode, PhituiError, UsageError
 from phitui.ipc.messages import Failure
@@ -55,32 +49,6 @@ from phitui.text import one_line
 # Back-off before the n-th try: 0.5 s · 2^n, half of it by chance, so that many clients do not come back together.
 _BACKOFF_S = 0.5
 _LONGEST_WAIT_S = 30.0
-# An answer is complete with its reason; its counts come right behind it or not at all.
-_COUNTS_WITHIN_S = 5.0
-
-
-@dataclass
-class _Job:
-    """An answer on its way; `request` is the id of the first of those that were asked for together. `why` says who
-    ended its task: "cancel" or "late"."""
-
-    id: int
-    request: int
-    turns: list[Turn]
-    sampling: Sampling
-    account: Account
-    exact: bool
-    server: Server
-    task: asyncio.Task[None] | None = None
-    why: str = ""
-    limit: str = ""
-    tries: int = 0
-    running: bool = False
-
-    def end(self, why: str) -> None:
-        self.why = self.why or why
-        if self.task is not None:
-            self.task.cancel()
 
 
 class RemoteClient:
@@ -96,7 +64,7 @@ class RemoteClient:
         self.endpoint = endpoint
         self._on_event = on_event
         self._ids = itertools.count(1)
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._batches: dict[int, RemoteBatch] = {}
         self._http: httpx.AsyncClient | None = None
         self._server: Server | None = None
@@ -119,7 +87,7 @@ class RemoteClient:
         except BaseException:
             await self.stop()
             raise
-        self.loaded = self._as_loaded(self._server, time.monotonic() - begun)
+        self.loaded = as_loaded(self._server, self.endpoint, time.monotonic() - begun)
         return self.loaded
 
     def beside(self, on_event: Callable[[Event], None], retries: int | None = None) -> RemoteClient:
@@ -145,28 +113,6 @@ class RemoteClient:
         """Whether a request waits for its first token."""
         return any(not job.account.begun for job in self._jobs.values())
 
-    def _as_loaded(self, server: Server, seconds: float) -> Loaded:
-        model = one_line(server.model, 120)
-        can = [*server.can, "its hardware is not read from here"]
-        if not self.endpoint.encrypted:
-            can.append("not encrypted")
-        elif not self.endpoint.settings.verify:
-            can.append("its certificate is not verified")
-        name, host, title = self.endpoint.name, self.endpoint.host, TITLES[server.kind]
-        remote = Remote(name, host, title, model, can, REMOTE_HONOURS[server.form], server.at_once)
-        return Loaded(
-            name=model,
-            title=model,
-            device="remote",
-            compute_type="",
-            threads=0,
-            context_window=server.context_window,
-            weight_bytes=0,
-            load_s=seconds,
-            why=f"{described(server)}; {'; '.join(can)}",
-            remote=remote,
-        )
-
     async def server_load(self) -> ServerLoad:
         """What the server says of its requests and its KV cache. Raises PhituiError where it is not connected."""
         if self._http is None or self._server is None:
@@ -191,10 +137,10 @@ class RemoteClient:
         for place, number in enumerate(ids):
             draw = sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + place)
             account = Account(number, sampling.max_tokens, 0, None)
-            self._begin(_Job(number, ids[0], turns, draw, account, exact, self._server))
+            self._begin(Job(number, ids[0], turns, draw, account, exact, self._server))
         return ids[0]
 
-    def _begin(self, job: _Job) -> None:
+    def _begin(self, job: Job) -> None:
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job), name=f"phitui-remote-{job.id}")
         job.task.add_done_callback(raise_in_loop)
@@ -270,7 +216,7 @@ class RemoteClient:
         if http is not None:
             await http.aclose()
 
-    async def _run(self, job: _Job) -> None:
+    async def _run(self, job: Job) -> None:
         job.running = True
         event: Event | None
         try:
@@ -290,7 +236,7 @@ class RemoteClient:
         for batch in self._batches.values():
             batch.wake()
 
-    def _ended(self, job: _Job) -> Event | None:
+    def _ended(self, job: Job) -> Event | None:
         """What became of a job whose task was ended, None where nobody wants to know."""
         if job.why == "cancel":
             return self._finished(job, cancelled=True)
@@ -300,7 +246,7 @@ class RemoteClient:
             return BrokeOff(job.id, Failure.of(PhituiError(f"{self.endpoint.who}: {job.limit}")))
         return None
 
-    async def _answer(self, job: _Job) -> Event:
+    async def _answer(self, job: Job) -> Event:
         """The event that ends the request."""
         if self._http is not None and not job.exact:
             job.sampling = await bounded(self._http, self.endpoint, job.server, job.turns, job.sampling)
@@ -319,12 +265,12 @@ class RemoteClient:
                 job.tries += 1
                 await self._wait(job, fault, left - 1)
 
-    def _finished(self, job: _Job, *notes: str, cancelled: bool = False) -> Finished:
+    def _finished(self, job: Job, *notes: str, cancelled: bool = False) -> Finished:
         """The answer as it is; what the server says in it of itself is told without our key."""
         end = job.account.finished(cancelled, list(notes))
         return replace(end, notes=[self.endpoint.told(note, SHOWN_CHARS) for note in end.notes])
 
-    def _goes_native(self, job: _Job, fault: Fault) -> bool:
+    def _goes_native(self, job: Job, fault: Fault) -> bool:
         """Whether the request is to be sent by the server's native route, as all are from here on: it was refused
         because there is no chat route. Others that were sent meanwhile are refused as well, and follow."""
         native = None if job.account.begun else without_chat(job.server, self.endpoint, fault)
@@ -332,11 +278,11 @@ class RemoteClient:
             return False
         if self._server is job.server and self.loaded is not None:
             self._server = native
-            self.loaded = self._as_loaded(native, self.loaded.load_s)
+            self.loaded = as_loaded(native, self.endpoint, self.loaded.load_s)
             self._on_event(Retrying(job.id, f"{fault.error.message.rstrip('.')}. From here on {native.can[-1]}"))
         return True
 
-    async def _wait(self, job: _Job, fault: Fault, left: int) -> None:
+    async def _wait(self, job: Job, fault: Fault, left: int) -> None:
         wait_s = _BACKOFF_S * 2 ** (job.tries - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         wait_s = min(max(wait_s, fault.after_s or 0.0), _LONGEST_WAIT_S)
         told = (
@@ -345,69 +291,14 @@ class RemoteClient:
         self._on_event(Retrying(job.id, told))
         await asyncio.sleep(wait_s)
 
-    async def _attempt(self, job: _Job) -> None:
-        """Send the request and take its answer in. Raises Fault."""
+    async def _attempt(self, job: Job) -> None:
+        """One try with the server as it is known by now. Raises Fault."""
         if self._http is None or self._server is None:
             raise Fault(PhituiError("the engine is not connected"))
         job.server = self._server
-        dialect = DIALECTS[job.server.form]
-        prompt_bytes = sum(len(turn.content.encode()) for turn in job.turns)
-        job.account = Account(job.id, job.sampling.max_tokens, prompt_bytes, job.server.context_window)
-        body = dialect.body(job.server.model, job.turns, job.sampling)
-        body = forced_length(job.server.kind, body) if job.exact else body
-        self._on_event(Started(job.id, None))
-        deadline = Deadline(lambda: job.end("late"))
-        first_s = self.endpoint.settings.first_token_timeout_s
-        try:
-            self._expect(job, deadline, f"no first token within {first_s:g} s", first_s)
-            async with streaming(self._http, self.endpoint, dialect.path, body, dialect.lines_are_events) as response:
-                await self._read(job, dialect.read(response, body), deadline)
-        except (Garbled, TooMuch, httpx.HTTPError, httpx.StreamError) as error:
-            raise self._broken(error) from error
-        finally:
-            deadline.stop()
-        if not job.account.complete:
-            raise Fault(
-                PhituiError(f"{self.endpoint.who}: the connection ended in the middle of the answer"), again=True
-            )
-
-    def _told(self, piece: Piece, begun: bool) -> Fault:
-        """An error that comes as an event."""
-        said = self.endpoint.told(piece.said or "", SHOWN_CHARS)
-        if piece.refused and not begun:
-            return Fault(UsageError(f"{self.endpoint.who} refuses the request: {said}"))
-        return Fault(PhituiError(f"{self.endpoint.who} fails in the answer: {said}"), again=True)
-
-    def _broken(self, error: Exception) -> Fault:
-        if isinstance(error, Garbled):
-            return Fault(PhituiError(f"{self.endpoint.who}: it sends {self.endpoint.told(str(error), 200)}"))
-        return fault_of(error, self.endpoint)
-
-    def _expect(self, job: _Job, deadline: Deadline, what: str, seconds: float) -> None:
-        job.limit = what
-        deadline.within(seconds)
-
-    async def _read(self, job: _Job, pieces: AsyncIterator[Piece], deadline: Deadline) -> None:
-        """Take pieces in until the server is done. A piece without a token does not put the time limit off."""
-        idle_s = self.endpoint.settings.idle_timeout_s
-        no_token, no_counts = f"no token for {idle_s:g} s", f"no counts within {_COUNTS_WITHIN_S:g} s"
-        async for piece in pieces:
-            if piece.said is not None:
-                raise self._told(piece, job.account.begun)
-            begun, delta = job.account.begun, job.account.take(piece)
-            if delta is not None:
-                self._on_event(delta)
-                if not begun:
-                    self._wake_batches()
-            if piece.done:
-                job.account.reason = job.account.reason or "stop"
-                return
-            if piece.reason is not None:
-                self._expect(job, deadline, no_counts, _COUNTS_WITHIN_S)
-            elif delta is not None:
-                self._expect(job, deadline, no_token, idle_s)
+        await Attempt(self._http, self.endpoint, job, self._on_event, self._wake_batches).run()
 
 
-def _failed(job: _Job, fault: Fault) -> Event:
+def _failed(job: Job, fault: Fault) -> Event:
     failure = Failure.of(fault.error)
     return Rejected(job.id, failure) if isinstance(fault.error, UsageError) else BrokeOff(job.id, failure)

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from phitui.config import shown_path
 from phitui.errors import PhituiError
@@ -21,6 +21,7 @@ from phitui.text import one_line
 from phitui.tui.display import displayable
 from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.batch_dialog import BatchDialog, BatchWish
+from phitui.tui.widgets.key_footer import KeyFooter
 
 HELP = "a adds a file of prompts · it goes on when you leave this screen; prompts of the chat go ahead of its rows"
 COLUMNS = ("File", "State", "Rows", "Failed", "tok/s", "Left", "In flight")
@@ -63,7 +64,7 @@ class BatchScreen(LeftOnce[None]):
         with VerticalScroll(id="detail", can_focus=False):
             yield Static("", id="about", markup=False)
         yield Static(HELP, id="said", markup=False)
-        yield Footer(show_command_palette=True)
+        yield KeyFooter(show_command_palette=True)
 
     def on_mount(self) -> None:
         self.set_interval(_REPAINT_S, self.show)

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from phitui.config import Config, EngineSettings
 from phitui.engine.api import (
@@ -39,6 +39,7 @@ from phitui.tui.widgets.attachment_line import AttachmentLine
 from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.find_bar import FindBar
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
+from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.readings import Group, groups
@@ -111,7 +112,7 @@ class ConsoleScreen(Screen[None]):
         &.-narrow, &.-tiny { #side { display: none; } GaugeLine { display: block; } }
         &.-low { Transcript { padding: 0; } Prompt { max-height: 6; } GaugeColumn Gauge { margin: 0; } }
         &.-tiny, &.-flat {
-            #body, Prompt, Footer, StatusLine, GaugeLine, ProgressLine { display: none; }
+            #body, Prompt, KeyFooter, StatusLine, GaugeLine, ProgressLine { display: none; }
             #too-small { display: block; padding: 0 1; color: $text-warning; }
         }
     }
@@ -161,7 +162,7 @@ class ConsoleScreen(Screen[None]):
                 yield prompt
                 yield prompt.completion
             yield GaugeColumn(id="side")
-        yield Footer(show_command_palette=True)
+        yield KeyFooter(show_command_palette=True)
 
     def on_mount(self) -> None:
         self.query_one(StatusLine).show_budget(self._config.engine)

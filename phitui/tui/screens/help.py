@@ -10,12 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from phitui.tui.keys.catalog import EVERYWHERE, PLACES
 from phitui.tui.keys.judge import InForce, in_force
 from phitui.tui.keys.names import shown
 from phitui.tui.leaving import LeftOnce
+from phitui.tui.widgets.key_footer import KeyFooter
 
 Section = tuple[str, list[tuple[str, str, str]]]
 _KEY_CELLS = 18
@@ -51,7 +52,7 @@ class HelpScreen(LeftOnce[None]):
         yield Input(placeholder="type to search: a key, an action, an id", id="wanted")
         with VerticalScroll(can_focus=False):
             yield Static("", id="lines", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter(show_command_palette=False)
 
     def on_mount(self) -> None:
         self._show("")

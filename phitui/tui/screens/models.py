@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from phitui.config import shown_path
 from phitui.errors import PhituiError
@@ -19,6 +19,7 @@ from phitui.jobs.inventory import ModelRow
 from phitui.jobs.model_desk import ModelDesk
 from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.dialogs import Confirm, PullDialog, PullWish
+from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.model_facts import COLUMNS, ModelFacts, cells, shown
 from phitui.tui.widgets.progress import ProgressLine
 
@@ -94,7 +95,7 @@ class ModelsScreen(LeftOnce[None]):
                 yield ModelFacts(store)
         yield ProgressLine()
         yield Static(HELP, id="said", markup=False)
-        yield Footer(show_command_palette=True)
+        yield KeyFooter(show_command_palette=True)
 
     def on_mount(self) -> None:
         self.query_one(ModelTable).add_columns(*COLUMNS)

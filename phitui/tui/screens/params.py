@@ -10,7 +10,7 @@ from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Input, Static, TextArea
+from textual.widgets import Input, Static, TextArea
 
 from phitui.engine.api import Loaded
 from phitui.engine.capabilities import PARAMETERS
@@ -21,6 +21,7 @@ from phitui.text import one_line
 from phitui.tui.display import displayable
 from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.dialogs import Ask, Confirm
+from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.parameter_row import ParameterRow
 from phitui.tui.widgets.preset_list import PresetList
 
@@ -73,7 +74,7 @@ class ParametersScreen(LeftOnce[None]):
             for name in offered:
                 yield ParameterRow(name, self._parameters)
         yield Static(HELP, id="said", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter(show_command_palette=False)
 
     def _head(self, offered: tuple[str, ...]) -> str:
         missing = [name for name in PARAMETERS if name not in offered]

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from phitui.config import shown_path
 from phitui.engine.client import raise_in_loop
@@ -23,6 +23,7 @@ from phitui.text import one_line
 from phitui.tui.display import displayable
 from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.dialogs import Ask
+from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.session_list import SearchField, SessionTable
 from phitui.tui.widgets.session_preview import preview
 
@@ -92,7 +93,7 @@ class SessionsScreen(LeftOnce[None]):
             with VerticalScroll(id="preview", can_focus=False):
                 yield Static("", id="preview-text", markup=False)
         yield Static(HELP, id="said", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter(show_command_palette=False)
 
     def on_mount(self) -> None:
         self.query_one(SessionTable).focus()

@@ -10,13 +10,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from phitui.jobs.exchanges import Exchange
 from phitui.text import one_line
 from phitui.tui.display import Pace, displayable
 from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.exchange import facts
+from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.stream_text import StreamText
 
 # Of a column: below this the answers stand one above the other.
@@ -65,7 +66,7 @@ class SeveralScreen(LeftOnce[Exchange | None]):
                 column = AnswerColumn(number, exchange, self._scroll_lines)
                 column.set_class(number == 1, "-chosen")
                 yield column
-        yield Footer(show_command_palette=False)
+        yield KeyFooter(show_command_palette=False)
 
     def on_mount(self) -> None:
         self.set_interval(self._period_s, self._repaint)

@@ -1,0 +1,47 @@
+"""The keys of a screen in its last line, each of them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.cells import cell_len
+from textual import events
+from textual.app import ComposeResult
+from textual.widget import Widget
+from textual.widgets import Footer
+from textual.widgets._footer import FooterKey  # Textual names it nowhere else
+
+# One before the key, one between it and its word, one behind.
+_SPACES = 3
+_PALETTES_EDGE = 1
+
+
+class KeyFooter(Footer):
+    """Textual's footer without the keys that the end of the line or the palette's would cut off: half a key tells
+    nobody anything. All of them are in the palette and on the help screen."""
+
+    _columns = 0
+
+    def compose(self) -> ComposeResult:
+        self._columns = self.app.size.width
+        yield from self._whole(list(super().compose()))
+
+    def _whole(self, keys: list[Widget]) -> Iterator[Widget]:
+        stays = [key for key in keys if key.has_class("-command-palette")]
+        room = self._columns - sum(_width(key) + _PALETTES_EDGE for key in stays)
+        for key in keys:
+            if key in stays:
+                yield key
+            elif room >= 0:  # none that is shorter behind one that has no room: keys keep their order of importance
+                room -= _width(key)
+                if room >= -1:  # the space behind it may be covered
+                    yield key
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Another width has room for other keys."""
+        if self._columns and self._columns != self.app.size.width:
+            self.call_after_refresh(self.recompose)
+
+
+def _width(key: Widget) -> int:
+    return cell_len(key.key_display) + cell_len(key.description) + _SPACES if isinstance(key, FooterKey) else 0
