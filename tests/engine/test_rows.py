@@ -334,7 +334,17 @@ async def test_after_memory_ran_out_with_two_workers_the_budget_is_ten_percent_l
 
 
 async def starved(engine, rows, after_s, **options):
-    """The batch, with too little memory from `after_s` on until it has said so."""
+    """The batch, with too little memory from `after_s` on until it has said so. Where the heap had room for the rest of
+    it, or the limit came too late, once more."""
+    for _ in range(4):
+        batch = await squeezed(engine, rows, after_s, **options)
+        if batch.notes:
+            return batch
+        after_s = 0.0
+    pytest.fail("memory did not run out")
+
+
+async def squeezed(engine, rows, after_s, **options):
     number = await engine.client.open_batch(batch=len(rows), **options)
     await engine.client.add_rows(number, rows, last=True)
     batch = Batch()
@@ -344,12 +354,11 @@ async def starved(engine, rows, after_s, **options):
     pid = engine.client.pid
     free = resource.prlimit(pid, resource.RLIMIT_DATA)
     resource.prlimit(pid, resource.RLIMIT_DATA, (data_bytes(pid) + 2 * MIB, free[1]))
-    while not batch.notes:
+    while not batch.notes and not batch.ended:
         batch.take(await engine.wait(lambda e: getattr(e, "id", None) == number))
-        if batch.ended:
-            pytest.fail("memory did not run out")
     resource.prlimit(pid, resource.RLIMIT_DATA, free)
-    await collect(engine, number, batch)
+    if not batch.ended:
+        await collect(engine, number, batch)
     assert engine.client.pid == pid
     return batch
 

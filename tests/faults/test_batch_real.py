@@ -94,12 +94,12 @@ def test_memory_that_runs_out_at_random_steps(home):
         time.sleep(0.01)
     for number in range(1, 4):
         time.sleep(draw.uniform(0.2, 1.0))
-        if process.poll() is not None:
-            break
-        squeeze(worker_of(process), lambda number=number: told.text.count("memory ran out at") >= number, process)
+        if process.poll() is not None or "the engine died" in told.text:
+            break  # the next engine has its weights to load, which takes all that is free
+        squeeze(worker_of(process), lambda number=number: told.failures() >= number, process)
     assert process.wait(PATIENCE_S) == 0, told.text
-    assert told.text.count("memory ran out at") >= 1, told.text
-    assert json.loads(process.stdout.read())["files"][0]["this_run"]["engine_deaths"] <= 2
+    assert told.failures() >= 1, told.text
+    assert json.loads(process.stdout.read())["files"][0]["this_run"]["engine_deaths"] <= 1
     assert batch.by_row() == whole.by_row()
 
 
@@ -110,6 +110,10 @@ class Told:
         self.text = ""
         self._process = process
         threading.Thread(target=self._read, daemon=True).start()
+
+    def failures(self):
+        """How often memory ran out, whether the engine could say so or died of it."""
+        return self.text.count("memory ran out at") + self.text.count("the engine died")
 
     def _read(self):
         for line in self._process.stderr:
