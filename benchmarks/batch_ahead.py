@@ -31,8 +31,8 @@ async def ahead_part(
     """First-token times of `asks` prompts on an engine that is idle, and of as many at random moments of a batch, of
     waves of `batch` rows.
 
-    The bound (docs/ARCHITECTURE.md): laying out new waves, the longest that any wave takes from its begin to the first
-    step at which it can be stopped, and the prompt's own first token, which computes beside other waves.
+    The bound (docs/ARCHITECTURE.md): laying out new waves, the longest that any wave takes to make way when it has
+    just begun, and the prompt's own first token, which computes beside other waves.
     """
     draw = random.Random(11)
     idle = [await _first_token_s(ours) for _ in range(asks)]
@@ -64,8 +64,7 @@ async def ahead_part(
 
 
 def _layout_and_way_s(ours: PhituiArm, rows: list[Row], makes: list[int], batch: int, cost: Cost) -> dict[str, float]:
-    """What laying out a window of these rows takes here, and the longest that a wave of them takes until it makes way:
-    its prompts' common part is read, and the rest of the longest is fed a token a step, when every worker is busy."""
+    """What laying out a window of these rows takes here, and the longest that a wave of them takes to make way."""
     prompt = ChatPrompt(Path(ours.load.folder), read_manifest(Path(ours.load.folder)))
     prompts = [prompt.tokens(row.turns) for row in rows]
     prefix = len(common_beginning(prompts))
@@ -80,12 +79,20 @@ def _layout_and_way_s(ours: PhituiArm, rows: list[Row], makes: list[int], batch:
     layout = time.perf_counter() - begun
     longest = 0.0
     while wave:
-        lengths = [item.length for item in wave]
-        fed = max(lengths) - min(lengths) + 1
-        steps = shared.steps_s(len(wave), prefix + min(lengths) - 1, fed)
-        longest = max(longest, shared.read_s(len(wave), min(lengths)) + steps)
+        longest = max(longest, _until_it_has_stopped_s(shared, [item.length for item in wave], prefix))
         wave = scheduler.take(limits)
-    return {"layout_s": layout, "longest_wave_until_it_can_stop_s": longest}
+    return {"layout_s": layout, "longest_wave_until_it_has_stopped_s": longest}
+
+
+def _until_it_has_stopped_s(cost: WaveCost, lengths: list[int], prefix: int) -> float:
+    """A wave that is told to stop as it begins: the prefill of what all have, then steps of the rows that are still
+    fed; each row leaves with the first token that it makes."""
+    shortest = min(lengths)
+    seconds = cost.read_s(len(lengths), shortest)
+    for step in range(max(lengths) - shortest + 1):
+        fed = sum(length - shortest >= step for length in lengths)
+        seconds += cost.steps_s(fed, prefix + shortest - 1 + step, 1)
+    return seconds
 
 
 async def _first_token_s(ours: PhituiArm) -> float:
