@@ -53,14 +53,13 @@ class ProgressLine:
                 self._paint(self._file)
 
     def _paint(self, file: BatchFile) -> None:
-        line = progress_line(file)
         if self._is_terminal:
             width = shutil.get_terminal_size().columns
             self._painted = True
-            self._put("\r\x1b[K" + one_line(line, max(20, width - 1)))
+            self._put("\r\x1b[K" + one_line(progress_line(file), max(20, width - 1)))
         elif time.monotonic() - self._told >= _LINE_S:
             self._told = time.monotonic()
-            narrate(line)
+            narrate(progress_line(file))
 
     def _put(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -72,8 +71,9 @@ def progress_line(file: BatchFile) -> str:
     """Rows, rate, time left, rows in flight and failures of a file that is being run."""
     now = file.progress
     of = f"/{now.rows} rows, {100 * now.done // max(now.rows, 1)} %" if now.rows is not None else " rows"
-    rate = "–" if now.tokens_per_s is None else f"{now.tokens_per_s:.1f}"
-    left = "–" if now.eta_s is None else clock(now.eta_s)
+    per_s, eta_s = now.tokens_per_s, now.eta_s
+    rate = "–" if per_s is None else f"{per_s:.1f}"
+    left = "–" if eta_s is None else clock(eta_s)
     failed = f", {now.failed} failed" if now.failed else ""
     return f"{now.done}{of}, {rate} tokens/s, {left} left, {now.alive} in flight{failed} ({one_line(file.name, 40)})"
 
