@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
+# A test that fails is run once more, and listed ("R"): many are of real terminals, processes and clocks, on machines that
+# others use, too. A defect fails twice.
+PYTEST := -m pytest --reruns 1 -r fER
 
 .PHONY: run test test-vllm parity lint types bench bench-convert bench-engines bench-gpu bench-parity pictures clean
 
@@ -16,11 +19,11 @@ run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
 
 test: $(VENV)/.installed-dev lint types
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python $(PYTEST) --numprocesses logical --maxprocesses 4 --dist loadfile
 
 # The engine's contract over vLLM's own server (CPU build), which has an environment of its own.
 test-vllm: $(VENV)/.installed-dev $(VLLM)/.installed
-	PHITUI_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python -m pytest vllm_tests $(ARGS)
+	PHITUI_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python $(PYTEST) vllm_tests $(ARGS)
 
 parity: $(PARITY)/.installed
 	$(PARITY)/bin/python -m pytest parity $(ARGS)

@@ -76,3 +76,20 @@ def bar(parts: Sequence[tuple[float, str]], width: int) -> Row:
         row.append(("━" * (halves // 2 - used) + "╸" * (halves % 2), role))
         used = (halves + 1) // 2
     return fit([*row, ("─" * (width - used), TRACK)], width)
+
+
+def rule(text: str, width: int) -> Row:
+    """A title with a line behind it."""
+    row: Row = [("─ ", TRACK), (text, TITLE), (" ", PLAIN)]
+    return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
+
+
+def key_line(keys: Sequence[tuple[str, str]], width: int) -> Row:
+    """Keys and what each does, as many as fit whole."""
+    row: Row = []
+    for key, does in keys:
+        pair = [(f" {key}", KEY), (f" {does} ", HEAD)]
+        if length(row) + length(pair) > width:
+            break
+        row += pair
+    return fit(row, width, HEAD)

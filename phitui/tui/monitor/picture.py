@@ -11,7 +11,7 @@ from phitui.hardware.history import History, device_key
 from phitui.hardware.memory_parts import MemoryParts, memory_parts, others_of
 from phitui.hardware.snapshot import Device, Host, Snapshot
 from phitui.tui.monitor import device_block
-from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
+from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, Row, apart, fit, key_line, name, rule
 from phitui.tui.monitor.device_block import DeviceBlock
 from phitui.tui.monitor.gauges import Fact, facts, memory_facts
 from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, host_hints, worst_first
@@ -85,7 +85,7 @@ class Picture:
         else:
             rows = [self._head(snapshot, width), *self._body(snapshot, width, max(height - 2, 0))]
         rows = rows[: height - 1]
-        return [*rows, *[fit([], width)] * (height - 1 - len(rows)), _keys(keys, width)]
+        return [*rows, *[fit([], width)] * (height - 1 - len(rows)), key_line(keys, width)]
 
     def _body(self, snapshot: Snapshot, width: int, height: int) -> list[Row]:
         devices = snapshot.all_devices()
@@ -102,10 +102,10 @@ class Picture:
         rows += self._devices(snapshot, parts, width)
         rows += self.table.rows(devices, (width, parts.process_rows), active=True)
         if why:
-            rows.append(_rule(f"Not available on {device_block.label(devices[self.selected])}", width))
+            rows.append(rule(f"Not available on {device_block.label(devices[self.selected])}", width))
             rows += first_rows(why, max(parts.hint_rows - 1, 0), width, " lines")
         else:
-            rows.append(_rule("Hints", width))
+            rows.append(rule("Hints", width))
             rows += hint_rows(said, len(devices) > 1, max(parts.hint_rows - 1, 0), width)
         return rows
 
@@ -196,18 +196,3 @@ def _host(host: Host) -> Row:
     cpus = f" on {host.cpus} CPUs" if host.cpus else ""
     pairs = (("CPU ", cpu), ("   RAM ", ram), ("   load ", load + cpus))
     return [span for label, value in pairs for span in ((label, MUTED), (value, PLAIN))]
-
-
-def _rule(text: str, width: int) -> Row:
-    row: Row = [("─ ", TRACK), (text, TITLE), (" ", PLAIN)]
-    return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
-
-
-def _keys(keys: list[tuple[str, str]], width: int) -> Row:
-    row: Row = []
-    for key, does in keys:
-        pair = [(f" {key}", KEY), (f" {does} ", HEAD)]
-        if length(row) + length(pair) > width:
-            break
-        row += pair
-    return fit(row, width, HEAD)

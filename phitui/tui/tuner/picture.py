@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from phitui.jobs.tuning_course import Course
-from phitui.tui.monitor.cells import BAD, HEAD, KEY, MUTED, PLAIN, TITLE, TRACK, Row, apart, fit, length, name
+from phitui.tui.monitor.cells import BAD, HEAD, KEY, MUTED, PLAIN, Row, apart, fit, key_line, name, rule
 from phitui.tui.tuner.answers import cut
 from phitui.tui.tuner.plot import draw
 from phitui.tui.tuner.profile_list import ProfileList, about
@@ -62,7 +62,7 @@ class Picture:
         rows = [self._head(width), self.view.now(width), *self._body(width, body)]
         rows += [fit([(" " + name(self.said, 500), BAD if self.bad else MUTED)], width)]
         rows = rows[: height - 1]
-        return [*rows, *[fit([], width)] * (height - 1 - len(rows)), _keys(keys, width)]
+        return [*rows, *[fit([], width)] * (height - 1 - len(rows)), key_line(keys, width)]
 
     def _head(self, width: int) -> Row:
         course = self.course
@@ -89,18 +89,18 @@ class Picture:
 
     def _table(self, width: int, height: int) -> list[Row]:
         if width < WIDE:
-            return [_rule(self._title(self.pane), width), *self._narrow(width, height - 1)][:height]
+            return [rule(self._title(self.pane), width), *self._narrow(width, height - 1)][:height]
         left_width = width - _ANSWER_WIDTH - 1
         earlier = self.pane == "earlier"
         title = self.view.more if self.pane == "answer" else self._title(self.pane)
-        left = [_rule(title, left_width), *self._left(left_width, height - 1)]
+        left = [rule(title, left_width), *self._left(left_width, height - 1)]
         beside = (
             about(self.kept.marked, _ANSWER_WIDTH)
             if earlier
             else self.view.answer(_ANSWER_WIDTH, self.pane != "answer")
         )
         title = "About it" if earlier else self._title("answer")
-        right = [_rule(title, _ANSWER_WIDTH), *cut(beside, _ANSWER_WIDTH, height - 1)]
+        right = [rule(title, _ANSWER_WIDTH), *cut(beside, _ANSWER_WIDTH, height - 1)]
         return [[*one, (" ", PLAIN), *other] for one, other in zip(left, right, strict=True)]
 
     def _left(self, width: int, height: int) -> list[Row]:
@@ -129,18 +129,3 @@ class Picture:
             goal = self.course.wish.goal
             return f"Answer for {goal.prompt_tokens:,} + {goal.new_tokens:,} tokens"
         return {"probes": "Probes", "answer": "Answer", "earlier": "Earlier tunings"}[pane]
-
-
-def _rule(text: str, width: int) -> Row:
-    row: Row = [("─ ", TRACK), (text, TITLE), (" ", PLAIN)]
-    return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
-
-
-def _keys(keys: list[tuple[str, str]], width: int) -> Row:
-    row: Row = []
-    for key, does in keys:
-        pair = [(f" {key}", KEY), (f" {does} ", HEAD)]
-        if length(row) + length(pair) > width:
-            break
-        row += pair
-    return fit(row, width, HEAD)
