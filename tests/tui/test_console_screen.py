@@ -5,6 +5,7 @@ import time
 
 import pytest
 from frozen_console import WITHOUT_CARD, FrozenConsole
+from textual import events
 from textual.widgets import Markdown, Static
 
 from phitui.config import load_config
@@ -331,3 +332,24 @@ async def test_every_key_of_the_console_has_an_id_and_is_in_the_footer_or_the_pa
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert {"Quit", "New chat", "Park", "Stop", "Sessions", "Batches", "Other answer: newer"} <= titles
         assert "Models" in titles  # of all the others: test_keys.py
+
+
+async def test_the_focus_stays_through_a_terminal_that_is_too_small_for_a_moment():
+    app = FrozenConsole()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        for pane in (Prompt, Transcript):
+            app.console_screen.query_one(pane).focus()
+            await pilot.pause(0.05)
+            await pilot.resize_terminal(20, 5)
+            await pilot.pause(0.1)
+            await pilot.resize_terminal(100, 30)
+            await pilot.pause(0.1)
+            assert isinstance(app.focused, pane)
+        prompt = app.console_screen.query_one(Prompt)
+        prompt.focus()
+        await pilot.pause(0.05)
+        prompt.post_message(events.Hide())  # on a busy machine it comes after the prompt is shown again
+        await pilot.pause(0.05)
+        await pilot.press(*"the focus")
+        assert prompt.text == "the focus"

@@ -171,8 +171,7 @@ class ConsoleScreen(Screen[None]):
         await self._calibrator.stop()
 
     def on_key(self, event: events.Key) -> None:
-        """A key that finds nothing focused is for the prompt: what is hidden, in a terminal that is too small for a
-        moment, loses the focus."""
+        """A key that finds nothing focused is for the prompt: a click beside everything takes the focus away."""
         prompt = self.query_one(Prompt)
         if self.focused is None and prompt.display:
             event.stop()

@@ -77,6 +77,12 @@ class Prompt(TextArea):
         self._paste_limit = paste_limit
         self.completion: Completion | None = None  # where what is typed is a command
 
+    async def _on_hide(self, event: events.Hide) -> None:
+        """The focus stays: it is hidden only where the terminal is too small for a moment, and on a busy machine this
+        comes when it has been shown again, in the middle of what somebody types."""
+        await super()._on_hide(event)
+        event.prevent_default()
+
     async def _on_key(self, event: events.Key) -> None:
         """Run this widget's own bindings here, in the order in which the keys came.
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
@@ -269,6 +270,10 @@ class Transcript(WindowedScroll):
         """Mark an exchange, and bring about this line of it into the upper half of the view."""
         self.mark(exchange)
         self.show_item(exchange, max(line - self.scrollable_content_region.height // 3, 0))
+
+    def _on_hide(self, event: events.Hide) -> None:
+        """As the prompt: the focus stays."""
+        event.prevent_default()
 
     def on_focus(self) -> None:
         if self._marked is not None and self._marked in self.items_in_view():
