@@ -77,7 +77,7 @@ class Prompt(TextArea):
         self._paste_limit = paste_limit
         self.completion: Completion | None = None  # where what is typed is a command
 
-    async def _on_hide(self, event: events.Hide) -> None:
+    async def _on_hide(self, event: events.Hide) -> None:  # type: ignore[override]  # Textual itself has both kinds
         """The focus stays: it is hidden only where the terminal is too small for a moment, and on a busy machine this
         comes when it has been shown again, in the middle of what somebody types."""
         await super()._on_hide(event)
