@@ -1,6 +1,7 @@
 """Parameters through a resume, and the bytes of a copy, in the real console."""
 
 import base64
+import contextlib
 import json
 import re
 import sqlite3
@@ -14,14 +15,12 @@ CTRL_Q, ENTER, ESCAPE, F7, F12, SHIFT_TAB, TAB = "\x11", "\r", "\x1b", "\x1b[18~
 
 
 def kept_texts(home):
-    """The answers on disk; none while the file of a first session is being made."""
-    connection = sqlite3.connect(f"file:{home / 'sessions.db'}?mode=ro", uri=True)
+    """The answers on disk; none while the file of a first session is not there, or being made."""
     try:
-        return [text for (text,) in connection.execute("SELECT text FROM turn ORDER BY id")]
+        with contextlib.closing(sqlite3.connect(f"file:{home / 'sessions.db'}?mode=ro", uri=True)) as connection:
+            return [text for (text,) in connection.execute("SELECT text FROM turn ORDER BY id")]
     except sqlite3.OperationalError:
         return []
-    finally:
-        connection.close()
 
 
 def test_parameters_survive_a_resume_and_a_new_console_begins_as_configured(open_console, home):
