@@ -36,7 +36,7 @@ from typing import Any
 
 from batch_agree import Trial, agreement
 from batch_ahead import ahead_part
-from batch_arms import BareArm, PhituiArm, Run, endless_demo, rows_of
+from batch_arms import BareArm, PhituiArm, Run, endless_demo, rows_of, shared
 from msgspec.structs import replace
 from report import RESULTS, machine, publish, summary
 
@@ -67,11 +67,6 @@ def heavy_tailed(
 def anything(_: WaveShape) -> bool:
     """Memory is no bound here."""
     return True
-
-
-def shared(cost: Cost) -> WaveCost:
-    parts = (cost.step_fixed_s, cost.step_row_s, cost.step_token_s, cost.prefill_call_s, cost.prefill_token_s)
-    return WaveCost.share(*parts, workers=WORKERS)
 
 
 async def warm_up(ours: PhituiArm, bare: BareArm, cost: Cost, batch: int) -> None:
@@ -184,7 +179,7 @@ async def agree_part(ours: PhituiArm, bare: BareArm, cost: Cost, trials: int) ->
             for prompt, row in zip(prompts, rows, strict=True)
         ]
         names = pairs[number % len(pairs)]
-        said = [simulate(work, name, Limits(batch, anything), WORKERS, shared(cost)).seconds for name in names]
+        said = [simulate(work, name, Limits(batch, anything), WORKERS, shared(cost, WORKERS)).seconds for name in names]
         order = (0, 1, 1, 0) if number % 2 else (1, 0, 0, 1)  # what drifts falls on both
         times: tuple[list[float], list[float]] = ([], [])
         for place in order:
@@ -198,8 +193,8 @@ def simulate_part(cost: Cost | None, workloads: int) -> dict[str, Any]:
     """Gains of "waves" over the others. "by itself": limits of 256 that rows end before."""
     settings = {"card, 26 rows": (CARD, 1, 26, False), "card, 26 rows, ending by themselves": (CARD, 1, 26, True)}
     if cost is not None:
-        settings["this CPU, 26 rows"] = (shared(cost), WORKERS, 26, False)
-        settings["this CPU, 26 rows, ending by themselves"] = (shared(cost), WORKERS, 26, True)
+        settings["this CPU, 26 rows"] = (shared(cost, WORKERS), WORKERS, 26, False)
+        settings["this CPU, 26 rows, ending by themselves"] = (shared(cost, WORKERS), WORKERS, 26, True)
     return {name: _gains(*setting, workloads // len(settings)) for name, setting in settings.items()}
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from batch_arms import PhituiArm, common_beginning, rows_of
+from batch_arms import PhituiArm, common_beginning, rows_of, shared
 from report import summary
 
 from phitui.engine.api import BatchEnded, Cost, Delta, Finished, Row, Sampling, Turn
@@ -68,10 +68,8 @@ def _layout_and_way_s(ours: PhituiArm, rows: list[Row], makes: list[int], batch:
     prompt = ChatPrompt(Path(ours.load.folder), read_manifest(Path(ours.load.folder)))
     prompts = [prompt.tokens(row.turns) for row in rows]
     prefix = len(common_beginning(prompts))
-    shared = WaveCost.share(
-        cost.step_fixed_s, cost.step_row_s, cost.step_token_s, cost.prefill_call_s, cost.prefill_token_s, ours.workers
-    )
-    scheduler = Scheduler("waves", ours.workers, shared)
+    seconds = shared(cost, ours.workers)
+    scheduler = Scheduler("waves", ours.workers, seconds)
     scheduler.add(Item(key, len(tokens) - prefix, makes[key], prefix=prefix) for key, tokens in enumerate(prompts))
     limits = Limits(batch, lambda _: True)
     begun = time.perf_counter()
@@ -79,7 +77,7 @@ def _layout_and_way_s(ours: PhituiArm, rows: list[Row], makes: list[int], batch:
     layout = time.perf_counter() - begun
     longest = 0.0
     while wave:
-        longest = max(longest, _until_it_has_stopped_s(shared, [item.length for item in wave], prefix))
+        longest = max(longest, _until_it_has_stopped_s(seconds, [item.length for item in wave], prefix))
         wave = scheduler.take(limits)
     return {"layout_s": layout, "longest_wave_until_it_has_stopped_s": longest}
 

@@ -37,6 +37,7 @@ from phitui.engine.api import (
 from phitui.engine.client import EngineClient
 from phitui.engine.prompt import ChatPrompt
 from phitui.engine.rows_api import Policy
+from phitui.engine.wave_cost import WaveCost
 from phitui.models.manifest import MANIFEST_NAME, read_manifest
 from phitui.tuner.steptime import PrefillSample, StepSample, fit_prefill, fit_steps
 
@@ -89,6 +90,12 @@ def common_beginning(prompts: list[list[str]]) -> list[str]:
     made."""
     first, last, most = min(prompts), max(prompts), min(map(len, prompts)) - 2
     return first[: next((i for i in range(most) if first[i] != last[i]), max(most, 0))]
+
+
+def shared(cost: Cost, workers: int) -> WaveCost:
+    """What a wave costs on one of so many workers, by fits over the rows of all."""
+    parts = (cost.step_fixed_s, cost.step_row_s, cost.step_token_s, cost.prefill_call_s, cost.prefill_token_s)
+    return WaveCost.share(*parts, workers=workers)
 
 
 class PhituiArm:

@@ -8,8 +8,8 @@ and against llama.cpp.
   batch 26 and for one prompt alone, and against llama.cpp's server (Q8_0) at its best of one and two compute threads
   and of concurrencies up to 32: the same prompts, in turn. Here the limit is far above what is worth having.
 - memory: the predicted peak of whole runs against the measured one, for 1 and 2 workers, above rest: each by the fit to
-  the search's probes in that configuration. Once more with blocks from 1 MiB on mapped by themselves, which leaves no
-  holes in glibc's heap: what differs there is the model's own error.
+  the search's probes in that configuration. Once more with blocks from 1 MiB on mapped by themselves: they leave
+  no holes in glibc's heap, smaller ones do.
 
 With `--part` one of them; the others' figures are taken from the result file. Together about 15 minutes.
 """
@@ -51,7 +51,7 @@ from phitui.tuner.search import Search, confirm, explore
 DEFAULT_BATCH = 26
 # Whole runs that the fit has not seen, as shares of B_max.
 UNSEEN = (0.3, 0.45, 0.6, 0.75, 0.9)
-# A heap without holes, at the price of its speed: what is left of the error is the model's own.
+# A heap with fewer holes, at the price of its speed.
 _MAPPED = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1048576:glibc.malloc.trim_threshold=67108864"
 LOG = CACHE / "tuner-engine.log"
 
@@ -148,38 +148,43 @@ async def memory(load: Load, goal: Goal, limit: int) -> dict[str, Any]:
     was made from, and of whole runs that it has not seen."""
     figures: dict[str, Any] = {}
     for workers, mapped in itertools.product((1, 2), (False, True)):
-        engine = ProbingEngine(LOG, _quiet)
-        try:
-            if mapped:
-                os.environ["GLIBC_TUNABLES"] = _MAPPED
-            bench, ours = await our_search(engine, configured(load, Setup(workers, 1, "int8_float32")), goal, limit)
-            know, rest = ours.know, ours.rest_bytes
-            seen = [error_above(know, rest, one.probe.shape, one.outcome.peak_bytes) for one in know.verdicts]
-            before = [  # the first probe's is the prior's, which nothing has been measured for
-                (one.predicted_bytes - one.outcome.peak_bytes) / (one.outcome.peak_bytes - rest)
-                for one in know.verdicts[1:]
-                if one.outcome.peak_bytes is not None and one.outcome.peak_bytes > rest
-            ]
-            unseen, rates = [], []
-            for share in UNSEEN:
-                shape = goal.shape(max(1, int(share * know.b_max())))
-                made = await bench.run(0, shape)
-                rates.append(shape.batch * goal.new_tokens / made.seconds)
-                unseen.append((shape.batch, error_above(know, rest, shape, made.peak_bytes)))
-        finally:
-            await engine.stop()
-            os.environ.pop("GLIBC_TUNABLES", None)
-        known = [error for error in seen if error is not None]
-        figures[f"{workers} × 1 thread{', blocks from 1 MiB on mapped' if mapped else ''}"] = {
-            "b_max": know.b_max(),
-            "fit_of_probes_worst_pct": round(100 * max(map(abs, known)), 2),
-            "n": len(known),
-            "predicted_before_each_probe_pct": [round(100 * error, 2) for error in before],
-            "whole_runs_pct": {str(batch): error and round(100 * error, 2) for batch, error in unseen},
-            "whole_runs_tokens_per_s": [round(rate) for rate in rates],
-            "scale": round(know.memory.scale, 3),
-        }
+        with allocator(_MAPPED if mapped else None):
+            setup = Setup(workers, 1, "int8_float32")
+            name = f"{workers} × 1 thread{', blocks from 1 MiB on mapped' if mapped else ''}"
+            figures[name] = await memory_of(configured(load, setup), goal, limit)
     return figures
+
+
+async def memory_of(load: Load, goal: Goal, limit: int) -> dict[str, Any]:
+    """The figures of one configuration."""
+    engine = ProbingEngine(LOG, _quiet)
+    try:
+        bench, ours = await our_search(engine, load, goal, limit)
+        know, rest = ours.know, ours.rest_bytes
+        seen = [error_above(know, rest, one.probe.shape, one.outcome.peak_bytes) for one in know.verdicts]
+        before = [  # the first probe's is the prior's, which nothing has been measured for
+            (one.predicted_bytes - one.outcome.peak_bytes) / (one.outcome.peak_bytes - rest)
+            for one in know.verdicts[1:]
+            if one.outcome.peak_bytes is not None and one.outcome.peak_bytes > rest
+        ]
+        unseen, rates = [], []
+        for share in UNSEEN:
+            shape = goal.shape(max(1, int(share * know.b_max())))
+            made = await bench.run(0, shape)
+            rates.append(shape.batch * goal.new_tokens / made.seconds)
+            unseen.append((shape.batch, error_above(know, rest, shape, made.peak_bytes)))
+    finally:
+        await engine.stop()
+    known = [error for error in seen if error is not None]
+    return {
+        "b_max": know.b_max(),
+        "fit_of_probes_worst_pct": round(100 * max(map(abs, known)), 2),
+        "n": len(known),
+        "predicted_before_each_probe_pct": [round(100 * error, 2) for error in before],
+        "whole_runs_pct": {str(batch): error and round(100 * error, 2) for batch, error in unseen},
+        "whole_runs_tokens_per_s": [round(rate) for rate in rates],
+        "scale": round(know.memory.scale, 3),
+    }
 
 
 def error_above(know: Knowledge, rest: int, shape: Shape, peak_bytes: int | None) -> float | None:
@@ -208,7 +213,7 @@ async def peers(load: Load, goal: Goal, limit: int, rounds: int) -> dict[str, An
         try:
             for _ in range(rounds):
                 for setup in dict.fromkeys(setup for setup, _ in arms.values()):
-                    with allocator(plain=setup == default):
+                    with allocator("" if setup == default else None):
                         await engine.load(configured(load, setup))
                     await engine.warm_up(16)
                     for name, (of, batch) in arms.items():
@@ -245,14 +250,18 @@ def configured(load: Load, setup: Setup) -> Load:
 
 
 @contextmanager
-def allocator(plain: bool) -> Iterator[None]:
-    """With `plain` the engine's process has glibc's own settings, as a bare program has."""
-    if plain:
-        os.environ["GLIBC_TUNABLES"] = ""
+def allocator(tunables: str | None) -> Iterator[None]:
+    """The engine's processes that are started meanwhile have these settings of glibc ("": its own, as a bare program
+    has), not those that phitui gives them; None leaves them as they are."""
+    before = os.environ.get("GLIBC_TUNABLES")
+    if tunables is not None:
+        os.environ["GLIBC_TUNABLES"] = tunables
     try:
         yield
     finally:
         os.environ.pop("GLIBC_TUNABLES", None)
+        if before is not None:
+            os.environ["GLIBC_TUNABLES"] = before
 
 
 def _quiet(_: object) -> None:
