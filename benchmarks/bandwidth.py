@@ -20,11 +20,11 @@ from console import PROMPT, threads_chosen
 from demo_home import demo_home
 from report import machine, publish, summary
 
-from phitui.engine.api import Delta, Event, Finished, Load, Pulse, Sampling, Turn
-from phitui.engine.client import EngineClient
-from phitui.hardware.copy_rate import measure
-from phitui.hardware.roofline import Load as DecodeLoad
-from phitui.hardware.roofline import engine_gb_s, useful_gb_s
+from phitui.engine.local.client import EngineClient
+from phitui.engine.protocol.api import Delta, Event, Finished, Load, Pulse, Sampling, Turn
+from phitui.hardware.analysis.roofline import Load as DecodeLoad
+from phitui.hardware.analysis.roofline import engine_gb_s, useful_gb_s
+from phitui.hardware.host.copy_rate import measure
 
 TOKENS = 96
 GOAL = 0.03

@@ -17,7 +17,7 @@ from typing import Any
 
 import ctranslate2
 
-from phitui.engine.cuda import preload_cublas
+from phitui.engine.worker.cuda import preload_cublas
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from phitui.engine.api import Turn
-from phitui.engine.prompt import ChatPrompt
+from phitui.engine.protocol.api import Turn
+from phitui.engine.worker.prompt import ChatPrompt
 from phitui.models.manifest import read_manifest
 
 

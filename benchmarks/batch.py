@@ -40,11 +40,11 @@ from batch_arms import BareArm, PhituiArm, Run, endless_demo, rows_of, shared
 from msgspec.structs import replace
 from report import RESULTS, machine, publish, summary
 
-from phitui.engine.api import Cost, Load
-from phitui.engine.prefixes import Prefixes
-from phitui.engine.scheduler import Limits, Policy
-from phitui.engine.simulator import Simulated, Work, simulate
-from phitui.engine.wave_cost import WaveCost, WaveShape
+from phitui.engine.protocol.api import Cost, Load
+from phitui.engine.worker.batching.prefixes import Prefixes
+from phitui.engine.worker.batching.scheduler import Limits, Policy
+from phitui.engine.worker.batching.simulator import Simulated, Work, simulate
+from phitui.engine.worker.batching.wave_cost import WaveCost, WaveShape
 
 PARTS = ("rows", "equal", "ahead", "alone", "agree", "simulate")
 # A card of the RTX 4090's kind with an int8 model of 3.8 billion parameters: 12 ms a step, KV traffic three times over.

@@ -13,10 +13,10 @@ from typing import Any
 from batch_arms import PhituiArm, common_beginning, rows_of, shared
 from report import summary
 
-from phitui.engine.api import BatchEnded, Cost, Delta, Finished, Row, Sampling, Turn
-from phitui.engine.prompt import ChatPrompt
-from phitui.engine.scheduler import Item, Limits, Scheduler
-from phitui.engine.wave_cost import WaveCost
+from phitui.engine.protocol.api import BatchEnded, Cost, Delta, Finished, Row, Sampling, Turn
+from phitui.engine.worker.batching.scheduler import Item, Limits, Scheduler
+from phitui.engine.worker.batching.wave_cost import WaveCost
+from phitui.engine.worker.prompt import ChatPrompt
 from phitui.models.manifest import read_manifest
 
 _PROMPT = [Turn("user", "Say in one sentence which city is the capital of France.")]

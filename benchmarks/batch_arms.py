@@ -19,8 +19,10 @@ import psutil
 from demo_home import demo_home
 from report import CACHE
 
-from phitui.engine.allocator import allocator_environment
-from phitui.engine.api import (
+from phitui.autotune.steptime import PrefillSample, StepSample, fit_prefill, fit_steps
+from phitui.engine.local.allocator import allocator_environment
+from phitui.engine.local.client import EngineClient
+from phitui.engine.protocol.api import (
     BatchEnded,
     BatchState,
     Cost,
@@ -34,12 +36,10 @@ from phitui.engine.api import (
     Sampling,
     Turn,
 )
-from phitui.engine.client import EngineClient
-from phitui.engine.prompt import ChatPrompt
-from phitui.engine.rows_api import Policy
-from phitui.engine.wave_cost import WaveCost
+from phitui.engine.protocol.rows_api import Policy
+from phitui.engine.worker.batching.wave_cost import WaveCost
+from phitui.engine.worker.prompt import ChatPrompt
 from phitui.models.manifest import MANIFEST_NAME, read_manifest
-from phitui.tuner.steptime import PrefillSample, StepSample, fit_prefill, fit_steps
 
 _WORDS = (
     "the card has memory and a bandwidth of its own while rows share what every step must read so that more of them "

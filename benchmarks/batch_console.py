@@ -25,7 +25,7 @@ from terminal import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 _CODE = """
-import json, sys, time, phitui.engine.client as client
+import json, sys, time, phitui.engine.local.client as client
 client.WORKER = "children.rows_child"
 from phitui.cli.main import run
 code = run(sys.argv[1:])

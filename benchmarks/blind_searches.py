@@ -8,10 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
-from phitui.engine.api import Probed
-from phitui.jobs.probing import ProbingEngine
-from phitui.tuner.memory import Shape
-from phitui.tuner.probes import Goal
+from phitui.autotune.memory import Shape
+from phitui.autotune.probes import Goal
+from phitui.engine.protocol.api import Probed
+from phitui.workbench.measure.probing import ProbingEngine
 
 
 class Found(NamedTuple):

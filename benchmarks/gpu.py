@@ -33,9 +33,9 @@ from gpu_common import Report, Settings  # noqa: E402
 from gpu_cublas import cublas  # noqa: E402
 from report import CACHE, RESULTS  # noqa: E402
 
-from phitui.files import replace_file  # noqa: E402
-from phitui.hardware.cpu import cpu_name  # noqa: E402
-from phitui.hardware.probe import probe_driver  # noqa: E402
+from phitui.core.files import replace_file  # noqa: E402
+from phitui.hardware.host.cpu import cpu_name  # noqa: E402
+from phitui.hardware.nvml.probe import probe_driver  # noqa: E402
 
 # Seconds for each part, in order: what counts most comes first. Kernels may be compiled for minutes in `first_load`.
 PARTS = {

@@ -14,12 +14,12 @@ from typing import Any
 
 from checkpoint import PHI3_MINI, Dims
 
-from phitui.engine.api import Load, Probe, Probed, Room, WarmUp
-from phitui.engine.loading import Model, load_model
-from phitui.engine.memory_model import memory_model
-from phitui.engine.meter import Meter, meter
-from phitui.engine.probing import ProbeRun, warm_up
-from phitui.tuner.memory import MemoryModel, Shape
+from phitui.autotune.memory import MemoryModel, Shape
+from phitui.engine.protocol.api import Load, Probe, Probed, Room, WarmUp
+from phitui.engine.worker.loading import Model, load_model
+from phitui.engine.worker.memory_model import memory_model
+from phitui.engine.worker.meter import Meter, meter
+from phitui.engine.worker.probing import ProbeRun, warm_up
 
 SMALL = Dims(2, 64, 96, 4, 512)
 # What a CPU is held to above its model at rest, so that the small model runs out of memory too.

@@ -10,21 +10,21 @@ from typing import Any
 import msgspec
 from gpu_common import CPU_ROOM_BYTES, Report, Settings
 
+from phitui.autotune.memory import MemoryModel, Shape
+from phitui.autotune.probes import Goal
 from phitui.cli.signals import cancel_on_signals
 from phitui.cli.tune_table import report as tune_report
-from phitui.config import Config, load_config
-from phitui.engine.api import Loaded, Room
-from phitui.engine.memory_model import memory_model
-from phitui.errors import PhituiError
-from phitui.jobs.bench import Plan
-from phitui.jobs.bench import bench as run_bench
-from phitui.jobs.probing import ProbingEngine
-from phitui.jobs.tune import tune as run_tune
-from phitui.jobs.tune_events import ProbeEnded, TuneEvent
-from phitui.jobs.tuning_model import Limit
+from phitui.config.layers import Config, load_config
+from phitui.core.errors import PhituiError
+from phitui.engine.protocol.api import Loaded, Room
+from phitui.engine.worker.memory_model import memory_model
 from phitui.models.manifest import read_manifest
-from phitui.tuner.memory import MemoryModel, Shape
-from phitui.tuner.probes import Goal
+from phitui.workbench.bench.bench import Plan
+from phitui.workbench.bench.bench import bench as run_bench
+from phitui.workbench.measure.probing import ProbingEngine
+from phitui.workbench.tune.events import ProbeEnded, TuneEvent
+from phitui.workbench.tune.local import tune as run_tune
+from phitui.workbench.tune.setups import Limit
 
 # How far above what there is a batch is asked for: it must not fit by a stroke of luck.
 _TOO_MUCH = 1.3

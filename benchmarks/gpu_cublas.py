@@ -23,7 +23,7 @@ _PLACES = (
     "/opt/cuda*/lib64",
     "/opt/conda/lib",
 )
-_TRY = "import sys; from phitui.engine.cuda import preload_cublas; sys.exit(bool(preload_cublas()))"
+_TRY = "import sys; from phitui.engine.worker.cuda import preload_cublas; sys.exit(bool(preload_cublas()))"
 
 
 def cublas(folder: Path, environ: dict[str, str]) -> tuple[dict[str, str], str]:

@@ -13,13 +13,13 @@ from checkpoint import Dims
 from gpu_common import Engine, Report, Settings, peak_of_card, used_now
 from random_model import make_model
 
-from phitui.engine.api import Load
-from phitui.engine.loading import check_answers, load_model
-from phitui.engine.parking import Parking, bytes_in_memory
-from phitui.hardware import roofline
+from phitui.autotune.memory import Shape
+from phitui.engine.protocol.api import Load
+from phitui.engine.worker.loading import check_answers, load_model
+from phitui.engine.worker.parking import Parking, bytes_in_memory
+from phitui.hardware.analysis import roofline
 from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Snapshot
-from phitui.tuner.memory import Shape
 
 _POSITIONS = 2048 + 256
 _STEPS_SHAPE = (128, 33)

@@ -10,7 +10,7 @@ from typing import Any
 from checkpoint import config
 from gpu_common import Report, Settings
 
-from phitui.engine.latency import decode_rate, gaps, output_rate, spread, tpot
+from phitui.engine.protocol.latency import decode_rate, gaps, output_rate, spread, tpot
 
 _BATCHES = (1, 8, 26)
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from llamacpp import LlamaServer
 from tokenizers import Tokenizer
 
-from phitui.engine.prompt import ChatPrompt
+from phitui.autotune.probes import Goal
+from phitui.engine.worker.prompt import ChatPrompt
 from phitui.models.manifest import read_manifest
-from phitui.tuner.probes import Goal
 
 CONCURRENCIES = (8, 16, 26, 32)
 THREADS = (1, 2)

@@ -16,11 +16,11 @@ import numpy as np
 from checkpoint import Dims, config, shapes, write_texts
 from numpy.typing import NDArray
 
-from phitui.errors import PhituiError
-from phitui.models.convert import Source, convert
-from phitui.models.hub_config import from_hub_config
+from phitui.core.errors import PhituiError
+from phitui.models.convert.convert import Source, convert
+from phitui.models.convert.hub_config import from_hub_config
+from phitui.models.convert.tokenizer import from_folder
 from phitui.models.manifest import Label, Manifest, read_manifest
-from phitui.models.tokenizer import from_folder
 
 _POOL = 1 << 23
 

@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING
 from report import machine, publish, summary
 from terminal import Console, command, environment, wait_until
 
-from phitui.config import load_config
-from phitui.store.session_types import Turn
-from phitui.store.sessions import SessionStore
-from phitui.tui.app import PhituiApp
+from phitui.config.layers import load_config
+from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.sessions import SessionStore
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pathlib import Path
 from demo_home import demo_home
 from report import machine, publish, summary
 
-from phitui.engine.api import Event, Finished, Load, Loaded, Rejected, Sampling, Turn
-from phitui.engine.client import EngineClient
-from phitui.ipc.messages import Failure
+from phitui.core.ipc.messages import Failure
+from phitui.engine.local.client import EngineClient
+from phitui.engine.protocol.api import Event, Finished, Load, Loaded, Rejected, Sampling, Turn
 
 ANSWERS, TOKENS = 3, 96
 STORY = [Turn("user", "Tell me a very long story about a lighthouse and all who have ever lived in it.")]

@@ -39,11 +39,11 @@ from remote import server
 from report import machine, publish
 from terminal import Console, environment, wait_until
 
-from phitui.config import load_config
-from phitui.engine.api import Delta, Event, Finished
-from phitui.jobs.exchanges import Exchange, State
-from phitui.tui.app import PhituiApp
-from phitui.tui.base_app import run_app
+from phitui.config.layers import load_config
+from phitui.engine.protocol.api import Delta, Event, Finished
+from phitui.tui.app.app import PhituiApp
+from phitui.tui.app.base_app import run_app
+from phitui.workbench.chat.exchanges import Exchange, State
 
 RATE, TOKENS = 60, 3600
 ARRIVED = 0.95  # of the tokens that were due

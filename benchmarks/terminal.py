@@ -134,7 +134,7 @@ class Console:
 
     def worker(self) -> psutil.Process:
         """The engine's process."""
-        return next(p for p in self.family() if any("phitui.engine.worker" in word for word in p.cmdline()))
+        return next(p for p in self.family() if any("phitui.engine.worker.worker" in word for word in p.cmdline()))
 
     def wait_ended(self, timeout_s: float = 10.0) -> int:
         """Wait for the console's end; returns its exit status. Raises subprocess.TimeoutExpired."""

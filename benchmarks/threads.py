@@ -10,7 +10,7 @@ from console import PROMPT, threads_chosen
 from demo_home import demo_home
 from report import machine, publish, summary
 
-from phitui.engine.threads import candidates, usable_cores
+from phitui.engine.worker.threads import candidates, usable_cores
 
 TOKENS = 96
 

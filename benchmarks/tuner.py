@@ -35,18 +35,18 @@ from llamacpp import VERSION
 from llamacpp_ways import CONCURRENCIES, Llama, prompts_of
 from report import CACHE, RESULTS, machine, publish, summary
 
-from phitui.config import load_config
-from phitui.engine.api import Load
-from phitui.engine.memory_model import memory_model
-from phitui.engine.threads import usable_cores
-from phitui.jobs.probing import ProbingEngine
-from phitui.jobs.tune import tune
-from phitui.jobs.tuning_model import Limit, Setup
+from phitui.autotune.answer import Knowledge
+from phitui.autotune.memory import Shape
+from phitui.autotune.probes import Goal, Outcome
+from phitui.autotune.search import Search, confirm, explore
+from phitui.config.layers import load_config
+from phitui.engine.protocol.api import Load
+from phitui.engine.worker.memory_model import memory_model
+from phitui.engine.worker.threads import usable_cores
 from phitui.models.manifest import read_manifest
-from phitui.tuner.answer import Knowledge
-from phitui.tuner.memory import Shape
-from phitui.tuner.probes import Goal, Outcome
-from phitui.tuner.search import Search, confirm, explore
+from phitui.workbench.measure.probing import ProbingEngine
+from phitui.workbench.tune.local import tune
+from phitui.workbench.tune.setups import Limit, Setup
 
 DEFAULT_BATCH = 26
 # Whole runs that the fit has not seen, as shares of B_max.

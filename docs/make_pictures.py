@@ -19,11 +19,11 @@ from pathlib import Path
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from phitui.config import load_config
+from phitui.config.layers import load_config
 from phitui.hardware.feed import Feed
 from phitui.hardware.sampler import Sampler
-from phitui.tui.app import PhituiApp
-from phitui.tui.monitor_app import MonitorApp
+from phitui.tui.app.app import PhituiApp
+from phitui.tui.app.monitor_app import MonitorApp
 from phitui.tui.widgets.prompt import Prompt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))

@@ -11,7 +11,7 @@ from engine import NEW_TOKENS, Engine
 from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedModel
 
-from phitui.models.convert import Label, convert, open_source
+from phitui.models.convert.convert import Label, convert, open_source
 
 # What the float32 comparison may differ by, in log p (natural logarithm), over all positions and all tokens.
 TOLERANCE = 1e-3

@@ -16,8 +16,8 @@ from tiny_phi3 import CACHE, demo_wheel
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from phitui.engine.api import Turn
-from phitui.engine.prompt import ChatPrompt
+from phitui.engine.protocol.api import Turn
+from phitui.engine.worker.prompt import ChatPrompt
 from phitui.models.catalog import DEMO_WHEEL
 from phitui.models.manifest import read_manifest
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phitui.config import (
+from phitui.config.layers import (
     Config,
     config_dir,
     home,
@@ -28,10 +28,10 @@ from phitui.config import (
     save_setting,
     user_config_file,
 )
-from phitui.config_engines import HostSettings, RemoteSettings
-from phitui.config_types import SECTIONS, check_layer
-from phitui.errors import PhituiError, UsageError
-from phitui.resources import resource
+from phitui.config.remotes import HostSettings, RemoteSettings
+from phitui.config.schema import SECTIONS, check_layer
+from phitui.core.errors import PhituiError, UsageError
+from phitui.core.resources import resource
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def test_settings_are_frozen_and_complete(environ: dict[str, str]) -> None:
 
 
 def test_loading_costs_no_heavy_imports(environ: dict[str, str]) -> None:
-    code = "import sys, phitui.config as c; c.load_config(); print(*sys.modules)"
+    code = "import sys, phitui.config.layers as c; c.load_config(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "msgspec" in loaded

@@ -13,7 +13,7 @@ PRINT_MODULES = "import sys; print(' '.join(sorted({name.split('.')[0] for name 
 CONSOLE = """
 import asyncio
 from phitui.cli.main import _parse, configuration
-from phitui.tui.app import PhituiApp
+from phitui.tui.app.app import PhituiApp
 async def main():
     app = PhituiApp(configuration(_parse([])))
     async with app.run_test(size=(120, 40)) as pilot:
@@ -58,9 +58,9 @@ def test_the_console_answers_without_a_heavy_library_in_its_process(home):
         "phitui.cli.model",
         "phitui.cli.tune",
         "phitui.cli.bench",
-        "phitui.jobs.chat",
-        "phitui.jobs.batch_desk",
-        "phitui.jobs.tune",
+        "phitui.workbench.chat.chat",
+        "phitui.workbench.batch.queue",
+        "phitui.workbench.tune.local",
         "phitui.hardware.sampler",
     ],
 )
@@ -70,11 +70,11 @@ def test_the_core_does_without_a_screen(package, home):
 
 
 def test_the_monitor_alone_has_no_engine_in_it(home):
-    code = "import sys, phitui.cli.monitor, phitui.tui.monitor_app; print(' '.join(sys.modules))"
+    code = "import sys, phitui.cli.monitor, phitui.tui.app.monitor_app; print(' '.join(sys.modules))"
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, env=environment(home), capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "textual" in loaded
     assert not {
-        name for name in loaded if name.startswith(("phitui.engine", "phitui.jobs", "phitui.models", "tomlkit"))
+        name for name in loaded if name.startswith(("phitui.engine", "phitui.workbench", "phitui.models", "tomlkit"))
     }

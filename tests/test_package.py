@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from phitui.config import read_toml
+from phitui.config.layers import read_toml
 
 ROOT = Path(__file__).resolve().parents[1]
 

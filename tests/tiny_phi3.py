@@ -15,9 +15,9 @@ import pytest
 import safetensors.numpy
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from phitui.errors import PhituiError
+from phitui.core.errors import PhituiError
 from phitui.models.catalog import DEMO, DEMO_WHEEL
-from phitui.models.convert import Label, convert, open_source
+from phitui.models.convert.convert import Label, convert, open_source
 from phitui.models.fetch import fetch_wheel
 from phitui.models.manifest import sha256, verify
 from phitui.models.messages import PrepareDemo

@@ -8,7 +8,7 @@ from engine_contract import HI, Sampling, local, remote
 from remote_engine import RemoteEngine
 from tokenizers import Tokenizer
 
-from phitui.errors import PhituiError
+from phitui.core.errors import PhituiError
 
 # By its other name the prompt is made in Phi-3's form.
 COMPLETIONS = {"route": "completions", "model": "tiny-phi3"}

@@ -12,14 +12,25 @@ import msgspec
 
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import cancel_on_signals
-from phitui.config import Config
-from phitui.engine.api import BrokeOff, Delta, Died, Event, Finished, Loaded, Rejected, Retrying, Sampling, Turn
-from phitui.errors import ExitCode, PhituiError, UnavailableError, UsageError
-from phitui.ipc.messages import Failure, Progress
-from phitui.jobs.chat import check_prompt
-from phitui.jobs.engines import Engines
-from phitui.jobs.start import engine_log, sampling, start_engine
-from phitui.text import StreamSanitizer
+from phitui.config.layers import Config
+from phitui.core.errors import ExitCode, PhituiError, UnavailableError, UsageError
+from phitui.core.ipc.messages import Failure, Progress
+from phitui.core.text import StreamSanitizer
+from phitui.engine.protocol.api import (
+    BrokeOff,
+    Delta,
+    Died,
+    Event,
+    Finished,
+    Loaded,
+    Rejected,
+    Retrying,
+    Sampling,
+    Turn,
+)
+from phitui.workbench.chat.chat import check_prompt
+from phitui.workbench.engines import Engines
+from phitui.workbench.start import engine_log, sampling, start_engine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from phitui.cli.batch_report import ProgressLine, report, summary
 from phitui.cli.output import Narrator, write
 from phitui.cli.signals import on_signals
-from phitui.config import Config, shown_path
-from phitui.errors import ExitCode, PhituiError, UsageError
-from phitui.ipc.messages import Progress
-from phitui.jobs.batch import Stopped
-from phitui.jobs.batch_file import BatchFile, Order
-from phitui.jobs.batch_runner import BatchRunner
+from phitui.config.layers import Config, shown_path
+from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.core.ipc.messages import Progress
+from phitui.workbench.batch.file import BatchFile, Order
+from phitui.workbench.batch.job import Stopped
+from phitui.workbench.batch.runner import BatchRunner
 
 _MOST_ROWS = 65536
 

@@ -10,10 +10,10 @@ import time
 from typing import Any
 
 from phitui.cli.output import narrate
-from phitui.config import shown_path
-from phitui.jobs.batch_file import BatchFile
-from phitui.jobs.batch_progress import clock
-from phitui.text import one_line
+from phitui.config.layers import shown_path
+from phitui.core.text import one_line
+from phitui.workbench.batch.file import BatchFile
+from phitui.workbench.batch.progress import clock
 
 _PAINT_S = 0.5
 _LINE_S = 10.0

@@ -13,12 +13,12 @@ import msgspec
 from phitui.cli.bench_table import comparison, report
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import cancel_on_signals
-from phitui.config import Config, shown_path
-from phitui.config_engines import LOCAL
-from phitui.errors import ExitCode, PhituiError, UsageError
-from phitui.jobs.bench import Plan, bench, no_figures
-from phitui.jobs.bench_compare import compare
-from phitui.jobs.bench_result import BenchResult, encode, read_result, write_result
+from phitui.config.layers import Config, shown_path
+from phitui.config.remotes import LOCAL
+from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.workbench.bench.bench import Plan, bench, no_figures
+from phitui.workbench.bench.compare import compare
+from phitui.workbench.bench.result import BenchResult, encode, read_result, write_result
 
 DEFAULT_BATCHES = (1, 8)
 DEFAULT_PROMPT_TOKENS = 256
@@ -163,7 +163,7 @@ async def _bench(config: Config, plan: Plan) -> BenchResult:
     cancel_on_signals()
     measure = bench
     if config.engine.name != LOCAL:
-        from phitui.jobs.remote_bench import bench_server as measure
+        from phitui.workbench.bench.server import bench_server as measure
     try:
         return await measure(config, plan, Narrator().show)
     except asyncio.CancelledError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from phitui.cli.markdown import table
-from phitui.jobs.bench_compare import METRICS, WORTH, Comparison, Difference
-from phitui.jobs.bench_result import BatchResult, BenchResult, JoulesPerToken, Percentiles
-from phitui.text import one_line
+from phitui.core.text import one_line
+from phitui.workbench.bench.compare import METRICS, WORTH, Comparison, Difference
+from phitui.workbench.bench.result import BatchResult, BenchResult, JoulesPerToken, Percentiles
 
 # Short, so that 80 columns do.
 _RATES = ("rows", "output/s", "decode/s", "MBU", "engine", "J/tok", "net", "GB", "runs")

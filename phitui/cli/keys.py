@@ -7,8 +7,8 @@ import json
 import sys
 
 from phitui.cli.output import narrate, write
-from phitui.config import Config
-from phitui.errors import ExitCode
+from phitui.config.layers import Config
+from phitui.core.errors import ExitCode
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

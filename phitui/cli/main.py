@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 from phitui import __version__
 from phitui.cli.output import OutputError, narrate
-from phitui.config import Config, load_config, logs_dir
-from phitui.config_engines import LOCAL, check_url
-from phitui.errors import ExitCode, PhituiError, UsageError
-from phitui.store.defects import describe_defect
+from phitui.config.layers import Config, load_config, logs_dir
+from phitui.config.remotes import LOCAL, check_url
+from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.storage.defects import describe_defect
 
 # Name: the module in phitui.cli that has it, and the line in the help. A module is imported when its command runs.
 COMMANDS = {
@@ -171,7 +171,7 @@ def console(config: Config, resume: int | None = None) -> int:
     Raises UsageError where there is no terminal that can show it.
     """
     need_terminal("the console", "Use phitui ask in scripts")
-    from phitui.tui.app import run as run_app
+    from phitui.tui.app.app import run as run_app
 
     return run_app(config) if resume is None else run_app(config, resume)
 

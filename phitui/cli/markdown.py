@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from phitui.text import one_line
+from phitui.core.text import one_line
 
 _WIDEST = 120
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from phitui.cli.output import Narrator, write
 from phitui.cli.signals import cancel_on_signals
-from phitui.config import Config, logs_dir, models_dir
-from phitui.errors import ExitCode, UsageError
-from phitui.ipc.messages import Progress
-from phitui.jobs.models import prepare
+from phitui.config.layers import Config, logs_dir, models_dir
+from phitui.core.errors import ExitCode, UsageError
+from phitui.core.ipc.messages import Progress
+from phitui.core.text import one_line
 from phitui.models.catalog import CATALOG, lookup
+from phitui.models.install import download_folder, is_name, remove
 from phitui.models.manifest import MANIFEST_NAME, verify
 from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT, Convert, PrepareDemo, Pull, Request
-from phitui.models.placement import download_folder, is_name, remove
 from phitui.models.store import find, list_models, resolve
-from phitui.text import one_line
+from phitui.workbench.models.prepare import prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phitui.cli.output import write
-from phitui.errors import ExitCode, PhituiError, UsageError
+from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.hardware.feed import Feed, Newest
 from phitui.hardware.sampler import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phitui.config import Config
+    from phitui.config.layers import Config
     from phitui.hardware.recording import Recorder
     from phitui.hardware.snapshot import Snapshot
-    from phitui.jobs.hosts import HostWatch
+    from phitui.workbench.telemetry.hosts import HostWatch
 
 _SHORTEST_S = 0.2
 _LONGEST_S = 3600.0
@@ -129,7 +129,7 @@ def _hosts(config: Config, interval_s: float | None = None) -> Iterator[HostWatc
     if not config.hosts:
         yield None
         return
-    from phitui.jobs.hosts import HostWatch  # it brings the HTTP client
+    from phitui.workbench.telemetry.hosts import HostWatch  # it brings the HTTP client
 
     watch = HostWatch(config.hosts, interval_s)
     watch.start()
@@ -180,8 +180,8 @@ def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorde
         sampler = Sampler(interval_s, take, others=watch.latest if watch else list)
         sampler.start()  # it reads while the screen is imported
         try:
-            from phitui.tui.monitor_app import MonitorApp
-            from phitui.tui.monitor_app import run as run_monitor
+            from phitui.tui.app.monitor_app import MonitorApp
+            from phitui.tui.app.monitor_app import run as run_monitor
 
             trouble = (lambda: recorder.error or f"● {recorder.path.name}") if recorder is not None else str
             app = MonitorApp(config, feed, readonly=args.readonly, ascii_only=_ascii(config, args), trouble=trouble)
@@ -192,7 +192,7 @@ def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorde
 
 def _import_sensors() -> None:
     """What the sampler's threads would import, while nothing else runs. One that is damaged they will tell of."""
-    for name in ("phitui.hardware.cpu", "phitui.hardware.nvml", "psutil", "pynvml"):
+    for name in ("phitui.hardware.host.cpu", "phitui.hardware.nvml.gpus", "psutil", "pynvml"):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
 
@@ -204,14 +204,14 @@ def _replay(config: Config, args: argparse.Namespace) -> int:
 
     recording = Recording(args.replay)
     _need_terminal()
-    from phitui.tui.replay_app import ReplayApp
-    from phitui.tui.replay_app import run as run_replay
+    from phitui.tui.app.replay_app import ReplayApp
+    from phitui.tui.app.replay_app import run as run_replay
 
     return run_replay(ReplayApp(config, recording, ascii_only=_ascii(config, args)), config)
 
 
 def _ascii(config: Config, args: argparse.Namespace) -> bool:
-    from phitui.tui.display import graphs_in_ascii
+    from phitui.tui.terminal.display import graphs_in_ascii
 
     return args.ascii or graphs_in_ascii(config.monitor.symbols, config.console.symbols)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from phitui.core.text import one_line
 from phitui.hardware.snapshot import Device, OtherHost, Process, Snapshot
-from phitui.text import one_line
 
 _NOTHING = "–"
 _GIB = 1024**3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from phitui.ipc.messages import Progress
-from phitui.text import one_line, sanitize
+from phitui.core.ipc.messages import Progress
+from phitui.core.text import one_line, sanitize
 
 
 class OutputError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from phitui.text import one_line
+from phitui.core.text import one_line
 
 _CELLS = 20
 _NARROW = 80

@@ -7,14 +7,14 @@ from datetime import datetime
 from pathlib import Path
 
 from phitui.cli.output import write
-from phitui.config import Config, home
-from phitui.errors import ExitCode
-from phitui.jobs.session_desk import FILE_NAME
-from phitui.store.session_search import snippet
-from phitui.store.session_transfer import read_file, to_json, to_markdown, write_file
-from phitui.store.session_types import SessionRow, encoded
-from phitui.store.sessions import SessionStore
-from phitui.text import one_line, sanitize
+from phitui.config.layers import Config, home
+from phitui.core.errors import ExitCode
+from phitui.core.text import one_line, sanitize
+from phitui.storage.sessions.session_search import snippet
+from phitui.storage.sessions.session_transfer import read_file, to_json, to_markdown, write_file
+from phitui.storage.sessions.session_types import SessionRow, encoded
+from phitui.storage.sessions.sessions import SessionStore
+from phitui.workbench.chat.session_library import FILE_NAME
 
 _MOST = 100_000
 _SNIPPET_CHARS = 120

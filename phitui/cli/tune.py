@@ -7,21 +7,21 @@ import asyncio
 import json
 import sys
 
+from phitui.autotune.probes import Goal
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.probe_bar import ProbeBar
 from phitui.cli.signals import cancel_on_signals
 from phitui.cli.tune_table import report, table
-from phitui.config import Config, shown_path
-from phitui.config_engines import LOCAL
-from phitui.errors import ExitCode, PhituiError, UsageError
-from phitui.jobs.preflight import Preflight
-from phitui.jobs.tune import tune
-from phitui.jobs.tune_events import Earlier, ProbeBegan, ProbeEnded, TuneEvent, TuneResult
-from phitui.jobs.tuning_model import Limit, parse_limit
-from phitui.jobs.tuning_settings import apply, in_words, settings
-from phitui.jobs.tuning_wish import DEFAULT_NEW_TOKENS, DEFAULT_PROMPT_TOKENS
-from phitui.jobs.tunings import remember
-from phitui.tuner.probes import Goal
+from phitui.config.layers import Config, shown_path
+from phitui.config.remotes import LOCAL
+from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.workbench.measure.preflight import Preflight
+from phitui.workbench.tune.apply import apply, in_words, settings
+from phitui.workbench.tune.events import Earlier, ProbeBegan, ProbeEnded, TuneEvent, TuneResult
+from phitui.workbench.tune.form import DEFAULT_NEW_TOKENS, DEFAULT_PROMPT_TOKENS
+from phitui.workbench.tune.local import tune
+from phitui.workbench.tune.saved import remember
+from phitui.workbench.tune.setups import Limit, parse_limit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

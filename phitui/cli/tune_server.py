@@ -8,20 +8,20 @@ import json
 import sys
 from typing import Any
 
+from phitui.autotune.probes import Goal
+from phitui.autotune.server_search import LoadGoal, LoadVerdict
 from phitui.cli.markdown import table
 from phitui.cli.output import narrate, write
 from phitui.cli.probe_bar import ProbeBar
 from phitui.cli.signals import cancel_on_signals
-from phitui.config import Config, shown_path
-from phitui.engine.rows_api import DEFAULT_CONCURRENCY
-from phitui.errors import ExitCode, PhituiError, UsageError
-from phitui.jobs.load_tunings import remember_load
-from phitui.jobs.tune_server import EarlierLoad, LoadBegan, LoadEnded, LoadEvent, LoadResult, tune_server
-from phitui.jobs.tuning_model import parse_limit
-from phitui.jobs.tuning_settings import apply, check_place, in_words, settings
-from phitui.text import one_line
-from phitui.tuner.concurrency import LoadGoal, LoadVerdict
-from phitui.tuner.probes import Goal
+from phitui.config.layers import Config, shown_path
+from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.core.text import one_line
+from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
+from phitui.workbench.tune.apply import apply, check_place, in_words, settings
+from phitui.workbench.tune.saved_server import remember_load
+from phitui.workbench.tune.server import EarlierLoad, LoadBegan, LoadEnded, LoadEvent, LoadResult, tune_server
+from phitui.workbench.tune.setups import parse_limit
 
 _COLUMNS = ("at once", "predicted/s", "output/s", "step ms", "gap p95 ms", "TTFT ms", "waiting", "KV", "outcome", "for")
 

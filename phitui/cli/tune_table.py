@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from phitui.jobs.preflight import Preflight
-from phitui.jobs.tune_events import Trial, TuneResult
-from phitui.jobs.tuning_model import Setup
-from phitui.tuner.answer import Answer
-from phitui.tuner.probes import Verdict
+from phitui.autotune.answer import Answer
+from phitui.autotune.probes import Verdict
+from phitui.workbench.measure.preflight import Preflight
+from phitui.workbench.tune.events import Trial, TuneResult
+from phitui.workbench.tune.setups import Setup
 
 _COLUMNS = ("configuration", "rows", "prompt", "new", "predicted GB", "measured GB", "step ms", "tok/s", "outcome")
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from phitui.errors import PhituiError, UsageError
+from phitui.core.errors import PhituiError, UsageError
+from phitui.core.text import one_line
 from phitui.hardware.snapshot import Snapshot
-from phitui.text import one_line
 
 _SYNC_PERIOD_S = 10.0
 _LONGEST_LINE = 4 << 20

@@ -12,8 +12,8 @@ from phitui.hardware.snapshot import HOST_FIGURES, Device, Host, OtherHost, Read
 
 # cpu and nvml come with their libraries, only when the threads run: the console's start has no time for them.
 if TYPE_CHECKING:
-    from phitui.hardware.cpu import HostReader
-    from phitui.hardware.nvml import Gpus
+    from phitui.hardware.host.cpu import HostReader
+    from phitui.hardware.nvml.gpus import Gpus
 
 # A start of NVML takes some milliseconds, and seconds where no program keeps the driver awake.
 _FIRST_PATIENCE_S = 0.5
@@ -110,7 +110,7 @@ class _HostDesk:
 
     def read(self, stopping: threading.Event) -> Host:
         try:
-            from phitui.hardware.cpu import SHORTEST_CPU_WINDOW_S, HostReader
+            from phitui.hardware.host.cpu import SHORTEST_CPU_WINDOW_S, HostReader
 
             if self._reader is None:
                 self._reader = HostReader(self._processes)
@@ -122,7 +122,7 @@ class _HostDesk:
 
     def devices(self, host: Host) -> list[Device]:
         try:
-            from phitui.hardware.cpu import cpu_device
+            from phitui.hardware.host.cpu import cpu_device
 
             largest = self._reader.largest(time.monotonic()) if self._reader else Missing("not read yet")
             return [cpu_device(host, largest)]
@@ -169,7 +169,7 @@ class _GpuDesk:
         gpus: Gpus | None = None
         while self._wait_for_question():
             try:
-                from phitui.hardware.nvml import Gpus
+                from phitui.hardware.nvml.gpus import Gpus
 
                 if gpus is None:
                     gpus = Gpus()

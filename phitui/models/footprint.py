@@ -109,7 +109,7 @@ def _layer_bytes(sizes: Sizes, kinds: _Kinds) -> int:
 
 
 def _awq_bytes(rows: int, columns: int, group: int) -> int:
-    """Packed integers, zeros and scales; widths are multiples of what the kernels need (phitui.models.awq)."""
+    """Packed integers, zeros and scales; widths are multiples of what the kernels need (phitui.models.convert.awq)."""
     return round(rows * columns * _AWQ_WEIGHT_BYTES + rows * (columns // group) * _AWQ_GROUP_BYTES)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from phitui.errors import PhituiError, UsageError
-from phitui.ipc.messages import Progress
+from phitui.core.errors import PhituiError, UsageError
+from phitui.core.ipc.messages import Progress
 from phitui.models.manifest import sha256
 
 Report = Callable[[Progress], None]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from phitui.errors import PhituiError
+from phitui.core.errors import PhituiError
 
 MANIFEST_NAME = "phitui.json"
 FORMAT = 1

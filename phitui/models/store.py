@@ -7,10 +7,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from phitui.errors import PhituiError, UsageError
+from phitui.core.errors import PhituiError, UsageError
 from phitui.models.catalog import CATALOG, DEMO, PHI3, CatalogEntry, lookup
+from phitui.models.install import is_name, locked, moved_aside, recover
 from phitui.models.manifest import MANIFEST_NAME, Manifest, read_manifest
-from phitui.models.placement import is_name, locked, moved_aside, recover
 
 AUTO = "auto"
 

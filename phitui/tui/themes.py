@@ -16,10 +16,10 @@ from textual.css.parse import parse_declarations
 from textual.css.tokenizer import TokenError
 from textual.theme import Theme
 
-from phitui.config import config_dir, nearest, read_toml, shown_path
-from phitui.errors import PhituiError, UsageError
-from phitui.resources import resource
-from phitui.text import one_line
+from phitui.config.layers import config_dir, nearest, read_toml, shown_path
+from phitui.core.errors import PhituiError, UsageError
+from phitui.core.resources import resource
+from phitui.core.text import one_line
 
 DEFAULT = "phitui-dark"
 COLORS = (

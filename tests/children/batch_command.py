@@ -2,7 +2,7 @@
 
 import sys
 
-import phitui.engine.client as client
+import phitui.engine.local.client as client
 from phitui.cli.main import run
 
 client.WORKER = "children.rows_child"

@@ -1,12 +1,12 @@
-"""Children for the tests of phitui.ipc: each `main` is one way to behave."""
+"""Children for the tests of phitui.core.ipc: each `main` is one way to behave."""
 
 import os
 import subprocess
 import sys
 import threading
 
-from phitui.ipc.child import Channel
-from phitui.ipc.messages import Failure, Progress
+from phitui.core.ipc.child import Channel
+from phitui.core.ipc.messages import Failure, Progress
 
 
 def main():

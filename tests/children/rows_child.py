@@ -9,7 +9,9 @@ import queue
 import time
 import zlib
 
-from phitui.engine.api import (
+from phitui.core.ipc.child import Channel
+from phitui.core.ipc.messages import Failure
+from phitui.engine.protocol.api import (
     AddRows,
     BatchEnded,
     BatchState,
@@ -22,9 +24,7 @@ from phitui.engine.api import (
     RowFailed,
     RowsMade,
 )
-from phitui.engine.rows_api import RowUsage
-from phitui.ipc.child import Channel
-from phitui.ipc.messages import Failure
+from phitui.engine.protocol.rows_api import RowUsage
 
 STEP_S = float(os.environ.get("ROWS_STEP_S", "0"))
 TOLD_S = float(os.environ.get("ROWS_TOLD_S", "0.02"))

@@ -330,7 +330,7 @@ def test_wrong_usage_is_one_line_and_exit_2(home, tmp_path, arguments, words):
 
 def test_many_rows_take_little_memory(home):
     code = (
-        "import sys, phitui.engine.client as client\n"
+        "import sys, phitui.engine.local.client as client\n"
         "client.WORKER = 'children.rows_child'\n"
         "from phitui.cli.main import run\n"
         "code = run(sys.argv[1:])\n"

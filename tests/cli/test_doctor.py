@@ -17,12 +17,11 @@ from typing import Any
 
 import pytest
 
-from phitui.cli import doctor_machine as machine
-from phitui.cli import doctor_user as user
-from phitui.cli.doctor_report import Check, as_json, as_text, checked, exit_code
-from phitui.config import config_dir, load_config, models_dir
-from phitui.errors import PhituiError
-from phitui.hardware.probe import DriverReport, Gpu
+from phitui.cli.doctor import machine, user
+from phitui.cli.doctor.report import Check, as_json, as_text, checked, exit_code
+from phitui.config.layers import config_dir, load_config, models_dir
+from phitui.core.errors import PhituiError
+from phitui.hardware.nvml.probe import DriverReport, Gpu
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "drivers"))
 import standin
@@ -80,7 +79,7 @@ def test_this_machine() -> None:
 
 def test_the_engine_is_not_imported_here() -> None:
     code = (
-        "import argparse, sys; from phitui.cli import doctor\n"
+        "import argparse, sys; from phitui.cli.doctor import doctor\n"
         "doctor.all_checks(argparse.Namespace())\n"
         "print(*{'ctranslate2', 'transformers', 'tokenizers', 'numpy', 'gguf', 'jinja2'} & set(sys.modules))"
     )

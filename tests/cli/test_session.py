@@ -7,8 +7,8 @@ import subprocess
 import pytest
 from terminal import command, environment
 
-from phitui.store.session_types import Turn
-from phitui.store.sessions import SessionStore
+from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.sessions import SessionStore
 
 
 @pytest.fixture

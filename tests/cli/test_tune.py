@@ -11,7 +11,7 @@ import psutil
 import pytest
 from terminal import Console, command, environment
 
-from phitui.config import read_toml
+from phitui.config.layers import read_toml
 
 SHORT = ("--model", "tiny-phi3", "--device", "cpu", "--compute-type", "int8")
 SHAPE = ("--prompt-tokens", "200", "--max-tokens", "24", "--start", "8", "--limit", "200MB")

@@ -1,4 +1,4 @@
-/* A stand-in for libcuda.so.1 with one device and its memory pool: what phitui.engine.cuda_pool calls, no more. The
+/* A stand-in for libcuda.so.1 with one device and its memory pool: what phitui.engine.worker.cuda_pool calls, no more. The
    state is steered by the standin_ functions. Signatures and numbers are those of cuda.h. */
 #include <stddef.h>
 #include <stdint.h>

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 import pytest
 from remote_engine import RemoteEngine
 
-from phitui.engine.api import BrokeOff, Delta, Finished, Load, Loaded, Rejected, Sampling, Started, Turn
-from phitui.engine.client import EngineClient
-from phitui.errors import UsageError
+from phitui.core.errors import UsageError
+from phitui.engine.local.client import EngineClient
+from phitui.engine.protocol.api import BrokeOff, Delta, Finished, Load, Loaded, Rejected, Sampling, Started, Turn
 
 HI = [Turn("user", "What is the capital of France?")]
 GREEDY = Sampling(max_tokens=12, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)

@@ -6,8 +6,8 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 
-from phitui.config_engines import RemoteSettings
-from phitui.engine.api import BrokeOff, Delta, Finished, Rejected, Sampling, Turn
+from phitui.config.remotes import RemoteSettings
+from phitui.engine.protocol.api import BrokeOff, Delta, Finished, Rejected, Sampling, Turn
 from phitui.engine.remote.client import RemoteClient
 from phitui.engine.remote.endpoint import endpoint_of
 

@@ -11,9 +11,9 @@ from tiny_phi3 import PHI3_TOKENS, make_tiny_phi3, make_tokenizer, tiny_phi3_mod
 from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer
 
-from phitui.engine.api import Turn
-from phitui.engine.prompt import ChatPrompt
-from phitui.models import gguf_tokenizer
+from phitui.engine.protocol.api import Turn
+from phitui.engine.worker.prompt import ChatPrompt
+from phitui.models.convert import gguf_tokenizer
 from phitui.models.manifest import read_manifest
 
 KNOWN = ["The quick brown fox", "jumps over the lazy dog", "return x and print the text", "the capital of the users"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_engine import running
 
-from phitui.engine.allocator import allocator_environment
+from phitui.engine.local.allocator import allocator_environment
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 

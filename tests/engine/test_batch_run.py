@@ -4,13 +4,13 @@ import queue
 
 import pytest
 
-from phitui.engine.api import BatchEnded, Load, OpenBatch, Row, RowDone, Sampling, Turn
-from phitui.engine.budget import Budget
-from phitui.engine.loading import load_model
-from phitui.engine.meter import meter
-from phitui.engine.prefixes import Prefixes
-from phitui.engine.recovery import wait_idle
-from phitui.engine.rows import BatchRun
+from phitui.engine.protocol.api import BatchEnded, Load, OpenBatch, Row, RowDone, Sampling, Turn
+from phitui.engine.worker.batching.batch_run import BatchRun
+from phitui.engine.worker.batching.budget import Budget
+from phitui.engine.worker.batching.prefixes import Prefixes
+from phitui.engine.worker.loading import load_model
+from phitui.engine.worker.meter import meter
+from phitui.engine.worker.recovery import wait_idle
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["1 worker", "2 workers"])

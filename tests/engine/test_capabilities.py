@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from phitui.engine.api import Loaded, Sampling, Turn
-from phitui.engine.capabilities import LOCAL_HONOURS, PARAMETERS, REMOTE_HONOURS, honoured
-from phitui.engine.generation import sampling_options
+from phitui.engine.protocol.api import Loaded, Sampling, Turn
+from phitui.engine.protocol.capabilities import LOCAL_HONOURS, PARAMETERS, REMOTE_HONOURS, honoured
 from phitui.engine.remote.dialects import DIALECTS
+from phitui.engine.worker.generation import sampling_options
 
 BASE = Sampling(max_tokens=64, temperature=0.5, top_k=40, top_p=0.9, repetition_penalty=1.1)
 OTHER = {

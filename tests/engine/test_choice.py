@@ -2,12 +2,12 @@
 
 import pytest
 
-from phitui.engine.api import Sampling
-from phitui.engine.choice import Weights, choose
-from phitui.engine.generation import fit, sampling_options, timings
-from phitui.engine.threads import candidates, pick
-from phitui.errors import UnavailableError, UsageError
-from phitui.hardware.cpu_int8 import WHY, int8_overflows, this_cpu_overflows
+from phitui.core.errors import UnavailableError, UsageError
+from phitui.engine.protocol.api import Sampling
+from phitui.engine.worker.choice import Weights, choose
+from phitui.engine.worker.generation import fit, sampling_options, timings
+from phitui.engine.worker.threads import candidates, pick
+from phitui.hardware.host.cpu_int8 import WHY, int8_overflows, this_cpu_overflows
 
 CPU = {"cpu": {"int8", "int8_float32", "float32"}}
 ADA = {

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import standin
 
-from phitui.engine.cuda_pool import CudaPool
-from phitui.engine.meter import CudaMeter
-from phitui.errors import UnavailableError
+from phitui.core.errors import UnavailableError
+from phitui.engine.worker.cuda_pool import CudaPool
+from phitui.engine.worker.meter import CudaMeter
 from phitui.hardware.figures import Missing
-from phitui.hardware.own_memory import OwnMemory
+from phitui.hardware.host.own_memory import OwnMemory
 
 GB = 10**9
 SOURCE = Path(standin.HERE) / "standin_cuda.c"

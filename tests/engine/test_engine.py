@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager
 import psutil
 import pytest
 
-from phitui.engine.api import (
+from phitui.core.errors import UsageError
+from phitui.core.ipc.messages import Failure, Progress
+from phitui.engine.local.client import EngineClient
+from phitui.engine.protocol.api import (
     Delta,
     Died,
     Finished,
@@ -24,9 +27,6 @@ from phitui.engine.api import (
     Turn,
     Woken,
 )
-from phitui.engine.client import EngineClient
-from phitui.errors import UsageError
-from phitui.ipc.messages import Failure, Progress
 
 GREEDY = Sampling(max_tokens=32, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
 LONG = Sampling(max_tokens=2000, temperature=0.7, top_k=50, top_p=0.9, repetition_penalty=1.1)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phitui.engine.latency import decode_rate, gaps, output_rate, percentile, spread, tpot, ttft
+from phitui.engine.protocol.latency import decode_rate, gaps, output_rate, percentile, spread, tpot, ttft
 
 # Two rows of a batch; the second stops early. Seconds since the batch was begun.
 ROWS = [[0.5, 0.6, 0.8, 1.2], [0.5, 0.7, 0.8]]

@@ -3,7 +3,7 @@
 from engine_contract import HI, Sampling, remote
 from tokenizers import Tokenizer
 
-from phitui.engine.api import Delta, Turn
+from phitui.engine.protocol.api import Delta, Turn
 
 
 async def test_it_streams_an_answer_with_its_counts(llama_smollm2, demo_folder):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from phitui.engine.choice import Choice
-from phitui.engine.lack import lack_of_memory
-from phitui.engine.loading import is_out_of_memory, load_error
+from phitui.engine.worker.choice import Choice
+from phitui.engine.worker.loading import is_out_of_memory, load_error
+from phitui.engine.worker.out_of_memory import lack_of_memory
 from phitui.models.manifest import read_manifest
 
 MEMORY = [
@@ -44,9 +44,9 @@ def test_other_errors_keep_their_first_line(tiny_folder):
 
 SHORT_OF_MEMORY = """
 import resource, sys
-from phitui.engine.api import Load
-from phitui.engine.loading import load_model
-from phitui.errors import UnavailableError
+from phitui.engine.protocol.api import Load
+from phitui.engine.worker.loading import load_model
+from phitui.core.errors import UnavailableError
 
 held = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData:")) * 1024
 most = held + 100_000_000

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from phitui.engine.meter import CpuMeter
+from phitui.engine.worker.meter import CpuMeter
 
 MB = 10**6
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from phitui.engine.api import Loaded
-from phitui.engine.parking import Parking, bytes_in_memory, check_host_room
-from phitui.errors import UnavailableError
+from phitui.core.errors import UnavailableError
+from phitui.engine.protocol.api import Loaded
+from phitui.engine.worker.parking import Parking, bytes_in_memory, check_host_room
 from phitui.models.footprint import Footprint
 
 GB = 10**9

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phitui.engine.prefixes import Prefixes, best
+from phitui.engine.worker.batching.prefixes import Prefixes, best
 
 SYSTEM = [f"s{place}" for place in range(40)]
 OTHER = [f"o{place}" for place in range(40)]

@@ -3,8 +3,8 @@
 import pytest
 from test_engine import GREEDY, PARIS, running
 
-from phitui.engine.api import Probed, Rejected, Room
-from phitui.engine.probing import Mark, by_row
+from phitui.engine.protocol.api import Probed, Rejected, Room
+from phitui.engine.worker.probing import Mark, by_row
 
 MIB = 1024**2
 
@@ -43,9 +43,9 @@ async def test_one_token_has_no_steps_but_a_time(tmp_path, tiny_folder):
 async def test_memory_grows_with_the_batch_as_predicted(tmp_path, demo_folder, monkeypatch):
     """The growth from 4 to 16 rows is the model's, whose terms are CTranslate2's own allocations. Here the kernel maps
     each block by itself: the holes of glibc's heap, which differ from CPU to CPU, are none of them."""
-    from phitui.engine.memory_model import memory_model
+    from phitui.autotune.memory import Shape
+    from phitui.engine.worker.memory_model import memory_model
     from phitui.models.manifest import read_manifest
-    from phitui.tuner.memory import Shape
 
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=65536")
     model = memory_model(read_manifest(demo_folder), "int8_float32", workers=1, device="cuda")  # no heap in it

@@ -5,9 +5,9 @@ import pytest
 from tiny_phi3 import make_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models
 
-from phitui.engine.api import Turn
-from phitui.engine.prompt import ChatPrompt
-from phitui.errors import PhituiError, UsageError
+from phitui.core.errors import PhituiError, UsageError
+from phitui.engine.protocol.api import Turn
+from phitui.engine.worker.prompt import ChatPrompt
 from phitui.models.manifest import read_manifest
 
 TEXTS = [
@@ -63,7 +63,7 @@ def test_a_character_that_never_ends_shows_as_replacement(prompt, tokenizer):
 
 
 def test_a_vocabulary_of_single_bytes_survives_bytes_that_are_no_character():
-    from phitui.engine.prompt import Detokenizer
+    from phitui.engine.worker.prompt import Detokenizer
 
     # As Phi-3's: SentencePiece pieces, and a token for each byte that no piece covers.
     bytes_ = {f"<0x{byte:02X}>": byte for byte in range(256)}

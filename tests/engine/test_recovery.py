@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from phitui.engine.recovery import EngineLostError, recover
+from phitui.engine.worker.recovery import EngineLostError, recover
 
 
 class Failing:

@@ -7,9 +7,9 @@ import pytest
 from raw_server import MODELS, raw_server
 from remote_engine import connected
 
-from phitui.engine.api import Delta, Sampling, Turn
-from phitui.engine.capabilities import honoured
-from phitui.errors import UsageError
+from phitui.core.errors import UsageError
+from phitui.engine.protocol.api import Delta, Sampling, Turn
+from phitui.engine.protocol.capabilities import honoured
 
 FULL = Sampling(max_tokens=64, temperature=0.5, top_k=40, top_p=0.9, repetition_penalty=1.1, stop=("END",), seed=7)
 TURNS = [Turn("system", "Be brief."), Turn("user", "Hi")]

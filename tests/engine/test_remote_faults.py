@@ -9,8 +9,8 @@ import trustme
 from raw_server import MODELS, raw_server
 from remote_engine import GREEDY, HI, RemoteEngine, connected
 
-from phitui.engine.api import BrokeOff, Finished, Rejected, Retrying
-from phitui.errors import PhituiError, UnavailableError, UsageError
+from phitui.core.errors import PhituiError, UnavailableError, UsageError
+from phitui.engine.protocol.api import BrokeOff, Finished, Rejected, Retrying
 
 QUICK = {"retries": 0, "connect_timeout_s": 2.0}
 

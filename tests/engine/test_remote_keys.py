@@ -7,10 +7,10 @@ import pytest
 from raw_server import raw_server
 from remote_engine import RemoteEngine, connected
 
-from phitui.config_engines import HostSettings, RemoteSettings
+from phitui.config.remotes import HostSettings, RemoteSettings
+from phitui.core.errors import PhituiError, UsageError
 from phitui.engine.remote.endpoint import endpoint_of
-from phitui.errors import PhituiError, UsageError
-from phitui.jobs.hosts import ask_once
+from phitui.workbench.telemetry.hosts import ask_once
 
 KEY = "sk-0123456789-very-secret"
 

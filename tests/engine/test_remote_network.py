@@ -7,11 +7,11 @@ import httpcore
 import pytest
 from remote_engine import RemoteEngine
 
-from phitui.config_engines import RemoteSettings
+from phitui.config.remotes import RemoteSettings
+from phitui.core.errors import UnavailableError
 from phitui.engine.remote.endpoint import endpoint_of
 from phitui.engine.remote.network import AsyncioBackend
 from phitui.engine.remote.transport import open_client
-from phitui.errors import UnavailableError
 
 
 def closed_port():

@@ -7,7 +7,18 @@ import pytest
 from answering_server import answer_to, answering
 from remote_engine import GREEDY, connected
 
-from phitui.engine.api import BatchEnded, BatchState, Delta, Finished, Rejected, Row, RowDone, RowFailed, Sampling, Turn
+from phitui.engine.protocol.api import (
+    BatchEnded,
+    BatchState,
+    Delta,
+    Finished,
+    Rejected,
+    Row,
+    RowDone,
+    RowFailed,
+    Sampling,
+    Turn,
+)
 
 
 @pytest.fixture(autouse=True)

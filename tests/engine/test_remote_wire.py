@@ -8,8 +8,8 @@ import pytest
 from raw_server import MODELS, raw_server
 from remote_engine import GREEDY, connected
 
-from phitui.engine.api import BrokeOff, Delta, Finished, Sampling, Turn
-from phitui.errors import PhituiError, UnavailableError
+from phitui.core.errors import PhituiError, UnavailableError
+from phitui.engine.protocol.api import BrokeOff, Delta, Finished, Sampling, Turn
 
 FULL = Sampling(max_tokens=64, temperature=0.5, top_k=40, top_p=0.9, repetition_penalty=1.1)
 TURNS = [Turn("system", "Be brief."), Turn("user", "Hi")]

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import astuple
 from test_engine import PARIS, running
 
-from phitui.engine.api import (
+from phitui.engine.protocol.api import (
     BatchEnded,
     BatchState,
     Cost,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phitui.engine.scheduler import Item, Limits, Scheduler
-from phitui.engine.simulator import Work, simulate
-from phitui.engine.wave_cost import Need, WaveCost, cheapest_cuts, expected, shape, whole_s
+from phitui.engine.worker.batching.scheduler import Item, Limits, Scheduler
+from phitui.engine.worker.batching.simulator import Work, simulate
+from phitui.engine.worker.batching.wave_cost import Need, WaveCost, cheapest_cuts, expected, shape, whole_s
 
 # Measured on two cores with the demo model, and a card's: the tuner's fits in seconds.
 CPU = WaveCost(0.025, 0.003, 0.000067, 0.02, 0.0023)

@@ -8,13 +8,13 @@ import pytest
 from raw_server import raw_server
 from remote_engine import HI, RemoteEngine, connected
 
-from phitui.engine.api import Finished, Sampling
+from phitui.core.errors import PhituiError
+from phitui.engine.protocol.api import Finished, Sampling
 from phitui.engine.remote.histogram import Histogram, histogram
 from phitui.engine.remote.metrics import FIGURES, ServerLoad
 from phitui.engine.remote.window import figures
-from phitui.errors import PhituiError
-from phitui.hardware.exposition import Sample
-from phitui.jobs.server_watch import ServerWatch
+from phitui.hardware.exporters.exposition import Sample
+from phitui.workbench.telemetry.server_watch import ServerWatch
 
 VLLM_MODELS = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 VLLM = """# TYPE vllm:num_requests_running gauge

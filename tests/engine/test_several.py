@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from remote_engine import connected
 from test_engine import GREEDY, LONG, PARIS, STORY, running
 
-from phitui.engine.api import Delta, Finished, Pulse, Sampling, Started
+from phitui.engine.protocol.api import Delta, Finished, Pulse, Sampling, Started
 
 FREE = Sampling(max_tokens=40, temperature=1.0, top_k=200, top_p=1.0, repetition_penalty=1.0)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phitui.engine.step_clock import INTERVAL_S, StepClock
+from phitui.engine.worker.step_clock import INTERVAL_S, StepClock
 
 
 def test_the_parts_of_an_answer_by_hand():

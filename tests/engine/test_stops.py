@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phitui.engine.stops import StopFinder
+from phitui.engine.worker.stops import StopFinder
 
 letters = st.text("abé", max_size=12)
 

@@ -11,10 +11,10 @@ from raw_server import raw_server
 from remote_engine import GREEDY, connected
 from tiny_phi3 import CHAT_TEMPLATE
 
-from phitui.engine.api import BatchEnded, BrokeOff, Rejected, Retrying, Row, RowDone, Sampling, Turn
-from phitui.engine.capabilities import PARAMETERS, honoured
+from phitui.core.errors import UsageError
+from phitui.engine.protocol.api import BatchEnded, BrokeOff, Rejected, Retrying, Row, RowDone, Sampling, Turn
+from phitui.engine.protocol.capabilities import PARAMETERS, honoured
 from phitui.engine.remote.plain_chat import prompt_of
-from phitui.errors import UsageError
 
 FULL = Sampling(
     max_tokens=64, temperature=0.5, top_k=40, top_p=0.9, repetition_penalty=1.1, stop=("END", "stop!"), seed=7

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from phitui.engine.wave import Wave
-from phitui.engine.wave_clock import WaveClock
+from phitui.engine.worker.batching.wave import Wave
+from phitui.engine.worker.batching.wave_clock import WaveClock
 
 
 def wave(rows, begun=0.0):

@@ -9,7 +9,7 @@ import time
 import pytest
 from batch_runs import Batch, questions
 
-from phitui.store.journal import read_journal
+from phitui.storage.journal import read_journal
 
 
 def unbroken(home, rows, **options):

@@ -5,7 +5,7 @@ import time
 
 import psutil
 
-from phitui.hardware.copy_rate import MemoryRate, cache_bytes, measure
+from phitui.hardware.host.copy_rate import MemoryRate, cache_bytes, measure
 
 
 def test_memory_is_measured_within_its_budget():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phitui.hardware.energy import KEPT_S, EnergyMeter, Sample
+from phitui.hardware.analysis.energy import KEPT_S, EnergyMeter, Sample
 
 
 def meter(*samples):

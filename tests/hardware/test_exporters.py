@@ -5,8 +5,8 @@ import random
 import pytest
 from exporter_texts import dcgm, node, nvitop
 
-from phitui.hardware.exporters import MOST_DEVICES, Exporter
-from phitui.hardware.exposition import NotMetrics, samples
+from phitui.hardware.exporters.exporters import MOST_DEVICES, Exporter
+from phitui.hardware.exporters.exposition import NotMetrics, samples
 from phitui.hardware.figures import BOUNDS
 
 MIB = 1 << 20

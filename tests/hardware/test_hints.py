@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from phitui.hardware import hints
-from phitui.hardware.hint_figures import Figures, of_device
+from phitui.hardware.analysis import hints
+from phitui.hardware.analysis.hint_figures import Figures, of_device
 from phitui.hardware.snapshot import Device, Host, Link, Memory
 
 GIB = 1024**3
@@ -156,7 +156,7 @@ def test_every_rule_can_be_reached_and_is_documented():
         if callable(value) and getattr(value, "__annotations__", {}).get("return") == "Hint | None"
     ]  # fmt: skip
     assert sorted(rules) == sorted(defined)
-    text = (Path(hints.__file__).parents[2] / "docs" / "METRICS.md").read_text(encoding="utf-8")
+    text = (Path(hints.__file__).parents[3] / "docs" / "METRICS.md").read_text(encoding="utf-8")
     assert all(f"`{rule}`" in text for rule in rules)
 
 

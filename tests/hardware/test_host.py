@@ -8,9 +8,9 @@ import psutil
 import pytest
 from figure_checks import check, check_device
 
-from phitui.hardware import cpu
-from phitui.hardware.cgroup import CgroupLimit, cgroup_limits, cpu_quota
-from phitui.hardware.cpu import HostReader, cpu_device, cpu_name
+from phitui.hardware.host import cpu
+from phitui.hardware.host.cgroup import CgroupLimit, cgroup_limits, cpu_quota
+from phitui.hardware.host.cpu import HostReader, cpu_device, cpu_name
 from phitui.hardware.snapshot import HOST_FIGURES
 
 GIB = 1 << 30

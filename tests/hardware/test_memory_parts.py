@@ -2,7 +2,7 @@
 
 import pytest
 
-from phitui.hardware.memory_parts import Engine, Part, memory_parts, others_of
+from phitui.hardware.analysis.memory_parts import Engine, Part, memory_parts, others_of
 from phitui.hardware.snapshot import Device, Memory, Process
 
 GIB = 1024**3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from figure_checks import check_device
 
-from phitui.hardware.nvml import Gpus
+from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.snapshot import DEVICE_FIGURES, MEMORY_FIGURES, Memory
 
 

@@ -6,8 +6,8 @@ import psutil
 import pytest
 from figure_checks import DIFFERENCES, NOT_ON_A_4090, check_device, unexpected
 
-from phitui.hardware.cpu import memory
-from phitui.hardware.nvml import Gpus
+from phitui.hardware.host.cpu import memory
+from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.snapshot import Link, Memory
 
 

@@ -8,11 +8,11 @@ import pynvml
 import pytest
 from figure_checks import check_device
 
-from phitui.hardware.counters import Counter
-from phitui.hardware.driver import call
 from phitui.hardware.figures import WAITING, Missing
-from phitui.hardware.gpm import Gpm
-from phitui.hardware.nvml import Gpus
+from phitui.hardware.nvml.counters import Counter
+from phitui.hardware.nvml.driver import call
+from phitui.hardware.nvml.gpm import Gpm
+from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.snapshot import Bandwidth
 
 GIGA = 10**9

@@ -15,9 +15,9 @@ import pynvml
 import pytest
 import standin
 
-from phitui.cli.doctor_nvml import as_text
-from phitui.hardware.nvml import Gpus
-from phitui.hardware.nvml_dump import dump_nvml
+from phitui.cli.doctor.nvml import as_text
+from phitui.hardware.nvml.dump import dump_nvml
+from phitui.hardware.nvml.gpus import Gpus
 
 
 def figures():

@@ -9,9 +9,9 @@ import pytest
 import standin
 from figure_checks import check_device, unexpected
 
-from phitui.hardware.driver import call
 from phitui.hardware.figures import Missing
-from phitui.hardware.nvml import Gpus
+from phitui.hardware.nvml.driver import call
+from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.snapshot import DEVICE_FIGURES, Memory, Reading
 
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from phitui.cli.monitor_text import table
-from phitui.hardware.cpu import cpu_device
-from phitui.hardware.hint_figures import of_device
-from phitui.hardware.hints import hints
+from phitui.hardware.analysis.hint_figures import of_device
+from phitui.hardware.analysis.hints import hints
 from phitui.hardware.history import History
-from phitui.hardware.nvml import Gpus
+from phitui.hardware.host.cpu import cpu_device
+from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.snapshot import Host, Reading, Snapshot
 from phitui.tui.monitor.picture import Picture
 

@@ -11,9 +11,9 @@ import tracemalloc
 import pynvml
 import pytest
 
-from phitui.hardware import os_processes
-from phitui.hardware.driver import watched
-from phitui.hardware.nvml import Gpus
+from phitui.hardware.host import os_processes
+from phitui.hardware.nvml.driver import watched
+from phitui.hardware.nvml.gpus import Gpus
 
 HOURS_3 = 3 * 3600
 WARM_UP = 600

@@ -9,7 +9,7 @@ import pynvml
 import pytest
 import standin
 
-from phitui.hardware.probe import DriverReport, Gpu, probe_driver
+from phitui.hardware.nvml.probe import DriverReport, Gpu, probe_driver
 
 UUIDS = ("GPU-4e1f0c52-7a3b-4d6e-9b1a-0c2d3e4f5a60", "GPU-b7c8d9e0-1f2a-4b3c-8d4e-5f60718293a4")
 

@@ -16,9 +16,9 @@ import psutil
 import pytest
 from figure_checks import check_device, check_process
 
-from phitui.hardware import os_processes
-from phitui.hardware.nvml import Gpus
-from phitui.hardware.os_processes import ProcessTable
+from phitui.hardware.host import os_processes
+from phitui.hardware.host.os_processes import ProcessTable
+from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.sampler import Sampler
 
 MIB = 1 << 20

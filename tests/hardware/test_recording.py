@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phitui.errors import UsageError
+from phitui.core.errors import UsageError
 from phitui.hardware.recording import Recorder, Recording, decode
 from phitui.hardware.snapshot import Device, Host, Snapshot
 

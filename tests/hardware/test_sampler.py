@@ -221,8 +221,8 @@ def test_no_error_of_a_reader_ends_the_threads(install, monkeypatch):
     with sampling() as (_, snapshots):
         until(snapshots, lambda s: s.devices[0].util_pct == 97)
         with monkeypatch.context() as patch:
-            patch.setattr("phitui.hardware.nvml.Gpus.read", broken)
-            patch.setattr("phitui.hardware.cpu.HostReader.read", broken)
+            patch.setattr("phitui.hardware.nvml.gpus.Gpus.read", broken)
+            patch.setattr("phitui.hardware.host.cpu.HostReader.read", broken)
             failed = until(snapshots, lambda s: s.devices[0].util_pct is None and s.host.load1 is None)
             assert failed.devices[0].unavailable["util_pct"] == "RuntimeError: ab"
             assert failed.host.unavailable["load1"] == "RuntimeError: ab"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from phitui.errors import PhituiError
+from phitui.core.errors import PhituiError
 
 PEAK_BYTES = 64_000_000
 SECONDS = 60  # for what hangs; the examples take milliseconds

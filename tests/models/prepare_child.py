@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from phitui.ipc.messages import Failure, Progress
-from phitui.ipc.parent import Child
+from phitui.core.ipc.messages import Failure, Progress
+from phitui.core.ipc.parent import Child
 from phitui.models.messages import Prepared, Reply
 
 

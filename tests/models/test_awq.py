@@ -14,11 +14,11 @@ from ctranslate2.converters import transformers as loaders
 from test_bad_checkpoints import refusal
 from tiny_phi3 import VOCABULARY, make_tiny_phi3
 
-from phitui.engine.api import Load
-from phitui.engine.loading import load_model
-from phitui.errors import PhituiError, UnavailableError, UsageError
-from phitui.models.convert import Label, convert, needed_bytes, open_source
-from phitui.models.hub_config import check_config
+from phitui.core.errors import PhituiError, UnavailableError, UsageError
+from phitui.engine.protocol.api import Load
+from phitui.engine.worker.loading import load_model
+from phitui.models.convert.convert import Label, convert, needed_bytes, open_source
+from phitui.models.convert.hub_config import check_config
 from phitui.models.manifest import verify
 
 LAYERS = 2

@@ -13,7 +13,7 @@ from test_convert import converted
 from tiny_gguf import write_gguf
 from tiny_phi3 import MODEL_DIM, make_tiny_phi3, random_tensors, save_tensors
 
-from phitui.errors import PhituiError, UsageError
+from phitui.core.errors import PhituiError, UsageError
 from phitui.models.manifest import MANIFEST_NAME
 
 FINAL_NORM = "model.norm.weight"

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_phi3 import phi3_config, random_tensors
 
-from phitui.errors import PhituiError
-from phitui.models.architectures import Architecture
-from phitui.models.awq import scheme
-from phitui.models.gguf_config import from_gguf_metadata
-from phitui.models.hub_config import from_hub_config
-from phitui.models.settings import Settings
+from phitui.core.errors import PhituiError
+from phitui.models.convert.architectures import Architecture
+from phitui.models.convert.awq import scheme
+from phitui.models.convert.gguf_config import from_gguf_metadata
+from phitui.models.convert.hub_config import from_hub_config
+from phitui.models.convert.settings import Settings
 
 NUMBERS = st.one_of(
     st.integers(-2, 8), st.sampled_from([16, 64, 4096, 2**31, 10**400]), st.floats(), st.just(None), st.booleans()

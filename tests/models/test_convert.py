@@ -25,10 +25,10 @@ from tiny_phi3 import (
 )
 from tokenizers import Tokenizer
 
-from phitui.models.convert import Label, _Filler, convert, open_source
+from phitui.models.convert.convert import Label, _Filler, convert, open_source
+from phitui.models.convert.rope import llama3_factors
+from phitui.models.convert.settings import Settings
 from phitui.models.manifest import read_manifest, verify
-from phitui.models.rope import llama3_factors
-from phitui.models.settings import Settings
 
 IDS = [1, 17, 300, 42, 42, 7, 399, 260, 5, 404, 33, 128, 64, 301, 2, 90]
 TOLERANCE = 1e-3

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tiny_gguf import write_gguf
 from tiny_phi3 import VOCABULARY, make_tiny_phi3, random_tensors
 
-from phitui.errors import PhituiError
-from phitui.models.checkpoint import SafetensorsCheckpoint
-from phitui.models.convert import Label, convert, open_source
+from phitui.core.errors import PhituiError
+from phitui.models.convert.checkpoint import SafetensorsCheckpoint
+from phitui.models.convert.convert import Label, convert, open_source
 
 
 @pytest.fixture(scope="module")

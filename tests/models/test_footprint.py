@@ -6,7 +6,7 @@ from awq_checkpoint import make_awq, tensors_of
 from ct2_models import array, read_model_bin
 from tiny_phi3 import VOCABULARY, make_tiny_phi3
 
-from phitui.models.convert import Label, _Filler, convert, open_source
+from phitui.models.convert.convert import Label, _Filler, convert, open_source
 from phitui.models.footprint import Footprint, footprint, is_tied
 from phitui.models.manifest import FileEntry, Manifest, Sizes
 

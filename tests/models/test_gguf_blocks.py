@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from phitui.models.gguf_source import GgufFile
+from phitui.models.convert.gguf_source import GgufFile
 
 ROWS, BLOCKS = 5, 3  # of 256 elements
 

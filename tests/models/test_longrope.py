@@ -13,9 +13,9 @@ from test_convert import assert_same, engine_log_probabilities
 from tiny_gguf import write_gguf
 from tiny_phi3 import HEAD_DIM, VOCABULARY, make_tiny_phi3, random_tensors
 
-from phitui.models import rotary_variables
-from phitui.models.convert import Label, convert, open_source
-from phitui.models.quantize import Vector
+from phitui.models.convert import rotary_variables
+from phitui.models.convert.convert import Label, convert, open_source
+from phitui.models.convert.quantize import Vector
 
 ORIGINAL, MOST = 32, 2048
 SHORT = [1.0 + 0.3 * i for i in range(HEAD_DIM // 2)]

@@ -18,7 +18,7 @@ from loopback import serving, stalling_index
 from prepare_child import descendants, failure, gone, hidden, run, start, until
 from tiny_phi3 import demo_wheel, make_tiny_phi3
 
-from phitui.ipc.messages import Failure, Progress
+from phitui.core.ipc.messages import Failure, Progress
 from phitui.models.catalog import DEMO, DEMO_WHEEL
 from phitui.models.manifest import verify
 from phitui.models.messages import Convert, Prepared, PrepareDemo

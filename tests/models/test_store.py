@@ -13,11 +13,11 @@ import time
 
 import pytest
 
-from phitui.errors import PhituiError, UsageError
-from phitui.models import placement
+from phitui.core.errors import PhituiError, UsageError
+from phitui.models import install
 from phitui.models.catalog import CATALOG, DEMO, PHI3, lookup
+from phitui.models.install import workshop
 from phitui.models.manifest import MANIFEST_NAME, verify
-from phitui.models.placement import workshop
 from phitui.models.store import find, list_models, resolve
 
 
@@ -41,7 +41,7 @@ def test_a_lock_leaves_no_file_and_never_has_two_holders(tmp_path):
 
     def work():
         for _ in range(5):
-            with placement.locked(tmp_path, "x", lambda: None) as mine:
+            with install.locked(tmp_path, "x", lambda: None) as mine:
                 assert mine
                 holders.append(1)
                 time.sleep(0.002)
@@ -50,11 +50,11 @@ def test_a_lock_leaves_no_file_and_never_has_two_holders(tmp_path):
                 turns.append(1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
-    with placement.locked(tmp_path, "x") as mine:
+    with install.locked(tmp_path, "x") as mine:
         assert mine
         for thread in threads:
             thread.start()
-        with placement.locked(tmp_path, "x") as second:
+        with install.locked(tmp_path, "x") as second:
             assert not second
         assert turns == []
     for thread in threads:
@@ -191,7 +191,7 @@ def fill(folder, text):
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_new_model_takes_the_place_of_the_old(tmp_path, monkeypatch, exchange):
     if not exchange:  # as on a file system that cannot
-        monkeypatch.setattr(placement, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(install, "_exchange", lambda one, other: False)
     for text in ("old", "new"):
         with workshop(tmp_path, "fox", nobody) as shop:
             assert shop.place(fill(shop.folder, text)) == tmp_path / "fox"
@@ -241,8 +241,8 @@ def killed_at(models, step):
         rename(self, target)
         return target
 
-    placement._exchange = lambda one, other: False
-    placement.Path.rename = counting
+    install._exchange = lambda one, other: False
+    install.Path.rename = counting
     with workshop(models, "fox", nobody) as shop:
         shop.place(fill(shop.folder, "new"))
 

@@ -9,8 +9,8 @@ from tiny_gguf import spm_metadata, spm_tokenizer
 from tiny_phi3 import make_tiny_phi3, make_tokenizer
 from tokenizers import Tokenizer, models
 
-from phitui.errors import PhituiError
-from phitui.models import gguf_tokenizer, tokenizer
+from phitui.core.errors import PhituiError
+from phitui.models.convert import gguf_tokenizer, tokenizer
 
 TEXTS = [
     "The capital of France is Paris.",

@@ -60,7 +60,7 @@ def test_start_see_points_cancel_start_again_apply(open_console, home):
 def test_the_end_of_the_console_is_the_end_of_its_tuning(open_console, way):
     console = started(open_console, 80, 24)
     family = console.family()
-    assert any("phitui.engine.worker" in " ".join(process.cmdline()) for process in family)
+    assert any("phitui.engine.worker.worker" in " ".join(process.cmdline()) for process in family)
     if way == "key":
         console.send(CTRL_Q)
         assert console.wait_ended() == 0

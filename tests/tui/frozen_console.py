@@ -2,14 +2,14 @@
 
 import msgspec
 
-from phitui.config import load_config
-from phitui.engine.api import Counted, Delta, Died, Finished, Loaded, Pulse, Started, Timings, Usage
-from phitui.hardware.energy import PerToken
+from phitui.config.layers import load_config
+from phitui.engine.protocol.api import Counted, Delta, Died, Finished, Loaded, Pulse, Started, Timings, Usage
+from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.snapshot import Bandwidth, Device, Host, Memory, Process, Snapshot
-from phitui.jobs.chat import Exchange
 from phitui.models.footprint import Footprint
-from phitui.tui.app import PhituiApp
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.commands.console import register_all
+from phitui.workbench.chat.chat import Exchange
 
 GIB = 1024**3
 ENGINE_PID = 4711

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from phitui.ipc.messages import Progress
-from phitui.jobs.inventory import ModelRow
+from phitui.core.ipc.messages import Progress
 from phitui.models.catalog import DEMO, PHI3
 from phitui.models.manifest import FileEntry, Manifest, Sizes
+from phitui.workbench.models.inventory import ModelRow
 
 STORE = Path("/home/anna/.local/share/phitui/models")
 PHI3_MINI, PHI35_MINI = PHI3[0], PHI3[1]

@@ -4,10 +4,10 @@ import math
 
 import msgspec
 
-from phitui.config import load_config
+from phitui.config.layers import load_config
 from phitui.hardware.feed import Feed
 from phitui.hardware.snapshot import Bandwidth, Device, Host, Link, Memory, Process, Snapshot
-from phitui.tui.monitor_app import MonitorApp
+from phitui.tui.app.monitor_app import MonitorApp
 
 GIB = 1024**3
 BEGUN = 1_760_000_000.0

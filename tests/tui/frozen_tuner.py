@@ -5,25 +5,25 @@ from frozen_console import QuietEngine
 from simulated_card import PHI3, Card
 from simulated_server import Server
 
-from phitui.config import load_config
-from phitui.engine.api import Loaded, Remote
-from phitui.jobs.chat import Chat
-from phitui.jobs.start import sampling
-from phitui.jobs.tune_events import ProbeBegan, ProbeEnded, Trial, TuneResult
-from phitui.jobs.tune_server import LoadBegan, LoadEnded, LoadResult
-from phitui.jobs.tuning_course import LocalCourse, ServerCourse
-from phitui.jobs.tuning_desk import Hooks, TuningDesk
-from phitui.jobs.tuning_model import Limit, Setup
-from phitui.jobs.tuning_profiles import Profile
-from phitui.jobs.tuning_wish import LoadWish, Wish
-from phitui.store.load_tunings import LoadKey, LoadTuning
-from phitui.store.tunings import Conditions, Tuning
-from phitui.tui.base_app import BaseApp
+from phitui.autotune.answer import Knowledge
+from phitui.autotune.probes import Goal
+from phitui.autotune.search import explore
+from phitui.autotune.server_search import LoadGoal, Loads, explore_load
+from phitui.config.layers import load_config
+from phitui.engine.protocol.api import Loaded, Remote
+from phitui.storage.server_tunings import LoadKey, LoadTuning
+from phitui.storage.tunings import Conditions, Tuning
+from phitui.tui.app.base_app import BaseApp
 from phitui.tui.screens.tuner import TunerScreen
-from phitui.tuner.answer import Knowledge
-from phitui.tuner.concurrency import LoadGoal, Loads, explore_load
-from phitui.tuner.probes import Goal
-from phitui.tuner.search import explore
+from phitui.workbench.chat.chat import Chat
+from phitui.workbench.start import sampling
+from phitui.workbench.tune.events import ProbeBegan, ProbeEnded, Trial, TuneResult
+from phitui.workbench.tune.form import LoadWish, Wish
+from phitui.workbench.tune.profiles import Profile
+from phitui.workbench.tune.run_state import LocalCourse, ServerCourse
+from phitui.workbench.tune.server import LoadBegan, LoadEnded, LoadResult
+from phitui.workbench.tune.setups import Limit, Setup
+from phitui.workbench.tune.tuner import Hooks, TuningDesk
 
 SETUP, OTHER = Setup(1, 0, "int8_float16"), Setup(1, 0, "float16")
 GOAL = Goal(256, 256, slo_itl_s=0.03)

@@ -7,10 +7,10 @@ from batch_runs import questions
 from test_batch_screen import add, answers, entry, long_rows, table, write
 from test_console_screen import ready, texts, until
 
-from phitui.config import load_config
-from phitui.jobs.chat import State
-from phitui.tui.app import PhituiApp
+from phitui.config.layers import load_config
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.console import ConsoleScreen
+from phitui.workbench.chat.chat import State
 
 
 def console(url, name="box"):

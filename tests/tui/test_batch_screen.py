@@ -11,12 +11,12 @@ from test_batch_poison import POISON, broken_vocabulary
 from test_console_screen import ready, texts, until
 from textual.widgets import DataTable, Input
 
-from phitui.config import load_config
-from phitui.jobs.chat import State
-from phitui.tui.app import PhituiApp
+from phitui.config.layers import load_config
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.batches import BatchScreen
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.widgets.batch_dialog import BatchDialog
+from phitui.workbench.chat.chat import State
 
 
 def console(name="tiny-phi3", restart_limit=3):

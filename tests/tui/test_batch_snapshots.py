@@ -7,10 +7,10 @@ from frozen_console import FrozenConsole
 from test_console_screen import until
 from test_snapshots import SIZES, THEMES, ready
 
-from phitui.jobs.batch_desk import Entry
-from phitui.jobs.batch_file import Order
-from phitui.jobs.batch_progress import BatchProgress
 from phitui.tui.screens.batches import cells
+from phitui.workbench.batch.file import Order
+from phitui.workbench.batch.progress import BatchProgress
+from phitui.workbench.batch.queue import Entry
 
 
 def progress(**figures):

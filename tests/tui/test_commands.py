@@ -6,13 +6,13 @@ import time
 import pytest
 from frozen_console import FrozenConsole
 
-from phitui.engine.api import Counted
-from phitui.errors import UsageError
+from phitui.core.errors import UsageError
+from phitui.engine.protocol.api import Counted
 from phitui.tui.commands.paths import paths
 from phitui.tui.commands.registry import Commands, fitting, is_command, nothing, plain
-from phitui.tui.external_editor import editor_command
 from phitui.tui.screens.help import HelpScreen
 from phitui.tui.screens.monitor import MonitorScreen
+from phitui.tui.terminal.external_editor import editor_command
 from phitui.tui.widgets.attachment_line import AttachmentLine
 from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.find_bar import FindBar

@@ -8,17 +8,17 @@ from frozen_console import WITHOUT_CARD, FrozenConsole
 from textual import events
 from textual.widgets import Markdown, Static
 
-from phitui.config import load_config
-from phitui.engine.api import Delta, Finished, Parked, ParkRefused, Timings, Usage, Woken
-from phitui.ipc.messages import Failure, Progress
-from phitui.jobs.chat import State
-from phitui.tui.app import PhituiApp
-from phitui.tui.base_app import BaseApp
+from phitui.config.layers import load_config
+from phitui.core.ipc.messages import Failure, Progress
+from phitui.engine.protocol.api import Delta, Finished, Parked, ParkRefused, Timings, Usage, Woken
+from phitui.tui.app.app import PhituiApp
+from phitui.tui.app.base_app import BaseApp
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.widgets.gauges import Gauge, GaugeLine
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.stream_text import StreamText
 from phitui.tui.widgets.transcript import Transcript
+from phitui.workbench.chat.chat import State
 
 
 def texts(app, selector):

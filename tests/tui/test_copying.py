@@ -6,10 +6,10 @@ import stat
 import pytest
 from frozen_console import ANSWER, FrozenConsole
 
-from phitui.errors import PhituiError, UsageError
-from phitui.tui import clipboard
-from phitui.tui.code_blocks import CodeBlock, code_blocks
-from phitui.tui.copying import save
+from phitui.core.errors import PhituiError, UsageError
+from phitui.tui.console.copying import save
+from phitui.tui.terminal import clipboard
+from phitui.tui.widgets.code_blocks import CodeBlock, code_blocks
 from phitui.tui.widgets.dialogs import Ask, Confirm
 from phitui.tui.widgets.part_list import PartList
 from phitui.tui.widgets.prompt import Prompt

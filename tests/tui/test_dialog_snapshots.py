@@ -7,8 +7,8 @@ from test_console_screen import until
 from test_snapshots import SIZES, THEMES, ready
 from textual.widgets import Input, OptionList
 
-from phitui.config import home
-from phitui.store.presets import FILE_NAME, Presets
+from phitui.config.layers import home
+from phitui.storage.presets import FILE_NAME, Presets
 from phitui.tui.widgets.attachment_line import AttachmentLine
 from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.dialogs import Ask, Confirm, PullDialog

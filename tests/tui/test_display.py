@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.content import Content
 
-from phitui.tui.display import displayable
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.prompt import Prompt
 
 NASTY = [

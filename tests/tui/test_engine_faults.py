@@ -8,10 +8,10 @@ import trustme
 from raw_server import raw_server
 from test_engines import good, notes, texts, until
 
-from phitui.config import load_config
-from phitui.jobs.chat import State
-from phitui.tui.app import PhituiApp
+from phitui.config.layers import load_config
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.widgets.prompt import Prompt
+from phitui.workbench.chat.chat import State
 
 TEXT = "half an answer"
 SHORT = {"retries": 0, "connect_timeout_s": 5.0, "first_token_timeout_s": 1.0, "idle_timeout_s": 0.5}

@@ -5,12 +5,12 @@ import time
 from raw_server import raw_server
 from textual.widgets import OptionList, Static
 
-from phitui.config import load_config
-from phitui.jobs.chat import State
-from phitui.tui.app import PhituiApp
+from phitui.config.layers import load_config
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.widgets.engine_dialog import EngineDialog
 from phitui.tui.widgets.gauges import GaugeLine
 from phitui.tui.widgets.prompt import Prompt
+from phitui.workbench.chat.chat import State
 
 
 def texts(app, selector):

@@ -1,7 +1,7 @@
 """Words in a long chat: found in bounded steps, and not looked for again where nothing has changed."""
 
-from phitui.jobs.exchanges import Exchange, State
-from phitui.tui.finding import MOST, STEP_CHARS, Search
+from phitui.tui.widgets.finding import MOST, STEP_CHARS, Search
+from phitui.workbench.chat.exchanges import Exchange, State
 
 
 def chat(count, text="alpha beta gamma delta " * 40):

@@ -14,9 +14,9 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
 import phitui.tui
-from phitui.config import load_config
-from phitui.config_types import check_layer
-from phitui.errors import UsageError
+from phitui.config.layers import load_config
+from phitui.config.schema import check_layer
+from phitui.core.errors import UsageError
 from phitui.tui.keys.catalog import all_actions, chains, of_class
 from phitui.tui.keys.judge import clashes, in_force, problems
 from phitui.tui.keys.names import canonical, exists, split_keys, why_not_sent

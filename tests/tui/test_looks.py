@@ -8,10 +8,10 @@ from rich.cells import cell_len
 from test_console_screen import ready, until
 from textual.widgets import OptionList
 
-from phitui.config import config_dir
-from phitui.tui.ascii_filter import to_ascii
-from phitui.tui.display import graphs_in_ascii
+from phitui.config.layers import config_dir
 from phitui.tui.screens.theme_list import ThemeList
+from phitui.tui.terminal.ascii_filter import to_ascii
+from phitui.tui.terminal.display import graphs_in_ascii
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.transcript import Transcript
 

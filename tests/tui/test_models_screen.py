@@ -13,12 +13,12 @@ from textual.command import CommandPalette
 from textual.widgets import DataTable, Input, Select
 from tiny_phi3 import make_tiny_phi3
 
-from phitui.config import load_config, user_config_file
-from phitui.jobs.chat import State
-from phitui.tui.app import PhituiApp
+from phitui.config.layers import load_config, user_config_file
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.models import ModelsScreen
 from phitui.tui.widgets.dialogs import Confirm, PullDialog
 from phitui.tui.widgets.model_facts import ModelFacts
+from phitui.workbench.chat.chat import State
 
 STORY = "Tell me a very long story about a lighthouse."
 
@@ -85,7 +85,7 @@ def workers():
     running = []
     for child in psutil.Process().children():
         try:
-            if "phitui.engine.worker" in " ".join(child.cmdline()):
+            if "phitui.engine.worker.worker" in " ".join(child.cmdline()):
                 running.append(child.pid)
         except psutil.Error:
             continue

@@ -6,13 +6,13 @@ import sys
 import msgspec
 from frozen_monitor import CARD, CPU, GIB, HOST, LOST
 
-from phitui.engine.api import BatchEnded, BatchState, Finished, Loaded, Pulse, Started, Timings, Usage
-from phitui.hardware.copy_rate import MemoryRate
+from phitui.engine.protocol.api import BatchEnded, BatchState, Finished, Loaded, Pulse, Started, Timings, Usage
 from phitui.hardware.history import History
+from phitui.hardware.host.copy_rate import MemoryRate
 from phitui.hardware.snapshot import Snapshot
-from phitui.jobs.performance import Performance, with_traffic
 from phitui.models.footprint import Footprint
 from phitui.tui.monitor.picture import Picture
+from phitui.workbench.telemetry.performance import Performance, with_traffic
 
 PHI3 = Footprint(weights=3_825_598_976, weight_step=3_726_970_112, kv_token=393_216)
 

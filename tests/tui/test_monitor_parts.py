@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from phitui.hardware.analysis.memory_parts import MemoryParts, memory_parts
 from phitui.hardware.history import History
-from phitui.hardware.memory_parts import MemoryParts, memory_parts
 from phitui.hardware.snapshot import Bandwidth, Device, Link, Memory, Process, Snapshot
-from phitui.tui.monitor.canvas import _plain_ascii, changed
-from phitui.tui.monitor.cells import bar, fit, length, outside
+from phitui.tui.charts.canvas import _plain_ascii, changed
+from phitui.tui.charts.cells import bar, fit, length, outside
+from phitui.tui.charts.graph import Graph, page_start
+from phitui.tui.charts.layout import plan
 from phitui.tui.monitor.gauges import gauges, head, memory_facts
-from phitui.tui.monitor.graph import Graph, page_start
-from phitui.tui.monitor.layout import plan
 from phitui.tui.monitor.picture import Picture
 from phitui.tui.monitor.process_table import ProcessTable
 

@@ -11,12 +11,12 @@ from frozen_console import WITH_CARD, FrozenConsole
 from frozen_monitor import BEGUN, CARD, CPU, LOST, FrozenMonitor, snapshots
 from textual.widgets import Input
 
-from phitui.config import load_config
+from phitui.config.layers import load_config
 from phitui.hardware.feed import Feed
 from phitui.hardware.recording import Recorder, Recording
 from phitui.hardware.snapshot import Device, Process
-from phitui.tui.monitor_app import MonitorApp
-from phitui.tui.replay_app import ReplayApp
+from phitui.tui.app.monitor_app import MonitorApp
+from phitui.tui.app.replay_app import ReplayApp
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.widgets.dialogs import Confirm
 

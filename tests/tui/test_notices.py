@@ -4,8 +4,9 @@ import pytest
 from frozen_console import LOADED, FrozenConsole
 from msgspec.structs import replace
 
-from phitui.config import load_config
-from phitui.engine.api import (
+from phitui.config.layers import load_config
+from phitui.core.ipc.messages import Failure
+from phitui.engine.protocol.api import (
     BatchEnded,
     BatchState,
     BrokeOff,
@@ -17,8 +18,7 @@ from phitui.engine.api import (
     Timings,
     Usage,
 )
-from phitui.ipc.messages import Failure
-from phitui.tui.notices import Notices
+from phitui.tui.terminal.notices import Notices
 from phitui.tui.widgets.status import fitted, model_pieces
 from phitui.tui.widgets.transcript import Transcript
 

@@ -8,8 +8,8 @@ import pytest
 from frozen_console import ANSWER, LOADED, WITH_CARD, WITHOUT_CARD, FrozenConsole
 from textual._compositor import ChopsUpdate, CompositorUpdate
 
-from phitui.engine.api import Delta, Finished, Timings, Usage
-from phitui.tui.thrift import ThriftyUpdate
+from phitui.engine.protocol.api import Delta, Finished, Timings, Usage
+from phitui.tui.terminal.screen_diff import ThriftyUpdate
 
 TEXT = (
     ANSWER + "\n\nIn this code, `get_cache` is a function.\n\n```python\nx = 1\n\n\nprint(x)\n```\n"

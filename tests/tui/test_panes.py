@@ -7,7 +7,7 @@ from phitui.tui.screens.batches import BatchScreen
 from phitui.tui.screens.help import HelpScreen
 from phitui.tui.screens.models import ModelsScreen
 from phitui.tui.screens.monitor import MonitorScreen
-from phitui.tui.screens.params import ParametersScreen
+from phitui.tui.screens.parameters import ParametersScreen
 from phitui.tui.screens.sessions import SessionsScreen
 from phitui.tui.screens.tuner import TunerScreen
 from phitui.tui.widgets.prompt import Prompt

@@ -6,10 +6,10 @@ import pytest
 from frozen_console import FrozenConsole
 from textual.widgets import Input, OptionList, TextArea
 
-from phitui.engine.api import Remote
-from phitui.errors import UsageError
-from phitui.store.presets import FILE_NAME, Presets
-from phitui.tui.screens.params import ParametersScreen
+from phitui.core.errors import UsageError
+from phitui.engine.protocol.api import Remote
+from phitui.storage.presets import FILE_NAME, Presets
+from phitui.tui.screens.parameters import ParametersScreen
 from phitui.tui.widgets.parameter_row import ParameterRow
 
 

@@ -3,8 +3,8 @@
 import pytest
 from frozen_console import FrozenConsole
 
-from phitui.engine.api import Delta, Finished, Started, Timings, Usage
-from phitui.tui.screens.params import ParametersScreen
+from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
+from phitui.tui.screens.parameters import ParametersScreen
 from phitui.tui.screens.several import SeveralScreen
 
 SIZES = [(120, 40), (80, 24)]

@@ -17,11 +17,11 @@ from frozen_console import ANSWER, CARD, HOST, LOADED, FrozenConsole, QuietEngin
 from textual import events
 from textual.keys import REPLACED_KEYS, _character_to_key, _get_unicode_name_from_key
 
-from phitui.config import home
-from phitui.engine.api import Delta, Finished, Started, Timings, Usage
+from phitui.config.layers import home
+from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.hardware.history import History
 from phitui.hardware.snapshot import Snapshot
-from phitui.store.presets import FILE_NAME, Presets
+from phitui.storage.presets import FILE_NAME, Presets
 from phitui.tui.commands.chat import register_chat
 from phitui.tui.keys.catalog import PLACES, all_actions
 from phitui.tui.screens.monitor import MonitorScreen

@@ -20,18 +20,18 @@ from textual.app import App
 from textual.drivers.headless_driver import HeadlessDriver
 from textual.widgets import DataTable
 
-from phitui.config import home
-from phitui.engine.api import Delta, Finished, Started, Timings, Usage
+from phitui.config.layers import home
+from phitui.core.ipc.messages import Failure
+from phitui.core.text import sanitize
+from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.hardware.snapshot import Process, Snapshot
-from phitui.ipc.messages import Failure
-from phitui.jobs.batch_desk import Entry
-from phitui.jobs.inventory import ModelRow
-from phitui.store.presets import FILE_NAME, Presets
-from phitui.store.session_types import Turn
-from phitui.store.sessions import SessionStore
-from phitui.text import sanitize
+from phitui.storage.presets import FILE_NAME, Presets
+from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.sessions import SessionStore
 from phitui.tui.screens.several import SeveralScreen
 from phitui.tui.widgets.prompt import Prompt
+from phitui.workbench.batch.queue import Entry
+from phitui.workbench.models.inventory import ModelRow
 
 MARK = "4242"  # in no sequence of Textual's own
 PIECES = [

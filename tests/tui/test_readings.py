@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 
-from phitui.engine.api import Timings
-from phitui.hardware.energy import PerToken
-from phitui.hardware.memory_parts import memory_parts
+from phitui.engine.protocol.api import Timings
+from phitui.hardware.analysis.energy import PerToken
+from phitui.hardware.analysis.memory_parts import memory_parts
 from phitui.hardware.snapshot import Device, Host, Memory
-from phitui.jobs.performance import View
-from phitui.jobs.pulse_book import Decode
-from phitui.jobs.traffic import Traffic
 from phitui.tui.widgets.readings import answer_readings, groups
+from phitui.workbench.telemetry.performance import View
+from phitui.workbench.telemetry.pulses import Decode
+from phitui.workbench.telemetry.traffic import Traffic
 
 GIB = 1024**3
 CARD = Device("gpu", 0, "card", util_pct=97.0, power_w=300.0, power_limit_w=450.0, temperature_c=60.0)

@@ -4,9 +4,9 @@ import pytest
 from frozen_console import FrozenConsole
 from textual.widgets import DataTable, Static
 
-from phitui.engine.api import Finished, Timings, Usage
-from phitui.store.session_types import Turn
-from phitui.store.sessions import SessionStore
+from phitui.engine.protocol.api import Finished, Timings, Usage
+from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.sessions import SessionStore
 from phitui.tui.screens.sessions import SessionsScreen
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.session_list import SearchField

@@ -3,13 +3,13 @@
 import pytest
 from frozen_console import FrozenConsole
 
-from phitui.engine.api import Delta, Finished, Started, Timings, Usage
-from phitui.jobs.exchanges import Exchange, State
-from phitui.tui.display import Pace
+from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.tui.screens.several import AnswerColumn, SeveralScreen
+from phitui.tui.terminal.display import Pace
 from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.exchange import facts
 from phitui.tui.widgets.transcript import Transcript
+from phitui.workbench.chat.exchanges import Exchange, State
 
 TIMINGS = Timings(38.2, 11.1, 1090.0, 88.0)
 

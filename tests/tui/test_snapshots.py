@@ -6,9 +6,9 @@ import frozen_models
 import pytest
 from frozen_console import ANSWER, WITH_CARD, WITHOUT_CARD, FrozenConsole
 
-from phitui.hardware.copy_rate import MemoryRate
-from phitui.store.session_types import Turn
-from phitui.store.sessions import SessionStore
+from phitui.hardware.host.copy_rate import MemoryRate
+from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.sessions import SessionStore
 
 SIZES = [(120, 40), (80, 24)]
 THEMES = ["phitui-dark", "phitui-light"]

@@ -6,7 +6,7 @@ from textual.app import App
 from textual.geometry import Offset, Region
 from textual.selection import Selection
 
-from phitui.tui.display import displayable
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.stream_text import StreamText
 from phitui.tui.widgets.wrapped import place_of
 

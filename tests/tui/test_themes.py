@@ -11,9 +11,9 @@ from textual.color import Color
 from textual.content import Content
 from textual.widgets import DataTable, Footer, Input, Markdown, OptionList, Static, TextArea
 
-from phitui.config import config_dir, load_config, read_toml
-from phitui.errors import UsageError
-from phitui.resources import resource
+from phitui.config.layers import config_dir, load_config, read_toml
+from phitui.core.errors import UsageError
+from phitui.core.resources import resource
 from phitui.tui.themes import (
     COLORS,
     DEFAULT,

@@ -5,10 +5,10 @@ import random
 from frozen_console import FrozenConsole
 from textual import events
 
-from phitui.engine.api import Delta
-from phitui.jobs.exchanges import Exchange, State
+from phitui.engine.protocol.api import Delta
 from phitui.tui.widgets.exchange import ExchangeView
 from phitui.tui.widgets.transcript import Transcript
+from phitui.workbench.chat.exchanges import Exchange, State
 
 
 def long_chat(chat, count):

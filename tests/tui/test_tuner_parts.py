@@ -8,17 +8,17 @@ from rich.cells import cell_len
 from simulated_card import GB, Card
 from simulated_server import Server
 
-from phitui.jobs.tune_events import ProbeBegan
-from phitui.jobs.tuning_profiles import Profile
-from phitui.tui.tuner import charts, load_charts
+from phitui.tui.charts.plot import Grid, Guide, Mark, Plot, draw, ticks
+from phitui.tui.charts.table import Scroll
+from phitui.tui.tuner import charts, server_charts
 from phitui.tui.tuner.answers import answer_rows, in_a_line
-from phitui.tui.tuner.load_answers import load_answer_rows, load_in_a_line
-from phitui.tui.tuner.load_table import load_rows
 from phitui.tui.tuner.picture import Picture
-from phitui.tui.tuner.plot import Grid, Guide, Mark, Plot, draw, ticks
 from phitui.tui.tuner.probe_table import error, probe_rows, short
 from phitui.tui.tuner.profile_list import ProfileList
-from phitui.tui.tuner.table import Scroll
+from phitui.tui.tuner.server_answers import load_answer_rows, load_in_a_line
+from phitui.tui.tuner.server_table import load_rows
+from phitui.workbench.tune.events import ProbeBegan
+from phitui.workbench.tune.profiles import Profile
 
 SHORT_OF_MEMORY = Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08)
 
@@ -220,7 +220,7 @@ def test_other_peoples_words_cannot_steer_the_terminal():
 @pytest.mark.parametrize("events", [0, 1, 2, 3, 4, 7, 12, None])
 def test_points_of_a_servers_course_stand_where_they_were_measured(events):
     course = server_course_of(events)
-    speeds, bounds = load_charts.throughput(course), load_charts.bounds(course)
+    speeds, bounds = server_charts.throughput(course), server_charts.bounds(course)
     measured = [mark for mark in speeds.marks if mark.glyph != charts.RUNNING]
     assert [(mark.x, mark.y) for mark in measured] == [
         (one.probe.concurrency, one.outcome.rate) for one in course.probes
@@ -238,21 +238,21 @@ def test_points_of_a_servers_course_stand_where_they_were_measured(events):
 def test_fit_limit_and_knee_of_a_server():
     course, early = server_course_of(), server_course_of(7)
     answer = course.result.answer
-    curve = load_charts.throughput(course).curve
+    curve = server_charts.throughput(course).curve
     assert curve(10) == pytest.approx(10 * 100 / (answer.fixed_s + 10 * answer.request_s))  # 100 tokens each
-    assert load_charts.throughput(course).upright.label == f"C* {answer.c_best}"
-    assert load_charts.throughput(early).upright.label == f"knee {early.knee}"
-    assert load_charts.throughput(server_course_of(2)).curve is None  # of one size
-    bounds = load_charts.bounds(course)
+    assert server_charts.throughput(course).upright.label == f"C* {answer.c_best}"
+    assert server_charts.throughput(early).upright.label == f"knee {early.knee}"
+    assert server_charts.throughput(server_course_of(2)).curve is None  # of one size
+    bounds = server_charts.bounds(course)
     assert (bounds.level.at, bounds.level.label) == (95, "KV limit 95 %")
-    assert bounds.upright.label == f"C_max {answer.c_max}" and load_charts.bounds(early).upright is None
+    assert bounds.upright.label == f"C_max {answer.c_max}" and server_charts.bounds(early).upright is None
 
 
 def test_what_a_server_does_not_tell_has_no_point_and_a_dash():
     server = Server(8)
     outcomes = lambda size: replace(server(size), waiting=None, kv_use=None)  # noqa: E731
     course = server_course_of(server=outcomes)
-    assert load_charts.bounds(course).marks == ()
+    assert server_charts.bounds(course).marks == ()
     line = text(load_rows(course, Scroll(), 80, 20)).split("\n")[1]
     assert line.split()[7:10] == ["–", "–", "ok"]
 

@@ -10,14 +10,14 @@ from test_models_screen import workers
 from textual.command import CommandPalette
 from textual.widgets import Input
 
-from phitui.config import load_config, user_config_file
-from phitui.errors import UsageError
-from phitui.jobs.chat import State
-from phitui.tui.app import PhituiApp
+from phitui.config.layers import load_config, user_config_file
+from phitui.core.errors import UsageError
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.screens.tuner import TunerScreen
 from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.tuning_form import Tick, TuningForm
+from phitui.workbench.chat.chat import State
 
 
 def console(model="tiny-phi3"):

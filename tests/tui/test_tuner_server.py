@@ -8,12 +8,12 @@ from test_console_screen import ready, texts, until
 from test_tuner_screen import notes, picture
 from textual.widgets import Input
 
-from phitui.config import load_config, user_config_file
-from phitui.jobs.chat import State
-from phitui.tui.app import PhituiApp
+from phitui.config.layers import load_config, user_config_file
+from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.tuner import TunerScreen
 from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.tuning_form import Tick, TuningForm
+from phitui.workbench.chat.chat import State
 
 
 def console(url, name="box"):

@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Callable
 
-from phitui.engine.api import Delta, Finished, FinishReason, Gaps, Timings, Usage
+from phitui.core.text import one_line
+from phitui.engine.protocol.api import Delta, Finished, FinishReason, Gaps, Timings, Usage
 from phitui.engine.remote.pieces import Piece
 from phitui.engine.remote.transport import TooMuch
-from phitui.text import one_line
 
 _STOP = ("stop", "eos_token", "stop_sequence", "end_turn")
 _LENGTH = ("length", "max_tokens")

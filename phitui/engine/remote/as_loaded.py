@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from phitui.engine.api import Loaded, Remote
-from phitui.engine.capabilities import REMOTE_HONOURS
+from phitui.core.text import one_line
+from phitui.engine.protocol.api import Loaded, Remote
+from phitui.engine.protocol.capabilities import REMOTE_HONOURS
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.kinds import TITLES, Server, described
-from phitui.text import one_line
 
 
 def as_loaded(server: Server, endpoint: Endpoint, seconds: float) -> Loaded:

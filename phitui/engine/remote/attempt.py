@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from phitui.engine.api import Event, Sampling, Started, Turn
+from phitui.core.errors import PhituiError, UsageError
+from phitui.engine.protocol.api import Event, Sampling, Started, Turn
 from phitui.engine.remote.account import Account
 from phitui.engine.remote.deadline import Deadline
 from phitui.engine.remote.demands import forced_length
@@ -18,7 +19,6 @@ from phitui.engine.remote.faults import SHOWN_CHARS, Fault, fault_of
 from phitui.engine.remote.kinds import Server
 from phitui.engine.remote.pieces import Garbled, Piece
 from phitui.engine.remote.transport import TooMuch, streaming
-from phitui.errors import PhituiError, UsageError
 
 # An answer is complete with its reason; its counts come right behind it or not at all.
 _COUNTS_WITHIN_S = 5.0

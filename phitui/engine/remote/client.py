@@ -13,7 +13,11 @@ import httpx
 import msgspec
 from msgspec.structs import replace
 
-from phitui.engine.api import (
+from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.core.ipc.messages import Failure
+from phitui.core.text import one_line
+from phitui.engine.local.client import raise_in_loop
+from phitui.engine.protocol.api import (
     BatchEnded,
     BrokeOff,
     Cost,
@@ -29,7 +33,7 @@ from phitui.engine.api import (
     Sampling,
     Turn,
 )
-from phitui.engine.client import raise_in_loop
+from phitui.engine.protocol.rows_api import Policy
 from phitui.engine.remote.account import Account
 from phitui.engine.remote.as_loaded import as_loaded
 from phitui.engine.remote.attempt import Attempt, Job
@@ -41,10 +45,6 @@ from phitui.engine.remote.metrics import ServerLoad, read_load
 from phitui.engine.remote.routes import routed, without_chat
 from phitui.engine.remote.rows import RemoteBatch
 from phitui.engine.remote.transport import open_client
-from phitui.engine.rows_api import Policy
-from phitui.errors import ExitCode, PhituiError, UsageError
-from phitui.ipc.messages import Failure
-from phitui.text import one_line
 
 # Back-off before the n-th try: 0.5 s · 2^n, half of it by chance, so that many clients do not come back together.
 _BACKOFF_S = 0.5

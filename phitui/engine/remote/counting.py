@@ -15,7 +15,7 @@ import httpx
 import msgspec
 from msgspec.structs import replace
 
-from phitui.engine.api import Counted, Sampling, Turn
+from phitui.engine.protocol.api import Counted, Sampling, Turn
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault
 from phitui.engine.remote.kinds import Server

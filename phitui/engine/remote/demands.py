@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from phitui.engine.api import Sampling
-from phitui.engine.capabilities import REMOTE_HONOURS
+from phitui.engine.protocol.api import Sampling
+from phitui.engine.protocol.capabilities import REMOTE_HONOURS
 
 # Those that can be made to go on behind the end token, which makes the lengths of a measurement equal.
 _EXACT = ("vllm", "llama.cpp")

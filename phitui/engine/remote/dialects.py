@@ -1,6 +1,6 @@
 """How each kind of server is asked: its path, the request's form, and the form of what it streams.
 
-Which parameters a form has is also in engine/capabilities.py.
+Which parameters a form has is also in engine/protocol/capabilities.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from phitui.engine.api import Sampling, Turn
+from phitui.engine.protocol.api import Sampling, Turn
 from phitui.engine.remote.generate_pieces import before_stops, generate_pieces
 from phitui.engine.remote.pieces import Piece, ollama_pieces, openai_pieces
 from phitui.engine.remote.plain_chat import ends_of, prompt_of

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from phitui.config_engines import HostSettings, RemoteSettings
-from phitui.errors import UsageError
-from phitui.text import one_line
+from phitui.config.remotes import HostSettings, RemoteSettings
+from phitui.core.errors import UsageError
+from phitui.core.text import one_line
 
 _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
 _KEY_FILE_BYTES = 16_384

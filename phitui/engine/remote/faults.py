@@ -10,9 +10,9 @@ import ssl
 import httpx
 import msgspec
 
+from phitui.core.errors import ExitCode, PhituiError, UnavailableError, UsageError
+from phitui.core.text import one_line
 from phitui.engine.remote.endpoint import Endpoint
-from phitui.errors import ExitCode, PhituiError, UnavailableError, UsageError
-from phitui.text import one_line
 
 # Of what a server says of its error, so many characters are shown.
 SHOWN_CHARS = 300

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from phitui.engine.remote.faults import said_in
 from phitui.engine.remote.pieces import Garbled, Piece
 from phitui.engine.remote.transport import TooMuch
-from phitui.engine.stops import StopFinder
+from phitui.engine.worker.stops import StopFinder
 
 # Error types that say that the request itself is at fault.
 _REFUSED = ("validation", "tool_error", "template_error")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from phitui.hardware.exposition import Sample
+from phitui.hardware.exporters.exposition import Sample
 
 _MOST_BUCKETS = 500
 

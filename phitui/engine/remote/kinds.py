@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import msgspec
 
+from phitui.core.errors import PhituiError, UnavailableError
+from phitui.core.text import one_line
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, refusal
 from phitui.engine.remote.transport import decoded, get, get_json
-from phitui.errors import PhituiError, UnavailableError
-from phitui.text import one_line
 
 TITLES = {"vllm": "vLLM", "tgi": "TGI", "llama.cpp": "llama.cpp", "ollama": "Ollama", "other": "OpenAI-style"}
 _NAME_CHARS = 120

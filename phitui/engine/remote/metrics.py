@@ -21,7 +21,7 @@ from phitui.engine.remote.faults import Fault
 from phitui.engine.remote.histogram import Histogram, histogram
 from phitui.engine.remote.kinds import Server
 from phitui.engine.remote.transport import decoded, get
-from phitui.hardware.exposition import NotMetrics, Sample, samples
+from phitui.hardware.exporters.exposition import NotMetrics, Sample, samples
 
 FIGURES = ("running", "waiting", "kv_use", "prefix", "ttft", "itl", "prompt_tokens", "generated_tokens")
 _MOST = 1e15  # no count of requests or tokens is larger

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from phitui.engine.api import Turn
+from phitui.engine.protocol.api import Turn
 
 _PHI3 = re.compile(r"phi[-_]?3(?!\d)", re.IGNORECASE)
 _PHI3_END = "<|end|>"

@@ -7,11 +7,11 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from phitui.core.errors import UsageError
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault
 from phitui.engine.remote.kinds import TITLES, Server
 from phitui.engine.remote.plain_chat import form_of
-from phitui.errors import UsageError
 
 _CHAT_SINCE = (1, 4)  # docs/source/messages_api.md
 _VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})")

@@ -22,7 +22,10 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from phitui.engine.api import (
+from phitui.core.errors import ExitCode, UsageError
+from phitui.core.ipc.messages import Failure
+from phitui.engine.local.client import raise_in_loop
+from phitui.engine.protocol.api import (
     BatchEnded,
     BatchState,
     BrokeOff,
@@ -38,11 +41,8 @@ from phitui.engine.api import (
     Started,
     Turn,
 )
-from phitui.engine.client import raise_in_loop
+from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY, RowUsage
 from phitui.engine.remote.demands import unsent
-from phitui.engine.rows_api import DEFAULT_CONCURRENCY, RowUsage
-from phitui.errors import ExitCode, UsageError
-from phitui.ipc.messages import Failure
 
 if TYPE_CHECKING:
     from phitui.engine.remote.client import RemoteClient
@@ -68,7 +68,7 @@ class _Flight:
 
 class RemoteBatch:
     """`client` is a connection of its own, which is closed with the batch. `prompting` says whether a prompt waits for
-    its first token; `tell` hears the events of `engine.rows_api`."""
+    its first token; `tell` hears the events of `engine.protocol.rows_api`."""
 
     def __init__(
         self,

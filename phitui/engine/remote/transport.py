@@ -11,10 +11,10 @@ import httpx
 import msgspec
 
 from phitui import __version__
+from phitui.core.errors import PhituiError, UsageError
 from phitui.engine.remote.endpoint import Endpoint, expanded
 from phitui.engine.remote.faults import Fault, fault_of, refusal
 from phitui.engine.remote.network import read_plainly
-from phitui.errors import PhituiError, UsageError
 
 # Far above what an honest server sends: one event has a token or a few, and their text is what an answer is.
 EVENT_BYTES = 1_000_000

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from phitui.config import home
-from phitui.errors import UsageError
-from phitui.jobs.attachments import path_of
-from phitui.jobs.exchanges import Exchange
-from phitui.store.presets import FILE_NAME, Presets
-from phitui.text import one_line
+from phitui.config.layers import home
+from phitui.core.errors import UsageError
+from phitui.core.text import one_line
+from phitui.storage.presets import FILE_NAME, Presets
 from phitui.tui.commands.paths import paths
 from phitui.tui.commands.registry import Choice, Commands, fitting
+from phitui.workbench.chat.attachments import path_of
+from phitui.workbench.chat.exchanges import Exchange
 
 if TYPE_CHECKING:
-    from phitui.tui.app import PhituiApp
+    from phitui.tui.app.app import PhituiApp
 
 
 def register_chat(commands: Commands, app: PhituiApp) -> None:

@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phitui.config import nearest
-from phitui.config_engines import LOCAL
-from phitui.errors import UsageError
-from phitui.jobs.attachments import path_of
-from phitui.text import one_line
+from phitui.config.layers import nearest
+from phitui.config.remotes import LOCAL
+from phitui.core.errors import UsageError
+from phitui.core.text import one_line
 from phitui.tui.commands.paths import paths
 from phitui.tui.commands.registry import Choice, Commands, fitting, nothing
+from phitui.workbench.chat.attachments import path_of
 
 if TYPE_CHECKING:
-    from phitui.tui.app import PhituiApp
+    from phitui.tui.app.app import PhituiApp
 
 
 def register_all(commands: Commands, app: PhituiApp) -> None:

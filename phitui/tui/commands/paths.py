@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from phitui.text import sanitize
+from phitui.core.text import sanitize
 from phitui.tui.commands.registry import Choice
 
 _MOST_NAMES = 5000

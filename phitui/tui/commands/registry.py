@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from phitui.config_types import nearest
-from phitui.errors import UsageError
-from phitui.text import one_line
+from phitui.config.schema import nearest
+from phitui.core.errors import UsageError
+from phitui.core.text import one_line
 
 # "/usr/bin" and "/ x" are text.
 _COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9-]*)(?:[ \t]+(.*))?\Z", re.DOTALL)

@@ -33,7 +33,7 @@ class Action(NamedTuple):
 
 _SCREENS, _WIDGETS = "phitui.tui.screens", "phitui.tui.widgets"
 # In every screen, whatever else is there.
-APPS = ("phitui.tui.base_app:BaseApp", "phitui.tui.app:PhituiApp")
+APPS = ("phitui.tui.app.base_app:BaseApp", "phitui.tui.app.app:PhituiApp")
 EVERYWHERE = "Everywhere"
 PLACES = (
     Place(
@@ -54,7 +54,7 @@ PLACES = (
         f"{_SCREENS}.sessions:SessionsScreen",
         (f"{_WIDGETS}.session_list:SessionTable", f"{_WIDGETS}.session_list:SearchField"),
     ),
-    Place("Parameters", f"{_SCREENS}.params:ParametersScreen"),
+    Place("Parameters", f"{_SCREENS}.parameters:ParametersScreen"),
     Place("Presets", f"{_WIDGETS}.preset_list:PresetList"),
     Place("Answers side by side", f"{_SCREENS}.several:SeveralScreen"),
     Place("Parts of an answer", f"{_WIDGETS}.part_list:PartList"),
@@ -66,7 +66,7 @@ PLACES = (
     Place("Adding a batch", f"{_WIDGETS}.batch_dialog:BatchDialog"),
     Place("Engines", f"{_WIDGETS}.engine_dialog:EngineDialog"),
     Place("Tuning form", f"{_WIDGETS}.tuning_form:TuningForm", (f"{_WIDGETS}.tuning_form:Tick",)),
-    Place("Replay of a recording", "phitui.tui.replay_app:ReplayApp"),
+    Place("Replay of a recording", "phitui.tui.app.replay_app:ReplayApp"),
 )
 
 
@@ -100,6 +100,6 @@ def _of_owner(place: str, owner: str) -> Iterator[Action]:
 def chains() -> Iterator[tuple[str, tuple[str, ...]]]:
     """What hears a key at once: `(place, owners)` from the widget that has the focus outwards."""
     for place in PLACES:
-        apps = APPS[:1] if place.screen.startswith("phitui.tui.replay_app") else APPS
+        apps = APPS[:1] if place.screen.startswith("phitui.tui.app.replay_app") else APPS
         for widget in place.widgets or ("",):
             yield place.title, (*([widget] if widget else []), place.screen, *apps)

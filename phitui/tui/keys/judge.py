@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from phitui.config_types import nearest
-from phitui.text import one_line
+from phitui.config.schema import nearest
+from phitui.core.text import one_line
 from phitui.tui.keys.catalog import EVERYWHERE, Action, all_actions, chains
 from phitui.tui.keys.names import canonical, exists, printable, shown, split_keys, suggestion, why_not_sent
 from phitui.tui.keys.remap import parsed

@@ -8,7 +8,7 @@ from functools import lru_cache
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.keys import KEY_NAME_REPLACEMENTS, KEY_TO_UNICODE_NAME, Keys, _character_to_key
 
-from phitui.config_types import nearest
+from phitui.config.schema import nearest
 
 _MODIFIERS = ("ctrl", "alt", "shift", "super", "hyper", "meta")
 # What people write, and how Textual calls it.

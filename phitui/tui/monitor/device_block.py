@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from phitui.hardware.analysis.memory_parts import MemoryParts
 from phitui.hardware.history import History, device_key
-from phitui.hardware.memory_parts import MemoryParts
 from phitui.hardware.snapshot import Device
-from phitui.tui.memory_cells import Counts, cells
-from phitui.tui.monitor import gauges
-from phitui.tui.monitor.cells import (
+from phitui.tui.charts.cells import (
     ACCENT,
     MUTED,
     PLAIN,
@@ -28,7 +26,9 @@ from phitui.tui.monitor.cells import (
     name,
     outside,
 )
-from phitui.tui.monitor.graph import Graph, join
+from phitui.tui.charts.graph import Graph, join
+from phitui.tui.monitor import gauges
+from phitui.tui.widgets.memory_cells import Counts, cells
 
 _GAP = " │ "
 _MEASURE = Console(file=io.StringIO())  # wrapping text asks for one, and uses nothing of it

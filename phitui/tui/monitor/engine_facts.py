@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from phitui.jobs.performance import View
-from phitui.tui.monitor.cells import NOTHING
+from phitui.tui.charts.cells import NOTHING
 from phitui.tui.monitor.gauges import Fact
+from phitui.workbench.telemetry.performance import View
 
 
 def engine_facts(view: View) -> list[Fact]:

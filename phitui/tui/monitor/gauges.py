@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from phitui.hardware.hints import HARMLESS
-from phitui.hardware.memory_parts import MemoryParts, memory_name
+from phitui.hardware.analysis.hints import HARMLESS
+from phitui.hardware.analysis.memory_parts import MemoryParts, memory_name
 from phitui.hardware.snapshot import Device, Host
-from phitui.tui.levels import Level, heat_level, memory_level, power_level
-from phitui.tui.memory_cells import LOOKS, Counts, bar_cells, cells, entries, shortened
-from phitui.tui.monitor.cells import MUTED, NOTHING, OK, VALUE, WARN, Row, apart, bar, fit, name
+from phitui.tui.charts.cells import MUTED, NOTHING, OK, VALUE, WARN, Row, apart, bar, fit, name
+from phitui.tui.terminal.levels import Level, heat_level, memory_level, power_level
+from phitui.tui.widgets.memory_cells import LOOKS, Counts, bar_cells, cells, entries, shortened
 
 GIB = 1024**3
 # Of the driver's reasons those that say nothing is wrong.

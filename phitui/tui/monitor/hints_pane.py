@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from phitui.hardware.hint_figures import of_device
-from phitui.hardware.hints import Hint, hints
+from phitui.hardware.analysis.hint_figures import of_device
+from phitui.hardware.analysis.hints import Hint, hints
 from phitui.hardware.snapshot import Device, Snapshot
-from phitui.tui.monitor.cells import BAD, MUTED, OK, PLAIN, WARN, Row, fit, name
+from phitui.tui.charts.cells import BAD, MUTED, OK, PLAIN, WARN, Row, fit, name
 from phitui.tui.monitor.device_block import label
 
 _ROLES = {"bad": BAD, "warn": WARN, "info": OK}

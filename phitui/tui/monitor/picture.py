@@ -7,19 +7,19 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from phitui.hardware.analysis.memory_parts import MemoryParts, memory_parts, others_of
 from phitui.hardware.history import History, device_key
-from phitui.hardware.memory_parts import MemoryParts, memory_parts, others_of
 from phitui.hardware.snapshot import Device, Host, Snapshot
+from phitui.tui.charts.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, Row, apart, fit, key_line, name, rule
+from phitui.tui.charts.layout import Plan, plan
 from phitui.tui.monitor import device_block
-from phitui.tui.monitor.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, Row, apart, fit, key_line, name, rule
 from phitui.tui.monitor.device_block import DeviceBlock
 from phitui.tui.monitor.gauges import Fact, facts, memory_facts
 from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, host_hints, worst_first
-from phitui.tui.monitor.layout import Plan, plan
 from phitui.tui.monitor.process_table import ProcessTable
 
 if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
-    from phitui.jobs.performance import View
+    from phitui.workbench.telemetry.performance import View
 
 GIB = 1024**3
 # Seconds that a column of dots stands for.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from phitui.core.text import one_line
 from phitui.hardware.snapshot import Device, Process
-from phitui.text import one_line
-from phitui.tui.monitor.cells import ACCENT, MARKED, MUTED, NOTHING, PLAIN, TITLE, TRACK, VALUE, Row, fit, outside
+from phitui.tui.charts.cells import ACCENT, MARKED, MUTED, NOTHING, PLAIN, TITLE, TRACK, VALUE, Row, fit, outside
 from phitui.tui.monitor.device_block import label
 
 _MIB = 1024**2

@@ -13,15 +13,15 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from phitui.config import shown_path
-from phitui.errors import PhituiError
-from phitui.jobs.batch_desk import BatchDesk, Entry
-from phitui.jobs.batch_progress import clock
-from phitui.text import one_line
-from phitui.tui.display import displayable
-from phitui.tui.leaving import LeftOnce
+from phitui.config.layers import shown_path
+from phitui.core.errors import PhituiError
+from phitui.core.text import one_line
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.batch_dialog import BatchDialog, BatchWish
 from phitui.tui.widgets.key_footer import KeyFooter
+from phitui.tui.widgets.single_dismiss import LeftOnce
+from phitui.workbench.batch.progress import clock
+from phitui.workbench.batch.queue import BatchDesk, Entry
 
 HELP = "a adds a file of prompts · it goes on when you leave this screen; prompts of the chat go ahead of its rows"
 COLUMNS = ("File", "State", "Rows", "Failed", "tok/s", "Left", "In flight")

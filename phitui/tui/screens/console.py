@@ -13,28 +13,23 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from phitui.config import Config, EngineSettings
-from phitui.engine.api import (
+from phitui.config.layers import Config, EngineSettings
+from phitui.engine.protocol.api import (
     Delta,
     Event,
     Finished,
     Loaded,
     Timings,
 )
-from phitui.engine.interface import Engine
+from phitui.engine.protocol.interface import Engine
 from phitui.hardware.snapshot import Snapshot
-from phitui.jobs.calibrator import Calibrator
-from phitui.jobs.chat import Chat, Exchange, State
-from phitui.jobs.parameters import Parameters
-from phitui.jobs.performance import Performance, View
-from phitui.jobs.start import sampling
-from phitui.tui.branching import Branching
-from phitui.tui.compositor import FaithfulCompositor
-from phitui.tui.copying import COPY_DEEDS, Copying
-from phitui.tui.display import displayable, pace_of
-from phitui.tui.engine_news import EngineNews
-from phitui.tui.notices import Notices
-from phitui.tui.prompting import Prompting
+from phitui.tui.console.branching import Branching
+from phitui.tui.console.copying import COPY_DEEDS, Copying
+from phitui.tui.console.engine_status import EngineNews
+from phitui.tui.console.prompting import Prompting
+from phitui.tui.terminal.compositor import FaithfulCompositor
+from phitui.tui.terminal.display import displayable, pace_of
+from phitui.tui.terminal.notices import Notices
 from phitui.tui.widgets.attachment_line import AttachmentLine
 from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.find_bar import FindBar
@@ -45,9 +40,14 @@ from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.readings import Group, groups
 from phitui.tui.widgets.status import StatusLine
 from phitui.tui.widgets.transcript import Deed, Transcript
+from phitui.workbench.chat.chat import Chat, Exchange, State
+from phitui.workbench.chat.parameters import Parameters
+from phitui.workbench.start import sampling
+from phitui.workbench.telemetry.calibrator import Calibrator
+from phitui.workbench.telemetry.performance import Performance, View
 
 if TYPE_CHECKING:
-    from phitui.tui.base_app import BaseApp
+    from phitui.tui.app.base_app import BaseApp
 
 
 def _nobody(text: str) -> None:
@@ -319,7 +319,7 @@ class ConsoleScreen(Screen[None]):
         self.prompting.spawn(self._edit())
 
     async def _edit(self) -> None:
-        from phitui.tui.external_editor import edited  # with the first use
+        from phitui.tui.terminal.external_editor import edited  # with the first use
 
         prompt = self.query_one(Prompt)
         text = await edited(cast("BaseApp", self.app), prompt.whole)

@@ -15,8 +15,8 @@ from textual.widgets import Input, Static
 from phitui.tui.keys.catalog import EVERYWHERE, PLACES
 from phitui.tui.keys.judge import InForce, in_force
 from phitui.tui.keys.names import shown
-from phitui.tui.leaving import LeftOnce
 from phitui.tui.widgets.key_footer import KeyFooter
+from phitui.tui.widgets.single_dismiss import LeftOnce
 
 Section = tuple[str, list[tuple[str, str, str]]]
 _KEY_CELLS = 18

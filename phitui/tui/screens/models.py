@@ -13,15 +13,15 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from phitui.config import shown_path
-from phitui.errors import PhituiError
-from phitui.jobs.inventory import ModelRow
-from phitui.jobs.model_desk import ModelDesk
-from phitui.tui.leaving import LeftOnce
+from phitui.config.layers import shown_path
+from phitui.core.errors import PhituiError
 from phitui.tui.widgets.dialogs import Confirm, PullDialog, PullWish
 from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.model_facts import COLUMNS, ModelFacts, cells, shown
 from phitui.tui.widgets.progress import ProgressLine
+from phitui.tui.widgets.single_dismiss import LeftOnce
+from phitui.workbench.models.inventory import ModelRow
+from phitui.workbench.models.library import ModelDesk
 
 HELP = "Enter switches, for later starts too · p pulls this model or any other"
 

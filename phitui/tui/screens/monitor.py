@@ -12,19 +12,19 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from phitui.errors import PhituiError
-from phitui.hardware import ending
+from phitui.core.errors import PhituiError
 from phitui.hardware.history import History
+from phitui.hardware.host import end_process
 from phitui.hardware.snapshot import Snapshot
-from phitui.tui.display import displayable
-from phitui.tui.leaving import LeftOnce
-from phitui.tui.monitor.canvas import Canvas
-from phitui.tui.monitor.cells import Row
+from phitui.tui.charts.canvas import Canvas
+from phitui.tui.charts.cells import Row
 from phitui.tui.monitor.picture import Picture
 from phitui.tui.monitor.process_table import COLUMNS
+from phitui.tui.terminal.display import displayable
+from phitui.tui.widgets.single_dismiss import LeftOnce
 
 if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
-    from phitui.jobs.performance import View
+    from phitui.workbench.telemetry.performance import View
 
 # How long a process has to end by itself before the stronger signal is offered.
 _PATIENCE_S = 3.0
@@ -195,19 +195,19 @@ class MonitorScreen(LeftOnce[None]):
             self.notify("There is no process to end.", severity="warning", markup=False)
             return
         try:
-            target = await asyncio.to_thread(ending.choose, marked.process)
+            target = await asyncio.to_thread(end_process.choose, marked.process)
             who = f"{target.pid} ({displayable(target.name)}, {displayable(target.user)})"
             await self._ask_and_send(target, signal.SIGTERM, f"End process {who} with SIGTERM?")
         except PhituiError as error:
             self.notify(displayable(str(error)), severity="warning", markup=False)
 
-    async def _ask_and_send(self, target: ending.Target, number: signal.Signals, question: str) -> None:
+    async def _ask_and_send(self, target: end_process.Target, number: signal.Signals, question: str) -> None:
         from phitui.tui.widgets.dialogs import Confirm  # most never need it
 
         if not await self.app.push_screen_wait(Confirm(question, f"send {number.name}")):
             return
-        await asyncio.to_thread(ending.send, target, number)
-        if await asyncio.to_thread(ending.ended, target, _PATIENCE_S):
+        await asyncio.to_thread(end_process.send, target, number)
+        if await asyncio.to_thread(end_process.ended, target, _PATIENCE_S):
             self.notify(f"Process {target.pid} has ended.", timeout=3, markup=False)
         elif number is signal.SIGTERM:
             again = f"Process {target.pid} has not ended within {_PATIENCE_S:g} s. Kill it with SIGKILL?"

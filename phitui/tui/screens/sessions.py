@@ -14,18 +14,18 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Input, Static
 
-from phitui.config import shown_path
-from phitui.engine.client import raise_in_loop
-from phitui.errors import PhituiError
-from phitui.jobs.session_desk import Found, SessionDesk
-from phitui.store.session_types import TITLE_CHARS, Turn
-from phitui.text import one_line
-from phitui.tui.display import displayable
-from phitui.tui.leaving import LeftOnce
+from phitui.config.layers import shown_path
+from phitui.core.errors import PhituiError
+from phitui.core.text import one_line
+from phitui.engine.local.client import raise_in_loop
+from phitui.storage.sessions.session_types import TITLE_CHARS, Turn
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.dialogs import Ask
 from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.session_list import SearchField, SessionTable
 from phitui.tui.widgets.session_preview import preview
+from phitui.tui.widgets.single_dismiss import LeftOnce
+from phitui.workbench.chat.session_library import Found, SessionDesk
 
 HELP = "Enter resumes · / searches all turns · d deletes, u brings back"
 
@@ -242,7 +242,7 @@ class SessionsScreen(LeftOnce[None]):
 
     def action_export(self) -> None:
         """Ask for a file's name."""
-        from phitui.store.session_transfer import file_name
+        from phitui.storage.sessions.session_transfer import file_name
 
         chosen = self._chosen()
         if chosen is None:

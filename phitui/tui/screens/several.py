@@ -12,13 +12,13 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from phitui.jobs.exchanges import Exchange
-from phitui.text import one_line
-from phitui.tui.display import Pace, displayable
-from phitui.tui.leaving import LeftOnce
+from phitui.core.text import one_line
+from phitui.tui.terminal.display import Pace, displayable
 from phitui.tui.widgets.exchange import facts
 from phitui.tui.widgets.key_footer import KeyFooter
+from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.tui.widgets.stream_text import StreamText
+from phitui.workbench.chat.exchanges import Exchange
 
 # Of a column: below this the answers stand one above the other.
 _LEAST_WIDTH = 38

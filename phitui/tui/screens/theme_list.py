@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from phitui.tui.leaving import Dialog
+from phitui.tui.widgets.single_dismiss import Dialog
 
 
 class ThemeList(Dialog[str | None]):

@@ -9,20 +9,20 @@ from textual import work
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 
-from phitui.config import shown_path, user_config_file
-from phitui.errors import PhituiError, UsageError
-from phitui.jobs.tuning_desk import TuningDesk
-from phitui.jobs.tuning_settings import Settings, in_words, settings
-from phitui.jobs.tuning_wish import LoadWish, Wish
-from phitui.store.load_tunings import LoadTuning
-from phitui.text import one_line
-from phitui.tui.leaving import LeftOnce
-from phitui.tui.monitor.canvas import Canvas
-from phitui.tui.monitor.cells import Row
+from phitui.config.layers import shown_path, user_config_file
+from phitui.core.errors import PhituiError, UsageError
+from phitui.core.text import one_line
+from phitui.storage.server_tunings import LoadTuning
+from phitui.tui.charts.canvas import Canvas
+from phitui.tui.charts.cells import Row
 from phitui.tui.tuner.picture import Picture
 from phitui.tui.tuner.views import WIDE
 from phitui.tui.widgets.dialogs import Confirm
+from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.tui.widgets.tuning_form import TuningForm
+from phitui.workbench.tune.apply import Settings, in_words, settings
+from phitui.workbench.tune.form import LoadWish, Wish
+from phitui.workbench.tune.tuner import TuningDesk
 
 _PAGE = 8
 # How the keys stand in the last row.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 
-from phitui.jobs.tune_events import TuneResult
-from phitui.jobs.tuning_course import LocalCourse
-from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, Row, fit, name
+from phitui.autotune.memory import FittedMemory
+from phitui.autotune.steptime import StepTime
+from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, Row, fit, name
 from phitui.tui.tuner.probe_table import short
-from phitui.tuner.memory import FittedMemory
-from phitui.tuner.steptime import StepTime
+from phitui.workbench.tune.events import TuneResult
+from phitui.workbench.tune.run_state import LocalCourse
 
 _LABEL = 8
 _GB = 1e9

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from phitui.jobs.tune_events import ProbeEnded
-from phitui.jobs.tuning_course import LocalCourse
-from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, VALUE, WARN
-from phitui.tui.tuner.plot import Guide, Mark, Plot
-from phitui.tuner.memory import Shape
-from phitui.tuner.probes import Verdict
-from phitui.tuner.search import GOOD_ENOUGH
+from phitui.autotune.memory import Shape
+from phitui.autotune.probes import Verdict
+from phitui.autotune.search import GOOD_ENOUGH
+from phitui.tui.charts.cells import ACCENT, BAD, MUTED, VALUE, WARN
+from phitui.tui.charts.plot import Guide, Mark, Plot
+from phitui.workbench.tune.events import ProbeEnded
+from phitui.workbench.tune.run_state import LocalCourse
 
 MEASURED, OTHER, REFUSED, RUNNING = "●", "○", "×", "◆"
 THROUGHPUT, MEMORY = "Decode tok/s against rows", "Memory in GB against rows"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from phitui.jobs.tuning_course import Course
-from phitui.tui.monitor.cells import BAD, HEAD, KEY, MUTED, PLAIN, Row, apart, fit, key_line, name, rule
+from phitui.tui.charts.cells import BAD, HEAD, KEY, MUTED, PLAIN, Row, apart, fit, key_line, name, rule
+from phitui.tui.charts.plot import draw
+from phitui.tui.charts.table import Scroll
 from phitui.tui.tuner.answers import cut
-from phitui.tui.tuner.plot import draw
 from phitui.tui.tuner.profile_list import ProfileList, about
-from phitui.tui.tuner.table import Scroll
 from phitui.tui.tuner.views import WIDE, View, view_of
+from phitui.workbench.tune.run_state import Course
 
 Pane = Literal["probes", "answer", "earlier"]
 _ANSWER_WIDTH = 38

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from phitui.jobs.tuning_course import LocalCourse
-from phitui.jobs.tuning_model import Setup
-from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row
+from phitui.autotune.probes import Verdict
+from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row
+from phitui.tui.charts.table import Cells, Column, Scroll, table_rows
 from phitui.tui.tuner.charts import rate
-from phitui.tui.tuner.table import Cells, Column, Scroll, table_rows
-from phitui.tuner.probes import Verdict
+from phitui.workbench.tune.run_state import LocalCourse
+from phitui.workbench.tune.setups import Setup
 
 ROLES = {"ok": PLAIN, "over": WARN, "slow": WARN, "oom": BAD, "failed": BAD}
 _GB = 1e9

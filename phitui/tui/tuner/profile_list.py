@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from phitui.jobs.tuning_model import Setup
-from phitui.jobs.tuning_profiles import Profile
-from phitui.store.load_tunings import LoadTuning
-from phitui.store.tunings import Tuning
-from phitui.tui.monitor.cells import MARKED, MUTED, NOTHING, OK, PLAIN, VALUE, WARN, Row, fit, name
+from phitui.storage.server_tunings import LoadTuning
+from phitui.storage.tunings import Tuning
+from phitui.tui.charts.cells import MARKED, MUTED, NOTHING, OK, PLAIN, VALUE, WARN, Row, fit, name
 from phitui.tui.tuner.answers import rows_of, said
-from phitui.tui.tuner.load_answers import at_once
 from phitui.tui.tuner.probe_table import short
+from phitui.tui.tuner.server_answers import at_once
+from phitui.workbench.tune.profiles import Profile
+from phitui.workbench.tune.setups import Setup
 
 _GB = 1e9
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from phitui.jobs.tuning_course import Course, LocalCourse, ServerCourse
-from phitui.tui.monitor.cells import ACCENT, BAD, MUTED, PLAIN, VALUE, WARN, Row, apart, bar, fit, name
-from phitui.tui.tuner import charts, load_charts
+from phitui.tui.charts.cells import ACCENT, BAD, MUTED, PLAIN, VALUE, WARN, Row, apart, bar, fit, name
+from phitui.tui.charts.plot import CURVE, Plot
+from phitui.tui.charts.table import Scroll
+from phitui.tui.tuner import charts, server_charts
 from phitui.tui.tuner.answers import answer_rows, in_a_line, rows_of, tables
-from phitui.tui.tuner.load_answers import at_once, load_answer_rows, load_in_a_line, notes
-from phitui.tui.tuner.load_table import load_rows
-from phitui.tui.tuner.plot import CURVE, Plot
 from phitui.tui.tuner.probe_table import probe_rows, short
-from phitui.tui.tuner.table import Scroll
+from phitui.tui.tuner.server_answers import at_once, load_answer_rows, load_in_a_line, notes
+from phitui.tui.tuner.server_table import load_rows
+from phitui.workbench.tune.run_state import Course, LocalCourse, ServerCourse
 
 WIDE = 100  # from here on charts stand side by side, and the answer beside the table
 _BAR = 20
@@ -111,11 +111,15 @@ class ServerView:
 
     def plots(self) -> list[Plot]:
         course = self.course
-        return load_charts.empty() if course is None else [load_charts.throughput(course), load_charts.bounds(course)]
+        return (
+            server_charts.empty()
+            if course is None
+            else [server_charts.throughput(course), server_charts.bounds(course)]
+        )
 
     def legend(self, ascii_only: bool, width: int) -> Row:
         signs = [
-            (charts.MEASURED, VALUE, "measured, KV"), (load_charts.WAITING, WARN, "waiting"),
+            (charts.MEASURED, VALUE, "measured, KV"), (server_charts.WAITING, WARN, "waiting"),
             (charts.REFUSED, BAD, "waiting, KV full, failed"), (charts.RUNNING, ACCENT, "runs now"),
         ]  # fmt: skip
         return _legend(signs, ascii_only, "", width)

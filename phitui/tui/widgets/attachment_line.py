@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widgets import Static
 
-from phitui.jobs.attachments import Attachment
-from phitui.tui.display import displayable
+from phitui.tui.terminal.display import displayable
+from phitui.workbench.chat.attachments import Attachment
 
 
 class AttachmentLine(Static):

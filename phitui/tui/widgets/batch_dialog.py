@@ -13,9 +13,9 @@ from textual.containers import Vertical
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from phitui.text import sanitize
-from phitui.tui.leaving import Dialog
+from phitui.core.text import sanitize
 from phitui.tui.widgets.dialogs import BOX
+from phitui.tui.widgets.single_dismiss import Dialog
 
 _MOST_NAMES = 10_000
 

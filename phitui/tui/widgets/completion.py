@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widgets import Static
 
-from phitui.text import one_line
+from phitui.core.text import one_line
 from phitui.tui.commands.registry import Choice
 
 _LINES = 7

@@ -13,8 +13,8 @@ from textual.widgets import Input, Select, Static
 
 from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT
 from phitui.models.precision import PRECISIONS
-from phitui.tui.display import displayable
-from phitui.tui.leaving import Dialog
+from phitui.tui.terminal.display import displayable
+from phitui.tui.widgets.single_dismiss import Dialog
 
 BOX = """
     {name} {{

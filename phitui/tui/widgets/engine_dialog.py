@@ -14,14 +14,14 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from phitui.config_engines import LOCAL, RemoteSettings
-from phitui.engine.api import Loaded
-from phitui.engine.client import raise_in_loop
-from phitui.errors import PhituiError
-from phitui.jobs.engines import is_there
-from phitui.text import one_line
-from phitui.tui.display import displayable
-from phitui.tui.leaving import Dialog
+from phitui.config.remotes import LOCAL, RemoteSettings
+from phitui.core.errors import PhituiError
+from phitui.core.text import one_line
+from phitui.engine.local.client import raise_in_loop
+from phitui.engine.protocol.api import Loaded
+from phitui.tui.terminal.display import displayable
+from phitui.tui.widgets.single_dismiss import Dialog
+from phitui.workbench.engines import is_there
 
 _NAME_CHARS = 24
 

@@ -9,10 +9,10 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from phitui.jobs.chat import Exchange, State
-from phitui.tui.display import displayable
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.readings import NOTHING
 from phitui.tui.widgets.stream_text import StreamText
+from phitui.workbench.chat.chat import Exchange, State
 
 # More of a prompt than this is not repeated in the transcript.
 PROMPT_LINES, PROMPT_CHARS = 40, 4000

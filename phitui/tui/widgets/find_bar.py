@@ -13,10 +13,10 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from phitui.engine.client import raise_in_loop
-from phitui.tui.display import displayable
-from phitui.tui.finding import Match, Search, line_of
+from phitui.engine.local.client import raise_in_loop
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.exchange import PROMPT_LINES
+from phitui.tui.widgets.finding import Match, Search, line_of
 from phitui.tui.widgets.transcript import Transcript
 
 

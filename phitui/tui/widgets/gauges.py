@@ -11,12 +11,12 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from phitui.engine.api import Remote, Timings
-from phitui.hardware.energy import PerToken
-from phitui.hardware.hints import Hint
+from phitui.core.text import one_line
+from phitui.engine.protocol.api import Remote, Timings
+from phitui.hardware.analysis.energy import PerToken
+from phitui.hardware.analysis.hints import Hint
 from phitui.hardware.snapshot import Snapshot
-from phitui.text import one_line
-from phitui.tui.display import displayable
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.memory_bar import legend, memory_bar
 from phitui.tui.widgets.readings import NOTHING, Group, Reading, answer_readings, missing_gpu
 

@@ -8,12 +8,12 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
-from phitui.config import shown_path
-from phitui.jobs.inventory import ModelRow
+from phitui.config.layers import shown_path
+from phitui.core.text import one_line
 from phitui.models.manifest import Manifest
-from phitui.text import one_line
-from phitui.tui.display import displayable
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.readings import NOTHING
+from phitui.workbench.models.inventory import ModelRow
 
 COLUMNS = ("Model", "Title", "Size", "Precision", "Context")
 _LABEL = 12  # the width of the names in `lines`

@@ -8,10 +8,10 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from phitui.errors import PhituiError
-from phitui.jobs.parameters import Parameters, check, limits, parse, shown
-from phitui.text import one_line
-from phitui.tui.display import displayable
+from phitui.core.errors import PhituiError
+from phitui.core.text import one_line
+from phitui.tui.terminal.display import displayable
+from phitui.workbench.chat.parameters import Parameters, check, limits, parse, shown
 
 TITLES = {
     "temperature": "temperature",

@@ -12,10 +12,10 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from phitui.text import one_line
-from phitui.tui.code_blocks import CodeBlock
-from phitui.tui.leaving import Dialog
+from phitui.core.text import one_line
+from phitui.tui.widgets.code_blocks import CodeBlock
 from phitui.tui.widgets.dialogs import BOX
+from phitui.tui.widgets.single_dismiss import Dialog
 
 _LINE_CHARS = 60
 

@@ -12,11 +12,11 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from phitui.errors import PhituiError
-from phitui.store.presets import NAME_CHARS, Preset, Presets
-from phitui.text import one_line
-from phitui.tui.leaving import Dialog
+from phitui.core.errors import PhituiError
+from phitui.core.text import one_line
+from phitui.storage.presets import NAME_CHARS, Preset, Presets
 from phitui.tui.widgets.dialogs import BOX, Confirm
+from phitui.tui.widgets.single_dismiss import Dialog
 
 
 class PresetList(Dialog[Preset | None]):

@@ -9,9 +9,9 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from phitui.ipc.messages import Progress
-from phitui.text import one_line
-from phitui.tui.display import displayable
+from phitui.core.ipc.messages import Progress
+from phitui.core.text import one_line
+from phitui.tui.terminal.display import displayable
 
 if TYPE_CHECKING:
     from textual.widgets import ProgressBar

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
-from phitui.tui.display import displayable
+from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.history import History
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from phitui.engine.api import Timings
-from phitui.hardware.energy import PerToken
-from phitui.hardware.memory_parts import MemoryParts, memory_name
+from phitui.core.text import one_line
+from phitui.engine.protocol.api import Timings
+from phitui.hardware.analysis.energy import PerToken
+from phitui.hardware.analysis.memory_parts import MemoryParts, memory_name
 from phitui.hardware.snapshot import Host, Snapshot
-from phitui.jobs.performance import View
-from phitui.jobs.traffic import Traffic
-from phitui.text import one_line
-from phitui.tui.display import displayable
-from phitui.tui.levels import Level, heat_level, memory_level, power_level
+from phitui.tui.terminal.display import displayable
+from phitui.tui.terminal.levels import Level, heat_level, memory_level, power_level
+from phitui.workbench.telemetry.performance import View
+from phitui.workbench.telemetry.traffic import Traffic
 
 NOTHING = "–"
 GIB = 1024**3

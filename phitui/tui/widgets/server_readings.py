@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phitui.engine.remote.window import LoadFigures
-from phitui.tui.levels import Level
+from phitui.tui.terminal.levels import Level
 from phitui.tui.widgets.readings import NOTHING, Group, Reading
 
 

@@ -10,10 +10,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Input
 
-from phitui.jobs.session_desk import Found
-from phitui.text import one_line
-from phitui.tui.display import displayable
+from phitui.core.text import one_line
 from phitui.tui.keys.remap import keys_for
+from phitui.tui.terminal.display import displayable
+from phitui.workbench.chat.session_library import Found
 
 
 class SessionTable(DataTable[Text]):

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from textual.content import Content
 
-from phitui.jobs.session_desk import Found
-from phitui.store.session_types import Turn
-from phitui.text import one_line
-from phitui.tui.display import displayable
+from phitui.core.text import one_line
+from phitui.storage.sessions.session_types import Turn
+from phitui.tui.terminal.display import displayable
+from phitui.workbench.chat.session_library import Found
 
 _PROMPT_CHARS, _ANSWER_CHARS, _FOUND_CHARS = 300, 600, 160
 
@@ -41,7 +41,7 @@ def _facts(found: Found, made: str) -> str:
 
 def _turn(turn: Turn, wanted: str, width: int) -> list[Content]:
     if wanted:
-        from phitui.store.session_search import snippet
+        from phitui.storage.sessions.session_search import snippet
 
         prompt = snippet(displayable(turn.prompt), wanted, min(width - 2, _FOUND_CHARS))
         answer = snippet(displayable(turn.text), wanted, _FOUND_CHARS)

@@ -8,11 +8,11 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from phitui.config import EngineSettings
-from phitui.engine.api import Loaded, Remote
-from phitui.jobs.chat import Chat, State
-from phitui.text import one_line
-from phitui.tui.display import displayable
+from phitui.config.layers import EngineSettings
+from phitui.core.text import one_line
+from phitui.engine.protocol.api import Loaded, Remote
+from phitui.tui.terminal.display import displayable
+from phitui.workbench.chat.chat import Chat, State
 
 _BRAND = "φ phitui"
 _AROUND = 1 + len(_BRAND) + 2 + 2 + 1  # paddings and margins

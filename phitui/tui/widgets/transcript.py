@@ -14,10 +14,10 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
-from phitui.jobs.exchanges import Exchange, path_to
-from phitui.tui.display import Pace
+from phitui.tui.terminal.display import Pace
 from phitui.tui.widgets.exchange import PROMPT_LINES, ExchangeView, Siblings
 from phitui.tui.widgets.windowed import WindowedScroll
+from phitui.workbench.chat.exchanges import Exchange, path_to
 
 # Answers are laid out as Markdown when the scrolling has rested for this long, one at a time.
 _REST_S = 0.15

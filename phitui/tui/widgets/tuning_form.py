@@ -12,9 +12,9 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Checkbox, Input, Static
 
-from phitui.jobs.tuning_wish import FieldError, LoadWish, Questions, Wish
-from phitui.tui.display import displayable
-from phitui.tui.leaving import Dialog
+from phitui.tui.terminal.display import displayable
+from phitui.tui.widgets.single_dismiss import Dialog
+from phitui.workbench.tune.form import FieldError, LoadWish, Questions, Wish
 
 
 class Tick(Checkbox, inherit_bindings=False):

@@ -1,0 +1,1 @@
+"""The searches for the best batch and the best concurrency: pure, they know no engine."""

@@ -1,0 +1,1 @@
+"""Settings: their layers, their types, and servers and hosts among them."""

@@ -1,0 +1,1 @@
+"""What is said to an engine and what it answers: messages, values, and the interface of a client."""

@@ -1,0 +1,1 @@
+"""What readings mean: roofline, energy, parts of memory, hints. Pure."""

@@ -1,0 +1,1 @@
+"""Figures of other machines, read from their exporters."""

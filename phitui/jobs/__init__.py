@@ -1,1 +1,0 @@
-"""What a user asks for: engine, hardware and store brought together."""

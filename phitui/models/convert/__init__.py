@@ -1,0 +1,1 @@
+"""Makes a CTranslate2 model folder of a checkpoint or a GGUF file."""

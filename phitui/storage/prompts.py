@@ -1,0 +1,84 @@
+"""The prompts that were sent and the draft that was not, kept in files (0600) for the next start."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from phitui.core.files import replace_file
+
+HISTORY, DRAFT, LOCK = "prompts.jsonl", "draft.txt", ".prompts.lock"
+# Far above any honest file: what else may lie there is not read.
+_MOST_BYTES = 64_000_000
+
+
+class PromptStore:
+    """Two consoles may use it at once: what both send is in the history, and of two drafts the later stays. Raises
+    OSError."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        """At most `size` prompts are kept."""
+        self._folder = folder
+        self._size = size
+
+    def history(self) -> list[str]:
+        """The prompts, oldest first. Lines that are none are passed over."""
+        found = []
+        for line in _read(self._folder / HISTORY).splitlines():
+            try:
+                found.append(msgspec.json.decode(line, type=str))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+        return found[max(len(found) - self._size, 0) :] if self._size else []
+
+    def add(self, prompts: list[str]) -> None:
+        """Add prompts behind what is there by now."""
+        with self._locked():
+            kept = self.history()
+            for prompt in prompts:
+                if not kept or kept[-1] != prompt:
+                    kept.append(prompt)
+            kept = kept[max(len(kept) - self._size, 0) :] if self._size else []
+            lines = b"".join(msgspec.json.encode(_text(prompt)) + b"\n" for prompt in kept)
+            replace_file(self._folder / HISTORY, lines)
+
+    def draft(self) -> str:
+        """The draft that was written last, "" where there is none."""
+        return _read(self._folder / DRAFT).decode("utf-8", "replace")
+
+    def keep_draft(self, text: str) -> None:
+        """Keep a draft in the place of the one before; an empty one is none."""
+        path = self._folder / DRAFT
+        if text.strip():
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            replace_file(path, _text(text).encode("utf-8"))
+        else:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _text(text: str) -> str:
+    """Lone surrogates are no UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES)
+    except FileNotFoundError:
+        return b""

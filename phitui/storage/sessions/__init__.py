@@ -1,0 +1,1 @@
+"""Kept chats: one SQLite file, its search, and its exports."""

@@ -1,0 +1,170 @@
+"""The file of the sessions: made with mode 0600, brought to the newest version, set aside when it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from phitui.core.errors import PhituiError
+
+FILE_NAME = "sessions.db"
+# Two consoles may write at once; each holds the file for milliseconds.
+BUSY_S = 10.0
+
+# One entry a version, the first makes version 1. What is released is not changed any more: a new version is added.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE session (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT NOT NULL, system TEXT NOT NULL,
+            created REAL NOT NULL, changed REAL NOT NULL, deleted REAL, leaf INTEGER)""",
+        "CREATE INDEX session_changed ON session(changed)",
+        # Identifiers are never used twice: the search index may still hold one that was removed.
+        """CREATE TABLE turn (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL REFERENCES session(id),
+            parent INTEGER REFERENCES turn(id), created REAL NOT NULL, model TEXT NOT NULL, state TEXT NOT NULL,
+            reason TEXT NOT NULL, error TEXT NOT NULL, tokens INTEGER, prompt_tokens INTEGER,
+            completion_tokens INTEGER, ttft_ms REAL, tpot_ms REAL, total_ms REAL, tokens_per_s REAL,
+            indexed INTEGER NOT NULL DEFAULT 0, prompt TEXT NOT NULL, text TEXT NOT NULL)""",
+        "CREATE INDEX turn_session ON turn(session)",
+        "CREATE INDEX turn_unindexed ON turn(id) WHERE indexed = 0",
+        # What one phitui leaves for the next to do, by name.
+        "CREATE TABLE duty (name TEXT PRIMARY KEY)",
+    ),
+    # The parameters in which the chat differs from config.toml, as JSON; "" for none.
+    ("ALTER TABLE session ADD COLUMN parameters TEXT NOT NULL DEFAULT ''",),
+)
+
+
+class DamagedError(PhituiError):
+    """The file is no database, or not whole any more."""
+
+
+class MovedError(PhituiError):
+    """The file was removed or replaced while it was open: what is written to it is nobody's."""
+
+
+class GoneError(PhituiError):
+    """The session is not in the file any more: another phitui has removed it."""
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into PhituiErrors that name the file; damage into DamagedError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        what = str(error)
+        if isinstance(error, sqlite3.DatabaseError) and ("malformed" in what or "not a database" in what):
+            raise DamagedError(f"{path} is damaged: {what}") from error
+        raise PhituiError(f"{path}: {what}") from error
+    except UnicodeEncodeError as error:
+        raise PhituiError(f"{path}: the text holds what is no character (at {error.start + 1})") from error
+
+
+def open_file(path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> tuple[sqlite3.Connection, str]:
+    """A connection to the file, which is made or migrated where needed; and "" or what a person has to know: that a
+    damaged file was set aside. The calling thread may hand the connection on, one thread at a time.
+
+    Raises PhituiError where it cannot be opened, or a newer phitui has written it.
+    """
+    try:
+        return _open(path, migrations), ""
+    except DamagedError as error:
+        kept = set_aside(path)
+        return _open(path, migrations), f"{error}. It was set aside as {kept}; sessions are kept in a new file"
+
+
+def _open(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connection:
+    _make_private(path)
+    with told(path):
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(migrations):
+                raise PhituiError(
+                    f"{path} was written by a newer phitui (version {version}, this one knows {len(migrations)})",
+                    "Install that one again, or move the file away",
+                )
+            _use_wal(connection)
+            if version < len(migrations):
+                migrate(connection, migrations)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives the files beside it (-wal, -shm, -journal) the mode of this one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        raise PhituiError(f"{path}: {error.strerror}") from error
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Readers and a writer do not wait for each other then. Where the file system cannot (some network ones), SQLite
+    stays with its rollback journal, which is as safe. Taking the mode needs the file for a moment, and does not wait
+    for it by itself."""
+    for _ in range(40):
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                return
+            time.sleep(0.05)
+            continue
+        if mode == "wal":  # a killed process loses nothing; a machine that loses power at most the last moments
+            connection.execute("PRAGMA synchronous = NORMAL")
+        return
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Bring the file to the newest version, all of it or nothing. Another process may have done it meanwhile."""
+    with transaction(connection):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        for statements in migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {max(version, len(migrations))}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. The right to write is taken at once: a reader that becomes a writer is refused without waiting
+    when another process has written in between."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def set_aside(path: Path) -> Path:
+    """Give a damaged file, with its journal, a name under which it is kept. Raises PhituiError."""
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+    kept = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    try:
+        path.rename(kept)
+        for end in ("-wal", "-shm", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + end).rename(kept.with_name(kept.name + end))
+    except OSError as error:
+        raise PhituiError(f"{path} is damaged and cannot be moved away: {error.strerror}") from error
+    return kept

@@ -1,0 +1,98 @@
+"""tunings.json: what the tuner found, with all that it holds for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from phitui.storage.tuning_file import TuningFile
+
+FILE_NAME = "tunings.json"
+_LEAST_BUCKET = 256
+_NAMES = {
+    "device": "the device",
+    "driver": "the driver",
+    "engine": "CTranslate2",
+    "model": "the model's weights",
+}
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """What a tuning holds for. `device` is the GPU's UUID, or the CPU's name and its usable cores; `driver` is "" on a
+    CPU; `engine` is CTranslate2's version; `model` the SHA-256 of its weights; `bucket` a length in tokens, prompt and
+    answer together, rounded up to a power of two."""
+
+    device: str
+    driver: str
+    engine: str
+    model: str
+    compute_type: str
+    bucket: int
+
+
+class Tuning(msgspec.Struct, frozen=True):
+    """What was found. `made` is a time in UTC (ISO 8601), `b_max`, `batch` (the best) and `kv_tokens` are in rows and
+    tokens, `peak_bytes` is the memory that the best batch takes, as predicted by the fit.
+
+    The fitted costs, in seconds: a decode step of B rows with T cached tokens each takes `step_fixed_s` + B ×
+    (`step_row_s` + T × `step_token_s`), reading B prompts of P tokens `prefill_call_s` + B × P × `prefill_token_s`. All
+    are 0 in what was stored before they were kept: `has_costs` says whether they are known. `spread` is the standard
+    deviation of `tokens_per_s` over `measurements` runs, None where there was one."""
+
+    conditions: Conditions
+    model_name: str
+    made: str
+    prompt_tokens: int
+    new_tokens: int
+    workers: int
+    threads: int
+    batch: int
+    b_max: int
+    kv_tokens: int
+    tokens_per_s: float
+    peak_bytes: int
+    limit_bytes: int
+    why: str
+    step_fixed_s: float = 0.0
+    step_row_s: float = 0.0
+    step_token_s: float = 0.0
+    prefill_call_s: float = 0.0
+    prefill_token_s: float = 0.0
+    spread: float | None = None
+    measurements: int = 1
+
+    @property
+    def has_costs(self) -> bool:
+        """Whether the fitted costs are known."""
+        return self.step_fixed_s + self.step_row_s + self.step_token_s > 0
+
+
+_file = TuningFile(Tuning, lambda one: one.conditions)
+read_tunings = _file.read
+write_tuning = _file.add
+remove_tuning = _file.remove
+
+
+def bucket(total_tokens: int) -> int:
+    """The length bucket: the power of two, at least 256, that so many tokens fit into."""
+    size = _LEAST_BUCKET
+    while size < total_tokens:
+        size *= 2
+    return size
+
+
+def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> str:
+    """Why a stored tuning does not hold now, or "" where it does. `usable_bytes`, where it is known, is what the engine
+    may hold in all by what is free now."""
+    for field, name in _NAMES.items():
+        if getattr(tuning.conditions, field) != getattr(now, field):
+            return f"{name} changed"
+    if usable_bytes is not None and usable_bytes < tuning.peak_bytes:
+        return f"it takes {tuning.peak_bytes / 1e9:.2f} GB, {usable_bytes / 1e9:.2f} GB are usable now"
+    return ""
+
+
+def newest_for(tunings: list[Tuning], model_name: str, length_bucket: int, device: str) -> Tuning | None:
+    """The newest tuning of a model, by its name, for texts of this length: of this device where there is one."""
+    matching = [one for one in tunings if (one.model_name, one.conditions.bucket) == (model_name, length_bucket)]
+    here = [one for one in matching if one.conditions.device == device]
+    return next(iter(here or matching), None)

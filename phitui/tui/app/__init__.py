@@ -1,0 +1,1 @@
+"""The applications, and the actions that open screens and start work."""

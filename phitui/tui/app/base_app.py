@@ -1,0 +1,365 @@
+"""What every application of phitui's does: themes, signals, the terminal's end, defects, thrifty repaints."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
+from types import FrameType
+from typing import Any, ClassVar
+
+from rich.console import RenderableType
+from rich.text import Text
+from textual import events
+from textual._compositor import ChopsUpdate
+from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widget import Widget
+
+from phitui.config.layers import Config, config_dir, logs_dir, save_setting
+from phitui.core.errors import ExitCode, PhituiError
+from phitui.core.text import sanitize
+from phitui.storage.defects import describe_defect
+from phitui.tui.keys.palette import actions_of
+from phitui.tui.keys.remap import keys_for, parsed, rebind, told
+from phitui.tui.terminal import clipboard, mouse
+from phitui.tui.terminal.ascii_filter import AsciiFilter
+from phitui.tui.terminal.display import displayable, reduced_motion, wants_ascii
+from phitui.tui.terminal.gc_pauses import Garbage
+from phitui.tui.terminal.hangup import leave_within_limit, watch_terminal
+from phitui.tui.terminal.screen_diff import ThriftyUpdate
+from phitui.tui.terminal.shown_cells import ShownCells
+from phitui.tui.themes import load_all, load_theme
+from phitui.tui.widgets.single_dismiss import Palette
+
+# Python's own default.
+_SWITCH_INTERVAL_S = 0.005
+# Seconds between two looks whether garbage is to be collected.
+_COLLECTING_S = 5.0
+
+
+class BaseApp(App[None]):
+    """Starts work after the first frame (`begin`), keeps early keys for it, and leaves cleanly from anywhere."""
+
+    TITLE = "phitui"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
+        Binding("ctrl+c", "interrupt", "Copy the selection, or quit", show=False, id="app.interrupt", priority=True),
+        Binding("ctrl+t", "next_theme", "Theme", id="app.theme", priority=True, tooltip="The next theme, kept"),
+        Binding("f1", "help", "Help", show=False, id="app.help", priority=True, tooltip="All keys and commands"),
+        Binding(
+            "ctrl+p",
+            "command_palette",
+            "palette",  # as Textual writes it in the footer
+            show=False,
+            id="app.palette",
+            priority=True,
+            tooltip="Search and run whatever there is to do",
+        ),
+        Binding(
+            "alt+t",
+            "themes",
+            "Themes",
+            show=False,
+            id="app.themes",
+            priority=True,
+            tooltip="See each theme before it is kept",
+        ),
+        Binding("f12", "toggle_mouse", "Mouse", show=False, id="app.mouse", priority=True),
+    ]
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.keys_set = config.keys
+        self._keys = parsed(config.keys)
+        rebind([self], self._keys)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving = False
+        self._away = False
+        self._terminal_cells = ShownCells()
+        self._early: list[events.Event] | None = []
+        self._garbage = Garbage()
+        self.ascii_only = wants_ascii(config.console.symbols)
+        if self.ascii_only:
+            self._filters.append(AsciiFilter())
+        self.reduced_motion = reduced_motion(config.console.motion)
+        if self.reduced_motion:
+            self.animation_level = "none"
+        theme = load_theme(config.theme.name, os.environ)
+        self.register_theme(theme)
+        self.theme = theme.name
+
+    def _register(self, parent: DOMNode, *widgets: Widget, **options: Any) -> list[Widget]:
+        """Every widget passes here on its way to the screen: it gets the keys in force."""
+        if self._keys:
+            rebind(widgets, self._keys)
+        return super()._register(parent, *widgets, **options)
+
+    def prepare(self) -> None:
+        """Called before the first frame is painted."""
+
+    async def begin(self) -> None:
+        """The first frame is there: start what it did not need."""
+
+    def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette has over `screen` besides quitting and the themes."""
+        del screen
+        return ()
+
+    def on_mount(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_loop_error)
+        if not self.is_headless:  # where there is no terminal, signals are for whoever runs us
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, self._on_signal)
+            watch_terminal(partial(self._leave_from_outside, signal.SIGHUP))
+        self._resume_only_if_suspended()
+        self.prepare()
+        self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
+
+    async def on_unmount(self) -> None:
+        self._garbage.end()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A cursor that blinks repaints twice a second for ever."""
+        if self.reduced_motion and hasattr(event.widget, "cursor_blink"):
+            event.widget.cursor_blink = False
+
+    def _resume_only_if_suspended(self) -> None:
+        """Textual starts its terminal mode anew at every SIGCONT. After a SIGSTOP, which it could not see, the mode is
+        still on: it would take the raw mode for what it has to restore at the end, and read keys with two threads."""
+        resume = signal.getsignal(signal.SIGCONT)
+        if not callable(resume):  # a driver without job control, as in tests
+            return
+
+        def guarded(number: int, frame: FrameType | None) -> None:
+            self._terminal_cells.forget()  # a shell has written there meanwhile
+            if getattr(self._driver, "_must_signal_resume", True) and callable(resume):
+                resume(number, frame)
+
+        signal.signal(signal.SIGCONT, guarded)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keep the keys that were typed before there was a prompt to take them. Of what is pasted no field gets the
+        controls: it would write them to the terminal as they are."""
+        if isinstance(event, events.InputEvent):
+            self._garbage.typed()
+        if isinstance(event, events.Paste):
+            event.text = displayable(event.text)
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._early is not None:
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
+    async def _start(self) -> None:
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)  # shorter while imports and the sampler's threads met
+        self._garbage.begin()
+        self.set_interval(_COLLECTING_S, self._garbage.look)
+        early, self._early = self._early or [], None
+        for event in early:
+            await super().on_event(event)
+        await self.begin()
+        if self.keys_set:
+            await self._judge_keys()
+
+    async def _judge_keys(self) -> None:
+        """Say what is wrong with [keys]. It takes the import of all screens, so in a thread."""
+
+        def judged() -> list[str]:
+            from phitui.tui.keys.judge import problems
+
+            return problems(self.keys_set)
+
+        for line in await asyncio.to_thread(judged):
+            if not self._leaving:
+                self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """Say something that is wrong and stops nothing."""
+        self.notify(line, severity="warning", timeout=10)
+
+    def action_command_palette(self) -> None:
+        """Search and run whatever there is to do."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def action_help(self) -> None:
+        """Show all keys and commands, or leave them."""
+        from phitui.tui.screens.help import HelpScreen  # with the first use
+
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+        else:
+            self.push_screen(HelpScreen(type(self.screen), self.keys_set, self.help_commands()))
+
+    def help_commands(self) -> list[tuple[str, str]]:
+        """The slash commands with their summaries, where there are any."""
+        return []
+
+    def exit(self, *args: Any, **options: Any) -> None:
+        """Leave. From here on events find no widgets that could show them."""
+        self._leaving = True
+        self.workers.cancel_all()  # the palette's search would look for its list, which goes first
+        super().exit(*args, **options)
+
+    def notify(self, message: str, **options: Any) -> None:
+        """A message that goes by itself. Whatever of it is a file's or a process's cannot steer the terminal."""
+        super().notify(displayable(message), **{**options, "markup": False})
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A task or callback of ours failed: better an end that says so than a screen that waits for ever."""
+        error = context.get("exception")
+        if isinstance(error, Exception) and not self._leaving:
+            self._handle_exception(error)
+        else:
+            loop.default_exception_handler(context)
+
+    def _fatal_error(self) -> None:
+        """A defect ends the console with one line, its traceback in the log; Textual would print pages of it."""
+        self._leaving = True
+        error = self._exception or RuntimeError("unknown")
+        self.panic(Text(f"phitui: {sanitize(describe_defect(error, logs_dir()))}"))  # a str would be markup
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Somebody wants us gone. Not a handler of the loop's, which does not run while the loop is blocked."""
+        del frame
+        leave_within_limit(128 + number)
+        self._leave_from_outside(number)
+
+    def _leave_from_outside(self, number: int) -> None:
+        """End as by the key, with the status a shell expects. From any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(partial(self.exit, return_code=128 + number))
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Somebody else has the terminal; what happens meanwhile is painted afterwards. Raises PhituiError where the
+        terminal cannot be lent."""
+        failed: Exception | None = None
+        self._away = True
+        try:
+            with self.suspend():
+                try:
+                    yield
+                except Exception as error:  # noqa: BLE001 - Textual takes the terminal back only where none is raised
+                    failed = error
+        except SuspendNotSupported as error:
+            raise PhituiError("this terminal cannot be lent to an editor") from error
+        finally:
+            self._away = False
+            self._terminal_cells.forget()
+        self.refresh(layout=True)
+        if failed is not None:
+            raise failed
+
+    @property
+    def _background_screens(self) -> list[Screen[Any]]:
+        """The screens that are seen through those above them, the lowest first. Textual (8.2.8) has the one below the
+        top among them in any case: an answer that streams there would have the whole of the top painted anew."""
+        seen: list[Screen[Any]] = []
+        for above, below in pairwise(reversed(self._screen_stack)):
+            if above.styles.background.a == 1:
+                break
+            seen.insert(0, below)
+        return seen
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Every repaint passes here on its way to the terminal."""
+        if self._away:  # an editor has the terminal
+            return
+        if isinstance(renderable, ChopsUpdate):
+            super()._display(screen, ThriftyUpdate(renderable, self._terminal_cells))
+        elif renderable is not None:
+            self._terminal_cells.forget()
+            super()._display(screen, renderable)
+
+    async def action_interrupt(self) -> None:
+        """Copy what is selected; with nothing selected, leave."""
+        selected = clipboard.selection(self.screen)
+        if selected:
+            self.notify(clipboard.send(self, displayable(selected), "The selection"))
+        else:
+            await self.action_quit()
+
+    def action_toggle_mouse(self) -> None:
+        """Take the mouse, or leave it to the terminal."""
+        self.notify(mouse.toggle(self, told(keys_for(self, "app.mouse"))))
+
+    def action_next_theme(self) -> None:
+        """The next theme, kept for later starts."""
+        names = self._register_themes()
+        place = names.index(self.theme) if self.theme in names else -1
+        self.use_theme(names[(place + 1) % len(names)])
+
+    def use_theme(self, name: str) -> None:
+        """Take a theme, and keep it for later starts."""
+        if name not in self.available_themes:
+            self._register_themes()
+        self.theme = name
+        try:
+            save_setting(config_dir(os.environ) / "config.toml", "theme.name", name)
+        except PhituiError as error:
+            self.notify(str(error), severity="warning", markup=False)
+        else:
+            self.notify(f"Theme {name}", timeout=2, markup=False)
+
+    def theme_names(self) -> list[str]:
+        """All themes that there are, of which none has to be registered. From any thread."""
+        return [theme.name for theme in load_all(os.environ)[0]]
+
+    def _register_themes(self) -> list[str]:
+        """Read all themes anew, so that an edited file shows; returns their names."""
+        themes, errors = load_all(os.environ)
+        for theme in themes:
+            self.register_theme(theme)
+        for error in errors:
+            self.notify(str(error), severity="warning", markup=False)
+        return [theme.name for theme in themes]
+
+    def action_themes(self) -> None:
+        """The list of themes, unless a question is open."""
+        if not self.screen.is_modal:
+            self.choose_theme()
+
+    def choose_theme(self) -> None:
+        """Open the list of themes, which shows each as the cursor moves."""
+        from phitui.tui.screens.theme_list import ThemeList
+
+        def decided(name: str | None) -> None:
+            if name is not None:
+                self.use_theme(name)
+
+        self.push_screen(ThemeList(self._register_themes()), decided)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield SystemCommand("Quit", "Leave phitui", self.action_quit)
+        offered = list(self.system_commands(screen))
+        yield from offered
+        yield SystemCommand("Mouse", "Take it, or leave it to the terminal's own selection", self.action_toggle_mouse)
+        yield SystemCommand("Themes", "See each theme before it is kept", self.choose_theme)
+        yield SystemCommand("Help", "All keys and commands", self.action_help)
+        yield from actions_of(screen, {command.title for command in offered} | {"Quit", "Help", "Mouse", "Themes"})
+        for name in self._register_themes():
+            yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self.use_theme, name))
+
+
+def run_app(app: BaseApp, config: Config) -> int:
+    """Run until it is left. Returns the exit code."""
+    app.run(mouse=_mouse(config))
+    return app.return_code if app.return_code is not None else int(ExitCode.DONE)
+
+
+def _mouse(config: Config) -> bool:
+    """Whether to take the mouse: over SSH a terminal's own selection is worth more."""
+    if config.console.mouse == "auto":
+        return "SSH_CONNECTION" not in os.environ
+    return config.console.mouse == "on"

@@ -1,0 +1,61 @@
+"""Between the console and the parameters of its chat: opens their panel; what commands set them with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from textual.app import App, SystemCommand
+
+from phitui.config.layers import home
+from phitui.engine.protocol.api import Loaded
+from phitui.storage.presets import FILE_NAME, Presets
+from phitui.tui.screens.console import ConsoleScreen
+from phitui.workbench.chat.parameters import Parameters
+
+
+class ParamsFront:
+    """`loaded` tells which engine answers."""
+
+    def __init__(self, app: App[None], console: ConsoleScreen, loaded: Callable[[], Loaded | None]) -> None:
+        self._app = app
+        self._console = console
+        self._loaded = loaded
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the chat."""
+        return self._console.parameters
+
+    def open(self) -> None:
+        """Open the panel over the console."""
+        from phitui.tui.screens.parameters import ParametersScreen  # most starts never need it
+
+        if self._console.to_front():
+            presets = Presets(home(os.environ) / FILE_NAME)
+            self._app.push_screen(ParametersScreen(self.parameters, presets, self._loaded()), self._closed)
+
+    def _closed(self, _: None) -> None:
+        self._console.show_own()
+
+    def commands(self) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        yield SystemCommand("Parameters", "System prompt, temperature and the like, of this chat", self.open)
+        if self.parameters.own:
+            yield SystemCommand("Parameters: as in config.toml", "Drop what this chat has of its own", self.reset)
+
+    def set_parameter(self, name: str, text: str) -> str:
+        """Set one from text, from the next prompt on; returns a line that says what holds. Raises UsageError."""
+        line = self.parameters.set(name, text, self._loaded())
+        self._console.show_own()
+        return line
+
+    def set_system(self, text: str) -> None:
+        """Set the chat's system prompt, "" for none. Raises UsageError."""
+        self.parameters.set_system(text)
+        self._console.show_own()
+
+    def reset(self) -> None:
+        """As config.toml has them."""
+        self.parameters.reset()
+        self._console.show_own()

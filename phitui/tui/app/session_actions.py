@@ -1,0 +1,123 @@
+"""Between the console and the sessions: opens their screen, resumes, keeps the chat while it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App, SystemCommand
+
+from phitui.config.layers import Config
+from phitui.core.errors import PhituiError
+from phitui.engine.local.client import raise_in_loop
+from phitui.tui.screens.console import ConsoleScreen
+from phitui.tui.widgets.transcript import Deed, Transcript
+
+if TYPE_CHECKING:
+    from phitui.workbench.chat.session_library import SessionDesk
+
+NEWEST, NEW_CHAT = 0, -1
+_COMMANDS: tuple[tuple[str, str, Deed], ...] = (
+    ("Edit the prompt", "Change the marked or last prompt and have it answered anew", "edit"),
+    ("Answer again", "Another answer to the marked or last prompt", "again"),
+    ("Three more answers", "To the marked or last prompt, side by side", "several"),
+    ("Compare answers", "Those to the marked or last prompt, side by side", "compare"),
+    ("Copy answer", "The marked or last one, to the terminal's clipboard", "copy"),
+    ("Copy code block", "Choose one of the marked or last answer", "parts"),
+    ("Save answer", "The marked or last one, to a file", "save"),
+    ("Fork", "Go on after the marked exchange; what followed it stays", "fork"),
+    ("Other answer: older", "Show the sibling before the marked or last exchange", "older"),
+    ("Other answer: newer", "Show the sibling after the marked or last exchange", "newer"),
+)
+
+
+class SessionFront:
+    """`resume` is a session to begin with, NEWEST or NEW_CHAT; `showing` tells whether there is a screen."""
+
+    def __init__(
+        self, app: App[None], console: ConsoleScreen, config: Config, resume: int, showing: Callable[[], bool]
+    ) -> None:
+        self._app = app
+        self._console = console
+        self._config = config
+        self._resume = resume
+        self._showing = showing
+        self._desk: SessionDesk | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def desk(self) -> SessionDesk:
+        """What can be done with sessions. Its first use begins to keep the chat."""
+        if self._desk is None:
+            from phitui.workbench.chat.session_library import SessionDesk  # after the first frame
+
+            self._desk = SessionDesk(
+                self._console.chat, self._config.generation.system, self._say, parameters=self._console.parameters
+            )
+            self._console.begin_anew = self._desk.new_chat
+            self._console.branching.on_place = self._keep_place
+        return self._desk
+
+    def start(self) -> None:
+        """Keep the chat from now on, and resume what was asked for."""
+        desk = self.desk
+        if self._resume != NEW_CHAT:
+            self._spawn(self._begin_with(desk))
+
+    async def _begin_with(self, desk: SessionDesk) -> None:
+        try:
+            await self.resume(await desk.newest() if self._resume == NEWEST else self._resume)
+        except PhituiError as error:
+            self._say(f"Not resumed: {error}", "bad")
+
+    async def resume(self, session: int, turn: int | None = None) -> None:
+        """Go on with a session, and show it where it stood, or at a turn. Raises PhituiError."""
+        at = await self.desk.resume(session, turn)
+        if self._showing():
+            self._console.show_chat(at)
+
+    def open(self) -> None:
+        """Open the list over the console."""
+        from phitui.tui.screens.sessions import SessionsScreen  # most starts never need it
+
+        if self._console.to_front():
+            self._app.push_screen(SessionsScreen(self.desk, self.resume, self._console.show_chat))
+
+    def commands(self) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        yield SystemCommand("Sessions", "Search, resume, rename, export and delete chats", self.open)
+        for title, help_line, deed in _COMMANDS:
+            yield SystemCommand(title, help_line, partial(self._do, deed))
+
+    def _do(self, deed: Deed) -> None:
+        exchange = self._console.query_one(Transcript).marked
+        if exchange is not None and self._console.to_front():
+            self._console.do(deed, exchange)
+
+    async def close(self) -> None:
+        """Write what is left."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._desk is not None:
+            await self._desk.close()
+
+    def _keep_place(self) -> None:
+        self._spawn(self._quietly(self.desk.keep_place()))
+
+    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except PhituiError as error:
+            self._app.notify(str(error), severity="warning", markup=False)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(raise_in_loop)
+
+    def _say(self, text: str, kind: str = "") -> None:
+        if self._showing():
+            self._console.say(text, kind)

@@ -1,0 +1,1 @@
+"""Charts, tables and bars as rows of cells: monitor and tuner paint with them."""

@@ -1,0 +1,119 @@
+"""A figure's history as an area of braille dots, or of ASCII.
+
+Time runs to the right. The graph does not move at each reading, which would cost a repaint of it all: it fills, and
+when it is full it moves on by a third of its width. A column is drawn when its time is over: the figure beside the
+label is the newest.
+"""
+
+from __future__ import annotations
+
+import math
+
+from phitui.hardware.history import History
+from phitui.tui.charts.cells import PLAIN, Row, Span
+
+SHADES = 5
+_ROWS_OF_DOTS = 4
+# Dots of the left and the right column from the bottom up (Unicode, Braille Patterns).
+_LEFT = (0, 0x40, 0x44, 0x46, 0x47)
+_RIGHT = (0, 0x80, 0xA0, 0xB0, 0xB8)
+_BRAILLE = [[chr(0x2800 + left + right) if left + right else " " for right in _RIGHT] for left in _LEFT]
+_ASCII = " .:|#"
+
+
+class Graph:
+    """One figure of one device. Keeps what it has drawn, so that a reading costs one column."""
+
+    def __init__(self, key: str, metric: str) -> None:
+        self._key = key
+        self._metric = metric
+        self._means: dict[int, float] = {}
+        self._period = 0.0
+        self._seen = -math.inf
+        self._first = 0
+        self._form: tuple[object, ...] = ()
+        self._levels: list[int] = []
+        self._rows: list[str] = []
+
+    def rows(
+        self, history: History, size: tuple[int, int], seconds: float, full_scale: float | None, ascii_only: bool
+    ) -> list[Span]:
+        """`size` is width and height in cells; `seconds` is what one column of dots stands for.
+
+        Without a `full_scale` the largest value that is shown is full scale. One span for each row from the top.
+        """
+        width, height = size
+        newest = history.newest
+        if newest is None:
+            return [(" " * width, PLAIN)] * height
+        across = 1 if ascii_only else 2
+        ended = math.floor(newest / seconds)  # the number of the first period that is not over
+        first = page_start(ended, width * across)
+        since = self._update(history, first, seconds, newest)
+        scale = full_scale or max(self._means.values(), default=0.0)
+        form = (size, first, seconds, scale, ascii_only)
+        if form != self._form:
+            self._form, since = form, first
+            self._levels = [0] * width * across
+            self._rows = [" " * width] * height
+        for number in range(since, ended):
+            self._levels[number - first] = _level(self._means.get(number), scale, height * _ROWS_OF_DOTS)
+        for cell in range((since - first) // across, -((first - ended) // across)):
+            self._draw(cell, self._levels[cell * across : (cell + 1) * across], height)
+        return [(text, _shade(height - 1 - row, height)) for row, text in enumerate(self._rows)]
+
+    def _update(self, history: History, first: int, seconds: float, newest: float) -> int:
+        """Work out the means of the periods that are over since the last time, of all on the page after a change of
+        scale or a seek. Returns the first of them."""
+        ended = math.floor(newest / seconds)
+        if seconds != self._period or newest < self._seen or first < self._first:
+            self._means.clear()
+            since = first
+        else:
+            since = max(first, math.floor(self._seen / seconds))
+            for number in [number for number in self._means if number < first]:
+                del self._means[number]
+        if since < ended:
+            means = history.means(self._key, self._metric, since, seconds)
+            self._means.update((number, mean) for number, mean in means.items() if number < ended)
+        self._period, self._seen, self._first = seconds, newest, first
+        return since
+
+    def _draw(self, cell: int, levels: list[int], height: int) -> None:
+        """Put the glyphs of one column of cells into the rows, where they are other ones."""
+        for row in range(height):
+            base = (height - 1 - row) * _ROWS_OF_DOTS
+            dots = [min(max(level - base, 0), _ROWS_OF_DOTS) for level in levels]
+            glyph = _ASCII[dots[0]] if len(dots) == 1 else _BRAILLE[dots[0]][dots[1]]
+            text = self._rows[row]
+            if text[cell] != glyph:
+                self._rows[row] = text[:cell] + glyph + text[cell + 1 :]
+
+
+def page_start(newest: int, columns: int) -> int:
+    """The first period on a page of `columns` that `newest` is on: it moves by a third of the page at a time."""
+    step = max(columns // 3, 1)
+    return (newest // step + 1) * step - columns
+
+
+def _level(value: float | None, scale: float, dots: int) -> int:
+    """Dots of a column; a value that is known has one at least, so that 0 is not taken for missing."""
+    if value is None or not math.isfinite(value):
+        return 0
+    share = value / scale if scale > 0 else 0.0
+    return min(max(round(min(share, 1.0) * dots), 1), dots)
+
+
+def _shade(from_bottom: int, height: int) -> str:
+    return f"graph{from_bottom * (SHADES - 1) // max(height - 1, 1)}"
+
+
+def join(rows: list[list[Span]], gap: Span) -> list[Row]:
+    """Graphs of the same height side by side, with `gap` between them."""
+    out: list[Row] = []
+    for spans in zip(*rows, strict=True):
+        row: Row = []
+        for span in spans:
+            row += [gap, span] if row else [span]
+        out.append(row)
+    return out

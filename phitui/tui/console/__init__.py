@@ -1,0 +1,1 @@
+"""What stands between the console's prompt and its chat."""

@@ -1,0 +1,1 @@
+"""The terminal itself: what is written to it, its mouse, clipboard, editor and hangup."""

@@ -1,1 +1,0 @@
-"""The search for the best batch size: pure, knows no engine."""

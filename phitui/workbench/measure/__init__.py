@@ -1,0 +1,1 @@
+"""Probes of an engine or a server, which tuner and bench share."""

@@ -1,0 +1,130 @@
+"""An engine process for the tuner: it loads, is measured, and is started again when a probe takes it along."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from phitui.autotune.memory import Shape
+from phitui.core.errors import UnavailableError
+from phitui.core.ipc.messages import Failure, Progress
+from phitui.engine.local.client import EngineClient
+from phitui.engine.protocol.api import Died, Event, Load, Loaded, Probed, Rejected, Room
+
+# Of this the kernel's out-of-memory killer makes use; nobody else does without being asked.
+_KILLED = "SIGKILL"
+
+
+class ProbingEngine:
+    """One engine at a time. `tell` hears what it says of long work, `watch` every event of it."""
+
+    def __init__(
+        self, log: Path, tell: Callable[[Progress], None], watch: Callable[[Event], None] | None = None
+    ) -> None:
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._client = EngineClient(log, self._take)
+        self._tell = tell
+        self._watch = watch
+        self._usable = 0
+        self._positions = 1
+        self._timed_threads = False
+
+    @property
+    def pid(self) -> int | None:
+        return self._client.pid
+
+    @property
+    def device(self) -> str:
+        """Where the model is loaded, "cpu" or "cuda"; "" while none is."""
+        return self._client.loaded.device if self._client.loaded else ""
+
+    @property
+    def device_uuid(self) -> str:
+        """The card's, "" where there is none or it is not known."""
+        return self._client.loaded.device_uuid if self._client.loaded else ""
+
+    def _take(self, event: Event) -> None:
+        self._events.put_nowait(event)
+        if self._watch is not None:
+            self._watch(event)
+
+    async def load(self, load: Load) -> Loaded:
+        """Load, in a fresh process. Raises PhituiError with the engine's reason where it cannot."""
+        loaded = await self._load(load)
+        if self._timed_threads:
+            # Timing them left heaps that other generators have used: there large blocks were measured to fragment to
+            # 1.6 times their size.
+            loaded = await self._load(msgspec.structs.replace(load, threads=loaded.threads))
+        return loaded
+
+    async def _load(self, load: Load) -> Loaded:
+        await self.stop()
+        while not self._events.empty():
+            self._events.get_nowait()
+        self._timed_threads = False
+        await self._client.load(load)
+        return await self._loaded()
+
+    async def warm_up(self, positions: int) -> Room:
+        """Have all workers used; returns the memory at rest. Raises PhituiError where that fails."""
+        self._positions = positions
+        number = await self._client.warm_up(positions)
+        event = await self._answer(number)
+        if isinstance(event, Room):
+            self._usable = event.usable_bytes
+            return event
+        raise UnavailableError("the engine does not survive a batch of one row", "Run phitui doctor")
+
+    async def probe(self, shape: Shape, bound_bytes: int, every_token: bool = False) -> Probed:
+        """Measure. An engine that dies of it is started again, and that is the outcome: "oom" where the kernel killed
+        it, else "failed". Raises PhituiError where it does not come back."""
+        number = await self._client.probe(shape.batch, shape.prompt, shape.new, bound_bytes, every_token)
+        event = await self._answer(number)
+        if isinstance(event, Probed):
+            self._usable = event.usable_bytes
+            return event
+        if not isinstance(event, Died) or not event.restarting:
+            raise UnavailableError("the engine keeps dying", "Run phitui doctor")
+        await self._loaded()
+        await self.warm_up(self._positions)
+        detail = f"the engine died ({event.reason})"
+        return Probed(number, "oom" if _KILLED in event.reason else "failed", self._usable, 0.0, detail=detail)
+
+    async def stop(self) -> None:
+        """End the process, and with it whatever it is at. Cancelled meanwhile, it ends it all the same and then raises
+        CancelledError: asyncio.wait_for in it may keep a cancellation to itself before Python 3.12."""
+        stopping = asyncio.ensure_future(self._client.stop())
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            await stopping
+            raise
+
+    async def _loaded(self) -> Loaded:
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Loaded):
+                return event
+            if isinstance(event, Progress):
+                self._timed_threads |= event.stage == "measure"
+                self._tell(event)
+            elif isinstance(event, Failure):
+                raise event.error()
+            elif isinstance(event, Died) and not event.restarting:
+                raise UnavailableError(f"the engine died ({event.reason})", "Run phitui doctor")
+
+    async def _answer(self, number: int) -> Room | Probed | Died:
+        """What comes of request `number`. Raises PhituiError where the engine refuses it."""
+        while True:
+            event = await self._events.get()
+            if isinstance(event, Room | Probed) and event.id == number:
+                return event
+            if isinstance(event, Rejected) and event.id == number:
+                raise event.failure.error()
+            if isinstance(event, Failure):
+                raise event.error()
+            if isinstance(event, Died):
+                return event

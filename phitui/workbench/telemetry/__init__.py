@@ -1,0 +1,1 @@
+"""What the engine and the machine do at this moment, for gauges and monitor."""

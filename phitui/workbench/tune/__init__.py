@@ -1,0 +1,1 @@
+"""Runs the searches of autotune on a real engine or server, keeps and applies what they found."""

@@ -1,0 +1,85 @@
+"""The journal of a batch: what was appended comes back, up to the last whole record."""
+
+import os
+import random
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phitui.core.errors import PhituiError
+from phitui.storage.journal import VERSION, Answer, Counts, Done, Header, Journal, Made, Snapshot, Synced, read_journal
+
+HEADER = Header(
+    VERSION, 10, "ab", 3, "tiny", "cd", "float32", {"max_tokens": 5, "system": "", "seed": None}, 1700000000
+)
+RECORDS = [
+    Snapshot(0, 0, b"", Counts()),
+    Made(128, [1, 2, 300, 70000]),
+    Answer(129, "text \x00 é", "stop", 4, 2),
+    Done(1, 100, 12345, False, 7, 8, 2),
+    Synced(100),
+]
+
+
+def write(path, records):
+    journal = Journal.write(path, [HEADER])
+    journal.append(records[:2])
+    journal.append(records[2:])
+    journal.sync()
+    journal.close()
+
+
+def test_what_was_written_comes_back_and_is_the_users_alone(tmp_path):
+    path = tmp_path / "out.journal"
+    write(path, RECORDS)
+    assert list(read_journal(path)) == [HEADER, *RECORDS]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["out.journal"]
+
+
+def test_any_cut_leaves_whole_records(tmp_path):
+    path = tmp_path / "out.journal"
+    write(path, RECORDS)
+    data = path.read_bytes()
+    whole = [HEADER, *RECORDS]
+    last = 0
+    for size in range(len(data), 60, -1):
+        path.write_bytes(data[:size])
+        try:
+            found = list(read_journal(path))
+        except PhituiError:
+            break
+        assert found == whole[: len(found)]
+        last = len(found)
+    assert last == 1
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_damaged_byte_never_gives_another_record(tmp_path_factory, place, flip):
+    path = tmp_path_factory.mktemp("journal") / "out.journal"
+    write(path, RECORDS)
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] ^= flip
+    path.write_bytes(data)
+    try:
+        found = list(read_journal(path))
+    except PhituiError:
+        return
+    assert found == [HEADER, *RECORDS][: len(found)]
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", random.Random(1).randbytes(500), b"\xff" * 100])
+def test_what_is_no_journal_is_said(tmp_path, data):
+    path = tmp_path / "out.journal"
+    path.write_bytes(data)
+    with pytest.raises(PhituiError, match="is not the journal of a batch"):
+        list(read_journal(path))
+
+
+def test_a_journal_takes_the_place_of_another_whole(tmp_path):
+    path = tmp_path / "out.journal"
+    write(path, RECORDS)
+    Journal.write(path, [HEADER, Synced(5)]).close()
+    assert list(read_journal(path)) == [HEADER, Synced(5)]

@@ -1,0 +1,114 @@
+"""What the tuner found is kept, is stale when anything changes, and a damaged file is a line and no more."""
+
+import msgspec
+import pytest
+
+from phitui.core.errors import PhituiError
+from phitui.storage.server_tunings import LoadKey, LoadTuning, read_load_tunings, write_load_tuning
+from phitui.storage.tunings import Conditions, Tuning, bucket, newest_for, read_tunings, stale, write_tuning
+
+HERE = Conditions("AMD EPYC, 2 cores", "", "4.8.5", "ab" * 32, "int8_float32", 512)
+FOUND = Tuning(
+    HERE, "smollm2-135m", "2026-01-02T03:04:05+00:00", 256, 256, 2, 1, 104, 128, 65536, 571.0, 10**9, 2 * 10**9, "why"
+)
+
+
+def test_it_comes_back_newest_first_and_mode_0600(tmp_path):
+    path = tmp_path / "home" / "tunings.json"
+    older = msgspec.structs.replace(
+        FOUND, conditions=msgspec.structs.replace(HERE, bucket=1024), made="2025-01-01T00:00:00+00:00"
+    )
+    write_tuning(path, older)
+    write_tuning(path, FOUND)
+    assert read_tunings(path) == ([FOUND, older], "")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["tunings.json"]
+
+
+def test_the_same_conditions_are_replaced(tmp_path):
+    path = tmp_path / "tunings.json"
+    write_tuning(path, FOUND)
+    again = msgspec.structs.replace(FOUND, batch=96)
+    write_tuning(path, again)
+    assert read_tunings(path)[0] == [again]
+
+
+@pytest.mark.parametrize("content", [b"\xff{not json", b"[]", b'{"tunings": [{"batch": "many"}]}', b"[" * 100_000])
+def test_a_damaged_file_is_said_and_ignored_and_written_anew(tmp_path, content):
+    path = tmp_path / "tunings.json"
+    path.write_bytes(content)
+    found, problem = read_tunings(path)
+    assert found == []
+    assert "tunings.json is damaged and ignored" in problem
+    assert "\n" not in problem
+    write_tuning(path, FOUND)
+    assert read_tunings(path) == ([FOUND], "")
+
+
+def test_a_file_from_before_the_costs_were_kept_still_reads(tmp_path):
+    path = tmp_path / "tunings.json"
+    stored = msgspec.to_builtins(FOUND)
+    new = ("step_fixed_s", "step_row_s", "step_token_s", "prefill_call_s", "prefill_token_s", "spread", "measurements")
+    path.write_bytes(msgspec.json.encode({"tunings": [{k: v for k, v in stored.items() if k not in new}]}))
+    assert read_tunings(path) == ([FOUND], "")
+    assert not FOUND.has_costs
+    assert msgspec.structs.replace(FOUND, step_row_s=1e-4).has_costs
+
+
+def test_no_file_is_no_problem(tmp_path):
+    assert read_tunings(tmp_path / "tunings.json") == ([], "")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PhituiError, match="cannot be written"):
+        write_tuning(tmp_path / "file" / "tunings.json", FOUND)
+
+
+@pytest.mark.parametrize(
+    ("field", "word"),
+    [("device", "device"), ("driver", "driver"), ("engine", "CTranslate2"), ("model", "weights")],
+)
+def test_it_is_stale_when_anything_changes(field, word):
+    assert word in stale(FOUND, msgspec.structs.replace(HERE, **{field: "another"}))
+
+
+def test_it_is_stale_when_memory_no_longer_suffices():
+    assert stale(FOUND, HERE) == ""
+    assert stale(FOUND, HERE, usable_bytes=10**9) == ""
+    assert stale(FOUND, HERE, usable_bytes=10**9 - 1) == "it takes 1.00 GB, 1.00 GB are usable now"
+
+
+def test_lengths_fall_into_powers_of_two():
+    assert [bucket(n) for n in (1, 256, 257, 512, 4096, 5000)] == [256, 256, 512, 512, 4096, 8192]
+    assert newest_for([FOUND], "smollm2-135m", 512, "another") == FOUND
+    assert newest_for([FOUND], "smollm2-135m", 1024, "") is None
+    assert newest_for([FOUND], "phi-3-mini", 512, "") is None
+
+
+def test_of_several_devices_this_one_counts():
+    elsewhere = msgspec.structs.replace(FOUND.conditions, device="GPU-2")
+    newer = msgspec.structs.replace(FOUND, conditions=elsewhere, made="2999-01-01")
+    stored = [newer, FOUND]
+    assert newest_for(stored, "smollm2-135m", 512, FOUND.conditions.device) == FOUND
+    assert newest_for(stored, "smollm2-135m", 512, "GPU-2") == newer
+
+
+SERVERS = LoadTuning(
+    LoadKey("box", "box:8000", 256, 256), "m", "vllm", None, "2026-01-01", 8, 8, None, 100.0, None, 1, "waiting"
+)
+
+
+@pytest.mark.parametrize(
+    ("entry", "write", "read"),
+    [(FOUND, write_tuning, read_tunings), (SERVERS, write_load_tuning, read_load_tunings)],
+    ids=["engine", "servers"],
+)
+def test_a_damaged_file_is_kept_aside(tmp_path, entry, write, read):
+    path = tmp_path / "tunings.json"
+    for number, name in enumerate(("tunings.json.damaged", "tunings.json.damaged1")):
+        path.write_text(f"not JSON {number}")
+        assert name in write(path, entry)
+        assert (tmp_path / name).read_text() == f"not JSON {number}"
+        assert read(path) == ([entry], "")
+    assert write(path, entry) == ""
