@@ -100,7 +100,7 @@ class Streams(PhituiApp):
 
     def _ask_together(self, answers: int, text: str) -> None:
         queued = self.console_screen.chat._queue(text, None, answers)
-        self.console_screen.branching._side_by_side(queued)
+        self.console_screen.branching.side_by_side(queued)
 
     def _on_event(self, event: Event) -> None:
         super()._on_event(event)

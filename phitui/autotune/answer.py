@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from phitui.autotune.memory import FittedMemory, Measured, MemoryModel, Shape, fit
 from phitui.autotune.probes import Goal, NothingFitsError, Verdict
 from phitui.autotune.steptime import PrefillSample, PrefillTime, StepSample, StepTime, fit_prefill, fit_steps
+from phitui.autotune.why import why
 
 # How far below the limit a prediction has to stay: before anything was measured, from two points, and from more.
 _PRIOR_SAFETY, _TWO_POINTS_SAFETY, _LEAST_SAFETY, _MOST_SAFETY = 0.10, 0.02, 0.005, 0.05
@@ -238,8 +239,6 @@ class Knowledge:
 
     def answer(self) -> Answer:
         """The answer from what is known now."""
-        from phitui.autotune.why import why  # reads an Answer's parts
-
         steps, top, best = self.step_time(), self.b_max(), self.best(_BEST)
         runs = self.samples().get(best, [])
         rate = statistics.fmean(runs) if runs else self.rate(best, steps.step_s(best, self.mean_cached))
@@ -252,7 +251,7 @@ class Knowledge:
             spread=statistics.stdev(runs) if len(runs) > 1 else None,
             measurements=len(runs),
             limit_bytes=self.limit_bytes,
-            why=why(self, steps, best, top),
+            why=why(steps, self.mean_cached, best, top, self.goal.most),
             table=[*self._shorter(steps), LengthRow(self.goal.shape(1).total, top, best, rate)],
             memory=self.memory,
             steps=steps,

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phitui.autotune.steptime import StepTime
-
-if TYPE_CHECKING:
-    from phitui.autotune.answer import Knowledge
 
 # Throughput that still grows by so much with the rows doubled is held back by memory, not by the device.
 _STILL_GROWING = 1.10
 
 
-def why(know: Knowledge, steps: StepTime, best: int, top: int) -> str:
-    """What bounds throughput at `best` rows, with the figures of the fit that say so; and where not memory bounds
-    `top` but the most rows that are tried."""
-    capped = f"; capped at {top} rows, the most that are tried" if top >= know.goal.most else ""
-    return _bound(know, steps, best, top) + capped
+def why(steps: StepTime, depth: float, best: int, top: int, most: int) -> str:
+    """What bounds throughput at `best` rows of `depth` cached tokens each, with the figures of the fit that say so.
+
+    `top` is the largest batch that fits into memory, `most` the largest that is tried: where they are the same, it says
+    that not memory ended the search.
+    """
+    capped = f"; capped at {top} rows, the most that are tried" if top >= most else ""
+    return _bound(steps, depth, best, top, most) + capped
 
 
-def _bound(know: Knowledge, steps: StepTime, best: int, top: int) -> str:
-    depth = know.mean_cached
+def _bound(steps: StepTime, depth: float, best: int, top: int, most: int) -> str:
     step = steps.step_s(best, depth) or 1.0
     shares = {
         "fixed": steps.fixed_s / step,
@@ -30,7 +27,7 @@ def _bound(know: Knowledge, steps: StepTime, best: int, top: int) -> str:
     }
     growth = steps.decode_rate(2 * best, depth) / (steps.decode_rate(best, depth) or 1.0)
     part = f"{shares['fixed']:.0%} of a step is the same whatever the batch"
-    if best == top >= know.goal.most and growth >= _STILL_GROWING:
+    if best == top >= most and growth >= _STILL_GROWING:
         return f"throughput still grows at {top} rows ({part}, {growth - 1:.0%} more with twice the rows)"
     if best == top and growth >= _STILL_GROWING:
         more = f"{growth - 1:.0%} more with twice the rows"

@@ -9,7 +9,7 @@ from pathlib import Path
 from phitui.config.layers import Config
 from phitui.core.errors import ExitCode, PhituiError
 from phitui.core.ipc.messages import Failure
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.engine.protocol.api import Died, Event, Loaded
 from phitui.engine.protocol.interface import Engine
 from phitui.workbench.chat.chat import Chat
@@ -50,8 +50,7 @@ class Switching:
             starting.cancel()
         self._settle(None)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(starting))
-            self._task.add_done_callback(raise_in_loop)
+            self._task = start_task(self._run(starting))
 
     @property
     def busy(self) -> bool:

@@ -87,7 +87,7 @@ class FrozenConsole(PhituiApp):
         self.engine = QuietEngine()
         self.console_screen._engine = self.console_screen.chat.engine = self.console_screen.prompting.engine = (
             self.models._engine
-        ) = self.console_screen.news._engine = self.engine
+        ) = self.console_screen.engine_status._engine = self.engine
 
     async def _start(self):
         self._early = None

@@ -90,7 +90,7 @@ async def test_motion(monkeypatch, motion, ssh, still):
         assert (app.animation_level == "none") is still
         hz = 1 / app.screen.query_one(Transcript)._period_s
         assert hz == pytest.approx(4 if still else 12)
-        assert app.console_screen.branching.pace.repaint_hz == pytest.approx(hz)
+        assert app.console_screen._pace.repaint_hz == pytest.approx(hz)
 
 
 async def test_a_theme_is_seen_before_it_is_kept():

@@ -4,9 +4,9 @@ import pytest
 
 from phitui.hardware.analysis.memory_parts import Engine, MemoryParts, memory_parts
 from phitui.hardware.snapshot import Memory, Process
+from phitui.tui.charts.memory_cells import LOOKS, cells, shortened
 from phitui.tui.widgets.gauges import bar
 from phitui.tui.widgets.memory_bar import legend, memory_bar
-from phitui.tui.widgets.memory_cells import LOOKS, cells, shortened
 
 GIB = 1024**3
 CARD = Memory(24 * GIB, 20 * GIB, GIB, 3 * GIB)

@@ -11,6 +11,7 @@ from phitui.core.errors import PhituiError
 from phitui.core.ipc.frames import FrameError
 from phitui.core.ipc.messages import Failure
 from phitui.core.ipc.parent import Child
+from phitui.core.tasks import start_task
 from phitui.engine.local.allocator import allocator_environment
 from phitui.engine.protocol.api import (
     AddRows,
@@ -101,8 +102,7 @@ class EngineClient:
         if self._child is None or self._load is None:
             return
         await self._child.send(self._load)
-        self._watch = asyncio.create_task(self._follow(self._child), name="phitui-engine")
-        self._watch.add_done_callback(raise_in_loop)
+        self._watch = start_task(self._follow(self._child), name="phitui-engine")
 
     def restart_always(self, always: bool) -> None:
         """Start the engine again whenever it dies: somebody else judges when it is enough. Without `always` the limit
@@ -269,10 +269,3 @@ class EngineClient:
             await self._launch()
         except PhituiError as error:
             self._on_event(Failure.of(error))
-
-
-def raise_in_loop(task: asyncio.Task[None]) -> None:
-    """A done-callback that hands a task's error to the event loop's exception handler, at once and not when the task
-    is collected: whoever waits for that task's work would else wait for ever."""
-    if not task.cancelled():
-        task.result()

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.core.ipc.messages import Failure
+from phitui.core.tasks import start_task
 from phitui.core.text import one_line
-from phitui.engine.local.client import raise_in_loop
 from phitui.engine.protocol.api import (
     BatchEnded,
     BrokeOff,
@@ -142,8 +142,7 @@ class RemoteClient:
 
     def _begin(self, job: Job) -> None:
         self._jobs[job.id] = job
-        job.task = asyncio.create_task(self._run(job), name=f"phitui-remote-{job.id}")
-        job.task.add_done_callback(raise_in_loop)
+        job.task = start_task(self._run(job), name=f"phitui-remote-{job.id}")
 
     async def open_batch(
         self,

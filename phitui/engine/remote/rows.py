@@ -18,13 +18,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import msgspec
 
 from phitui.core.errors import ExitCode, UsageError
 from phitui.core.ipc.messages import Failure
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.engine.protocol.api import (
     BatchEnded,
     BatchState,
@@ -43,9 +43,6 @@ from phitui.engine.protocol.api import (
 )
 from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY, RowUsage
 from phitui.engine.remote.demands import unsent
-
-if TYPE_CHECKING:
-    from phitui.engine.remote.client import RemoteClient
 
 _STATE_S = 0.5
 # So many failures in a row, beyond the requests that were on their way anyway, and the server itself is in doubt.
@@ -66,6 +63,20 @@ class _Flight:
     told: int = 0
 
 
+class Requests(Protocol):
+    """What a batch needs of a client: to send a prompt, and to close what is open."""
+
+    @property
+    def form(self) -> str:
+        """The form of the server's requests."""
+
+    async def generate(self, turns: list[Turn], sampling: Sampling) -> int:
+        """Ask for an answer; returns the id that its events carry. Raises PhituiError."""
+
+    async def stop(self) -> None:
+        """Close all requests. No event follows."""
+
+
 class RemoteBatch:
     """`client` is a connection of its own, which is closed with the batch. `prompting` says whether a prompt waits for
     its first token; `tell` hears the events of `engine.protocol.rows_api`."""
@@ -73,7 +84,7 @@ class RemoteBatch:
     def __init__(
         self,
         number: int,
-        client: RemoteClient,
+        client: Requests,
         concurrency: int,
         seed: int | None,
         prompting: Callable[[], bool],
@@ -94,8 +105,7 @@ class RemoteBatch:
         self._last = self._silent = False
         self._end: Event | None = None
         self._wake = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name=f"phitui-remote-batch-{number}")
-        self._task.add_done_callback(raise_in_loop)
+        self._task = start_task(self._run(), name=f"phitui-remote-batch-{number}")
 
     def add(self, rows: list[Row], last: bool) -> None:
         """More rows; with `last` no more come."""

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from phitui.config.layers import Config
 from phitui.core.errors import PhituiError
 from phitui.core.ipc.messages import Failure
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.engine.protocol.api import Delta, Event
 from phitui.hardware.history import History
 from phitui.hardware.sampler import Sampler
@@ -88,7 +88,8 @@ class PhituiApp(BaseApp):
         self._sampler = Sampler(
             config.hardware.interval_s, self._on_snapshot_thread, self._processes, self._hosts.latest
         )
-        self.console_screen = ConsoleScreen(config, self.engine)
+        self.notices = Notices(self, config.console)
+        self.console_screen = ConsoleScreen(config, self.engine, self.notices)
         self._server = ServerWatch(self.engine, config.hardware.interval_s)
         self.console_screen.server_groups = lambda: server_groups(self._server.figures)
         self._history = History()
@@ -112,7 +113,6 @@ class PhituiApp(BaseApp):
         self.sessions = SessionFront(self, self.console_screen, config, resume, self._showing)
         self.batches = BatchFront(self, self.console_screen, self.engine, config, self._showing)
         self.params = ParamsFront(self, self.console_screen, lambda: self.engine.loaded)
-        self.notices = self.console_screen.notices = Notices(self, config.console)
         self.prompts = PromptFront(self.console_screen, config, self._showing)
         self._starting: asyncio.Task[None] | None = None
 
@@ -127,8 +127,7 @@ class PhituiApp(BaseApp):
         self.prompts.start()
         register_all(self.console_screen.prompting.commands, self)
         register_chat(self.console_screen.prompting.commands, self)
-        self._starting = asyncio.create_task(self._start_engine())
-        self._starting.add_done_callback(raise_in_loop)
+        self._starting = start_task(self._start_engine())
         self.models.starting = self.engines.starting = self._starting
 
     async def _start_engine(self) -> None:

@@ -112,8 +112,6 @@ class BatchFront:
     def _tell(self, entry: Entry) -> None:
         """Of a file that took long a person hears elsewhere, too."""
         notices = self._console.notices
-        if notices is None:
-            return
         if entry.busy:
             notices.begin(f"batch {id(entry)}")
         elif entry.state in ("complete", "failed"):

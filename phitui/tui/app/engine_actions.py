@@ -13,8 +13,8 @@ from phitui.config.layers import Config
 from phitui.config.remotes import LOCAL
 from phitui.core.errors import PhituiError
 from phitui.core.ipc.messages import Failure
+from phitui.core.tasks import start_task
 from phitui.core.text import one_line
-from phitui.engine.local.client import raise_in_loop
 from phitui.engine.protocol.api import Event
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.workbench.engines import Engines, remote_settings
@@ -76,8 +76,7 @@ class EngineFront:
             return
         if self._change is not None and not self._change.done():
             self._change.cancel()
-        self._change = asyncio.create_task(self._to(name))
-        self._change.add_done_callback(raise_in_loop)
+        self._change = start_task(self._to(name))
 
     @property
     def changing(self) -> bool:
@@ -108,7 +107,7 @@ class EngineFront:
 
     async def _to_local(self) -> None:
         await self._console.chat.release()
-        self._console.news.show_switching("this machine's engine")
+        self._console.engine_status.show_switching("this machine's engine")
         try:
             await start_local(self._engine, self._config, self._on_event)
         except PhituiError as error:

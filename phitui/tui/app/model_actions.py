@@ -112,14 +112,14 @@ class ModelFront:
 
     def _begin(self, row: ModelRow) -> None:
         self.desk.switch(row, self.starting)
-        self._console.news.show_switching(row.title or row.name)
+        self._console.engine_status.show_switching(row.title or row.name)
         if self._screen is not None and self._app.screen is self._screen:
             self._screen.dismiss()
 
     def _on_change(self) -> None:
         """Rows, progress or an outcome are different."""
         if self._showing():
-            self._console.news.show_work(self.desk.work)
+            self._console.engine_status.show_work(self.desk.work)
             if self._screen is not None:
                 self._screen.show()
 

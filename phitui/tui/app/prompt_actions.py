@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from phitui.config.layers import Config, home
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.storage.prompts import PromptStore
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.widgets.prompt import Prompt
@@ -28,8 +28,7 @@ class PromptFront:
         if not self._config.keep_prompts:
             return
         self._keeper = PromptKeeper(PromptStore(home(), self._config.history_size), self._say)
-        self._loading = asyncio.create_task(self._load(self._keeper))
-        self._loading.add_done_callback(raise_in_loop)
+        self._loading = start_task(self._load(self._keeper))
 
     async def _load(self, keeper: PromptKeeper) -> None:
         older, draft = await keeper.load()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from textual.app import App, SystemCommand
 
 from phitui.config.layers import Config
 from phitui.core.errors import PhituiError
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import Tasks
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.widgets.transcript import Deed, Transcript
 
@@ -45,7 +44,7 @@ class SessionFront:
         self._resume = resume
         self._showing = showing
         self._desk: SessionDesk | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     @property
     def desk(self) -> SessionDesk:
@@ -64,7 +63,7 @@ class SessionFront:
         """Keep the chat from now on, and resume what was asked for."""
         desk = self.desk
         if self._resume != NEW_CHAT:
-            self._spawn(self._begin_with(desk))
+            self._tasks.start(self._begin_with(desk))
 
     async def _begin_with(self, desk: SessionDesk) -> None:
         try:
@@ -104,19 +103,13 @@ class SessionFront:
             await self._desk.close()
 
     def _keep_place(self) -> None:
-        self._spawn(self._quietly(self.desk.keep_place()))
+        self._tasks.start(self._quietly(self.desk.keep_place()))
 
     async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except PhituiError as error:
             self._app.notify(str(error), severity="warning", markup=False)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(raise_in_loop)
 
     def _say(self, text: str, kind: str = "") -> None:
         if self._showing():

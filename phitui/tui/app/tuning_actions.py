@@ -147,12 +147,11 @@ class TuningFront:
             self._tuning = tuning
             self._hand_over(tuning)
         if tuning and course is not None:
-            self._console.news.show_state(f"tuning: {_where(course, self.desk.paused)} · F3 shows it")
+            self._console.engine_status.show_state(f"tuning: {_where(course, self.desk.paused)} · F3 shows it")
         elif course is not None and course is not self._told and not tuning:
             self._told = course
             self._say(_outcome(course))
-            if self._console.notices is not None:
-                self._console.notices.end("tuning", _outcome(course))
+            self._console.notices.end("tuning", _outcome(course))
         if self.screen is not None:
             self.screen.show()
 
@@ -166,11 +165,10 @@ class TuningFront:
             performance.note_event(Progress("load", ""))  # what was loaded before is gone
         self._models.desk.taken = TAKEN if to_tuner else ""
         self.hold_batches(self.refusal)
-        if to_tuner and self._console.notices is not None:
-            self._console.notices.begin("tuning")
         if to_tuner:
+            self._console.notices.begin("tuning")
             self._say(_SERVER_BEGINS.format(name=self._engine.name) if on_server else _BEGINS)
-        self._console.news.show_lent(to_tuner)
+        self._console.engine_status.show_lent(to_tuner)
 
     def _watch(self, event: Event) -> None:
         """The tuner's engine: the gauges show what it holds."""

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from phitui.tui.charts.cells import PLAIN, ROLES, Row
 from phitui.tui.charts.graph import SHADES
-from phitui.tui.widgets.memory_cells import LOOKS
+from phitui.tui.charts.memory_cells import LOOKS
 
 # Cells between two changes that are cheaper to write again than to jump over.
 _GAP = 4

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.cells import cell_len, set_cell_size
 
 from phitui.core.text import one_line
+from phitui.tui.charts.memory_cells import LOOKS
 from phitui.tui.terminal.display import displayable
-from phitui.tui.widgets.memory_cells import LOOKS
 
 # Roles; `canvas` has a colour for each, besides "graph0" to "graph4". The parts of a memory are roles by their kind.
 PLAIN, MUTED, VALUE, TITLE, ACCENT = "plain", "muted", "value", "title", "accent"

@@ -10,7 +10,6 @@ from textual.screen import Screen
 from phitui.core.errors import PhituiError
 from phitui.engine.protocol.api import Sampling, Turn
 from phitui.tui.keys.remap import keys_for, told
-from phitui.tui.terminal.display import Pace
 from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.transcript import Deed, Transcript
@@ -23,17 +22,21 @@ MOST_COMPARED = 8
 FREELY, TOP_K = 0.7, 50
 
 
-class Branching:
-    """The console's helper. `on_place` is called when the chat stands at another turn than before."""
+def _nobody(exchanges: list[Exchange]) -> None:
+    del exchanges
 
-    def __init__(self, screen: Screen[None], chat: Chat, pace: Pace) -> None:
+
+class Branching:
+    """The console's helper. `on_place` is called when the chat stands at another turn than before; `side_by_side` is to
+    show answers to one prompt beside each other, and to `go_to` the one that is chosen."""
+
+    def __init__(self, screen: Screen[None], chat: Chat) -> None:
         self._screen = screen
-        self.pace = pace
         self._chat = chat
         self._editing: Exchange | None = None
         self._forked: Exchange | None = None  # what followed it is still to be gone back to
         self.on_place: Callable[[], None] = lambda: None
-        self.comparison: Screen[Exchange | None] | None = None  # answers side by side, while they are shown
+        self.side_by_side: Callable[[list[Exchange]], None] = _nobody
 
     def do(self, deed: Deed, exchange: Exchange) -> None:
         """What a key or a command of the transcript asks for."""
@@ -131,7 +134,7 @@ class Branching:
         self._show()
         self._transcript.mark(queued[0])
         if answers > 1:
-            self._side_by_side(queued)
+            self.side_by_side(queued)
 
     def _compare(self, exchange: Exchange) -> None:
         """The answers to this prompt that are there, side by side."""
@@ -140,27 +143,16 @@ class Branching:
             key = told(keys_for(self._transcript, "transcript.several"))
             self._screen.notify(f"There is one answer to this prompt. {key} makes three more.")
         else:
-            self._side_by_side(same)
-
-    def _side_by_side(self, exchanges: list[Exchange]) -> None:
-        from phitui.tui.screens.several import SeveralScreen  # most starts never need it
-
-        def chosen(exchange: Exchange | None) -> None:
-            self.comparison = None
-            if exchange is not None:
-                self._go_to(exchange)
-
-        self.comparison = SeveralScreen(exchanges, self.pace, self._chat.stop)
-        self._screen.app.push_screen(self.comparison, chosen)
+            self.side_by_side(same)
 
     def _switch(self, exchange: Exchange, step: int) -> None:
         siblings = self._chat.siblings(exchange)
         if len(siblings) < 2:
             return
         place = next(i for i, one in enumerate(siblings) if one is exchange)
-        self._go_to(siblings[(place + step) % len(siblings)])
+        self.go_to(siblings[(place + step) % len(siblings)])
 
-    def _go_to(self, chosen: Exchange) -> None:
+    def go_to(self, chosen: Exchange) -> None:
         """The chat goes on with this one of the siblings."""
         self._chat.show_path(chosen)
         self._forked = None

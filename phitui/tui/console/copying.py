@@ -12,7 +12,7 @@ from textual.screen import Screen
 from phitui.config.layers import shown_path
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.files import create_file, replace_file
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import Tasks
 from phitui.tui.terminal import clipboard
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.dialogs import Ask, Confirm
@@ -31,7 +31,7 @@ class Copying:
 
     def __init__(self, screen: Screen[None]) -> None:
         self._screen = screen
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     @property
     def _app(self) -> App[None]:
@@ -108,10 +108,7 @@ class Copying:
             self._spawn(path, text, False)
 
     def _spawn(self, path: Path, text: str, over: bool) -> None:
-        task = asyncio.create_task(self._save(path, text, over))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(raise_in_loop)
+        self._tasks.start(self._save(path, text, over))
 
     async def _save(self, path: Path, text: str, over: bool) -> None:
         try:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from textual.screen import Screen
 
 from phitui.core.errors import PhituiError
 from phitui.core.ipc.messages import Failure, Progress
 from phitui.engine.protocol.api import BatchEnded, BatchState, Died, Event, Loaded, Parked, ParkRefused, Retrying, Woken
 from phitui.engine.protocol.interface import Engine
 from phitui.models.catalog import DEMO
+from phitui.tui.terminal.notices import Notices
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.status import StatusLine, activity, ready_line
+from phitui.workbench.chat.chat import Chat
 
 if TYPE_CHECKING:
-    from phitui.tui.screens.console import ConsoleScreen
     from phitui.workbench.models.work import ModelWork
 
 _WORK = "models"  # of the notices
@@ -23,11 +27,18 @@ _HOW_TO_GET_PHI3 = (
 )
 
 
-class EngineNews:
-    """The console's helper."""
+class EngineStatus:
+    """The console's helper. `say` writes a line into the chat: its text, and "", "warn" or "bad"."""
 
-    def __init__(self, screen: ConsoleScreen, engine: Engine) -> None:
-        self._screen = screen
+    def __init__(
+        self,
+        screen: Screen[None],
+        engine: Engine,
+        chat: Chat,
+        notices: Notices,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self._screen, self._chat, self._notices, self._say = screen, chat, notices, say
         self._engine = engine
         self._answers: str | None = None  # the folder of the model, or the remote engine, that was ready last
         self._engine_progress: Progress | None = None
@@ -47,18 +58,18 @@ class EngineNews:
         elif isinstance(event, Died):
             self._on_died(event)
         elif isinstance(event, ParkRefused):
-            self._screen.say(str(event.failure.error()), "warn")
+            self._say(str(event.failure.error()), "warn")
         elif isinstance(event, Parked | Woken):
             self._on_parking(event)
         elif isinstance(event, Retrying):
-            self._screen.say(event.text, "warn")
+            self._say(event.text, "warn")
 
     def show_failure(self, error: PhituiError) -> None:
         """The engine cannot be had: say why and what to do; the screen stays."""
         self._engine_progress = None
         self._show_progress()
         self._screen.query_one(StatusLine).show_state("no engine")
-        self._screen.say(str(error), "bad")
+        self._say(str(error), "bad")
 
     def show_switching(self, title: str) -> None:
         """Another model has been asked for."""
@@ -85,20 +96,18 @@ class EngineNews:
         """A pull or another piece of work on the models has gone on, or has ended."""
         ended = self._work_progress is not None and work.progress is None
         self._work_progress = work.progress
-        notices = self._screen.notices
-        if notices is not None and work.progress is not None:
-            notices.begin(_WORK)
+        if work.progress is not None:
+            self._notices.begin(_WORK)
         self._show_progress()
         if ended and work.outcome is not None:
-            self._screen.say(work.outcome.text, "bad" if work.outcome.failed else "")
-            if notices is not None:
-                notices.end(_WORK, work.outcome.text)
+            self._say(work.outcome.text, "bad" if work.outcome.failed else "")
+            self._notices.end(_WORK, work.outcome.text)
 
     def show_activity(self, event: Event) -> None:
         """What the engine does after `event`, in the line at the top."""
         if isinstance(event, BatchState | BatchEnded):
             self._batch_rows = event.alive if isinstance(event, BatchState) else 0
-        self._screen.query_one(StatusLine).show_activity(activity(self._screen.chat, self._batch_rows))
+        self._screen.query_one(StatusLine).show_activity(activity(self._chat, self._batch_rows))
 
     def _show_progress(self) -> None:
         """One line for both: what the prompt waits for comes first."""
@@ -122,13 +131,13 @@ class EngineNews:
         before, self._answers = self._answers, loaded.remote.name if loaded.remote else self._engine.folder
         ready = ready_line(loaded)
         if before is not None and before == self._answers:
-            self._screen.say(f"The engine is back after {loaded.load_s:.1f} s.")
+            self._say(f"The engine is back after {loaded.load_s:.1f} s.", "")
         elif before is not None:
-            self._screen.say(f"From here on another model answers. {ready}")
+            self._say(f"From here on another model answers. {ready}", "")
         else:
-            self._screen.say(ready)
+            self._say(ready, "")
             if loaded.name == DEMO.name:
-                self._screen.say(_HOW_TO_GET_PHI3.format(title=loaded.title))
+                self._say(_HOW_TO_GET_PHI3.format(title=loaded.title), "")
 
     def _on_parking(self, event: Parked | Woken) -> None:
         """The model went to rest, or was brought back for a prompt."""
@@ -137,7 +146,7 @@ class EngineNews:
             self._show_parked("")
             if loaded is not None:
                 self._screen.query_one(StatusLine).show_loaded(loaded)
-            self._screen.say(f"The model was brought back in {event.seconds:.1f} s.")
+            self._say(f"The model was brought back in {event.seconds:.1f} s.", "")
         elif loaded is not None:
             self._show_parked(event.place)
             self._screen.query_one(StatusLine).show_state(f"{loaded.title} · parked ({event.place})")
@@ -150,4 +159,4 @@ class EngineNews:
         )
         self._show_parked("")
         self._screen.query_one(StatusLine).show_state("restarting the engine…" if died.restarting else "no engine")
-        self._screen.say(f"The engine died ({died.reason}): {what}.", "bad")
+        self._say(f"The engine died ({died.reason}): {what}.", "bad")

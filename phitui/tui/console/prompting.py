@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from phitui.config.layers import Config
 from phitui.core.errors import PhituiError, UsageError
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import Tasks
 from phitui.engine.protocol.interface import Engine
 from phitui.tui.commands.registry import Commands, is_command, plain
 from phitui.tui.console.branching import Branching
@@ -38,7 +38,7 @@ class Prompting:
         self._branching = branching
         self._limit = config.console.file_limit_bytes
         self.engine = engine
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._in_turn = asyncio.Lock()
         self._looked = 0
 
@@ -48,7 +48,7 @@ class Prompting:
         if is_command(text):
             self._guard(text, self._run, text)
         elif self.attachments or self._in_turn.locked() or not self._surely_fits(text):
-            self._spawn(self._send_counted(plain(text), text))
+            self._tasks.start(self._send_counted(plain(text), text))
         else:
             self._guard(text, self._branching.send, plain(text))
 
@@ -65,7 +65,7 @@ class Prompting:
     def _run(self, line: str) -> None:
         made = self.commands.run(line)
         if made is not None:
-            self._spawn(self._awaited(made, line))
+            self._tasks.start(self._awaited(made, line))
 
     async def _awaited(self, work: Awaitable[None], line: str) -> None:
         try:
@@ -149,7 +149,7 @@ class Prompting:
     def recount(self) -> None:
         """Another model is loaded, with a tokenizer of its own."""
         if self.attachments:
-            self._spawn(self._recount())
+            self._tasks.start(self._recount())
 
     async def _recount(self) -> None:
         for one in list(self.attachments):
@@ -175,7 +175,7 @@ class Prompting:
         elif " " not in text:
             self._offer(self.commands.names(text), text)
         else:
-            self._spawn(self._complete_argument(text, self._looked))
+            self._tasks.start(self._complete_argument(text, self._looked))
 
     async def _complete_argument(self, text: str, mine: int) -> None:
         choices = await asyncio.to_thread(self.commands.arguments, text)
@@ -205,10 +205,4 @@ class Prompting:
             except PhituiError as error:
                 self._screen.notify(str(error), severity="warning", markup=False)
 
-        self._spawn(guarded())
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(raise_in_loop)
+        self._tasks.start(guarded())

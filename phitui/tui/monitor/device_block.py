@@ -27,8 +27,8 @@ from phitui.tui.charts.cells import (
     outside,
 )
 from phitui.tui.charts.graph import Graph, join
+from phitui.tui.charts.memory_cells import Counts, cells
 from phitui.tui.monitor import gauges
-from phitui.tui.widgets.memory_cells import Counts, cells
 
 _GAP = " │ "
 _MEASURE = Console(file=io.StringIO())  # wrapping text asks for one, and uses nothing of it

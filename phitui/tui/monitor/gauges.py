@@ -10,8 +10,8 @@ from phitui.hardware.analysis.hints import HARMLESS
 from phitui.hardware.analysis.memory_parts import MemoryParts, memory_name
 from phitui.hardware.snapshot import Device, Host
 from phitui.tui.charts.cells import MUTED, NOTHING, OK, VALUE, WARN, Row, apart, bar, fit, name
+from phitui.tui.charts.memory_cells import LOOKS, Counts, bar_cells, cells, entries, shortened
 from phitui.tui.terminal.levels import Level, heat_level, memory_level, power_level
-from phitui.tui.widgets.memory_cells import LOOKS, Counts, bar_cells, cells, entries, shortened
 
 GIB = 1024**3
 # Of the driver's reasons those that say nothing is wrong.

@@ -25,7 +25,7 @@ from phitui.engine.protocol.interface import Engine
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.console.branching import Branching
 from phitui.tui.console.copying import COPY_DEEDS, Copying
-from phitui.tui.console.engine_status import EngineNews
+from phitui.tui.console.engine_status import EngineStatus
 from phitui.tui.console.prompting import Prompting
 from phitui.tui.terminal.compositor import FaithfulCompositor
 from phitui.tui.terminal.display import displayable, pace_of
@@ -47,7 +47,8 @@ from phitui.workbench.telemetry.calibrator import Calibrator
 from phitui.workbench.telemetry.performance import Performance, View
 
 if TYPE_CHECKING:
-    from phitui.tui.app.base_app import BaseApp
+    from phitui.tui.screens.several import SeveralScreen
+    from phitui.tui.terminal.external_editor import TerminalOwner
 
 
 def _nobody(text: str) -> None:
@@ -118,7 +119,7 @@ class ConsoleScreen(Screen[None]):
     }
     """
 
-    def __init__(self, config: Config, engine: Engine) -> None:
+    def __init__(self, config: Config, engine: Engine, notices: Notices) -> None:
         super().__init__()
         self._compositor = FaithfulCompositor()
         self._config = config
@@ -130,10 +131,12 @@ class ConsoleScreen(Screen[None]):
         self.chat.on_over = self._on_over
         self._transcript = Transcript(self._pace, config.console.markdown, self.chat.siblings)
         self.parameters = Parameters(config.generation, self.chat)
-        self.branching = Branching(self, self.chat, self._pace)
+        self.branching = Branching(self, self.chat)
+        self.branching.side_by_side = self._side_by_side
+        self._comparison: SeveralScreen | None = None  # answers side by side, while they are shown
         self.copying = Copying(self)
-        self.notices: Notices | None = None
-        self.news = EngineNews(self, engine)
+        self.notices = notices
+        self.engine_status = EngineStatus(self, engine, self.chat, notices, self.say)
         self.prompting = Prompting(self, self.chat, self.branching, engine, config)
         self.on_draft: Callable[[str], None] = _nobody  # whoever keeps them
         self.on_kept: Callable[[str], None] = _nobody
@@ -204,17 +207,17 @@ class ConsoleScreen(Screen[None]):
         """An event of the engine."""
         if isinstance(event, Delta):
             if self.chat.grow(event):
-                self.news.show_activity(event)
+                self.engine_status.show_activity(event)
                 self._show_context()
             return
         self.performance.note_event(event)
         self._calibrator.look()
-        self.news.show(event)
+        self.engine_status.show(event)
         if isinstance(event, Loaded):
             self._show_context()
             self.prompting.recount()
         self.chat.handle(event)
-        self.news.show_activity(event)
+        self.engine_status.show_activity(event)
         if isinstance(event, Finished):
             for note in event.notes:
                 self.say(note[:1].upper() + note[1:] + ".", "warn")
@@ -238,8 +241,8 @@ class ConsoleScreen(Screen[None]):
         """An answer has ended, or all that were made side by side. Of what was refused, lost or stopped nobody is told
         that it is complete."""
         done = [one for one in together if one.state is State.DONE and one.reason != "cancelled"]
-        if done and self.notices is not None:
-            watched = self.app.screen in (self, self.branching.comparison)
+        if done:
+            watched = self.app.screen in (self, self._comparison)
             text = "an answer is complete" if len(done) == 1 else f"{len(done)} answers are complete"
             self.notices.answered(text, time.time() - done[0].created, watched)
 
@@ -268,6 +271,18 @@ class ConsoleScreen(Screen[None]):
         prompt = self.query_one(Prompt)
         self.on_draft(prompt.whole)
         self.prompting.complete(prompt.text)
+
+    def _side_by_side(self, exchanges: list[Exchange]) -> None:
+        """Show answers to one prompt beside each other; the chat goes on with the one that is chosen."""
+        from phitui.tui.screens.several import SeveralScreen  # most starts never need it
+
+        def chosen(exchange: Exchange | None) -> None:
+            self._comparison = None
+            if exchange is not None:
+                self.branching.go_to(exchange)
+
+        self._comparison = SeveralScreen(exchanges, self._pace, self.chat.stop)
+        self.app.push_screen(self._comparison, chosen)
 
     @on(Transcript.Wanted)
     def _branch(self, message: Transcript.Wanted) -> None:
@@ -322,7 +337,7 @@ class ConsoleScreen(Screen[None]):
         from phitui.tui.terminal.external_editor import edited  # with the first use
 
         prompt = self.query_one(Prompt)
-        text = await edited(cast("BaseApp", self.app), prompt.whole)
+        text = await edited(cast("TerminalOwner", self.app), prompt.whole)
         if text != prompt.text:  # else it stays as it was given
             prompt.replace_text(text)
         prompt.focus()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +15,8 @@ from textual.widgets import DataTable, Input, Static
 
 from phitui.config.layers import shown_path
 from phitui.core.errors import PhituiError
+from phitui.core.tasks import Tasks
 from phitui.core.text import one_line
-from phitui.engine.local.client import raise_in_loop
 from phitui.storage.sessions.session_types import TITLE_CHARS, Turn
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.dialogs import Ask
@@ -83,7 +82,7 @@ class SessionsScreen(LeftOnce[None]):
         self._emptied = emptied
         self._found: list[Found] = []
         self._shown_for: Found | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def compose(self) -> ComposeResult:
         yield Static("", id="head", markup=False)
@@ -296,7 +295,4 @@ class SessionsScreen(LeftOnce[None]):
             except PhituiError as error:
                 self.say(str(error), bad=True)
 
-        task = asyncio.create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(raise_in_loop)
+        self._tasks.start(guarded())

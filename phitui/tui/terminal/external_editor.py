@@ -10,19 +10,24 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
 from phitui.tui.terminal.display import displayable
 
-if TYPE_CHECKING:
-    from phitui.tui.app.base_app import BaseApp
-
 _FALLBACKS = ("nano", "vi")
 _MOST_BYTES = 10_000_000
+
+
+class TerminalOwner(Protocol):
+    """Who paints on the terminal, and can leave it to somebody else for a while."""
+
+    def away(self) -> AbstractContextManager[None]:
+        """While it is entered nothing is painted. Raises PhituiError where the terminal cannot be lent."""
 
 
 def editor_command(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -42,7 +47,7 @@ def editor_command(environ: Mapping[str, str] = os.environ) -> list[str]:
     return [found]
 
 
-async def edited(app: BaseApp, text: str, environ: Mapping[str, str] = os.environ) -> str:
+async def edited(app: TerminalOwner, text: str, environ: Mapping[str, str] = os.environ) -> str:
     """`text` after the editor has ended. Events go on to be handled meanwhile; nothing is painted.
 
     Raises PhituiError where there is no editor, it fails, or what it leaves is no text.

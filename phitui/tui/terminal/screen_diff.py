@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.color import ColorSystem
 from textual._compositor import ChopsUpdate, CompositorUpdate
 
-from phitui.tui.terminal.shown_cells import ShownCells
+from phitui.tui.terminal.shown_cells import PLAIN, Look, ShownCells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
     from textual.strip import Strip
 
 
-class Look(NamedTuple):
-    """A style as a terminal takes it (ECMA-48, SGR). The order is that of writing: what costs most to change first."""
-
-    attributes: str = ""
-    background: str = ""
-    foreground: str = ""
-    link: str = ""
-
-
-PLAIN = Look()
 _SYSTEMS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT}
 
 

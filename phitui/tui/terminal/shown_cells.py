@@ -7,12 +7,10 @@ spaces, lines, the same figures.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from phitui.tui.terminal.screen_diff import Look
 
 # Cells of the same look that are cheaper to write again than to pass over: a move takes four bytes and more.
 _GAP = 5
@@ -22,6 +20,18 @@ _CERTAIN = re.compile(
     r"\u2190-\u22ff\u2500-\u25ff\u2800-\u28ff]*"
 )
 _Cell = tuple[str, ...]
+
+
+class Look(NamedTuple):
+    """A style as a terminal takes it (ECMA-48, SGR). The order is that of writing: what costs most to change first."""
+
+    attributes: str = ""
+    background: str = ""
+    foreground: str = ""
+    link: str = ""
+
+
+PLAIN = Look()
 
 
 class ShownCells:

@@ -16,8 +16,8 @@ from textual.widgets.option_list import Option
 
 from phitui.config.remotes import LOCAL, RemoteSettings
 from phitui.core.errors import PhituiError
+from phitui.core.tasks import start_task
 from phitui.core.text import one_line
-from phitui.engine.local.client import raise_in_loop
 from phitui.engine.protocol.api import Loaded
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.single_dismiss import Dialog
@@ -62,8 +62,7 @@ class EngineDialog(Dialog[str | None]):
 
     def on_mount(self) -> None:
         for name, settings in self._engines.items():
-            task = asyncio.create_task(self._ask(name, settings))
-            task.add_done_callback(raise_in_loop)
+            task = start_task(self._ask(name, settings))
             self._asking.append(task)
 
     async def on_unmount(self) -> None:

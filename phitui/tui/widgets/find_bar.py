@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.exchange import PROMPT_LINES
 from phitui.tui.widgets.finding import Match, Search, line_of
@@ -120,8 +120,7 @@ class FindBar(Horizontal):
             self._finish(done)
         else:
             self.query_one("#found", Static).update(Content("searching…"))
-            self._searching = asyncio.create_task(self._go_on(steps, done))
-            self._searching.add_done_callback(raise_in_loop)
+            self._searching = start_task(self._go_on(steps, done))
 
     async def _go_on(self, steps: Iterator[int], done: Callable[[], None]) -> None:
         for _ in steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from phitui.hardware.analysis.memory_parts import MemoryParts
-from phitui.tui.widgets.memory_cells import LOOKS, Entry, bar_cells, cells, entries, shortened
+from phitui.tui.charts.memory_cells import LOOKS, Entry, bar_cells, cells, entries, shortened
 
 _GIB = 1024**3
 _NAME_CELLS = 7

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from phitui.config.layers import Config, shown_path
 from phitui.core.errors import PhituiError, UsageError
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.engine.protocol.api import Event, Loaded
 from phitui.models.manifest import Manifest, read_manifest
 from phitui.workbench.batch.file import BatchFile, Order
@@ -150,8 +150,7 @@ class BatchDesk:
 
     def _pump(self) -> None:
         if not self._held and (self._task is None or self._task.done()) and self._engine.loaded is not None:
-            self._task = asyncio.create_task(self._work(), name="phitui-batches")
-            self._task.add_done_callback(raise_in_loop)
+            self._task = start_task(self._work(), name="phitui-batches")
 
     async def _work(self) -> None:
         while not self._held and self._engine.loaded is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from phitui.core.errors import PhituiError, UnavailableError, UsageError
 from phitui.core.ipc.messages import Failure
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import Tasks
 from phitui.engine.protocol.api import (
     BrokeOff,
     Delta,
@@ -55,7 +55,7 @@ class Chat:
     _cancel_asked: bool = False
     _held: bool = False  # the engine is being exchanged
     _load: int = 0  # counts the models that were let go of: each counts tokens in its own way
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: Tasks = field(default_factory=Tasks)
 
     def submit(self, prompt: str) -> Exchange:
         """Queue a prompt.
@@ -129,7 +129,7 @@ class Chat:
             return
         self._current = self._waiting.pop(0)
         self._cancel_asked = False
-        self._spawn(self._send(self._current))
+        self._tasks.start(self._send(self._current))
 
     async def _send(self, together: list[Exchange]) -> None:
         if self._current is not together:  # the engine died before this task could begin
@@ -186,7 +186,7 @@ class Chat:
     def _stop_current(self) -> None:
         self._cancel_asked = True
         if self._request_id is not None:
-            self._spawn(self.engine.cancel(self._request_id))
+            self._tasks.start(self.engine.cancel(self._request_id))
 
     def _take_back(self, together: list[Exchange]) -> None:
         for exchange in together:
@@ -340,12 +340,6 @@ class Chat:
         known = next((one for one in reversed(self.exchanges) if one.parent is exchange.parent), None)
         if known is exchange:
             self.on_change(exchange)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(raise_in_loop)
 
 
 def _counts(exchange: Exchange) -> bool:

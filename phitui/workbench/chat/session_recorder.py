@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from phitui.core.errors import PhituiError
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.engine.protocol.api import Timings, Usage
 from phitui.storage.sessions.session_types import Session, Turn, title_of
 from phitui.workbench.chat.chat import Chat
@@ -64,8 +64,7 @@ class SessionRecorder:
 
     def _write_soon(self) -> None:
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-            self._task.add_done_callback(raise_in_loop)
+            self._task = start_task(self._run())
 
     def leave(self) -> None:
         """A new chat begins; the one before is finished where it was."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from phitui.config.layers import Config, logs_dir, models_dir, save_setting, shown_path, user_config_file
 from phitui.core.errors import PhituiError, UsageError
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.engine.protocol.api import Event
 from phitui.engine.protocol.interface import Engine
 from phitui.models.install import is_name
@@ -53,8 +53,7 @@ class ModelDesk:
         """Read the store anew, in a thread; `on_change` follows."""
         if self._reading is not None:
             self._reading.cancel()
-        self._reading = asyncio.create_task(self._read())
-        self._reading.add_done_callback(raise_in_loop)
+        self._reading = start_task(self._read())
 
     async def _read(self) -> None:
         try:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from phitui.engine.local.client import raise_in_loop
+from phitui.core.tasks import start_task
 from phitui.engine.remote.window import WINDOW_S, LoadFigures, figures
 from phitui.workbench.engines import Engines
 
@@ -25,8 +25,7 @@ class ServerWatch:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="phitui-server-watch")
-        self._task.add_done_callback(raise_in_loop)
+        self._task = start_task(self._run(), name="phitui-server-watch")
 
     async def stop(self) -> None:
         if self._task is not None:

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from phitui.config.layers import Config, shown_path
 from phitui.core.errors import PhituiError, UnavailableError, UsageError
 from phitui.core.ipc.messages import Failure
+from phitui.core.tasks import start_task
 from phitui.core.text import one_line
-from phitui.engine.local.client import raise_in_loop
 from phitui.engine.protocol.api import Event
 from phitui.workbench.chat.chat import Chat
 from phitui.workbench.engines import Engines
@@ -183,8 +183,7 @@ class TuningDesk:
         """Read the kept tunings anew, in a thread; `changed` follows."""
         if self._reading is not None:
             self._reading.cancel()
-        self._reading = asyncio.create_task(self._read())
-        self._reading.add_done_callback(raise_in_loop)
+        self._reading = start_task(self._read())
 
     async def delete(self, profile: Profile) -> None:
         """Take out a kept tuning. Raises PhituiError where that fails."""
@@ -205,8 +204,7 @@ class TuningDesk:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
-        self._task = asyncio.create_task(work)
-        self._task.add_done_callback(raise_in_loop)
+        self._task = start_task(work)
 
     async def _run(self, course: LocalCourse) -> None:
         folder = self._client.folder
