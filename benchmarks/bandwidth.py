@@ -22,7 +22,7 @@ from report import machine, publish, summary
 
 from phitui.engine.local.client import EngineClient
 from phitui.engine.protocol.api import Delta, Event, Finished, Load, Pulse, Sampling, Turn
-from phitui.hardware.analysis.roofline import Load as DecodeLoad
+from phitui.hardware.analysis.roofline import DecodeLoad as DecodeLoad
 from phitui.hardware.analysis.roofline import engine_gb_s, useful_gb_s
 from phitui.hardware.host.copy_rate import measure
 

@@ -13,7 +13,7 @@ from typing import Any
 from batch_arms import PhituiArm, common_beginning, rows_of, shared
 from report import summary
 
-from phitui.engine.protocol.api import BatchEnded, Cost, Delta, Finished, Row, Sampling, Turn
+from phitui.engine.protocol.api import BatchEnded, Cost, Delta, Finished, OpenBatch, Row, Sampling, Turn
 from phitui.engine.worker.batching.scheduler import Item, Limits, Scheduler
 from phitui.engine.worker.batching.wave_cost import WaveCost
 from phitui.engine.worker.prompt import ChatPrompt
@@ -37,7 +37,7 @@ async def ahead_part(
     draw = random.Random(11)
     idle = [await _first_token_s(ours) for _ in range(asks)]
     rows = ours.workers * batch
-    number = await ours.client.open_batch(rows, 0, cost, None, "waves")
+    number = await ours.client.open_batch(OpenBatch(batch=rows, cost=cost, policy="waves"))
     await ours.client.add_rows(number, rows_of(shapes, 3), last=True)
     beside = []
     for _ in range(asks):

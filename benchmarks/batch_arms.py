@@ -29,6 +29,7 @@ from phitui.engine.protocol.api import (
     Event,
     Load,
     Loaded,
+    OpenBatch,
     Probed,
     Row,
     RowDone,
@@ -143,7 +144,7 @@ class PhituiArm:
         """All rows; `batch` is the most over all workers."""
         engine = psutil.Process(self.client.pid)
         begun, cpu, tokens = time.perf_counter(), sum(engine.cpu_times()[:2]), 0
-        number = await self.client.open_batch(batch, 0, cost, None, policy)
+        number = await self.client.open_batch(OpenBatch(batch=batch, cost=cost, policy=policy))
         await self.client.add_rows(number, rows, last=True)
         done: set[int] = set()
         made: dict[int, list[int]] = {row.key: [] for row in rows}

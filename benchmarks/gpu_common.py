@@ -15,7 +15,7 @@ from typing import Any
 from checkpoint import PHI3_MINI, Dims
 
 from phitui.autotune.memory import MemoryModel, Shape
-from phitui.engine.protocol.api import Load, Probe, Probed, Room, WarmUp
+from phitui.engine.protocol.api import Load, Probed, Room, RunProbe, WarmUp
 from phitui.engine.worker.loading import Model, load_model
 from phitui.engine.worker.memory_model import memory_model
 from phitui.engine.worker.meter import Meter, meter
@@ -93,7 +93,7 @@ class Engine:
         return warm_up(self.model, WarmUp(next(self._numbers), positions), self.meter)
 
     def probe(self, shape: Shape, every_token: bool = False) -> Probed:
-        return ProbeRun(self.model, Probe(next(self._numbers), *shape, every_token=every_token), self.meter).run()
+        return ProbeRun(self.model, RunProbe(next(self._numbers), *shape, every_token=every_token), self.meter).run()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from phitui.core.errors import PhituiError
 from phitui.engine.protocol.api import Loaded, Room
 from phitui.engine.worker.memory_model import memory_model
 from phitui.models.manifest import read_manifest
-from phitui.workbench.bench.bench import Plan
+from phitui.workbench.bench.bench import BenchPlan
 from phitui.workbench.bench.bench import bench as run_bench
 from phitui.workbench.measure.probing import ProbingEngine
 from phitui.workbench.tune.events import ProbeEnded, TuneEvent
@@ -34,7 +34,7 @@ _OOM_SHAPES = {"prefill": (1024, 4), "decode": (16, 256)}
 def bench(settings: Settings, report: Report) -> None:
     """`phitui bench` at 1, 8, 26 rows, and at B* where the tuner has found it."""
     batches = tuple(sorted({1, 8, 26, *([settings.b_best] if settings.b_best else [])}))
-    plan = Plan(batches, 32, 16, 2) if settings.small else Plan(batches, 256, 128, 3)
+    plan = BenchPlan(batches, 32, 16, 2) if settings.small else BenchPlan(batches, 256, 128, 3)
 
     async def run() -> None:
         cancel_on_signals()

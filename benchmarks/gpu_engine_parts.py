@@ -159,7 +159,7 @@ def _one_bandwidth(
     if made.kind != "ok" or footprint is None:
         return {"problem": made.kind, "detail": made.detail or "this model's bytes per step are not known"}
     row = made.token_s[0]
-    load = roofline.Load(footprint.weight_step, footprint.kv_token, batch, prompt + len(row) / 2)
+    load = roofline.DecodeLoad(footprint.weight_step, footprint.kv_token, batch, prompt + len(row) / 2)
     rate = (len(row) - 1) / (row[-1] - row[0])
     began = ended - made.seconds + row[0] + 0.6  # a reading is of the time since the one before
     inside = [snapshot.devices[0].bandwidth for at, snapshot in readings if began <= at <= ended and snapshot.devices]

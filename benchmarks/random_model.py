@@ -17,7 +17,7 @@ from checkpoint import Dims, config, shapes, write_texts
 from numpy.typing import NDArray
 
 from phitui.core.errors import PhituiError
-from phitui.models.convert.convert import Source, convert
+from phitui.models.convert.convert import CheckpointSource, convert
 from phitui.models.convert.hub_config import from_hub_config
 from phitui.models.convert.tokenizer import from_folder
 from phitui.models.manifest import Label, Manifest, read_manifest
@@ -65,7 +65,7 @@ def make_model(folder: Path, dims: Dims, quantization: str = "int8", context: in
         texts = Path(made)
         write_texts(texts, values)
         weights = RandomCheckpoint(dims)
-        source = Source(
+        source = CheckpointSource(
             weights,
             from_hub_config(values, texts / "config.json", set(weights.names()), context),
             from_folder(texts, dims.vocabulary, values),

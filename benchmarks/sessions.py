@@ -30,7 +30,7 @@ from report import machine, publish, summary
 from terminal import Console, command, environment, wait_until
 
 from phitui.config.layers import load_config
-from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.widgets.transcript import Transcript
@@ -77,7 +77,7 @@ def fill(path: Path) -> int:
     session = 0
     for number in range(SESSIONS):
         turns = [
-            Turn(id=-i, parent=1 - i if i > 1 else None,
+            KeptTurn(id=-i, parent=1 - i if i > 1 else None,
                  prompt=text(draw, 9) if i < TURNS else "the last prompt of all", text=answer(draw, i), reason="stop",
                  model="m", created=1.7e9, tokens=200, prompt_tokens=100, completion_tokens=200, ttft_ms=40.0,
                  tpot_ms=12.0, total_ms=2400.0, tokens_per_s=83.0)
@@ -95,7 +95,7 @@ async def search_ms(app: PhituiApp) -> dict[str, dict[str, float | int]]:
         times = []
         for _ in range(9):
             begun = time.perf_counter()
-            hits, _ = await app.sessions.desk.find(wanted)
+            hits, _ = await app.workbench.sessions.find(wanted)
             times.append((time.perf_counter() - begun) * 1000)
         found[wanted] = {**summary(times, 1), "sessions": len(hits)}
     return found

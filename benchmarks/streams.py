@@ -14,7 +14,7 @@ code fence that stays open for a fifth of the answer. The console runs in a real
 A key's time is from the write to the terminal until it is seen: a letter that has come back (capitals that no answer
 has), side by side the frame of the column that → marks. With so few keys (`keys`) the 99th percentile is nearly their
 maximum, so both are given. CPU is that of the console's process alone; the server's is not counted, nor the emulator's.
-At the end every answer must have had its 60 tokens/s: a console that lags would look thrifty.
+At the end every answer must have had its 60 tokens/s: a console that lags would look fast.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from phitui.engine.protocol.api import Delta, Event, Finished
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.app.base_app import run_app
 from phitui.workbench.chat.exchanges import Exchange, State
+from phitui.workbench.front import Front
 
 RATE, TOKENS = 60, 3600
 ARRIVED = 0.95  # of the tokens that were due
@@ -80,6 +81,16 @@ def texts(count: int) -> list[str]:
     return [*found[: count - 1], "\n\n**The end.**\n"]
 
 
+class Hears(Front):
+    """Hands the engine's events to the application below."""
+
+    def __init__(self, app: Streams) -> None:
+        self._app = app
+
+    def show_event(self, event: Event) -> None:
+        self._app.note_event(event)
+
+
 class Streams(PhituiApp):
     """As soon as the chat's answer streams, its siblings are asked for beside it; or all are asked for together, and
     shown side by side. Writes to `report` which share of its tokens each answer had in the end."""
@@ -87,6 +98,7 @@ class Streams(PhituiApp):
     def __init__(self, answers: int, together: bool, report: Path) -> None:
         config = load_config(overrides={"engine": {"name": "box"}, "generation": {"max_tokens": TOKENS}})
         super().__init__(config)
+        self.workbench.subscribe(Hears(self))
         self.config = config
         self._wanted = answers - 1
         self._report = report
@@ -102,8 +114,7 @@ class Streams(PhituiApp):
         queued = self.console_screen.chat._queue(text, None, answers)
         self.console_screen.branching.side_by_side(queued)
 
-    def _on_event(self, event: Event) -> None:
-        super()._on_event(event)
+    def note_event(self, event: Event) -> None:
         if isinstance(event, Delta):
             self._begun.setdefault(event.id, time.monotonic())
             self._characters[event.id] = self._characters.get(event.id, 0) + len(event.text)
@@ -126,7 +137,7 @@ class Streams(PhituiApp):
         for _ in range(self._wanted):
             sibling = Exchange(chat.number(), chat.roots[0].prompt)
             chat.roots.append(sibling)
-            self._siblings[await self.engine.generate(chat.turns("go"), chat.sampling)] = sibling
+            self._siblings[await self.workbench.engine.generate(chat.turns("go"), chat.sampling)] = sibling
 
     def exit(self, *args: Any, **options: Any) -> None:
         now, ends = time.monotonic(), list(accumulate(map(len, texts(TOKENS))))

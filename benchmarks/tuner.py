@@ -1,4 +1,4 @@
-"""The tuner on the demo model and this CPU: its search against two blind ones and a sweep, its answer against defaults
+"""The tuner on the demo model and this CPU: its search against two others and a sweep, its answer against defaults
 and against llama.cpp.
 
 - search: one configuration, a memory limit that binds. The others are written from their descriptions: doubling from 2
@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from blind_searches import Bench, Found, descent, doubling_and_bisection, neighbours, sweep
+from baseline_searches import Bench, Found, descent, doubling_and_bisection, neighbours, sweep
 from demo_home import demo_home
 from llamacpp import VERSION
 from llamacpp_ways import CONCURRENCIES, Llama, prompts_of

@@ -20,7 +20,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from phitui.config.layers import load_config
-from phitui.hardware.feed import Feed
+from phitui.hardware.feed import SnapshotFeed
 from phitui.hardware.sampler import Sampler
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.app.monitor_app import MonitorApp
@@ -78,7 +78,7 @@ async def picture(name: str, size: tuple[int, int], theme: str, symbols: str = "
     }
     app = PhituiApp(load_config(overrides=overrides))
     async with app.run_test(size=size) as pilot:
-        while app.engine.loaded is None:
+        while app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         for prompt in PROMPTS:
             await ask(pilot, prompt)
@@ -105,7 +105,7 @@ async def pictures_above(theme: str) -> None:
     for name, size, keys in ABOVE:
         app = PhituiApp(load_config(overrides=overrides))
         async with app.run_test(size=size) as pilot:
-            while app.engine.loaded is None:
+            while app.workbench.engine.loaded is None:
                 await pilot.pause(0.1)
             await ask(pilot, PROMPTS[0])
             await pilot.pause(1.5)
@@ -119,7 +119,7 @@ async def several_picture(name: str, size: tuple[int, int], theme: str) -> None:
     overrides = {"generation": {"temperature": 0.7, "max_tokens": 60}, "theme": {"name": theme}}
     app = PhituiApp(load_config(overrides=overrides))
     async with app.run_test(size=size) as pilot:
-        while app.engine.loaded is None:
+        while app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         await ask(pilot, PROMPTS[0])
         await pilot.press("alt+c", "a")
@@ -135,7 +135,7 @@ async def models_picture(name: str, size: tuple[int, int], theme: str) -> None:
     """Open the model screen on the store as it is and save it."""
     app = PhituiApp(load_config(overrides={"theme": {"name": theme}}))
     async with app.run_test(size=size) as pilot:
-        while app.engine.loaded is None or not any(row.loaded for row in app.models.desk.rows):
+        while app.workbench.engine.loaded is None or not any(row.loaded for row in app.workbench.models.rows):
             await pilot.pause(0.1)
         await pilot.press("f2")
         await pilot.pause(1.0)
@@ -146,7 +146,7 @@ async def tuner_picture(name: str, size: tuple[int, int], theme: str) -> None:
     """Tune the demo model within 1.2 GB and save the screen with the answer."""
     app = PhituiApp(load_config(overrides={"theme": {"name": theme}}))
     async with app.run_test(size=size) as pilot:
-        while app.models.starting is None or not app.models.starting.done() or app.engine.loaded is None:
+        while app.workbench.switching.busy or app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         await pilot.press("f3", "s")
         await pilot.pause(0.5)
@@ -154,7 +154,7 @@ async def tuner_picture(name: str, size: tuple[int, int], theme: str) -> None:
             app.screen.query_one(f"#{key}", Input).value = text
         await pilot.press("enter")
         await pilot.pause(0.5)
-        while app.tuning.desk.course is None or app.tuning.desk.busy:
+        while app.workbench.tuner.run_state is None or app.workbench.tuner.busy:
             await pilot.pause(0.5)
         _save(name, app.export_screenshot(title="phitui"))
 
@@ -164,7 +164,7 @@ async def sessions_picture(name: str, size: tuple[int, int], theme: str) -> None
     overrides = {"generation": {"temperature": 0.0, "max_tokens": 60}, "theme": {"name": theme}}
     app = PhituiApp(load_config(overrides=overrides))
     async with app.run_test(size=size) as pilot:
-        while app.engine.loaded is None:
+        while app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         for prompt in PROMPTS:
             await pilot.press("ctrl+n")
@@ -181,9 +181,9 @@ async def batch_picture(name: str, size: tuple[int, int], theme: str) -> None:
     files = [_prompts(Path.home() / f"{title}.jsonl", rows) for title, rows in (("few", 4), ("questions", 200))]
     app = PhituiApp(load_config(overrides=overrides))
     async with app.run_test(size=size) as pilot:
-        while app.engine.loaded is None:
+        while app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
-        entries = [app.batches.desk.add(path) for path in files]
+        entries = [app.workbench.batches.add(path) for path in files]
         await pilot.press("f5")
         while entries[1].progress.done < 8 and not entries[1].error:
             await pilot.pause(0.2)
@@ -208,7 +208,7 @@ async def monitor_picture(name: str, size: tuple[int, int], theme: str) -> None:
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen(["sleep", "90"]) as child:  # noqa: ASYNC220
         cards = Cards(Path(folder), child.pid)
         cards.move(True)
-        feed = Feed()
+        feed = SnapshotFeed()
         app = MonitorApp(load_config(overrides={"theme": {"name": theme}}), feed, readonly=False, ascii_only=False)
         app.monitor.picture.place = "stand-in driver"
         with cards.driver.installed():

@@ -17,17 +17,17 @@ from phitui.tui.app.app import PhituiApp
 async def main():
     app = PhituiApp(configuration(_parse([])))
     async with app.run_test(size=(120, 40)) as pilot:
-        while app.engine.loaded is None:
+        while app.workbench.engine.loaded is None:
             await pilot.pause(0.05)
         await pilot.press(*"hi", "enter")
         while not any(e.state.over for e in app.screen.chat.exchanges):
             await pilot.pause(0.05)
         await pilot.pause(0.3)
         await pilot.press("f2")
-        while not any(row.loaded for row in app.models.desk.rows):
+        while not any(row.loaded for row in app.workbench.models.rows):
             await pilot.pause(0.05)
         await pilot.press("v")
-        while app.models.desk.work.busy:
+        while app.workbench.models.work.busy:
             await pilot.pause(0.05)
 asyncio.run(main())
 """

@@ -31,7 +31,7 @@ class LengthRow:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TuneAnswer:
     """The batch sizes for a goal.
 
     `b_max` is the largest that fits, `b_best` the smallest within 3 % of the best throughput, `b_slo` the largest that
@@ -237,12 +237,12 @@ class Knowledge:
             raise nothing_fits(self, self.verdicts[-1] if self.verdicts else None)
         return top
 
-    def answer(self) -> Answer:
+    def answer(self) -> TuneAnswer:
         """The answer from what is known now."""
         steps, top, best = self.step_time(), self.b_max(), self.best(_BEST)
         runs = self.samples().get(best, [])
         rate = statistics.fmean(runs) if runs else self.rate(best, steps.step_s(best, self.mean_cached))
-        return Answer(
+        return TuneAnswer(
             b_max=top,
             b_best=best,
             b_slo=self._slo(steps, top),

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from phitui.autotune.answer import MOST_CONTENDERS, Answer, Knowledge, nothing_fits
+from phitui.autotune.answer import MOST_CONTENDERS, Knowledge, TuneAnswer, nothing_fits
 from phitui.autotune.memory import MemoryModel
 from phitui.autotune.probes import Goal, Outcome, Probe, Verdict
 
-Search = Generator[Probe, Outcome, Answer]
+Search = Generator[Probe, Outcome, TuneAnswer]
 _Step = Generator[Probe, Outcome, Verdict]
 _Steps = Generator[Probe, Outcome, None]
 

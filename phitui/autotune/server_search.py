@@ -24,7 +24,7 @@ _CLOSE = 0.92
 
 
 @dataclass(frozen=True)
-class LoadGoal:
+class ServerGoal:
     """Prompts of `prompt_tokens`, answers of `new_tokens`. `start` and `most` are requests at once; `kv_limit` is how
     full the KV cache may be (share); `slo_itl_s` the latency that 95 % of the gaps are to keep, None for none. The
     search makes at most `most_probes`, and repeats what decides `repeats` times."""
@@ -39,7 +39,7 @@ class LoadGoal:
     repeats: int = 2
 
 
-class LoadProbe(NamedTuple):
+class ServerProbe(NamedTuple):
     """So many requests at once, what for, and the output tokens/s that the fit of earlier probes predicts (None: of
     fewer than two there is no fit)."""
 
@@ -50,7 +50,7 @@ class LoadProbe(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LoadOutcome:
+class ServerOutcome:
     """What a probe gave. `rate` is in output tokens/s with the prefill, `seconds` from the first request to the last
     token, `step_s` the mean time per token after the first, `gap_p95_s` the 95th percentile of the gaps between pieces.
     `waiting` requests and `kv_use` (share) are the most that was seen, None where nothing tells. Of a "failed" one only
@@ -67,16 +67,16 @@ class LoadOutcome:
     detail: str = ""
 
 
-class LoadVerdict(NamedTuple):
+class ServerVerdict(NamedTuple):
     """A probe, its outcome, and how it was judged: "ok", "waiting", "kv" or "failed"."""
 
-    probe: LoadProbe
-    outcome: LoadOutcome
+    probe: ServerProbe
+    outcome: ServerOutcome
     judged: str
 
 
 @dataclass(frozen=True)
-class LoadAnswer:
+class ServerTuneAnswer:
     """`c_max` is the largest number of requests at once that none waits at and the KV cache has room for, `bound` what
     ended the search there; `c_best` the smallest within 3 % of the best throughput; `c_slo` the largest that keeps the
     asked latency (None: not asked, or not even one request does). `tokens_per_s` is `c_best`'s, the mean of
@@ -92,10 +92,10 @@ class LoadAnswer:
     why: str
     fixed_s: float
     request_s: float
-    probes: list[LoadVerdict]
+    probes: list[ServerVerdict]
 
 
-class LoadFit(NamedTuple):
+class ServerFit(NamedTuple):
     """n requests at once take `fixed_s` + n × `request_s`, and bring n × `tokens_each` output tokens."""
 
     fixed_s: float
@@ -108,22 +108,22 @@ class LoadFit(NamedTuple):
         return size * self.tokens_each / seconds if seconds > 0 else 0.0
 
 
-LoadSearch = Generator[LoadProbe, LoadOutcome, LoadAnswer]
-_Step = Generator[LoadProbe, LoadOutcome, LoadVerdict]
-_Steps = Generator[LoadProbe, LoadOutcome, None]
+ServerSearch = Generator[ServerProbe, ServerOutcome, ServerTuneAnswer]
+_Step = Generator[ServerProbe, ServerOutcome, ServerVerdict]
+_Steps = Generator[ServerProbe, ServerOutcome, None]
 
 
 @dataclass
-class Loads:
+class ServerKnowledge:
     """All outcomes, and the fit to them: n requests at once take `fixed_s` + n × `request_s`."""
 
-    goal: LoadGoal
-    verdicts: list[LoadVerdict] = field(default_factory=list)
+    goal: ServerGoal
+    verdicts: list[ServerVerdict] = field(default_factory=list)
     bound: Bound = "most"
     fixed_s: float = 0.0
     request_s: float = 0.0
 
-    def learn(self, verdict: LoadVerdict) -> None:
+    def learn(self, verdict: ServerVerdict) -> None:
         self.verdicts.append(verdict)
         known = self.fitted
         if known:
@@ -132,7 +132,7 @@ class Loads:
             self.fixed_s, self.request_s = fixed, each
 
     @property
-    def fitted(self) -> list[LoadVerdict]:
+    def fitted(self) -> list[ServerVerdict]:
         """What the fit is to: requests that wait run after the others, so probes in which some did are only taken while
         fewer than two sizes went well."""
         if len({one.probe.concurrency for one in self.good}) > 1:
@@ -140,10 +140,10 @@ class Loads:
         return [one for one in self.verdicts if one.outcome.kind == "ok"]
 
     @property
-    def fit(self) -> LoadFit | None:
+    def fit(self) -> ServerFit | None:
         """The fit, the tokens of a request as they were measured; None while fewer than two sizes are."""
         known = {one.probe.concurrency for one in self.fitted}
-        return LoadFit(self.fixed_s, self.request_s, self.tokens_each) if len(known) > 1 else None
+        return ServerFit(self.fixed_s, self.request_s, self.tokens_each) if len(known) > 1 else None
 
     def predicted(self, size: int) -> float | None:
         """Output tokens/s of so many requests at once, by the fit."""
@@ -168,7 +168,7 @@ class Loads:
         )
 
     @property
-    def good(self) -> list[LoadVerdict]:
+    def good(self) -> list[ServerVerdict]:
         return [one for one in self.verdicts if one.judged == "ok"]
 
     @property
@@ -176,7 +176,7 @@ class Loads:
         return max((one.probe.concurrency for one in self.good), default=0)
 
     @property
-    def smallest_bad(self) -> LoadVerdict | None:
+    def smallest_bad(self) -> ServerVerdict | None:
         bad = [one for one in self.verdicts if one.judged != "ok" and one.probe.concurrency > self.c_max]
         return min(bad, key=lambda one: one.probe.concurrency, default=None)
 
@@ -220,10 +220,10 @@ class Loads:
         tail = max(max(1.0, (one.outcome.gap_p95_s or 0.0) / (one.outcome.step_s or 1.0)) for one in known)
         return max((size for size in range(1, self.c_max + 1) if steps.step_s(size, 0.0) * tail <= limit), default=None)
 
-    def answer(self) -> LoadAnswer:
+    def answer(self) -> ServerTuneAnswer:
         best = self.best()
         runs = self.samples()[best]
-        return LoadAnswer(
+        return ServerTuneAnswer(
             c_max=self.c_max,
             c_best=best,
             c_slo=self.slo(),
@@ -238,13 +238,13 @@ class Loads:
         )
 
 
-def search_load(goal: LoadGoal) -> LoadSearch:
+def search_server(goal: ServerGoal) -> ServerSearch:
     """Find the numbers for `goal`. Raises PhituiError where not even one request is answered."""
-    return explore_load(Loads(goal))
+    return explore_server(ServerKnowledge(goal))
 
 
-def explore_load(know: Loads) -> LoadSearch:
-    """As `search_load`; what is known on the way is in `know`."""
+def explore_server(know: ServerKnowledge) -> ServerSearch:
+    """As `search_server`; what is known on the way is in `know`."""
     goal = know.goal
     first = yield from _ask(know, 1, "one request")
     if first.judged == "failed":
@@ -263,22 +263,22 @@ def explore_load(know: Loads) -> LoadSearch:
     return know.answer()
 
 
-def most_repetitions(goal: LoadGoal, sizes: int) -> int:
+def most_repetitions(goal: ServerGoal, sizes: int) -> int:
     """How many repetitions there are at most where so many sizes have run: the contenders', and one of each other size
     that comes to be the best by them."""
     contenders = min(sizes, _MOST_CONTENDERS)
     return contenders * goal.repeats + sizes - contenders if goal.repeats else 0
 
 
-def _ask(know: Loads, size: int, purpose: str, again: bool = False) -> _Step:
-    probe = LoadProbe(size, purpose, know.predicted(size) if know.verdicts else None, again)
+def _ask(know: ServerKnowledge, size: int, purpose: str, again: bool = False) -> _Step:
+    probe = ServerProbe(size, purpose, know.predicted(size) if know.verdicts else None, again)
     outcome = yield probe
-    verdict = LoadVerdict(probe, outcome, _judge(know.goal, outcome))
+    verdict = ServerVerdict(probe, outcome, _judge(know.goal, outcome))
     know.learn(verdict)
     return verdict
 
 
-def _judge(goal: LoadGoal, outcome: LoadOutcome) -> str:
+def _judge(goal: ServerGoal, outcome: ServerOutcome) -> str:
     if outcome.kind != "ok":
         return "failed"
     if outcome.kv_use is not None and outcome.kv_use > goal.kv_limit:
@@ -286,7 +286,7 @@ def _judge(goal: LoadGoal, outcome: LoadOutcome) -> str:
     return "waiting" if outcome.waiting else "ok"
 
 
-def _climb(know: Loads) -> _Steps:
+def _climb(know: ServerKnowledge) -> _Steps:
     """Double until something ends it."""
     size = max(2, know.goal.start)
     while not know.spent and size <= know.goal.most:
@@ -301,7 +301,7 @@ def _climb(know: Loads) -> _Steps:
         size = min(2 * size, know.goal.most) if size < know.goal.most else know.goal.most + 1
 
 
-def _bisect(know: Loads) -> _Steps:
+def _bisect(know: ServerKnowledge) -> _Steps:
     """Between the largest that went well and the smallest that did not."""
     for _ in range(_MOST_BISECTIONS):
         bad, good = know.smallest_bad, know.c_max
@@ -318,7 +318,7 @@ def _distance(size: int) -> int:
     return max(2, round(0.06 * size))
 
 
-def _knee(know: Loads) -> _Steps:
+def _knee(know: ServerKnowledge) -> _Steps:
     """The smallest size that the fit has within 3 % of the best, measured; and one between the best and the next
     smaller one, since step times are smooth in the fit alone."""
     for _ in range(2):
@@ -332,7 +332,7 @@ def _knee(know: Loads) -> _Steps:
         yield from _ask(know, (below + best) // 2, "a neighbour of the best")
 
 
-def why(know: Loads, best: int) -> str:
+def why(know: ServerKnowledge, best: int) -> str:
     """What bounds it, with the figures that say so."""
     seconds = know.fixed_s + best * know.request_s
     share = f"{know.fixed_s / seconds:.0%} of its time is the same whatever their number" if seconds > 0 else "no fit"

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import cancel_on_signals
@@ -22,15 +22,15 @@ from phitui.engine.protocol.api import (
     Died,
     Event,
     Finished,
-    Loaded,
     Rejected,
     Retrying,
     Sampling,
     Turn,
 )
 from phitui.workbench.chat.chat import check_prompt
-from phitui.workbench.engines import Engines
-from phitui.workbench.start import engine_log, sampling, start_engine
+from phitui.workbench.front import Front
+from phitui.workbench.start import sampling, wait_loaded
+from phitui.workbench.workbench import Workbench
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     if args.max_tokens is not None:
         if args.max_tokens < 1:
             raise UsageError(f"--max-tokens: expected a number above 0, got {args.max_tokens}")
-        draw = msgspec.structs.replace(draw, max_tokens=args.max_tokens)
+        draw = replace(draw, max_tokens=args.max_tokens)
     asker = Asker(config, stream=not args.json)
     try:
         finished = asyncio.run(asker.answer([*turns, Turn("user", prompt)], draw))
@@ -81,17 +81,21 @@ def read_prompt(argument: str) -> str:
     return prompt
 
 
-class Asker:
+class Asker(Front):
     """One question to an engine that is started for it."""
 
     def __init__(self, config: Config, stream: bool) -> None:
-        self._config = config
         self._stream = stream
         self._clean = StreamSanitizer()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._client = Engines(engine_log(), self._events.put_nowait, restart_limit=0)
+        engine = replace(config.engine, restart_limit=0)
+        self._workbench = Workbench(replace(config, engine=engine))
+        self._workbench.subscribe(self)
         self._narrator = Narrator()
         self.text = ""
+
+    def show_event(self, event: Event) -> None:
+        self._events.put_nowait(event)
 
     async def answer(self, turns: list[Turn], draw: Sampling) -> Finished:
         """The whole answer; its text goes to stdout as it comes where that was asked for. Raises PhituiError."""
@@ -101,17 +105,15 @@ class Asker:
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         finally:
-            await self._client.stop()
+            await self._workbench.close()
 
     async def _answer(self, turns: list[Turn], draw: Sampling) -> Finished:
-        await start_engine(self._client, self._config, self._narrate)
+        self._workbench.start_engine()
+        await wait_loaded(self._events, self._narrate)
+        await self._workbench.engine.generate(turns, draw)
         while True:
             event = await self._events.get()
-            if isinstance(event, Loaded):
-                await self._client.generate(turns, draw)
-            elif isinstance(event, Progress):
-                self._narrate(event)
-            elif isinstance(event, Delta):
+            if isinstance(event, Delta):
                 self._take(event.text)
             elif isinstance(event, Finished):
                 self._end()

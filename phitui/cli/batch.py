@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from phitui.cli.batch_report import ProgressLine, report, summary
+from phitui.cli.batch_report import BatchProgressLine, report, summary
+from phitui.cli.batch_runner import BatchRunner
 from phitui.cli.output import Narrator, write
 from phitui.cli.signals import on_signals
 from phitui.config.layers import Config, shown_path
@@ -16,7 +17,6 @@ from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.core.ipc.messages import Progress
 from phitui.workbench.batch.file import BatchFile, Order
 from phitui.workbench.batch.job import Stopped
-from phitui.workbench.batch.runner import BatchRunner
 
 _MOST_ROWS = 65536
 
@@ -93,7 +93,7 @@ class _Command:
 
     def __init__(self, config: Config, rows: int | None) -> None:
         self._config = config
-        self._line = ProgressLine()
+        self._line = BatchProgressLine()
         self._narrator = Narrator()
         self._runner = BatchRunner(config, rows, self._line.tell, self._show, self._line.begin)
 

@@ -20,7 +20,7 @@ _LINE_S = 10.0
 _REASONS = 5
 
 
-class ProgressLine:
+class BatchProgressLine:
     """Progress on stderr: one line that is painted anew on a terminal, else a line every 10 s."""
 
     def __init__(self) -> None:

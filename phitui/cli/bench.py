@@ -16,7 +16,7 @@ from phitui.cli.signals import cancel_on_signals
 from phitui.config.layers import Config, shown_path
 from phitui.config.remotes import LOCAL
 from phitui.core.errors import ExitCode, PhituiError, UsageError
-from phitui.workbench.bench.bench import Plan, bench, no_figures
+from phitui.workbench.bench.bench import BenchPlan, bench, no_figures
 from phitui.workbench.bench.compare import compare
 from phitui.workbench.bench.result import BenchResult, encode, read_result, write_result
 
@@ -98,7 +98,7 @@ def _to_compare(args: argparse.Namespace) -> list[Path]:
     return paths
 
 
-def plan_of(config: Config, args: argparse.Namespace, like: BenchResult | None = None) -> Plan:
+def plan_of(config: Config, args: argparse.Namespace, like: BenchResult | None = None) -> BenchPlan:
     """What is asked for; what is not said is taken from the result `like`, where there is one. Raises UsageError."""
     for name, most in (("prompt_tokens", 10**7), ("max_tokens", 10**7), ("repeat", _MOST_RUNS)):
         value = getattr(args, name)
@@ -114,7 +114,7 @@ def plan_of(config: Config, args: argparse.Namespace, like: BenchResult | None =
         batches = parse_batches(args.batch_sizes)
     if like is not None and known.isdisjoint(batches):
         raise UsageError(f"there is nothing to compare: the old result has figures for {sorted(known)} rows")
-    return Plan(
+    return BenchPlan(
         batches=tuple(sorted(set(batches))),
         prompt_tokens=args.prompt_tokens or work[0],
         max_tokens=args.max_tokens or work[1],
@@ -159,7 +159,7 @@ def _as_json(value: object) -> str:
     return json.dumps(msgspec.to_builtins(value)) + "\n"
 
 
-async def _bench(config: Config, plan: Plan) -> BenchResult:
+async def _bench(config: Config, plan: BenchPlan) -> BenchResult:
     cancel_on_signals()
     measure = bench
     if config.engine.name != LOCAL:

@@ -18,7 +18,7 @@ from phitui.models.install import download_folder, is_name, remove
 from phitui.models.manifest import MANIFEST_NAME, verify
 from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT, Convert, PrepareDemo, Pull, Request
 from phitui.models.store import find, list_models, resolve
-from phitui.workbench.models.prepare import prepare
+from phitui.workbench.prepare import prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from phitui.cli.output import write
 from phitui.core.errors import ExitCode, PhituiError, UsageError
-from phitui.hardware.feed import Feed, Newest
+from phitui.hardware.feed import Newest, SnapshotFeed
 from phitui.hardware.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _LONGEST_S = 3600.0
 # Shares and rates need a window: --once takes the second reading of two that lie so far apart.
 _ONCE_WINDOW_S = 0.6
 # A driver that nothing keeps awake needs seconds to start. One that needs longer than this hangs.
-_ONCE_PATIENCE_S = 10.0
+_ONCE_WAIT_S = 10.0
 _STARTING_SWITCH_S = 0.001
 
 
@@ -81,7 +81,7 @@ def _recorder(args: argparse.Namespace) -> Recorder | None:
 def _once(config: Config, args: argparse.Namespace, recorder: Recorder | None) -> int:
     found: SimpleQueue[Snapshot] = SimpleQueue()
     with _hosts(config, _ONCE_WINDOW_S) as watch:
-        sampler = Sampler(_ONCE_WINDOW_S, found.put, first_patience_s=_ONCE_PATIENCE_S)
+        sampler = Sampler(_ONCE_WINDOW_S, found.put, first_wait_s=_ONCE_WAIT_S)
         sampler.start()
         try:
             found.get()
@@ -166,7 +166,7 @@ def _as_text(snapshot: Snapshot) -> str:
 
 def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorder: Recorder | None) -> int:
     _need_terminal()
-    feed = Feed()
+    feed = SnapshotFeed()
 
     def take(snapshot: Snapshot) -> None:
         if recorder is not None:

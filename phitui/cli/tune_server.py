@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from phitui.autotune.probes import Goal
-from phitui.autotune.server_search import LoadGoal, LoadVerdict
+from phitui.autotune.server_search import ServerGoal, ServerVerdict
 from phitui.cli.markdown import table
 from phitui.cli.output import narrate, write
 from phitui.cli.probe_bar import ProbeBar
@@ -20,7 +20,14 @@ from phitui.core.text import one_line
 from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
 from phitui.workbench.tune.apply import apply, check_place, in_words, settings
 from phitui.workbench.tune.saved_server import remember_load
-from phitui.workbench.tune.server import EarlierLoad, LoadBegan, LoadEnded, LoadEvent, LoadResult, tune_server
+from phitui.workbench.tune.server import (
+    EarlierServerTuning,
+    ServerProbeBegan,
+    ServerProbeEnded,
+    ServerTuneEvent,
+    ServerTuneResult,
+    tune_server,
+)
 from phitui.workbench.tune.setups import parse_limit
 
 _COLUMNS = ("at once", "predicted/s", "output/s", "step ms", "gap p95 ms", "TTFT ms", "waiting", "KV", "outcome", "for")
@@ -46,12 +53,12 @@ def run_on_server(config: Config, lengths: Goal, args: argparse.Namespace) -> in
     return int(ExitCode.DONE)
 
 
-def goal_of(config: Config, lengths: Goal, args: argparse.Namespace) -> LoadGoal:
+def goal_of(config: Config, lengths: Goal, args: argparse.Namespace) -> ServerGoal:
     """What is asked for; --limit is a share of the KV cache. Raises UsageError."""
     limit = parse_limit(args.limit) if args.limit is not None else None
     if limit is not None and limit.most_bytes:
         raise UsageError("--limit: of a server a share of its KV cache, as 0.9: its memory is not read")
-    return LoadGoal(
+    return ServerGoal(
         prompt_tokens=lengths.prompt_tokens,
         new_tokens=lengths.new_tokens,
         start=args.start or DEFAULT_CONCURRENCY,
@@ -60,14 +67,14 @@ def goal_of(config: Config, lengths: Goal, args: argparse.Namespace) -> LoadGoal
     )
 
 
-async def _tune(config: Config, goal: LoadGoal) -> LoadResult:
+async def _tune(config: Config, goal: ServerGoal) -> ServerTuneResult:
     cancel_on_signals()
     bar = ProbeBar()
 
-    def tell(event: LoadEvent) -> None:
+    def tell(event: ServerTuneEvent) -> None:
         bar.clear()
         _tell(event)
-        if isinstance(event, LoadBegan):
+        if isinstance(event, ServerProbeBegan):
             bar.draw(event.number, event.most, f"{event.probe.concurrency} at once")
 
     try:
@@ -78,13 +85,13 @@ async def _tune(config: Config, goal: LoadGoal) -> LoadResult:
         bar.clear()
 
 
-def _tell(event: LoadEvent) -> None:
-    if isinstance(event, LoadEnded):
+def _tell(event: ServerTuneEvent) -> None:
+    if isinstance(event, ServerProbeEnded):
         outcome = event.verdict.outcome
         parts = [f"{outcome.rate:.1f} output tok/s"] if outcome.kind == "ok" else [one_line(outcome.detail, 300)]
         parts += [f"{outcome.waiting} waiting"] if outcome.waiting else []
         narrate(f"probe {event.number}: {event.verdict.probe.concurrency} at once: {', '.join(parts)}")
-    elif isinstance(event, EarlierLoad):
+    elif isinstance(event, EarlierServerTuning):
         found = event.tuning
         if found is None:
             narrate(f"phitui: {event.problem}")
@@ -97,7 +104,7 @@ def _tell(event: LoadEvent) -> None:
         )
 
 
-def report(result: LoadResult) -> dict[str, Any]:
+def report(result: ServerTuneResult) -> dict[str, Any]:
     """One object. What is not known is null."""
     answer, goal, remote = result.answer, result.goal, result.remote
     return {
@@ -123,7 +130,7 @@ def report(result: LoadResult) -> dict[str, Any]:
     }
 
 
-def _probe(one: LoadVerdict) -> dict[str, Any]:
+def _probe(one: ServerVerdict) -> dict[str, Any]:
     probe, outcome = one.probe, one.outcome
     known = outcome.kind == "ok"
     return {
@@ -142,7 +149,7 @@ def _probe(one: LoadVerdict) -> dict[str, Any]:
     }
 
 
-def shown(result: LoadResult) -> str:
+def shown(result: ServerTuneResult) -> str:
     """Probes, notes, and the answer last."""
     answer, goal, remote = result.answer, result.goal, result.remote
     spread = "" if answer.spread is None else f" ± {answer.spread:.1f}"
@@ -161,7 +168,7 @@ def shown(result: LoadResult) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(one: LoadVerdict) -> tuple[str, ...]:
+def _row(one: ServerVerdict) -> tuple[str, ...]:
     probe, outcome = one.probe, one.outcome
 
     def ms(seconds: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from phitui.autotune.answer import Answer
+from phitui.autotune.answer import TuneAnswer
 from phitui.autotune.probes import Verdict
 from phitui.workbench.measure.preflight import Preflight
 from phitui.workbench.tune.events import Trial, TuneResult
@@ -155,13 +155,13 @@ def _probe_rows(result: TuneResult) -> list[str]:
     return [*_aligned(wide), *(f"NVML: – is: {note}" for note in notes)]
 
 
-def _rate(answer: Answer) -> str:
+def _rate(answer: TuneAnswer) -> str:
     """The mean, with its spread and N."""
     spread = "" if answer.spread is None else f" ± {answer.spread:.0f}"
     return f"{answer.tokens_per_s:.0f}{spread} (N = {answer.measurements})"
 
 
-def _memory(answer: Answer) -> str:
+def _memory(answer: TuneAnswer) -> str:
     """How good the fits of memory and of step times are."""
     memory, steps = answer.memory, answer.steps
     if memory.error is None:

@@ -36,7 +36,7 @@ _OPEN = rf"(?P<open>(?:{_CSI}|{_STRING}|{_SHORT}|\r)\Z)"
 # Compiled at the first suspicious text (and kept by re): most runs never need them before the first frame.
 _OPEN_OR_TOKEN = f"{_OPEN}|{_TOKEN}"
 # One character class: tells the common harmless text apart at the speed of a scan.
-_suspect = re.compile(_HIDDEN[:-1] + r"\u2028\u2029\ud800-\udfff]")
+_may_be_unsafe = re.compile(_HIDDEN[:-1] + r"\u2028\u2029\ud800-\udfff]")
 
 _REPLACEMENT = {"newline": "\n", "surrogate": "\ufffd"}
 
@@ -52,7 +52,7 @@ def sanitize(text: str) -> str:
     line ends stay, and every line end becomes a newline; lone surrogates become U+FFFD. A command string that
     never ends takes at most the rest of its line, and at most `STRING_LIMIT_CHARS` characters.
     """
-    if _suspect.search(text) is None:
+    if _may_be_unsafe.search(text) is None:
         return text
     return re.sub(_TOKEN, _replacement, text)
 
@@ -71,7 +71,7 @@ class StreamSanitizer:
         """Take the next chunk; return what is certain by now."""
         text = self._held + chunk
         self._held = ""
-        if _suspect.search(text) is None:
+        if _may_be_unsafe.search(text) is None:
             return text
         return re.sub(_OPEN_OR_TOKEN, self._replace, text)
 

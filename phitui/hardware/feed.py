@@ -12,7 +12,7 @@ from phitui.hardware.snapshot import Snapshot
 _MOST_WAITING = 64
 
 
-class Feed:
+class SnapshotFeed:
     """`put` from any thread; `listen` once, with what takes each snapshot (in the thread that puts it)."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phitui.hardware.nvml.gpus import Gpus
 
 # A start of NVML takes some milliseconds, and seconds where no program keeps the driver awake.
-_FIRST_PATIENCE_S = 0.5
+_FIRST_WAIT_S = 0.5
 # NVML's performance counters need two readings more than 0.1 s apart.
 _SHORTEST_DIFFERENCE_S = 0.11
 # A question that is open for so long has no answer: the figures of the one before are shown no more.
@@ -30,7 +30,7 @@ class Sampler:
     A receiver that belongs to a user interface must hand the snapshot on without waiting for it. What it
     raises is noted in the next snapshot's `unavailable["receiver"]`. `processes` gives the names and ids of
     own processes whose memory is to be read, in the sampler's thread; `others` gives what is known of other machines,
-    and must not wait for them. The first snapshot waits `first_patience_s` for the driver. A stopped sampler stays
+    and must not wait for them. The first snapshot waits `first_wait_s` for the driver. A stopped sampler stays
     stopped.
     """
 
@@ -40,7 +40,7 @@ class Sampler:
         on_snapshot: Callable[[Snapshot], None],
         processes: Callable[[], Mapping[str, int]] = dict,
         others: Callable[[], list[OtherHost]] = list,
-        first_patience_s: float = _FIRST_PATIENCE_S,
+        first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:
         if not 0 < interval_s < float("inf"):
             raise ValueError(f"the interval must be a positive number of seconds, not {interval_s}")
@@ -48,9 +48,9 @@ class Sampler:
         self._on_snapshot = on_snapshot
         self._processes = processes
         self._others = others
-        self._first_patience_s = first_patience_s
+        self._first_patience_s = first_wait_s
         self._stopping = threading.Event()
-        self._gpus = _GpuDesk()
+        self._gpus = _GpuAnswers()
         self._receiver_error = ""
         self._thread = threading.Thread(target=self._run, name="phitui-sampler", daemon=True)
 
@@ -69,22 +69,22 @@ class Sampler:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
-        host = _HostDesk(self._processes)
+        host = _HostAnswers(self._processes)
         due = time.monotonic()
-        patience = self._first_patience_s
+        longest_s = self._first_patience_s
         while not self._stopping.is_set():
             self._gpus.ask()
-            self._tick(host, patience)
-            patience = min(self._interval_s / 4, _SILENT_S)
+            self._tick(host, longest_s)
+            longest_s = min(self._interval_s / 4, _SILENT_S)
             now = time.monotonic()
             due += self._interval_s
             if due < now:  # late: go on from here, without a burst to catch up
                 due = now + self._interval_s
             self._stopping.wait(due - now)
 
-    def _tick(self, host: _HostDesk, patience: float) -> None:
+    def _tick(self, host: _HostAnswers, longest_s: float) -> None:
         figures = host.read(self._stopping)  # at the first time it takes 0.1 s, while the driver starts
-        reading = self._gpus.answer(patience)
+        reading = self._gpus.answer(longest_s)
         if self._stopping.is_set():
             return
         unavailable = {**reading.unavailable, **({"gpu": reading.reason} if reading.reason else {})}
@@ -101,7 +101,7 @@ class Sampler:
             self._receiver_error = _said(error)
 
 
-class _HostDesk:
+class _HostAnswers:
     """The machine's figures; a failure of the reader becomes a reason. Belongs to one thread."""
 
     def __init__(self, processes: Callable[[], Mapping[str, int]]) -> None:
@@ -130,7 +130,7 @@ class _HostDesk:
             return [Device("cpu", 0, "CPU").without_figures(_said(error))]
 
 
-class _GpuDesk:
+class _GpuAnswers:
     """Reads the driver in a thread of its own, and tells whoever asks the newest answer or its absence."""
 
     def __init__(self) -> None:
@@ -155,11 +155,11 @@ class _GpuDesk:
                 self._asked_at = time.monotonic()
                 self._changed.notify_all()
 
-    def answer(self, patience_s: float) -> Reading:
-        """The reading that was asked for; after `patience_s` the one before, while the question is not open for long.
+    def answer(self, wait_s: float) -> Reading:
+        """The reading that was asked for; after `wait_s` the one before, while the question is not open for long.
         How old that reading is depends on the interval, and says nothing of the driver."""
         with self._changed:
-            self._changed.wait_for(lambda: self._asked_at is None or self._stopping, patience_s)
+            self._changed.wait_for(lambda: self._asked_at is None or self._stopping, wait_s)
             silent_s = 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
             if self._reading and silent_s < _SILENT_S:
                 return self._reading

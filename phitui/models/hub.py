@@ -46,7 +46,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DownloadPlan:
     """What is to be fetched: the needed files of one revision, small ones first."""
 
     repository: str
@@ -65,7 +65,7 @@ def check_repository(name: str) -> None:
         raise UsageError(f"{name[:100]!r} is no model of the Hub", "Give it as organisation/model.")
 
 
-def plan(repository: str) -> Plan:
+def plan(repository: str) -> DownloadPlan:
     """Ask the Hub for the needed files of a repository's main revision.
 
     Raises PhituiError for a repository that is not there or not open to the user, and where there is no network.
@@ -77,10 +77,12 @@ def plan(repository: str) -> Plan:
         if Path(file.name).name != file.name:
             raise PhituiError(f"{repository} names a file outside its folder: {file.name[:100]!r}", "Choose another.")
     terms = str(getattr(getattr(info, "card_data", None), "license", None) or "")
-    return Plan(repository, str(info.sha or "main"), terms, tuple(sorted(files, key=lambda f: (f.bytes, f.name))))
+    return DownloadPlan(
+        repository, str(info.sha or "main"), terms, tuple(sorted(files, key=lambda f: (f.bytes, f.name)))
+    )
 
 
-def present_bytes(wanted: Plan, kept: Path) -> int:
+def present_bytes(wanted: DownloadPlan, kept: Path) -> int:
     """How much of `wanted` an earlier, interrupted `fetch` has left in `kept`."""
     return sum(_size(path) for file in wanted.files for path in _places(wanted, kept, file))
 
@@ -92,7 +94,7 @@ def drop_without_weights(kept: Path) -> None:
         shutil.rmtree(kept, ignore_errors=True)
 
 
-def fetch(wanted: Plan, kept: Path, report: Report, check_config: Callable[[Path], None]) -> Path:
+def fetch(wanted: DownloadPlan, kept: Path, report: Report, check_config: Callable[[Path], None]) -> Path:
     """Download the files into a folder in `kept`; what is there of this revision already is not fetched again.
 
     An interrupted download goes on where it stopped, in the middle of a file too. (huggingface_hub, whose own downloads
@@ -117,12 +119,12 @@ def fetch(wanted: Plan, kept: Path, report: Report, check_config: Callable[[Path
     return folder
 
 
-def _folder_name(wanted: Plan) -> str:
+def _folder_name(wanted: DownloadPlan) -> str:
     """A folder for each revision: a revision's files never change."""
     return re.sub(r"[^A-Za-z0-9]", "", wanted.revision)[:64] or "main"
 
 
-def _places(wanted: Plan, kept: Path, file: RemoteFile) -> tuple[Path, Path]:
+def _places(wanted: DownloadPlan, kept: Path, file: RemoteFile) -> tuple[Path, Path]:
     whole = kept / _folder_name(wanted) / file.name
     return whole, whole.with_name(file.name + _PART)
 
@@ -134,7 +136,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _fetch_file(wanted: Plan, file: RemoteFile, folder: Path, bar: type) -> None:
+def _fetch_file(wanted: DownloadPlan, file: RemoteFile, folder: Path, bar: type) -> None:
     """Bring one file, from where its part ends."""
     whole, part = folder / file.name, folder / (file.name + _PART)
     if _size(part) > file.bytes:
@@ -157,7 +159,7 @@ def _fetch_file(wanted: Plan, file: RemoteFile, folder: Path, bar: type) -> None
         part.rename(whole)
 
 
-def _address(hub: Any, wanted: Plan, file: RemoteFile) -> tuple[str, dict[str, str]]:
+def _address(hub: Any, wanted: DownloadPlan, file: RemoteFile) -> tuple[str, dict[str, str]]:
     """Where the file's bytes are and the headers to ask with; the user's token stays with the Hub itself."""
     url = hub.hf_hub_url(wanted.repository, file.name, revision=wanted.revision)
     headers = hub.utils.build_hf_headers()
@@ -167,7 +169,7 @@ def _address(hub: Any, wanted: Plan, file: RemoteFile) -> tuple[str, dict[str, s
     return address, headers
 
 
-def _check(wanted: Plan, file: RemoteFile, part: Path) -> None:
+def _check(wanted: DownloadPlan, file: RemoteFile, part: Path) -> None:
     if file.sha256 and sha256(part) != file.sha256:
         part.unlink()
         raise PhituiError(
@@ -224,7 +226,7 @@ def _endpoint(hub: Any) -> str:
     return str(hub.constants.ENDPOINT)
 
 
-def _progress_bar(wanted: Plan, before: int, report: Report) -> type:
+def _progress_bar(wanted: DownloadPlan, before: int, report: Report) -> type:
     """A tqdm that draws nothing and reports the bytes of all files together; `before` are those of earlier files."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 

@@ -43,14 +43,14 @@ class Header(msgspec.Struct, frozen=True, array_like=True, tag=0):
     created: int
 
 
-class Made(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class MadeRecord(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Token ids that came for a row (`key`, see `engine.rows_api.Row`) since the record before of this row."""
 
     key: int
     ids: list[int]
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class AnswerRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """An answer that is complete while its line is not yet in the output. A `reason` of "error": `text` says why there
     is none. Counts of tokens are None where a server did not tell them."""
 
@@ -92,7 +92,7 @@ class Counts(msgspec.Struct, array_like=True):
         self.uncounted += None in (done.prompt_tokens, done.completion_tokens)
 
 
-class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Stands for all `Done` before it: the set of `lines` (see `LineSet.pack`)."""
 
     size: int
@@ -107,7 +107,7 @@ class Synced(msgspec.Struct, frozen=True, array_like=True, tag=5):
     size: int
 
 
-Record = Header | Made | Answer | Done | Snapshot | Synced
+Record = Header | MadeRecord | AnswerRecord | Done | SnapshotRecord | Synced
 _decode = msgspec.msgpack.Decoder(Record).decode
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -9,7 +9,7 @@ from phitui.storage.tuning_file import TuningFile
 FILE_NAME = "engine-tunings.json"
 
 
-class LoadKey(msgspec.Struct, frozen=True):
+class ServerTuningKey(msgspec.Struct, frozen=True):
     """What it is looked up by: the engine's name, its host with the port, and the lengths."""
 
     engine: str
@@ -18,11 +18,11 @@ class LoadKey(msgspec.Struct, frozen=True):
     new_tokens: int
 
 
-class LoadTuning(msgspec.Struct, frozen=True):
+class ServerTuning(msgspec.Struct, frozen=True):
     """What was found, and under which conditions: the server's `model`, its `kind`, and how many prompts it takes at
     once by its own word. `made` is a time in UTC (ISO 8601); the others are as in `server_search.LoadAnswer`."""
 
-    key: LoadKey
+    key: ServerTuningKey
     model: str
     kind: str
     at_once: int | None
@@ -44,13 +44,13 @@ class LoadTuning(msgspec.Struct, frozen=True):
         return self.key.new_tokens
 
 
-_file = TuningFile(LoadTuning, lambda one: one.key)
+_file = TuningFile(ServerTuning, lambda one: one.key)
 read_load_tunings = _file.read
 write_load_tuning = _file.add
 remove_load_tuning = _file.remove
 
 
-def stale_load(tuning: LoadTuning, model: str, kind: str, at_once: int | None) -> str:
+def stale_server_tuning(tuning: ServerTuning, model: str, kind: str, at_once: int | None) -> str:
     """Why a stored tuning does not hold for the server as it is now, or "" where it does."""
     if tuning.model != model:
         return f"the model was {tuning.model}, now it is {model}"

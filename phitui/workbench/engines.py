@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from phitui.config.layers import Config, nearest
 from phitui.config.remotes import LOCAL, RemoteSettings
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
 from phitui.engine.local.client import EngineClient
-from phitui.engine.protocol.api import Cost, Counted, Event, Load, Loaded, Row, Sampling, Turn
-from phitui.engine.protocol.rows_api import Policy
+from phitui.engine.protocol.api import Counted, Event, Load, Loaded, OpenBatch, Row, Sampling, Turn
 
 if TYPE_CHECKING:  # it brings httpx: only where such an engine is chosen
     from phitui.engine.remote.client import RemoteClient
@@ -71,13 +72,15 @@ class Engines:
             await before.stop()
         await self._local.load(load)
 
-    async def connect(self, remote: RemoteClient) -> None:
-        """Have `remote`, which is connected, answer from here on: the one before has ended when `Loaded` comes."""
+    async def connect(self, remote: RemoteClient, epoch: int = 0) -> None:
+        """Have `remote`, which is connected, answer from here on: the one before has ended when `Loaded` comes, which
+        has this `epoch`."""
         before = self._current
         self._current, self._name = remote, remote.endpoint.name
         if before is not remote:
             await before.stop()
         if remote.loaded is not None:
+            remote.loaded = replace(remote.loaded, epoch=epoch)
             self._on_event(remote.loaded)
 
     async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1) -> int:
@@ -86,16 +89,9 @@ class Engines:
     async def count(self, turns: list[Turn], text: str = "") -> Counted:
         return await self._current.count(turns, text)
 
-    async def open_batch(
-        self,
-        batch: int = 0,
-        kv_tokens: int = 0,
-        cost: Cost | None = None,
-        seed: int | None = None,
-        policy: Policy = "waves",
-    ) -> int:
+    async def open_batch(self, batch: OpenBatch) -> int:
         """See `EngineClient.open_batch`."""
-        return await self._current.open_batch(batch, kv_tokens, cost, seed, policy)
+        return await self._current.open_batch(batch)
 
     async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
         """See `EngineClient.add_rows`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from phitui.autotune.answer import Answer
+from phitui.autotune.answer import TuneAnswer
 from phitui.autotune.memory import MemoryModel, Shape
 from phitui.autotune.probes import Goal, Outcome, Probe
 from phitui.autotune.search import Search, search
@@ -97,19 +97,19 @@ class Card:
         return Outcome("ok", limit, int(used), step, step * 1.1, prefill, seconds)
 
 
-def solve(card: Card, goal: Goal) -> Answer:
+def solve(card: Card, goal: Goal) -> TuneAnswer:
     """Run the search on the card."""
     return drive(card, search(goal, PHI3, card.rest_bytes, card.limit_bytes))
 
 
-def drive(card: Card, asked: Search) -> Answer:
+def drive(card: Card, asked: Search) -> TuneAnswer:
     """Answer a search's probes."""
     try:
         probe = next(asked)
         while True:
             probe = asked.send(card.run(probe))
     except StopIteration as end:
-        answer: Answer = end.value
+        answer: TuneAnswer = end.value
         return answer
 
 

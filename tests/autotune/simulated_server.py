@@ -1,6 +1,6 @@
-"""A server as a model of its time, its KV cache and its patience, for the search and its pictures."""
+"""A server as a model of its time, its KV cache and its longest_s, for the search and its pictures."""
 
-from phitui.autotune.server_search import LoadOutcome
+from phitui.autotune.server_search import ServerOutcome
 
 
 class Server:
@@ -13,9 +13,9 @@ class Server:
     def __call__(self, size):
         self.sizes.append(size)
         if size >= self.refuses_from:
-            return LoadOutcome("failed", detail="answers 429")
+            return ServerOutcome("failed", detail="answers 429")
         rounds = -(-size // self.slots)
         step = self.fixed + min(size, self.slots) * self.each
         seconds = rounds * (0.05 + 100 * step)
         waiting, kv_use = max(0, size - self.slots), min(1.0, size * self.kv_each) if self.kv_each else None
-        return LoadOutcome("ok", size * 100 / seconds, seconds, step, 1.2 * step, 0.05, waiting, kv_use)
+        return ServerOutcome("ok", size * 100 / seconds, seconds, step, 1.2 * step, 0.05, waiting, kv_use)

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 from simulated_server import Server
 
-from phitui.autotune.server_search import LoadGoal, Loads, explore_load, most_repetitions, search_load
+from phitui.autotune.server_search import ServerGoal, ServerKnowledge, explore_server, most_repetitions, search_server
 from phitui.core.errors import PhituiError
 
-GOAL = LoadGoal(prompt_tokens=100, new_tokens=100)
+GOAL = ServerGoal(prompt_tokens=100, new_tokens=100)
 
 
 def run(server, goal=GOAL):
-    asked = search_load(goal)
+    asked = search_server(goal)
     probe = next(asked)
     try:
         while True:
@@ -34,9 +34,9 @@ def test_c_max_is_where_requests_begin_to_wait(slots):
 
 def test_there_are_no_more_repetitions_than_said():
     for seed in range(200):
-        noise, know, most, searched = random.Random(seed), Loads(GOAL), None, 0
+        noise, know, most, searched = random.Random(seed), ServerKnowledge(GOAL), None, 0
         server = Server(noise.choice([7, 40, 10**9]), each=noise.uniform(0.001, 0.01))
-        asked = explore_load(know)
+        asked = explore_server(know)
         probe = next(asked)
         try:
             while True:
@@ -79,10 +79,10 @@ def test_probes_are_predicted_once_two_are_known():
 
 
 def test_a_latency_bounds_c_slo():
-    goal = LoadGoal(100, 100, slo_itl_s=0.060)
+    goal = ServerGoal(100, 100, slo_itl_s=0.060)
     answer = run(Server(100, fixed=0.02, each=0.001), goal)
     assert answer.c_slo in (29, 30)  # 1.2 × (20 + 30) ms
-    assert run(Server(100), LoadGoal(100, 100, slo_itl_s=0.001)).c_slo is None
+    assert run(Server(100), ServerGoal(100, 100, slo_itl_s=0.001)).c_slo is None
     assert run(Server(100)).c_slo is None
 
 
@@ -92,8 +92,8 @@ def test_a_server_that_answers_nothing():
 
 
 def test_fit_and_knee_are_there_from_the_second_size_on():
-    know, server = Loads(GOAL), Server(40)
-    asked = explore_load(know)
+    know, server = ServerKnowledge(GOAL), Server(40)
+    asked = explore_server(know)
     probe = next(asked)
     seen = []
     try:
@@ -111,8 +111,8 @@ def test_fit_and_knee_are_there_from_the_second_size_on():
 
 def test_requests_that_wait_are_no_part_of_the_fit():
     """Those of a second round take twice as long: a line through them would bend what is predicted for the first."""
-    know, server = Loads(GOAL), Server(20, fixed=0.02, each=0.001)
-    asked = explore_load(know)
+    know, server = ServerKnowledge(GOAL), Server(20, fixed=0.02, each=0.001)
+    asked = explore_server(know)
     probe = next(asked)
     with pytest.raises(StopIteration):
         while True:

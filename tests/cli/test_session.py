@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from terminal import command, environment
 
-from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
 
 
@@ -16,10 +16,10 @@ def home(tmp_path):
     """Two sessions, the second with two branches and parameters of its own."""
     folder = tmp_path / "home"
     store = SessionStore(folder / "sessions.db")
-    store.insert("Rivers", "", 1e9, [Turn(id=-1, prompt="Name a river", text="The Nile.", model="tiny")], -1)
+    store.insert("Rivers", "", 1e9, [KeptTurn(id=-1, prompt="Name a river", text="The Nile.", model="tiny")], -1)
     turns = [
-        Turn(id=-1, prompt="\x1b[2Jevil", text="an \x1b]0;t\x07answer with a needle", model="tiny"),
-        Turn(id=-2, prompt="\x1b[2Jevil", text="another", model="tiny"),
+        KeptTurn(id=-1, prompt="\x1b[2Jevil", text="an \x1b]0;t\x07answer with a needle", model="tiny"),
+        KeptTurn(id=-2, prompt="\x1b[2Jevil", text="another", model="tiny"),
     ]
     store.insert("Evil\ttitle\x1b[2J", "be brief", 1e9, turns, -1, '{"temperature":0.9}')
     store.close()

@@ -115,9 +115,9 @@ def test_bad_input_is_one_line(home, arguments, code, words):
 
 
 def test_a_closed_stderr_leaves_stdout_to_the_object(home):
-    words = " ".join(command("tune", *SHORT, "--prompt-tokens", "8", "--max-tokens", "2", "--start", "2", "--json"))
+    words = " ".join(command("tune", *SHORT, *SHAPE, "--json"))
     done = subprocess.run(
-        ["sh", "-c", f"{words} --limit 90MB 2>&-"], env=environment(home), capture_output=True, timeout=180, check=False
+        ["sh", "-c", f"{words} 2>&-"], env=environment(home), capture_output=True, timeout=180, check=False
     )
     assert json.loads(done.stdout)["b_max"] >= 1
 

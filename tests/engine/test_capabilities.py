@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from phitui.engine.protocol.api import Loaded, Sampling, Turn
-from phitui.engine.protocol.capabilities import LOCAL_HONOURS, PARAMETERS, REMOTE_HONOURS, honoured
+from phitui.engine.protocol.capabilities import LOCAL_PARAMETERS, PARAMETERS, REMOTE_PARAMETERS, supported_parameters
 from phitui.engine.remote.dialects import DIALECTS
 from phitui.engine.worker.generation import sampling_options
 
@@ -15,13 +15,13 @@ OTHER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", sorted(REMOTE_HONOURS))
+@pytest.mark.parametrize("kind", sorted(REMOTE_PARAMETERS))
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_is_honoured_where_it_changes_the_request(kind, name):
     def body(sampling):
         return DIALECTS[kind].body("m", [Turn("user", "x")], sampling)
 
-    assert (body(replace(BASE, **{name: OTHER[name]})) != body(BASE)) == (name in REMOTE_HONOURS[kind])
+    assert (body(replace(BASE, **{name: OTHER[name]})) != body(BASE)) == (name in REMOTE_PARAMETERS[kind])
 
 
 def test_the_local_engine_takes_all_but_a_seed():
@@ -29,6 +29,10 @@ def test_the_local_engine_takes_all_but_a_seed():
     for name in PARAMETERS:
         options = sampling_options(replace(BASE, **{name: OTHER[name]}), "cpu")
         assert (options != sampling_options(BASE, "cpu")) == (name not in ("max_tokens", "stop", "seed"))
-    assert set(LOCAL_HONOURS) == set(PARAMETERS) - {"seed"}
-    assert honoured(None) == honoured(Loaded("m", "M", "cpu", "int8", 1, 1, 1, 0.1, "")) == LOCAL_HONOURS
-    assert set(REMOTE_HONOURS) == set(DIALECTS)
+    assert set(LOCAL_PARAMETERS) == set(PARAMETERS) - {"seed"}
+    assert (
+        supported_parameters(None)
+        == supported_parameters(Loaded("m", "M", "cpu", "int8", 1, 1, 1, 0.1, ""))
+        == LOCAL_PARAMETERS
+    )
+    assert set(REMOTE_PARAMETERS) == set(DIALECTS)

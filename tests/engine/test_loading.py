@@ -9,7 +9,7 @@ import pytest
 
 from phitui.engine.worker.choice import Choice
 from phitui.engine.worker.loading import is_out_of_memory, load_error
-from phitui.engine.worker.out_of_memory import lack_of_memory
+from phitui.engine.worker.out_of_memory import out_of_memory
 from phitui.models.manifest import read_manifest
 
 MEMORY = [
@@ -70,7 +70,7 @@ def test_a_load_under_a_limit_of_the_process_names_the_limit(demo_folder):
 
 
 def test_a_load_without_memory_says_what_is_needed_what_is_free_and_who_has_the_rest(demo_folder):
-    said = lack_of_memory(read_manifest(demo_folder), "float32", "cpu").message
+    said = out_of_memory(read_manifest(demo_folder), "float32", "cpu").message
     assert said.startswith("not enough free memory: ")
     assert "'s weights need 0.5" in said
     assert "GB is free for it" in said

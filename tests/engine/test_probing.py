@@ -4,7 +4,7 @@ import pytest
 from test_engine import GREEDY, PARIS, running
 
 from phitui.engine.protocol.api import Probed, Rejected, Room
-from phitui.engine.worker.probing import Mark, by_row
+from phitui.engine.worker.probing import TokenMark, by_row
 
 MIB = 1024**2
 
@@ -102,7 +102,13 @@ async def test_a_probe_can_be_cancelled(tmp_path, demo_folder):
 
 
 def test_tokens_are_told_apart_by_their_rows():
-    marks = [Mark(3, 0, 11.5), Mark(0, 0, 11.0), Mark(0, 1, 12.0), Mark(3, 1, 12.6), Mark(0, 2, 13.0)]
+    marks = [
+        TokenMark(3, 0, 11.5),
+        TokenMark(0, 0, 11.0),
+        TokenMark(0, 1, 12.0),
+        TokenMark(3, 1, 12.6),
+        TokenMark(0, 2, 13.0),
+    ]
     rows = by_row(marks, 10.0)
     assert list(rows) == [0, 3]
     assert rows[0] == [1.0, 2.0, 3.0]

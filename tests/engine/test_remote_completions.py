@@ -9,7 +9,7 @@ from remote_engine import connected
 
 from phitui.core.errors import UsageError
 from phitui.engine.protocol.api import Delta, Sampling, Turn
-from phitui.engine.protocol.capabilities import honoured
+from phitui.engine.protocol.capabilities import supported_parameters
 
 FULL = Sampling(max_tokens=64, temperature=0.5, top_k=40, top_p=0.9, repetition_penalty=1.1, stop=("END",), seed=7)
 TURNS = [Turn("system", "Be brief."), Turn("user", "Hi")]
@@ -84,7 +84,7 @@ async def test_each_kind(kind):
         assert (sent["temperature"], sent["top_p"], sent["stream"]) == (0.5, 0.9, True)
         known = ("top_k", "seed", "repetition_penalty", "repeat_penalty")
         assert {name: sent[name] for name in known if name in sent} == SENT[kind]
-        assert ("top_k" in honoured(loaded)) == (kind in ("vllm", "llama.cpp"))
+        assert ("top_k" in supported_parameters(loaded)) == (kind in ("vllm", "llama.cpp"))
 
 
 async def test_counts_on_the_way_and_a_stop_string_that_tgi_streams():

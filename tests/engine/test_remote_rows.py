@@ -12,6 +12,7 @@ from phitui.engine.protocol.api import (
     BatchState,
     Delta,
     Finished,
+    OpenBatch,
     Rejected,
     Row,
     RowDone,
@@ -35,7 +36,7 @@ def rows(prompts, **draw):
 
 async def run(engine, wanted, concurrency=4, seed=None):
     """All events of the batch; its end is the last."""
-    number = await engine.client.open_batch(concurrency, seed=seed)
+    number = await engine.client.open_batch(OpenBatch(batch=concurrency, seed=seed))
     await engine.client.add_rows(number, wanted, last=True)
     return await ended(engine, number)
 
@@ -106,7 +107,7 @@ async def test_a_prompt_goes_ahead_of_rows_that_have_not_begun():
 
     with answering(slow_chat, step_s=0.005) as (server, how):
         async with connected(server.url) as engine:
-            number = await engine.client.open_batch(2)
+            number = await engine.client.open_batch(OpenBatch(batch=2))
             await engine.client.add_rows(number, rows([f"many w{n}" for n in range(100)]), last=True)
             await until(lambda: len(how.bodies) >= 4)
             chat = await engine.client.generate([Turn("user", "chat")], GREEDY)
@@ -215,7 +216,7 @@ async def test_a_server_that_refuses_everything_ends_the_batch_and_blames_no_row
 async def test_a_server_that_goes_ends_the_batch_with_what_is_done():
     with answering(step_s=0.02) as (server, how):
         async with connected(server.url, retries=1) as engine:
-            number = await engine.client.open_batch(4)
+            number = await engine.client.open_batch(OpenBatch(batch=4))
             await engine.client.add_rows(number, rows([f"many w{n}" for n in range(200)]), last=True)
             await until(lambda: done(engine.events))
             how.misbehave = lambda connection, *_: connection.reset() or True
@@ -227,7 +228,7 @@ async def test_a_server_that_goes_ends_the_batch_with_what_is_done():
 async def test_cancel_closes_the_streams():
     with answering(step_s=0.2) as (server, how):
         async with connected(server.url) as engine:
-            number = await engine.client.open_batch(4)
+            number = await engine.client.open_batch(OpenBatch(batch=4))
             await engine.client.add_rows(number, rows(PROMPTS), last=True)
             await until(lambda: how.now >= 4)
             await engine.client.cancel(number)
@@ -241,7 +242,7 @@ async def test_cancel_closes_the_streams():
 async def test_what_a_kind_cannot_be_sent_is_the_rows_error():
     with answering() as (server, _):
         async with connected(server.url) as engine:
-            assert {"top_k", "repetition_penalty"}.isdisjoint(engine.client.loaded.remote.honours)
+            assert {"top_k", "repetition_penalty"}.isdisjoint(engine.client.loaded.remote.supported_parameters)
             wanted = [*rows(PROMPTS[:2], top_k=5, temperature=1.0), *rows(PROMPTS[:2], top_k=5)]
             events = await run(engine, [Row(n, row.turns, row.sampling) for n, row in enumerate(wanted)])
             assert list(failed(events)) == [0, 1] and "top_k" in failed(events)[0]

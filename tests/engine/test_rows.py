@@ -20,6 +20,7 @@ from phitui.engine.protocol.api import (
     Died,
     Finished,
     Loaded,
+    OpenBatch,
     Parked,
     ParkRefused,
     Pulse,
@@ -90,7 +91,7 @@ async def collect(engine, number, batch=None, timeout_s=120):
 
 
 async def run(engine, rows, **options):
-    number = await engine.client.open_batch(**options)
+    number = await engine.client.open_batch(OpenBatch(**options))
     await engine.client.add_rows(number, rows, last=True)
     return await collect(engine, number)
 
@@ -187,7 +188,7 @@ async def test_stop_strings_end_rows_and_answers_before_them(tmp_path, demo_fold
 async def test_cancel_ends_a_batch_within_a_step_and_keeps_what_was_made(tmp_path, demo_folder):
     rows = [Row(key, [Turn("user", "Tell me a very long story.")], greedy(1500)) for key in range(4)]
     async with running(tmp_path, demo_folder, workers=2) as engine:
-        number = await engine.client.open_batch(batch=4)
+        number = await engine.client.open_batch(OpenBatch(batch=4))
         await engine.client.add_rows(number, rows, last=True)
         batch, begun = Batch(), time.monotonic()
         while not batch.made:
@@ -204,7 +205,7 @@ async def test_cancel_ends_a_batch_within_a_step_and_keeps_what_was_made(tmp_pat
 async def test_batches_wait_for_one_another_and_can_be_cancelled_while_they_do(tmp_path, tiny_folder):
     rows = ragged(10, seed=9)
     async with running(tmp_path, tiny_folder) as engine:
-        first, second, third = [await engine.client.open_batch(batch=4) for _ in range(3)]
+        first, second, third = [await engine.client.open_batch(OpenBatch(batch=4)) for _ in range(3)]
         for number in (first, second, third):
             await engine.client.add_rows(number, rows, last=True)
         await engine.client.cancel(second)
@@ -221,7 +222,7 @@ async def test_a_prompt_goes_ahead_of_rows_and_none_is_lost(tmp_path, demo_folde
     rows = [Row(key, [Turn("user", f"Tell me story {key}.")], greedy(40)) for key in range(4)]
     async with running(tmp_path, demo_folder, compute_type="float32", workers=workers) as engine:
         expected = await run(engine, rows, batch=4)
-        number = await engine.client.open_batch(batch=4, cost=POOLING)
+        number = await engine.client.open_batch(OpenBatch(batch=4, cost=POOLING))
         await engine.client.add_rows(number, rows, last=True)
         batch = Batch()
         while not batch.made:
@@ -249,7 +250,7 @@ async def test_a_prompt_goes_ahead_of_rows_and_none_is_lost(tmp_path, demo_folde
 async def test_pulses_tell_of_rows_and_their_tokens(tmp_path, demo_folder):
     rows = [Row(key, [Turn("user", "Tell me a long story.")], greedy(40)) for key in range(4)]
     async with running(tmp_path, demo_folder) as engine:
-        number = await engine.client.open_batch(batch=4)
+        number = await engine.client.open_batch(OpenBatch(batch=4))
         await engine.client.add_rows(number, rows, last=True)
         events = []
         while not events or not isinstance(events[-1], BatchEnded):
@@ -268,7 +269,7 @@ async def test_pulses_tell_of_rows_and_their_tokens(tmp_path, demo_folder):
 async def test_a_batch_goes_on_telling_of_itself_beside_a_prompt(tmp_path, demo_folder):
     rows = [Row(key, [Turn("user", "Tell me a long story.")], greedy(200)) for key in range(4)]
     async with running(tmp_path, demo_folder, workers=2) as engine:
-        number = await engine.client.open_batch(batch=4)
+        number = await engine.client.open_batch(OpenBatch(batch=4))
         await engine.client.add_rows(number, rows, last=True)
         await engine.wait(lambda e: isinstance(e, Pulse) and e.steps > 0)
         prompt = await engine.client.generate([Turn("user", "Tell me a long story.")], greedy(60))
@@ -284,7 +285,7 @@ async def test_a_batch_goes_on_telling_of_itself_beside_a_prompt(tmp_path, demo_
 
 async def test_an_open_batch_that_waits_for_rows_does_not_work(tmp_path, tiny_folder):
     async with running(tmp_path, tiny_folder) as engine:
-        number = await engine.client.open_batch(batch=4)
+        number = await engine.client.open_batch(OpenBatch(batch=4))
         for _ in range(2):
             state = await engine.wait(lambda e: isinstance(e, BatchState | Pulse))
             assert isinstance(state, BatchState)
@@ -295,7 +296,7 @@ async def test_an_open_batch_that_waits_for_rows_does_not_work(tmp_path, tiny_fo
 
 async def test_what_needs_the_whole_engine_is_refused_while_a_batch_is_open(tmp_path, tiny_folder):
     async with running(tmp_path, tiny_folder) as engine:
-        number = await engine.client.open_batch(batch=4)
+        number = await engine.client.open_batch(OpenBatch(batch=4))
         await engine.client.park()
         assert "a batch is running" in (await engine.wait(lambda e: isinstance(e, ParkRefused))).failure.message
         probe = await engine.client.probe(1, 8, 4)
@@ -345,7 +346,7 @@ async def starved(engine, rows, after_s, **options):
 
 
 async def squeezed(engine, rows, after_s, **options):
-    number = await engine.client.open_batch(batch=len(rows), **options)
+    number = await engine.client.open_batch(OpenBatch(batch=len(rows), **options))
     await engine.client.add_rows(number, rows, last=True)
     batch = Batch()
     while not batch.made:
@@ -372,7 +373,7 @@ async def test_a_worker_that_is_killed_loses_a_batch_and_what_was_sent_goes_on(t
     rows = ragged(20, seed=3, most=60)
     async with running(tmp_path, tiny_folder, compute_type="float32") as engine:
         expected = await run(engine, rows, batch=2)
-        number = await engine.client.open_batch(batch=2)
+        number = await engine.client.open_batch(OpenBatch(batch=2))
         await engine.client.add_rows(number, rows, last=True)
         batch = Batch()
         while not batch.done:
@@ -383,7 +384,7 @@ async def test_a_worker_that_is_killed_loses_a_batch_and_what_was_sent_goes_on(t
         assert event.lost == [number]
         await engine.wait(lambda e: isinstance(e, Loaded))
         left = [Row(r.key, r.turns, r.sampling, batch.made.get(r.key, [])) for r in rows if r.key not in batch.done]
-        number = await engine.client.open_batch(batch=2)
+        number = await engine.client.open_batch(OpenBatch(batch=2))
         await engine.client.add_rows(number, left, last=True)
         await collect(engine, number, batch)
     assert batch.made == expected.made
@@ -391,7 +392,7 @@ async def test_a_worker_that_is_killed_loses_a_batch_and_what_was_sent_goes_on(t
 
 async def test_stop_leaves_no_process_even_in_mid_batch(tmp_path, demo_folder):
     async with running(tmp_path, demo_folder, workers=2) as engine:
-        number = await engine.client.open_batch(batch=8)
+        number = await engine.client.open_batch(OpenBatch(batch=8))
         rows = [Row(key, [Turn("user", "Tell me a story.")], greedy(400)) for key in range(8)]
         await engine.client.add_rows(number, rows, last=True)
         await engine.wait(lambda e: isinstance(e, RowsMade))
@@ -405,7 +406,7 @@ async def test_stop_leaves_no_process_even_in_mid_batch(tmp_path, demo_folder):
 async def test_rows_may_come_in_pieces_and_the_engine_begins_before_the_last(tmp_path, tiny_folder):
     rows = ragged(30, seed=8)
     async with running(tmp_path, tiny_folder, workers=2) as engine:
-        number = await engine.client.open_batch(batch=4)
+        number = await engine.client.open_batch(OpenBatch(batch=4))
         await engine.client.add_rows(number, rows[:9])
         batch = Batch()
         while len(batch.done) < 9:  # no more come, and it does not wait for them

@@ -13,7 +13,7 @@ from phitui.engine.protocol.api import Finished, Sampling
 from phitui.engine.remote.histogram import Histogram, histogram
 from phitui.engine.remote.metrics import FIGURES, ServerLoad
 from phitui.engine.remote.window import figures
-from phitui.hardware.exporters.exposition import Sample
+from phitui.hardware.exporters.exposition import MetricSample
 from phitui.workbench.telemetry.server_watch import ServerWatch
 
 VLLM_MODELS = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
@@ -150,7 +150,7 @@ async def test_percentiles_by_hand():
     "buckets", [[("0.1", 3), ("+Inf", 2)], [("0.1", 3)], [("x", 1), ("+Inf", 2)], [("nan", 1), ("+Inf", 2)], []]
 )
 async def test_what_is_no_histogram(buckets):
-    assert histogram([Sample("b", {"le": le}, count) for le, count in buckets]) is None
+    assert histogram([MetricSample("b", {"le": le}, count) for le, count in buckets]) is None
 
 
 async def test_a_window_by_hand():

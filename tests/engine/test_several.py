@@ -76,7 +76,7 @@ async def test_what_cannot_be_answered_is_told_for_each(tmp_path, tiny_folder):
 
 async def test_a_server_is_asked_side_by_side(llama):
     async with connected(llama.url) as engine:
-        assert "seed" in engine.client.loaded.remote.honours
+        assert "seed" in engine.client.loaded.remote.supported_parameters
         draw = Sampling(12, 1.5, 200, 1.0, 1.0, (), 5)
         ends = {}
         for round_ in range(2):

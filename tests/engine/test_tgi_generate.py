@@ -12,8 +12,8 @@ from remote_engine import GREEDY, connected
 from tiny_phi3 import CHAT_TEMPLATE
 
 from phitui.core.errors import UsageError
-from phitui.engine.protocol.api import BatchEnded, BrokeOff, Rejected, Retrying, Row, RowDone, Sampling, Turn
-from phitui.engine.protocol.capabilities import PARAMETERS, honoured
+from phitui.engine.protocol.api import BatchEnded, BrokeOff, OpenBatch, Rejected, Retrying, Row, RowDone, Sampling, Turn
+from phitui.engine.protocol.capabilities import PARAMETERS, supported_parameters
 from phitui.engine.remote.plain_chat import prompt_of
 
 FULL = Sampling(
@@ -79,7 +79,7 @@ async def test_the_native_route_takes_all_parameters_and_phi3s_template():
             loaded = engine.client.loaded
             assert (loaded.remote.kind, loaded.name, loaded.context_window) == ("TGI", "org/Phi-3-mini", 4000)
             assert "asked by /generate_stream, the chat as Phi-3's chat template" in loaded.remote.can
-            assert honoured(loaded) == PARAMETERS
+            assert supported_parameters(loaded) == PARAMETERS
             text, end = await engine.ask(TURNS, FULL)
             assert (text, end.reason, end.notes) == ("Hello", "stop", [])
             assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (19, 3)
@@ -250,14 +250,14 @@ async def test_a_server_without_chat_is_asked_by_its_native_route(chat):
     """`hello` has no such route at all."""
     with raw_server(chat, gets()) as server:
         async with connected(server.url, retries=0) as engine:
-            assert "top_k" not in honoured(engine.client.loaded)
+            assert "top_k" not in supported_parameters(engine.client.loaded)
             numbers = [await engine.client.generate(TURNS, GREEDY) for _ in range(3)]  # side by side
             for number in numbers:
                 text, end = await engine.ending(number)
                 assert (text, end.usage.completion_tokens) == ("Hello", 3)
             told = [event.text for event in engine.events if isinstance(event, Retrying)]
             assert len(told) == 1 and "/generate_stream, the chat as Phi-3's chat template" in told[0]
-            assert honoured(engine.client.loaded) == PARAMETERS
+            assert supported_parameters(engine.client.loaded) == PARAMETERS
             await engine.ask(TURNS, FULL)
         paths = [request.path for request in server.chats()]
         assert paths.count("/v1/chat/completions") == 3 and paths[-1] == "/generate_stream"
@@ -266,7 +266,7 @@ async def test_a_server_without_chat_is_asked_by_its_native_route(chat):
 async def test_rows_of_a_batch_go_the_same_way():
     with raw_server(without_template, gets()) as server:
         async with connected(server.url, retries=0) as engine:
-            number = await engine.client.open_batch(2)
+            number = await engine.client.open_batch(OpenBatch(batch=2))
             rows = [Row(key, TURNS, GREEDY) for key in range(4)]
             await engine.client.add_rows(number, rows, last=True)
             deadline = time.monotonic() + 20
@@ -280,7 +280,7 @@ async def test_rows_of_a_batch_go_the_same_way():
 async def test_versions_before_the_chat_route_are_not_asked_for_it():
     with raw_server(hello, gets("1.3.4")) as server:
         async with connected(server.url) as engine:
-            assert honoured(engine.client.loaded) == PARAMETERS
+            assert supported_parameters(engine.client.loaded) == PARAMETERS
             assert (await engine.ask())[0] == "Hello"
         assert [request.path for request in server.chats()] == ["/generate_stream"]
 

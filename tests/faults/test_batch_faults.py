@@ -3,11 +3,13 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import time
 
 import pytest
 from batch_runs import Batch, questions
+from support.waiting import until_in_thread
 
 from phitui.storage.journal import read_journal
 
@@ -96,6 +98,7 @@ def test_lines_that_did_not_reach_the_disk_are_run_again(home):
 def test_an_output_that_was_changed_is_refused(home):
     batch = Batch(home, questions(600))
     process = batch.start()
+    until_in_thread(lambda: batch.output.exists() and batch.output.stat().st_size)
     time.sleep(2.2)  # two syncs
     process.kill()
     process.communicate()
@@ -146,7 +149,9 @@ def test_two_at_once_on_one_output_are_refused(home):
     process = batch.start()
     while not batch.journal.exists():
         time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)  # it is not at its end before the second has tried
     second = batch.run("--resume")
+    process.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert "another phitui is writing" in second.stderr
     assert process.wait(60) == 0

@@ -2,13 +2,13 @@
 
 import pytest
 
-from phitui.hardware.analysis.energy import KEPT_S, EnergyMeter, Sample
+from phitui.hardware.analysis.energy import KEPT_S, EnergyMeter, EnergySample
 
 
 def meter(*samples):
     made = EnergyMeter()
     for sample in samples:
-        made.note(Sample(*sample))
+        made.note(EnergySample(*sample))
     return made
 
 
@@ -77,6 +77,6 @@ def test_no_token_and_no_idle_power_are_no_figures():
 def test_old_samples_go():
     made = meter((0.0, 0.0, 20.0, False))
     for t in range(1, int(KEPT_S) + 100):
-        made.note(Sample(float(t), None, 60.0, False))
+        made.note(EnergySample(float(t), None, 60.0, False))
     assert made.idle_w == 60.0
     assert len(made._samples) <= KEPT_S + 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phitui.hardware.analysis.memory_parts import Engine, Part, memory_parts, others_of
+from phitui.hardware.analysis.memory_parts import EngineMemory, Part, memory_parts, others_of
 from phitui.hardware.snapshot import Device, Memory, Process
 
 GIB = 1024**3
@@ -15,7 +15,7 @@ def kinds(made):
 
 
 def test_all_parts_by_hand():
-    made = memory_parts(CARD, Engine(10 * GIB, 4 * GIB, 3 * GIB), 0.95, PROCESSES)
+    made = memory_parts(CARD, EngineMemory(10 * GIB, 4 * GIB, 3 * GIB), 0.95, PROCESSES)
     assert made.parts == (
         Part("weights", 4 * GIB),
         Part("kv", 3 * GIB),
@@ -30,17 +30,17 @@ def test_all_parts_by_hand():
 
 
 def test_an_engine_that_the_driver_does_not_show_leaves_the_rest_unknown():
-    made = memory_parts(CARD, Engine(None, 4 * GIB, 3 * GIB), 0.95, PROCESSES)
+    made = memory_parts(CARD, EngineMemory(None, 4 * GIB, 3 * GIB), 0.95, PROCESSES)
     assert kinds(made) == {"weights": 4, "unknown": 16, "reserve": 1, "free": 3}
     assert made.parts[1].name == "not told apart"
     assert "work" not in kinds(made) and "others" not in kinds(made)
 
 
 def test_weights_larger_than_all_that_is_used_are_not_there_yet():
-    assert kinds(memory_parts(CARD, Engine(None, 21 * GIB, 0), 0.95))["unknown"] == 20
+    assert kinds(memory_parts(CARD, EngineMemory(None, 21 * GIB, 0), 0.95))["unknown"] == 20
 
 
-@pytest.mark.parametrize("engine", [Engine(5 * GIB, 4 * GIB, 3 * GIB), Engine(5 * GIB, None, 0)])
+@pytest.mark.parametrize("engine", [EngineMemory(5 * GIB, 4 * GIB, 3 * GIB), EngineMemory(5 * GIB, None, 0)])
 def test_an_engine_that_cannot_be_taken_apart_is_one_part(engine):
     made = memory_parts(CARD, engine, 0.95)
     assert made.parts[0] == Part("unknown", 5 * GIB, "engine")
@@ -67,7 +67,7 @@ def test_of_a_machine_more_processes_run_than_are_listed():
 
 
 def test_ram_has_no_reserve():
-    made = memory_parts(Memory(64 * GIB, 20 * GIB, None, 44 * GIB), Engine(GIB, GIB // 2, 0), 0.5)
+    made = memory_parts(Memory(64 * GIB, 20 * GIB, None, 44 * GIB), EngineMemory(GIB, GIB // 2, 0), 0.5)
     assert kinds(made) == {"weights": 0.5, "work": 0.5, "others": 19, "free": 44}
     assert made.limit_bytes == 32 * GIB
 
@@ -84,6 +84,6 @@ def test_what_is_not_known_has_a_reason(memory):
 @pytest.mark.parametrize("used", [0, 1, 22 * GIB, 23 * GIB, 30 * GIB])
 @pytest.mark.parametrize("process", [None, 0, 5 * GIB, 40 * GIB])
 def test_the_parts_add_up(used, process):
-    made = memory_parts(Memory(24 * GIB, used, GIB, 0), Engine(process, 4 * GIB, GIB), 0.95, PROCESSES)
+    made = memory_parts(Memory(24 * GIB, used, GIB, 0), EngineMemory(process, 4 * GIB, GIB), 0.95, PROCESSES)
     assert sum(part.bytes for part in made.parts) == 24 * GIB
     assert all(part.bytes > 0 for part in made.parts)

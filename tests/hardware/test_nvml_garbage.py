@@ -22,7 +22,7 @@ from phitui.hardware.history import History
 from phitui.hardware.host.cpu import cpu_device
 from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.snapshot import Host, Reading, Snapshot
-from phitui.tui.monitor.picture import Picture
+from phitui.tui.monitor.picture import MonitorPicture
 
 HOST = Host(50.0, 8, None, 1.0, 64 << 30, 20 << 30, 44 << 30, 50.0)
 BASES = {name: standin.profile(name) for name in ("2x4090", "h100", "h100_mig", "gb10")}
@@ -84,7 +84,7 @@ class Shown:
 
     def __init__(self) -> None:
         self.history = History(100)
-        self.picture = Picture(self.history, "here", show_reasons=True)
+        self.picture = MonitorPicture(self.history, "here", show_reasons=True)
         self.second = 0
 
     def check(self, reading: Reading) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from phitui.hardware.analysis.roofline import Load, ceiling_tokens_per_s, engine_gb_s, mbu, useful_gb_s
+from phitui.hardware.analysis.roofline import DecodeLoad, ceiling_tokens_per_s, engine_gb_s, mbu, useful_gb_s
 
-PHI3 = Load(weight_step_bytes=3_726_970_112, kv_token_bytes=393_216, rows=1, context_tokens=0)
+PHI3 = DecodeLoad(weight_step_bytes=3_726_970_112, kv_token_bytes=393_216, rows=1, context_tokens=0)
 
 
 def test_weights_alone():

@@ -156,7 +156,7 @@ def test_readings_that_take_their_time_are_shown_at_any_interval(install, monkey
 
 def test_the_first_snapshot_can_wait_for_the_driver(install):
     install("rtx4090").change({"delay_us.nvmlInitWithFlags": 1_200_000})
-    with sampling(first_patience_s=20.0) as (_, snapshots):
+    with sampling(first_wait_s=20.0) as (_, snapshots):
         assert snapshots.get(timeout=25).devices[0].util_pct == 97
 
 

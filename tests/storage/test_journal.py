@@ -9,15 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phitui.core.errors import PhituiError
-from phitui.storage.journal import VERSION, Answer, Counts, Done, Header, Journal, Made, Snapshot, Synced, read_journal
+from phitui.storage.journal import (
+    VERSION,
+    AnswerRecord,
+    Counts,
+    Done,
+    Header,
+    Journal,
+    MadeRecord,
+    SnapshotRecord,
+    Synced,
+    read_journal,
+)
 
 HEADER = Header(
     VERSION, 10, "ab", 3, "tiny", "cd", "float32", {"max_tokens": 5, "system": "", "seed": None}, 1700000000
 )
 RECORDS = [
-    Snapshot(0, 0, b"", Counts()),
-    Made(128, [1, 2, 300, 70000]),
-    Answer(129, "text \x00 é", "stop", 4, 2),
+    SnapshotRecord(0, 0, b"", Counts()),
+    MadeRecord(128, [1, 2, 300, 70000]),
+    AnswerRecord(129, "text \x00 é", "stop", 4, 2),
     Done(1, 100, 12345, False, 7, 8, 2),
     Synced(100),
 ]

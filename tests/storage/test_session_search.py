@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from phitui.storage.sessions import cjk_index
 from phitui.storage.sessions.session_search import snippet
-from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
 
 
@@ -22,7 +22,9 @@ def store(tmp_path):
 
 
 def add(store, *texts, state="done"):
-    return store.insert("T", "", 0.0, [Turn(id=-i, prompt=text, state=state) for i, text in enumerate(texts, 1)], -1)
+    return store.insert(
+        "T", "", 0.0, [KeptTurn(id=-i, prompt=text, state=state) for i, text in enumerate(texts, 1)], -1
+    )
 
 
 def prompts(store, wanted, limit=50):
@@ -83,14 +85,14 @@ def test_scripts_without_spaces_are_found_in_the_middle(either):
     wanted=st.text(alphabet="東京都の夜ไทย가b", min_size=1, max_size=4),
 )
 def test_every_part_of_such_a_script_is_found_and_nothing_else(either, kept, wanted):
-    if not cjk_index.is_unspaced(wanted):
+    if not cjk_index.is_cjk(wanted):
         return
     session, ids = add(either, *kept)
     try:
         expected = [prompt for prompt in reversed(kept) if wanted.casefold() in prompt.casefold()]
         assert prompts(either, wanted) == expected
         turns = list(enumerate(kept, 1))
-        changed = [Turn(id=ids[-i], prompt=one, text="東" if i % 2 else "b", state="done") for i, one in turns]
+        changed = [KeptTurn(id=ids[-i], prompt=one, text="東" if i % 2 else "b", state="done") for i, one in turns]
         either.save(session, changed, None)
         assert prompts(either, "東") == [one for i, one in reversed(turns) if i % 2 or "東" in one]
     finally:
@@ -122,10 +124,10 @@ def test_accents_do_not_count_in_the_index(store):
 
 def test_an_answer_on_its_way_is_found(store):
     session, ids = add(store, "p", state="answering")
-    store.save(session, [Turn(id=ids[-1], prompt="p", text="halfway there", state="answering")], None)
+    store.save(session, [KeptTurn(id=ids[-1], prompt="p", text="halfway there", state="answering")], None)
     assert len(store.search("halfway")) == 1
-    store.save(session, [Turn(id=ids[-1], prompt="p", text="halfway there and done", state="done")], None)
-    store.save(session, [Turn(id=ids[-1], prompt="p", text="finally", state="done")], None)
+    store.save(session, [KeptTurn(id=ids[-1], prompt="p", text="halfway there and done", state="done")], None)
+    store.save(session, [KeptTurn(id=ids[-1], prompt="p", text="finally", state="done")], None)
     assert store.search("halfway") == []
     assert len(store.search("finally")) == 1
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from phitui.core.errors import UsageError
 from phitui.storage.sessions.session_transfer import file_name, from_json, read_file, to_json, to_markdown, write_file
-from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
 
 
@@ -24,9 +24,9 @@ def store(tmp_path):
 @pytest.fixture
 def session(store):
     turns = [
-        Turn(id=-1, prompt="one", text="1", model="m", reason="stop", ttft_ms=3.5),
-        Turn(id=-2, parent=-1, prompt="two", text="2"),
-        Turn(id=-3, parent=-1, prompt="two, otherwise", text="2b\x1b[2J", state="lost", error="it died"),
+        KeptTurn(id=-1, prompt="one", text="1", model="m", reason="stop", ttft_ms=3.5),
+        KeptTurn(id=-2, parent=-1, prompt="two", text="2"),
+        KeptTurn(id=-3, parent=-1, prompt="two, otherwise", text="2b\x1b[2J", state="lost", error="it died"),
     ]
     number, _ = store.insert("My chat", "be brief", 1.7e9, turns, -2)
     return store.load(number)

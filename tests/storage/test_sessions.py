@@ -11,7 +11,7 @@ import pytest
 from phitui.core.errors import PhituiError, UsageError
 from phitui.storage.sessions import session_file
 from phitui.storage.sessions.session_file import MIGRATIONS, GoneError, migrate, open_file
-from phitui.storage.sessions.session_types import Turn, title_of
+from phitui.storage.sessions.session_types import KeptTurn, title_of
 from phitui.storage.sessions.sessions import SessionStore
 
 
@@ -30,7 +30,7 @@ def store(path):
 def chat(*pairs):
     """New turns, one after the other."""
     return [
-        Turn(id=-i, parent=1 - i if i > 1 else None, prompt=prompt, text=text, model="tiny", created=1e9 + i)
+        KeptTurn(id=-i, parent=1 - i if i > 1 else None, prompt=prompt, text=text, model="tiny", created=1e9 + i)
         for i, (prompt, text) in enumerate(pairs, 1)
     ]
 
@@ -41,7 +41,7 @@ def keep(store, *pairs, title="A chat"):
 
 
 def test_a_session_comes_back_as_it_was(store, path):
-    turn = Turn(
+    turn = KeptTurn(
         id=-1, prompt="p \0 ü", text="a\x1b[31m", state="done", reason="length", model="m", created=12.5, tokens=3,
         prompt_tokens=2, completion_tokens=3, ttft_ms=1.5, tpot_ms=2.5, total_ms=9.0, tokens_per_s=7.5,
     )  # fmt: skip
@@ -54,15 +54,15 @@ def test_a_session_comes_back_as_it_was(store, path):
 
 
 def test_turns_grow_while_they_stream(store):
-    session, ids = store.insert("T", "", 0.0, [Turn(id=-5, prompt="p", state="queued")], -5)
+    session, ids = store.insert("T", "", 0.0, [KeptTurn(id=-5, prompt="p", state="queued")], -5)
     for text, state in (("on", "answering"), ("on its way", "done")):
-        store.save(session, [Turn(id=ids[-5], prompt="p", text=text, state=state)], ids[-5])
+        store.save(session, [KeptTurn(id=ids[-5], prompt="p", text=text, state=state)], ids[-5])
         assert store.load(session).turns[0].text == text
 
 
 def test_the_branch_that_stands_is_the_path(store):
     session, ids = keep(store, ("one", "1"), ("two", "2"), ("three", "3"))
-    more = store.save(session, [Turn(id=-9, parent=ids[-1], prompt="other two", text="2b")], -9)
+    more = store.save(session, [KeptTurn(id=-9, parent=ids[-1], prompt="other two", text="2b")], -9)
     assert [turn.prompt for turn in store.load(session).path()] == ["one", "other two"]
     store.stand_at(session, ids[-3])
     assert [turn.prompt for turn in store.load(session).path()] == ["one", "two", "three"]
@@ -74,7 +74,7 @@ def test_the_list_is_newest_first_and_counts_turns(store):
     first, ids = keep(store, ("a", "b"))
     second, _ = keep(store, ("c", "d"), ("e", "f"))
     assert [(row.id, row.turns, row.model) for row in store.sessions()] == [(second, 2, "tiny"), (first, 1, "tiny")]
-    store.save(first, [Turn(id=ids[-1], prompt="a", text="changed")], None)
+    store.save(first, [KeptTurn(id=ids[-1], prompt="a", text="changed")], None)
     assert [row.id for row in store.sessions()] == [first, second]
     assert [row.id for row in store.sessions(limit=1)] == [first]
 
@@ -83,10 +83,10 @@ def test_a_session_that_is_deleted_while_a_chat_goes_on_in_it_comes_back(store, 
     session, ids = keep(store, ("p", "a"))
     other = SessionStore(path)
     other.delete(session)
-    last = Turn(id=ids[-1], prompt="p", text="a, stopped", created=1e9)
+    last = KeptTurn(id=ids[-1], prompt="p", text="a, stopped", created=1e9)
     store.save(session, [last], None)  # of a chat that was left
     assert other.sessions() == []
-    store.save(session, [Turn(id=-2, parent=ids[-1], prompt="more", created=1e9)], -2)
+    store.save(session, [KeptTurn(id=-2, parent=ids[-1], prompt="more", created=1e9)], -2)
     assert [row.id for row in other.sessions()] == [session] and other.undelete() is None
     assert [turn.text for turn in other.load(session).turns] == ["a, stopped", ""]
     other.close()
@@ -127,7 +127,7 @@ def test_saving_into_a_removed_session_is_an_error_and_not_lost_silently(store):
     session, _ = keep(store, ("a", "b"))
     store.remove(session)
     with pytest.raises(GoneError):
-        store.save(session, [Turn(id=-1, prompt="more")], None)
+        store.save(session, [KeptTurn(id=-1, prompt="more")], None)
     assert store._connection.execute("SELECT count(*) FROM turn").fetchone() == (0,)
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_was_removed_is_an_error(store, path):
     session, _ = keep(store, ("a", "b"))
     path.unlink()
     with pytest.raises(PhituiError, match="was removed"):
-        store.save(session, [Turn(id=-1, prompt="more")], None)
+        store.save(session, [KeptTurn(id=-1, prompt="more")], None)
 
 
 def test_modes_are_private_whatever_the_umask(path):
@@ -237,10 +237,10 @@ def test_two_stores_write_at_once_and_nothing_is_lost(path):
     def write(name):
         try:
             store = SessionStore(path)
-            session, ids = store.insert(name, "", 0.0, [Turn(id=-1, prompt="0")], -1)
+            session, ids = store.insert(name, "", 0.0, [KeptTurn(id=-1, prompt="0")], -1)
             last = ids[-1]
             for number in range(1, 120):
-                made = store.save(session, [Turn(id=-2, parent=last, prompt=str(number), text=name)], -2)
+                made = store.save(session, [KeptTurn(id=-2, parent=last, prompt=str(number), text=name)], -2)
                 last = made[-2]
             store.close()
         except Exception as error:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from phitui.core.errors import PhituiError
-from phitui.storage.server_tunings import LoadKey, LoadTuning, read_load_tunings, write_load_tuning
+from phitui.storage.server_tunings import ServerTuning, ServerTuningKey, read_load_tunings, write_load_tuning
 from phitui.storage.tunings import Conditions, Tuning, bucket, newest_for, read_tunings, stale, write_tuning
 
 HERE = Conditions("AMD EPYC, 2 cores", "", "4.8.5", "ab" * 32, "int8_float32", 512)
@@ -94,8 +94,8 @@ def test_of_several_devices_this_one_counts():
     assert newest_for(stored, "smollm2-135m", 512, "GPU-2") == newer
 
 
-SERVERS = LoadTuning(
-    LoadKey("box", "box:8000", 256, 256), "m", "vllm", None, "2026-01-01", 8, 8, None, 100.0, None, 1, "waiting"
+SERVERS = ServerTuning(
+    ServerTuningKey("box", "box:8000", 256, 256), "m", "vllm", None, "2026-01-01", 8, 8, None, 100.0, None, 1, "waiting"
 )
 
 

@@ -8,7 +8,6 @@ from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.snapshot import Bandwidth, Device, Host, Memory, Process, Snapshot
 from phitui.models.footprint import Footprint
 from phitui.tui.app.app import PhituiApp
-from phitui.tui.commands.console import register_all
 from phitui.workbench.chat.chat import Exchange
 
 GIB = 1024**3
@@ -60,7 +59,7 @@ class QuietEngine:
     loaded = None
     pid = ENGINE_PID
     folder = holding = "models/phi-3-mini"
-    is_local = True
+    is_local, name = True, "ct2"
 
     async def generate(self, turns, sampling, answers=1):
         return 1
@@ -84,28 +83,34 @@ class FrozenConsole(PhituiApp):
     def __init__(self, theme="phitui-dark", snapshot=WITH_CARD, keys=None, **sections):
         super().__init__(load_config(overrides={"theme": {"name": theme}, "keys": keys or {}, **sections}))
         self.snapshot = snapshot
-        self.engine = QuietEngine()
-        self.console_screen._engine = self.console_screen.chat.engine = self.console_screen.prompting.engine = (
-            self.models._engine
-        ) = self.console_screen.engine_status._engine = self.engine
+        self.use(QuietEngine())
+
+    def use(self, engine):
+        """Have this answer in the place of a real engine."""
+        workbench = self.workbench
+        self.engine = workbench.engine = workbench.chat.engine = workbench.switching._engine = engine
 
     async def _start(self):
         self._early = None
-        register_all(self.console_screen.prompting.commands, self)
-        self._show_snapshot(self.snapshot)
+        self.register_commands()
+        self.read(self.snapshot)
+
+    def read(self, snapshot):
+        """New readings of the hardware."""
+        self.workbench.telemetry.take(snapshot)
 
     def load(self, title=LOADED.title, **changes):
         self.engine.loaded = msgspec.structs.replace(LOADED, title=title, **changes)
-        self._on_event(self.engine.loaded)
+        self.workbench.take(self.engine.loaded)
 
     def answer(self, prompt, text, reason="stop", tokens=96):
         """An exchange that went well."""
         exchange = self.begin(prompt, text, tokens)
-        self._on_event(Finished(1, reason, Usage(24, tokens), Timings(38.2, 11.1, 1090.0, 88.0)))
-        performance = self.console_screen.performance
+        self.workbench.take(Finished(1, reason, Usage(24, tokens), Timings(38.2, 11.1, 1090.0, 88.0)))
+        performance = self.workbench.telemetry.performance
         performance._unread = None  # its real window is the test's own
         performance.answer_energy = PerToken(3.46, 2.87, "counter", True)
-        self._show_snapshot(self.snapshot)
+        self.read(self.snapshot)
         return exchange
 
     def begin(self, prompt, text, tokens=40) -> Exchange:
@@ -113,16 +118,16 @@ class FrozenConsole(PhituiApp):
         chat = self.console_screen.chat
         exchange = chat.submit(prompt)
         chat._request_id = 1
-        self._on_event(Started(1, 24))
+        self.workbench.take(Started(1, 24))
         if text:
-            self._on_event(Delta(1, text, tokens))
+            self.workbench.take(Delta(1, text, tokens))
         return exchange
 
     def decode(self, steps=45, context_tokens=1200.0):
         """A second of decode, and the readings after it."""
-        self._on_event(Pulse(1.0, steps, 0.98, 0.0, 0.0, 1, context_tokens, 0))
-        self._show_snapshot(self.snapshot)
+        self.workbench.take(Pulse(1.0, steps, 0.98, 0.0, 0.0, 1, context_tokens, 0))
+        self.read(self.snapshot)
 
     def die(self):
         self.engine.loaded = None
-        self._on_event(Died("killed by SIGKILL", [1], True))
+        self.workbench.take(Died("killed by SIGKILL", [1], True))

@@ -56,6 +56,6 @@ PULLING = Progress("fetch", "Fetching microsoft/Phi-4-mini-instruct", 2_310_000_
 
 def fill(app, progress=None):
     """Give the desk of a console these models instead of those on the disk."""
-    desk = app.models.desk
+    desk = app.workbench.models
     desk.store, desk.rows, desk.refresh = STORE, ROWS, lambda: None
     desk.work.progress = progress

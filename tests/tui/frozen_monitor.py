@@ -5,7 +5,7 @@ import math
 import msgspec
 
 from phitui.config.layers import load_config
-from phitui.hardware.feed import Feed
+from phitui.hardware.feed import SnapshotFeed
 from phitui.hardware.snapshot import Bandwidth, Device, Host, Link, Memory, Process, Snapshot
 from phitui.tui.app.monitor_app import MonitorApp
 
@@ -69,7 +69,7 @@ class FrozenMonitor(MonitorApp):
     """Takes all its snapshots before the first frame."""
 
     def __init__(self, shown, theme="phitui-dark", readonly=False, ascii_only=False):
-        self.feed = Feed()
+        self.feed = SnapshotFeed()
         super().__init__(
             load_config(overrides={"theme": {"name": theme}}), self.feed, readonly=readonly, ascii_only=ascii_only
         )

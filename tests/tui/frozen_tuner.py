@@ -8,22 +8,21 @@ from simulated_server import Server
 from phitui.autotune.answer import Knowledge
 from phitui.autotune.probes import Goal
 from phitui.autotune.search import explore
-from phitui.autotune.server_search import LoadGoal, Loads, explore_load
+from phitui.autotune.server_search import ServerGoal, ServerKnowledge, explore_server
 from phitui.config.layers import load_config
 from phitui.engine.protocol.api import Loaded, Remote
-from phitui.storage.server_tunings import LoadKey, LoadTuning
+from phitui.storage.server_tunings import ServerTuning, ServerTuningKey
 from phitui.storage.tunings import Conditions, Tuning
 from phitui.tui.app.base_app import BaseApp
 from phitui.tui.screens.tuner import TunerScreen
-from phitui.workbench.chat.chat import Chat
-from phitui.workbench.start import sampling
+from phitui.workbench.lease import Use
 from phitui.workbench.tune.events import ProbeBegan, ProbeEnded, Trial, TuneResult
-from phitui.workbench.tune.form import LoadWish, Wish
-from phitui.workbench.tune.profiles import Profile
-from phitui.workbench.tune.run_state import LocalCourse, ServerCourse
-from phitui.workbench.tune.server import LoadBegan, LoadEnded, LoadResult
+from phitui.workbench.tune.form import ServerTuneForm, TuneForm
+from phitui.workbench.tune.profiles import KeptTuning
+from phitui.workbench.tune.run_state import LocalRunState, ServerRunState
+from phitui.workbench.tune.server import ServerProbeBegan, ServerProbeEnded, ServerTuneResult
 from phitui.workbench.tune.setups import Limit, Setup
-from phitui.workbench.tune.tuner import Hooks, TuningDesk
+from phitui.workbench.workbench import Workbench
 
 SETUP, OTHER = Setup(1, 0, "int8_float16"), Setup(1, 0, "float16")
 GOAL = Goal(256, 256, slo_itl_s=0.03)
@@ -61,27 +60,27 @@ def probing(setup, card, goal=GOAL):
         return end.value, know.measured_rates()
 
 
-def course_of(events=None, clock=None, card=None, goal=GOAL):
+def run_state_of(events=None, clock=None, card=None, goal=GOAL):
     """A course after so many events; with None the whole of it, its answer included."""
     clock = clock or Clock()
-    course = LocalCourse(Wish(goal, Limit(0.95), True, {}), TITLE, clock)
+    run_state = LocalRunState(TuneForm(goal, Limit(0.95), True, {}), TITLE, clock)
     searching, seen = probing(SETUP, card or Card(3, tile=16, memory_noise=0.01, time_noise=0.02), goal), 0
     while events is None or seen < events:
         try:
-            course.note(next(searching))
+            run_state.note(next(searching))
         except StopIteration as end:
             answer, rates = end.value
             break
         clock.now += 4.0
         seen += 1
     else:
-        return course
+        return run_state
     trials = [Trial(SETUP, rates, answer.steps), Trial(OTHER, {}, None, "not even one row fits")]
     result = TuneResult(
-        goal, SETUP, answer, LOADED, None, 4_275_598_976, 24_000_000_000, trials[0], trials, course.probes
+        goal, SETUP, answer, LOADED, None, 4_275_598_976, 24_000_000_000, trials[0], trials, run_state.probes
     )
-    course.end("done", result)
-    return course
+    run_state.end("done", result)
+    return run_state
 
 
 def tuning(made="2026-03-01T12:30:00+00:00", model="phi-3-mini", batch=64, kind="int8_float16"):
@@ -92,12 +91,12 @@ def tuning(made="2026-03-01T12:30:00+00:00", model="phi-3-mini", batch=64, kind=
 
 
 KEPT = [
-    Profile(tuning(), ""),
-    Profile(tuning("2026-02-11T09:00:00+00:00", batch=48, kind="float16"), "the driver changed"),
+    KeptTuning(tuning(), ""),
+    KeptTuning(tuning("2026-02-11T09:00:00+00:00", batch=48, kind="float16"), "the driver changed"),
 ]
 
 
-LOAD_GOAL = LoadGoal(256, 256, slo_itl_s=0.06)
+LOAD_GOAL = ServerGoal(256, 256, slo_itl_s=0.06)
 REMOTE = Remote("box", "10.0.0.7:8000", "vLLM", "microsoft/Phi-3-mini-4k-instruct", [], (), 64)
 SERVER_LOADED = Loaded(REMOTE.model, REMOTE.model, "remote", "", 0, 4096, 0, 0.1, "vLLM", remote=REMOTE)
 NOTES = ["no two prompts begin alike, beyond what the template puts before them"]
@@ -105,46 +104,46 @@ NOTES = ["no two prompts begin alike, beyond what the template puts before them"
 
 def loading(server, goal=LOAD_GOAL):
     """The events of one search on a server, one by one; its answer at the end."""
-    know = Loads(goal)
-    asked = explore_load(know)
+    know = ServerKnowledge(goal)
+    asked = explore_server(know)
     probe, number = next(asked), 1
     try:
         while True:
-            yield LoadBegan(probe, number)
+            yield ServerProbeBegan(probe, number)
             try:
                 following = asked.send(server(probe.concurrency))
             finally:
-                yield LoadEnded(know.verdicts[-1], number, know.fit, know.knee)
+                yield ServerProbeEnded(know.verdicts[-1], number, know.fit, know.knee)
             probe, number = following, number + 1
     except StopIteration as end:
         return end.value
 
 
-def server_course_of(events=None, clock=None, server=None, goal=LOAD_GOAL):
-    """As `course_of`, on a server."""
+def server_run_state_of(events=None, clock=None, server=None, goal=LOAD_GOAL):
+    """As `run_state_of`, on a server."""
     clock = clock or Clock()
-    course = ServerCourse(LoadWish(goal, {}), f"{REMOTE.model} on {REMOTE.name}", clock)
+    run_state = ServerRunState(ServerTuneForm(goal, {}), f"{REMOTE.model} on {REMOTE.name}", clock)
     searching, seen = loading(server or Server(40, fixed=0.02, each=0.0005, kv_each=0.015), goal), 0
     while events is None or seen < events:
         try:
-            course.note(next(searching))
+            run_state.note(next(searching))
         except StopIteration as end:
-            course.end("done", LoadResult(goal, end.value, SERVER_LOADED, REMOTE, NOTES))
+            run_state.end("done", ServerTuneResult(goal, end.value, SERVER_LOADED, REMOTE, NOTES))
             break
         clock.now += 4.0
         seen += 1
-    return course
+    return run_state
 
 
 def load_tuning(made="2026-03-01T12:30:00+00:00", c_best=32, at_once=64):
-    key = LoadKey(REMOTE.name, REMOTE.host, 256, 256)
+    key = ServerTuningKey(REMOTE.name, REMOTE.host, 256, 256)
     why = "40 requests at once go well; the server lets 24 of 64 requests wait"
-    return LoadTuning(key, REMOTE.model, REMOTE.kind, at_once, made, 40, c_best, 30, 812.5, 3.2, 3, why)
+    return ServerTuning(key, REMOTE.model, REMOTE.kind, at_once, made, 40, c_best, 30, 812.5, 3.2, 3, why)
 
 
 SERVER_KEPT = [
-    Profile(load_tuning(), ""),
-    Profile(load_tuning("2026-02-11T09:00:00+00:00", 16, 32), "the server took 32 prompts at once, now 64"),
+    KeptTuning(load_tuning(), ""),
+    KeptTuning(load_tuning("2026-02-11T09:00:00+00:00", 16, 32), "the server took 32 prompts at once, now 64"),
 ]
 
 
@@ -158,19 +157,20 @@ class QuietServer(QuietEngine):
 class FrozenTuner(BaseApp):
     """The tuner screen alone, on a desk that nothing runs behind. `server`: a server is the engine."""
 
-    def __init__(self, course, theme="phitui-dark", ascii_only=False, kept=KEPT, server=False):
+    def __init__(self, run_state, theme="phitui-dark", ascii_only=False, kept=KEPT, server=False):
         config = load_config(overrides={"theme": {"name": theme}})
         super().__init__(config)
         engine = QuietServer() if server else QuietEngine()
-        title = f"{REMOTE.model} on {REMOTE.name}" if server else TITLE
-        hooks = Hooks(lambda: None, lambda _: None, lambda _: None, lambda _: None, lambda _: None)
-        self.desk = TuningDesk(engine, config, Chat(engine, sampling(config.generation), "", lambda _: None), hooks)
-        self.desk.course, self.desk.profiles = course, list(kept)
-        self.desk.refresh = lambda: None
-        if course is not None and course.state == "running":
-            self.desk.engine = "tuner"
-            self.desk._go.set()
-        self.tuner = TunerScreen(self.desk, lambda: None, lambda: False, lambda: (title, 4096), ascii_only)
+        self.workbench = Workbench(config)
+        self.workbench.engine = engine
+        engine.loaded = engine.loaded or LOADED
+        search = self.workbench.tuner
+        search.run_state, search.profiles = run_state, list(kept)
+        search.refresh = lambda: None
+        if run_state is not None and run_state.state == "running":
+            search._lease = self.workbench.leases.claim(Use.TUNING)
+            search._go.set()
+        self.tuner = TunerScreen(search, ascii_only)
 
     def get_default_screen(self):
         return self.tuner

@@ -10,6 +10,7 @@ from test_console_screen import ready, texts, until
 from phitui.config.layers import load_config
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.console import ConsoleScreen
+from phitui.tui.widgets.dialogs import Confirm
 from phitui.workbench.chat.chat import State
 
 
@@ -24,9 +25,9 @@ def console(url, name="box"):
 
 
 async def switch(pilot, name):
-    desk = pilot.app.models.desk
-    await until(pilot, lambda: any(row.name == name for row in desk.rows))
-    desk.switch(next(row for row in desk.rows if row.name == name))
+    models = pilot.app.workbench.models
+    await until(pilot, lambda: any(row.name == name for row in models.rows))
+    pilot.app.models.switch(next(row for row in models.rows if row.name == name))
 
 
 async def test_llama_cpp_answers_a_file_while_the_chat_goes_on(home, tmp_path, llama):
@@ -67,6 +68,13 @@ async def test_a_server_that_goes_is_said_and_r_goes_on_with_it(home, tmp_path):
     assert sorted(line["line"] for line in lines) == list(range(1, 121))
 
 
+async def agreed(pilot):
+    """It is asked before the batch is stopped; say yes."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, Confirm) and texts(pilot.app, "#question"))
+    assert "is running: it stops, what is done is kept" in texts(pilot.app, "#question")[0]
+    await pilot.press("y")
+
+
 async def test_a_change_of_engine_stops_it_and_it_goes_on_after_the_change_back(home, tmp_path, llama):
     source = write(tmp_path / "in.jsonl", long_rows(40))
     async with console(llama.url, "ct2").run_test(size=(120, 40)) as pilot:
@@ -74,10 +82,14 @@ async def test_a_change_of_engine_stops_it_and_it_goes_on_after_the_change_back(
         await add(pilot, source)
         await until(pilot, lambda: entry(pilot).progress.tokens > 0)
         pilot.app.engines.switch("box")
-        await until(pilot, lambda: entry(pilot).state == "failed")
-        assert "another model now" in entry(pilot).error
+        await agreed(pilot)
+        await until(pilot, lambda: entry(pilot).state == "stopped")
+        await until(pilot, lambda: "r goes on with it" in entry(pilot).note)
+        await until(pilot, lambda: not pilot.app.workbench.engine.is_local)
         pilot.app.engines.switch("ct2")
-        await until(pilot, lambda: pilot.app.engine.is_local and pilot.app.engine.loaded is not None)
+        await until(
+            pilot, lambda: pilot.app.workbench.engine.is_local and pilot.app.workbench.engine.loaded is not None
+        )
         begun = len(answers(tmp_path / "in-answers.jsonl"))
         await pilot.press("r")
         await until(pilot, lambda: entry(pilot).state == "running" and entry(pilot).progress.tokens > 0)
@@ -95,15 +107,20 @@ async def test_a_switch_of_the_model_keeps_the_rows(home, tmp_path):
         await add(pilot, source)
         await until(pilot, lambda: entry(pilot).progress.done > 2)
         await switch(pilot, "smollm2-135m")
-        await until(pilot, lambda: entry(pilot).state == "failed")
-        assert "another model now (smollm2-135m)" in entry(pilot).error
+        await agreed(pilot)
+        await until(pilot, lambda: entry(pilot).state == "stopped")
         done = len(answers(tmp_path / "in-answers.jsonl"))
         assert done > 2 and (tmp_path / "in-answers.jsonl.journal").exists()
-        await until(pilot, lambda: pilot.app.engine.loaded is not None)
+        await until(pilot, lambda: pilot.app.workbench.engine.loaded is not None)
         await pilot.press("r")  # with the other model it is refused, and nothing of it is lost
         await until(pilot, lambda: "the model was tiny-phi3, now smollm2-135m" in entry(pilot).error)
         await switch(pilot, "tiny-phi3")
-        await until(pilot, lambda: pilot.app.engine.loaded is not None and pilot.app.engine.loaded.name == "tiny-phi3")
+        await until(
+            pilot,
+            lambda: (
+                pilot.app.workbench.engine.loaded is not None and pilot.app.workbench.engine.loaded.name == "tiny-phi3"
+            ),
+        )
         await pilot.press("r")
         await until(pilot, lambda: entry(pilot).state == "complete", 60)
         assert entry(pilot).progress.before == done

@@ -55,7 +55,7 @@ def table(pilot):
 
 
 def entry(pilot, place=0):
-    return pilot.app.batches.desk.entries[place]
+    return pilot.app.workbench.batches.entries[place]
 
 
 def answers(path):
@@ -119,7 +119,7 @@ async def test_an_engine_that_is_killed_comes_back_and_so_does_the_batch(home, t
         await ready(pilot)
         await add(pilot, source)
         await until(pilot, lambda: entry(pilot).progress.tokens > 0)
-        os.kill(pilot.app.engine.pid, signal.SIGKILL)
+        os.kill(pilot.app.workbench.engine.pid, signal.SIGKILL)
         await until(pilot, lambda: entry(pilot).state == "complete")
     assert sorted(line["line"] for line in answers(tmp_path / "in-answers.jsonl")) == list(range(1, 61))
 
@@ -138,7 +138,7 @@ async def test_a_row_that_the_engine_dies_of_costs_neither_the_file_nor_the_chat
         await until(pilot, lambda: entry(pilot).state in ("complete", "failed"), 300)
         assert (entry(pilot).state, entry(pilot).error, entry(pilot).progress.failed) == ("complete", "", 1)
         assert entry(pilot).progress.deaths > 2
-        await until(pilot, lambda: pilot.app.engine.loaded is not None)
+        await until(pilot, lambda: pilot.app.workbench.engine.loaded is not None)
     lines = {line["line"]: line["error"] for line in answers(tmp_path / "in-answers.jsonl")}
     assert "died twice while it had nothing but this row" in lines.pop(5)
     assert lines == dict.fromkeys((1, 2, 3, 4, 6))

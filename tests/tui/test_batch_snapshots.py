@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from frozen_console import FrozenConsole
-from test_console_screen import until
+from support.waiting import until_shown as until
 from test_snapshots import SIZES, THEMES, ready
 
 from phitui.tui.screens.batches import cells
 from phitui.workbench.batch.file import Order
 from phitui.workbench.batch.progress import BatchProgress
-from phitui.workbench.batch.queue import Entry
+from phitui.workbench.batch.queue import BatchEntry
 
 
 def progress(**figures):
@@ -28,16 +28,18 @@ def order(name):
 def entries():
     reasons = ["row 17: the prompt has 5000 tokens, the context window 4096", "row 90: not JSON"]
     return [
-        Entry(order("reviews"), "complete", "200 rows in 41 s", progress=progress(rows=200, done=200)),
-        Entry(order("questions"), "running", "", progress=progress(rows=1000, done=412, failed=2, open=60, alive=26,
-                                                                    reasons=reasons)),
-        Entry(order("letters"), "queued", progress=BatchProgress(rows=50)),
-        Entry(order("broken"), "failed", error="/data/broken.jsonl: not one row could be read"),
+        BatchEntry(order("reviews"), "complete", "200 rows in 41 s", progress=progress(rows=200, done=200)),
+        BatchEntry(
+            order("questions"), "running",
+            progress=progress(rows=1000, done=412, failed=2, open=60, alive=26, reasons=reasons),
+        ),
+        BatchEntry(order("letters"), "queued", progress=BatchProgress(rows=50)),
+        BatchEntry(order("broken"), "failed", error="/data/broken.jsonl: not one row could be read"),
     ]  # fmt: skip
 
 
 def test_of_a_long_path_the_end_is_shown():
-    name = cells(Entry(order("a-folder/" * 6 + "questions"), "queued"))[0]
+    name = cells(BatchEntry(order("a-folder/" * 6 + "questions"), "queued"))[0]
     assert len(name) == 40 and name.startswith("…") and name.endswith("/questions.jsonl")
 
 
@@ -47,7 +49,7 @@ def test_files_in_every_state(snap_compare, size, theme):
     async def fill(pilot):
         await ready(pilot)
         pilot.app.load()
-        pilot.app.batches.desk.entries += entries()
+        pilot.app.workbench.batches.entries += entries()
         await pilot.press("f5")
         assert pilot.app.screen.query_one("DataTable").row_count == 4  # at once
         await pilot.press("down")

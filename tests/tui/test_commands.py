@@ -1,10 +1,10 @@
 """Slash commands, completion, attached files, find, drafts: the console driven by keys."""
 
 import asyncio
-import time
 
 import pytest
 from frozen_console import FrozenConsole
+from support.waiting import until_shown as until
 
 from phitui.core.errors import UsageError
 from phitui.engine.protocol.api import Counted
@@ -18,13 +18,6 @@ from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.find_bar import FindBar
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.transcript import Transcript
-
-
-async def until(pilot, condition, timeout_s=30):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        await pilot.pause(0.02)
 
 
 def prompt_of(app):
@@ -170,7 +163,7 @@ async def test_where_the_engine_only_estimates_it_decides_itself(tmp_path):
         async def count(turns, text=""):
             return Counted(0, 25_000, exact=False)
 
-        app.engine.count = count
+        app.workbench.engine.count = count
         app.console_screen.prompting.send(f"/file {tmp_path}/long.txt")
         await until(pilot, lambda: app.console_screen.prompting.attachments)
         assert "≈ 25,000 tokens (bytes / 4" in str(app.console_screen.query_one(AttachmentLine).content)

@@ -1,10 +1,10 @@
 """The console driven by keys, with the real engine on the tiny model where something has to answer."""
 
 import asyncio
-import time
 
 import pytest
 from frozen_console import WITHOUT_CARD, FrozenConsole
+from support.waiting import until_shown as until
 from textual import events
 from textual.widgets import Markdown, Static
 
@@ -35,13 +35,6 @@ async def ready(pilot):
     await until(pilot, lambda: pilot.app._early is None)
 
 
-async def until(pilot, condition, timeout_s=30):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        await pilot.pause(0.02)
-
-
 async def test_typed_answered_and_counted(home):
     app = PhituiApp(load_config(overrides={"model": {"name": "tiny-phi3"}, "generation": {"max_tokens": 12}}))
     async with app.run_test(size=(120, 40)) as pilot:
@@ -67,7 +60,7 @@ async def test_the_answer_streams_as_plain_text_and_ends_as_markdown():
         await pilot.pause(0.2)
         assert not app.screen.query(Markdown)
         assert answers(app) == ["a **bold** word"]
-        app._on_event(Finished(1, "stop", Usage(24, 5), Timings(38.2, 11.1, 1090.0, 88.0)))
+        app.workbench.take(Finished(1, "stop", Usage(24, 5), Timings(38.2, 11.1, 1090.0, 88.0)))
         await pilot.pause(0.5)
         assert answers(app) == []
         assert app.screen.query_one(Markdown).source == "a **bold** word"
@@ -89,7 +82,7 @@ async def test_repaints_are_gathered():
         tokens = 0
         while loop.time() - begun < 1.0:
             tokens += 1
-            app._on_event(Delta(1, "word ", tokens))
+            app.workbench.take(Delta(1, "word ", tokens))
             await asyncio.sleep(0.005)
         await pilot.pause(0.2)
         assert tokens > 60
@@ -122,12 +115,12 @@ async def test_the_view_follows_its_end_only_while_it_is_there():
         await pilot.pause(0.1)
         place = transcript.scroll_y
         assert place < transcript.max_scroll_y
-        app._on_event(Delta(1, "more\n" * 20, 200))
+        app.workbench.take(Delta(1, "more\n" * 20, 200))
         await pilot.pause(0.3)
         assert transcript.scroll_y == place
         for _ in range(10):
             await pilot.press("pagedown")
-        app._on_event(Delta(1, "more\n" * 20, 300))
+        app.workbench.take(Delta(1, "more\n" * 20, 300))
         await pilot.pause(0.3)
         assert transcript.scroll_y == transcript.max_scroll_y
 
@@ -161,8 +154,8 @@ async def test_a_new_chat_in_mid_answer_forgets_the_old_one_and_shows_the_next()
         app.begin("old prompt", "old text")
         await pilot.pause(0.2)
         await pilot.press("ctrl+n")
-        app._on_event(Delta(1, " more of it", 50))
-        app._on_event(Finished(1, "cancelled", Usage(24, 50), Timings(38.2, 11.1, 1090.0, 88.0)))
+        app.workbench.take(Delta(1, " more of it", 50))
+        app.workbench.take(Finished(1, "cancelled", Usage(24, 50), Timings(38.2, 11.1, 1090.0, 88.0)))
         await pilot.pause(0.2)
         assert texts(app, ".asked") == []
         app.begin("new prompt", "new text")
@@ -176,7 +169,7 @@ async def test_a_prompt_without_an_engine_is_not_queued_for_ever():
     async with app.run_test() as pilot:
         await ready(pilot)
         app.console_screen.chat.submit("given while it was loading")
-        app._on_event(Failure("no CUDA device", "Use --device cpu", 3))
+        app.workbench.take(Failure("no CUDA device", "Use --device cpu", 3))
         await pilot.pause(0.3)
         prompt = app.screen.query_one(Prompt)
         assert prompt.text == "given while it was loading"
@@ -241,7 +234,7 @@ async def test_a_failing_task_ends_the_console_with_its_error():
             async def broken(turns, sampling):
                 return 1 // 0
 
-            app.engine.generate = broken
+            app.workbench.engine.generate = broken
             app.console_screen.chat.submit("hello")
             await pilot.pause(1.0)
 
@@ -250,7 +243,7 @@ async def test_progress_is_shown_until_the_model_is_there():
     app = FrozenConsole()
     async with app.run_test() as pilot:
         await ready(pilot)
-        app._on_event(Progress("fetch", "fetching the wheel", 30_000_000, 92_871_040, "bytes"))
+        app.workbench.take(Progress("fetch", "fetching the wheel", 30_000_000, 92_871_040, "bytes"))
         await pilot.pause(0.1)
         assert app.screen.query_one("ProgressLine").display
         assert "30.0 of 92.9 MB" in texts(app, "ProgressLine Static")[0]
@@ -263,7 +256,7 @@ async def test_a_model_that_cannot_be_had_is_said_and_the_screen_stays():
     app = FrozenConsole()
     async with app.run_test() as pilot:
         await ready(pilot)
-        app._on_event(Failure("no CUDA device", "Use --device cpu", 3))
+        app.workbench.take(Failure("no CUDA device", "Use --device cpu", 3))
         await pilot.pause(0.1)
         assert "no CUDA device. Use --device cpu" in texts(app, ".note.bad")
         assert texts(app, "#model") == ["no engine"]
@@ -274,12 +267,12 @@ async def test_parking_that_is_refused_is_said_and_the_model_stays():
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
         app.load()
-        app._on_event(Parked("host memory"))
+        app.workbench.take(Parked("host memory"))
         await pilot.pause(0.1)
         assert texts(app, "#model") == ["Phi-3 Mini 4K Instruct · parked (host memory)"]
         assert texts(app, "#parked") == ["Model parked (host memory)"]
-        app._on_event(Woken(0.4))
-        app._on_event(ParkRefused(Failure("host RAM is short for parking: needs 3.8 GB, 2.1 GB free", "", 3)))
+        app.workbench.take(Woken(0.4))
+        app.workbench.take(ParkRefused(Failure("host RAM is short for parking: needs 3.8 GB, 2.1 GB free", "", 3)))
         await pilot.pause(0.1)
         assert "host RAM is short for parking: needs 3.8 GB, 2.1 GB free" in texts(app, ".note.warn")
         assert texts(app, "#model")[0].startswith("Phi-3 Mini 4K Instruct · int8_float16")
@@ -306,7 +299,7 @@ async def test_equal_readings_are_not_painted_again():
             gauge.refresh = lambda *args, **kwargs: painted.append(1)
         line = app.screen.query_one(GaugeLine)
         line.update = lambda *args, **kwargs: painted.append(1)
-        app._show_snapshot(app.snapshot)
+        app.read(app.snapshot)
         await pilot.pause(0.1)
         assert painted == []
 

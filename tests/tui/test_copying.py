@@ -5,6 +5,7 @@ import stat
 
 import pytest
 from frozen_console import ANSWER, FrozenConsole
+from support.waiting import until_shown as until
 
 from phitui.core.errors import PhituiError, UsageError
 from phitui.tui.console.copying import save
@@ -25,14 +26,6 @@ async def begun(pilot, app, text=TWO):
     app.answer("List the files", text)
     app.console_screen.query_one(Transcript).focus()
     await pilot.pause(0.2)
-
-
-async def until(pilot, condition):
-    for _ in range(300):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("it did not come")
 
 
 def shown(app):

@@ -3,7 +3,7 @@
 import frozen_models
 import pytest
 from frozen_console import ANSWER, FrozenConsole
-from test_console_screen import until
+from support.waiting import until_shown as until
 from test_snapshots import SIZES, THEMES, ready
 from textual.widgets import Input, OptionList
 

@@ -81,7 +81,7 @@ async def test_faults_of_answers(home):
     with raw_server(chat) as server:
         app = app_on({"url": server.url})
         async with app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: app.engine.loaded is not None)
+            await until(pilot, lambda: app.workbench.engine.loaded is not None)
             prompt = app.console_screen.query_one(Prompt)
             await pilot.press(*"hello")
             for count, (name, (fault, words, text)) in enumerate(FAULTS.items()):
@@ -133,12 +133,12 @@ async def test_faults_of_connections(home, start_there):
         async with app.run_test(size=(120, 40)) as pilot:
             for number, (_, words) in enumerate(faults, 1):
                 if not start_there:
-                    await until(pilot, lambda: app.engine.loaded is not None)
+                    await until(pilot, lambda: app.workbench.engine.loaded is not None)
                     app.engines.switch(f"box{number}")
                 await until(pilot, lambda words=words: words in notes(app))
                 if start_there:
                     app.engines.switch("box1")
-                    await until(pilot, lambda: app.engine.loaded is not None)
+                    await until(pilot, lambda: app.workbench.engine.loaded is not None)
                 await pilot.press(*"hello", "enter")
                 exchange = await ended(pilot, number)
                 assert (exchange.state, exchange.text) == (State.DONE, "all well"), words

@@ -3,6 +3,7 @@
 import time
 
 from raw_server import raw_server
+from support.waiting import until_shown as until
 from textual.widgets import OptionList, Static
 
 from phitui.config.layers import load_config
@@ -19,13 +20,6 @@ def texts(app, selector):
 
 def notes(app):
     return " ".join(texts(app, ".note"))
-
-
-async def until(pilot, condition, timeout_s=30):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, (texts(pilot.app, "Static"), pilot.app.console_screen.chat.exchanges)
-        await pilot.pause(0.02)
 
 
 def app_on(*urls, start="box0", **engine):
@@ -68,7 +62,7 @@ async def test_llama_cpp_answers_in_the_console(home, llama):
         assert f"prompt {exchange.usage.prompt_tokens} tokens" in texts(app, ".facts")[0]
         assert f"Engine's hardware: –, not read from {host}"[:20] in texts(app, "#elsewhere")[0]
         assert "ITL" in texts(app, "#last")[0] and "gaps, at this end" in texts(app, "#last")[0]
-        assert app.engine.pid is None
+        assert app.workbench.engine.pid is None
         await pilot.press("f8")
         await until(pilot, lambda: "not ours to park" in notes(app))
 
@@ -131,7 +125,7 @@ async def test_a_server_that_is_not_there_leaves_the_console_usable(home):
             await until(pilot, lambda: "cannot be reached" in notes(app))
             assert texts(app, "#model") == ["no engine"]
             app.engines.switch("box1")
-            await until(pilot, lambda: app.engine.loaded is not None)
+            await until(pilot, lambda: app.workbench.engine.loaded is not None)
             assert (await send(pilot)).text == "all well"
 
 
@@ -141,10 +135,10 @@ async def test_the_picker_lists_them_with_their_state_and_changes(home):
     with raw_server(good) as server:
         app = app_on(server.url, away, start="ct2")
         async with app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: app.engine.loaded is not None)
+            await until(pilot, lambda: app.workbench.engine.loaded is not None)
             local = await send(pilot)
             assert local.state is State.DONE
-            worker = app.engine.pid
+            worker = app.workbench.engine.pid
             names = [command.title for command in app.get_system_commands(app.screen)]
             assert {"Engines", "Engine: box0", "Engine: box1"} <= set(names) and "Engine: ct2" not in names
             app.engines.open()
@@ -158,8 +152,8 @@ async def test_the_picker_lists_them_with_their_state_and_changes(home):
             assert lines()[0].startswith("● ct2")
             assert "m · OpenAI-style" in lines()[1] and "not there" in lines()[2]
             await pilot.press("down", "enter")
-            await until(pilot, lambda: app.engine.name == "box0" and app.engine.loaded is not None)
-            assert app.engine.pid is None and worker is not None
+            await until(pilot, lambda: app.workbench.engine.name == "box0" and app.workbench.engine.loaded is not None)
+            assert app.workbench.engine.pid is None and worker is not None
             remote = await send(pilot)
             assert remote.text == "all well"
             turns = [turn["role"] for turn in server.chats()[-1].json()["messages"]]
@@ -173,12 +167,14 @@ async def test_a_change_to_one_that_is_away_keeps_the_one_before_and_back_to_thi
     with raw_server(good) as server:
         app = app_on(server.url, away)
         async with app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: app.engine.loaded is not None)
+            await until(pilot, lambda: app.workbench.engine.loaded is not None)
             app.engines.switch("box1")
             await until(pilot, lambda: "box0 stays" in notes(app))
             assert (await send(pilot)).text == "all well"
             app.engines.switch("ct2")
-            await until(pilot, lambda: app.engine.loaded is not None and app.engine.loaded.remote is None)
-            assert app.engine.pid is not None
+            await until(
+                pilot, lambda: app.workbench.engine.loaded is not None and app.workbench.engine.loaded.remote is None
+            )
+            assert app.workbench.engine.pid is not None
             assert (await send(pilot)).state is State.DONE
             assert texts(app, "#elsewhere") == [""]

@@ -8,7 +8,7 @@ from test_console_screen import ready, until
 from phitui.config.layers import load_config
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.terminal import gc_pauses
-from phitui.tui.terminal.gc_pauses import Garbage
+from phitui.tui.terminal.gc_pauses import GcPauses
 
 
 class Ring:
@@ -29,7 +29,7 @@ def old_ring(gone):
 def test_it_waits_until_nobody_types_and_there_is_enough(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(gc_pauses.time, "monotonic", lambda: now[0])
-    heap = Garbage()
+    heap = GcPauses()
     gone = []
     watch = old_ring(gone)
     assert watch

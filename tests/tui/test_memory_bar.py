@@ -2,7 +2,7 @@
 
 import pytest
 
-from phitui.hardware.analysis.memory_parts import Engine, MemoryParts, memory_parts
+from phitui.hardware.analysis.memory_parts import EngineMemory, MemoryParts, memory_parts
 from phitui.hardware.snapshot import Memory, Process
 from phitui.tui.charts.memory_cells import LOOKS, cells, shortened
 from phitui.tui.widgets.gauges import bar
@@ -10,7 +10,7 @@ from phitui.tui.widgets.memory_bar import legend, memory_bar
 
 GIB = 1024**3
 CARD = Memory(24 * GIB, 20 * GIB, GIB, 3 * GIB)
-FULL = memory_parts(CARD, Engine(8 * GIB, 4 * GIB, 2 * GIB), 0.95, [Process(1, "C", 12 * GIB, name="vllm")])
+FULL = memory_parts(CARD, EngineMemory(8 * GIB, 4 * GIB, 2 * GIB), 0.95, [Process(1, "C", 12 * GIB, name="vllm")])
 
 
 def plain(rows):
@@ -33,14 +33,14 @@ def test_the_legend_names_all_in_two_columns():
 
 
 def test_a_cache_that_is_empty_keeps_its_place_in_the_legend():
-    idle = memory_parts(CARD, Engine(8 * GIB, 4 * GIB, 0), 0.95)
+    idle = memory_parts(CARD, EngineMemory(8 * GIB, 4 * GIB, 0), 0.95)
     rows = plain(legend(idle, 30, ascii_only=True))
     assert rows[0] == "W weights 4.00 K KV      0.00"
     assert len(rows) == 4
 
 
 def test_what_cannot_be_told_apart_is_hatched_and_said():
-    made = memory_parts(CARD, Engine(None, 4 * GIB, 0), 0.95)
+    made = memory_parts(CARD, EngineMemory(None, 4 * GIB, 0), 0.95)
     assert memory_bar(made, 24, ascii_only=True, mark=False).plain == "WWWW" + "?" * 16 + "x..."
     rows = plain(legend(made, 30, ascii_only=True))
     assert any("? not told apart 16.0" in row for row in rows)
@@ -48,7 +48,7 @@ def test_what_cannot_be_told_apart_is_hatched_and_said():
 
 
 def test_ram_has_free_instead_of_the_driver():
-    made = memory_parts(Memory(64 * GIB, 20 * GIB, None, 44 * GIB), Engine(GIB, GIB // 2, 0), 0.95)
+    made = memory_parts(Memory(64 * GIB, 20 * GIB, None, 44 * GIB), EngineMemory(GIB, GIB // 2, 0), 0.95)
     rows = plain(legend(made, 30, ascii_only=True))
     assert rows[-1] == ". free    44.0 | limit   60.8"
 
@@ -68,7 +68,7 @@ def test_the_cells_add_up(width):
 
 
 def test_a_sliver_is_seen_in_a_long_bar_and_does_not_distort_a_short_one():
-    sliver = memory_parts(CARD, Engine(GIB + 3, GIB, 1), 0.95)
+    sliver = memory_parts(CARD, EngineMemory(GIB + 3, GIB, 1), 0.95)
     assert dict(cells(sliver, 30))["kv"] == 1
     short = dict(cells(sliver, 6))
     assert (short["kv"], short["others"]) == (0, 5)

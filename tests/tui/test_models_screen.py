@@ -48,8 +48,11 @@ async def opened(pilot):
 
 
 async def loaded(pilot, name):
-    await until(pilot, lambda: pilot.app.engine.loaded is not None and pilot.app.engine.folder.endswith(name))
-    await until(pilot, lambda: any(row.loaded and row.name == name for row in pilot.app.models.desk.rows))
+    await until(
+        pilot,
+        lambda: pilot.app.workbench.engine.loaded is not None and pilot.app.workbench.engine.folder.endswith(name),
+    )
+    await until(pilot, lambda: any(row.loaded and row.name == name for row in pilot.app.workbench.models.rows))
 
 
 def table(pilot):
@@ -62,7 +65,7 @@ def rows(pilot):
 
 
 async def choose(pilot, name):
-    place = next(i for i, row in enumerate(pilot.app.models.desk.rows) if row.name == name)
+    place = next(i for i, row in enumerate(pilot.app.workbench.models.rows) if row.name == name)
     table(pilot).move_cursor(row=place)
     await pilot.pause(0.05)
 
@@ -128,7 +131,7 @@ async def test_a_switch_restarts_the_engine_keeps_the_chat_and_is_kept(store):
         old = workers()
         await pilot.press("enter")
         most = 0
-        while not (app.engine.loaded and app.engine.loaded.name == "smollm2-135m"):
+        while not (app.workbench.engine.loaded and app.workbench.engine.loaded.name == "smollm2-135m"):
             most = max(most, len(workers()))
             await pilot.pause(0.005)
         assert most == 1 == len(old)
@@ -158,7 +161,7 @@ async def test_a_switch_in_mid_answer_is_asked_for_and_queued_prompts_go_to_the_
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, ModelsScreen))
-        assert first.state is State.ANSWERING and app.engine.loaded.name == "smollm2-135m"
+        assert first.state is State.ANSWERING and app.workbench.engine.loaded.name == "smollm2-135m"
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
@@ -181,7 +184,7 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_one_before(store):
         await until(pilot, lambda: any("Going back to tiny-phi3" in note for note in notes(app)))
         await until(pilot, lambda: queued.state.over)
         assert queued.state is State.DONE
-        assert app.engine.folder.endswith("tiny-phi3")
+        assert app.workbench.engine.folder.endswith("tiny-phi3")
         assert any(re.match(r"nonsense cannot be used: cannot load .*\w\. Going back", note) for note in notes(app))
         assert any(note.startswith("The engine is back") for note in notes(app))
         assert not user_config_file().exists()
@@ -211,15 +214,15 @@ async def test_the_last_of_hasty_wishes_holds_and_there_is_one_engine(store):
     app = console()
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        await until(pilot, lambda: app.models.desk.rows)
-        models = {row.name: row for row in app.models.desk.rows}
+        await until(pilot, lambda: app.workbench.models.rows)
+        models = {row.name: row for row in app.workbench.models.rows}
         for name in ("smollm2-135m", "nonsense", "tiny-phi3", "smollm2-135m"):
-            app.models.desk.switch(models[name])
+            app.workbench.models.switch(models[name])
             await asyncio.sleep(0.1)
             assert len(workers()) <= 1
         await loaded(pilot, "smollm2-135m")
         await pilot.pause(1.0)
-        assert app.engine.loaded.name == "smollm2-135m"
+        assert app.workbench.engine.loaded.name == "smollm2-135m"
         assert len(workers()) == 1
 
 
@@ -301,7 +304,7 @@ async def test_a_pull_that_is_stopped_keeps_its_part_for_the_next(store, tmp_pat
             await pull(pilot, "someone/other")
             await until(pilot, lambda: any(p.stat().st_size >= 1 << 18 for p in store.rglob("*.part")))
             await pilot.press("c")
-            await until(pilot, lambda: not app.models.desk.work.busy)
+            await until(pilot, lambda: not app.workbench.models.work.busy)
         assert said(pilot) == "The pull of other was stopped; p goes on with it."
         await until(pilot, lambda: "other" in rows(pilot))
         await choose(pilot, "other")
@@ -325,7 +328,7 @@ async def test_a_pull_that_is_refused_is_one_line(store, tmp_path, monkeypatch, 
             await loaded(pilot, "tiny-phi3")
             await opened(pilot)
             await pull(pilot, "someone/other")
-            await until(pilot, lambda: not app.models.desk.work.busy)
+            await until(pilot, lambda: not app.workbench.models.work.busy)
             assert "someone/other" in said(pilot) and says in said(pilot)
             assert "bad" in app.screen.query_one("#said").classes
             await pull(pilot, "no name at all")
@@ -407,7 +410,7 @@ async def test_a_restarted_engine_is_told_shortly(store):
     async with app.run_test(size=(120, 40)) as pilot:
         await loaded(pilot, "tiny-phi3")
         before = len(notes(app))
-        psutil.Process(app.engine.pid).kill()
+        psutil.Process(app.workbench.engine.pid).kill()
         await until(pilot, lambda: any(note.startswith("The engine is back") for note in notes(app)))
         assert len(notes(app)) == before + 2  # that it died, and that it is back
 

@@ -11,7 +11,7 @@ from phitui.hardware.history import History
 from phitui.hardware.host.copy_rate import MemoryRate
 from phitui.hardware.snapshot import Snapshot
 from phitui.models.footprint import Footprint
-from phitui.tui.monitor.picture import Picture
+from phitui.tui.monitor.picture import MonitorPicture
 from phitui.workbench.telemetry.performance import Performance, with_traffic
 
 PHI3 = Footprint(weights=3_825_598_976, weight_step=3_726_970_112, kv_token=393_216)
@@ -27,7 +27,7 @@ def text(device, *, pid=4242, kind="cuda", decoding=True, rate=None):
         performance.note_event(Pulse(0.25, 25, 0.24, 0.0, 0.0, 1, 1000.0, 0))
     snapshot = Snapshot(0.0, HOST, [device])
     views = performance.views(snapshot)
-    picture = Picture(History(), "here", views=views)
+    picture = MonitorPicture(History(), "here", views=views)
     picture.snapshot = with_traffic(snapshot, views)
     return "\n".join("".join(span[0] for span in row) for row in picture.rows(120, 40, []))
 
@@ -67,7 +67,7 @@ def test_while_nothing_is_decoded_the_figures_are_dashes():
 
 
 def test_without_an_engine_there_is_nothing_to_add():
-    picture = Picture(History(), "here")
+    picture = MonitorPicture(History(), "here")
     picture.snapshot = Snapshot(0.0, HOST, [CARD])
     said = "\n".join("".join(span[0] for span in row) for row in picture.rows(120, 40, []))
     assert "MBU" not in said and "at most" not in said
@@ -79,7 +79,7 @@ def test_three_hours_of_gauges_keep_memory_flat():
     performance = Performance(0.95, lambda: 4242, lambda: now)
     performance.note_event(Loaded("m", "M", "cuda", "int8", 0, 4096, 1, 1.0, "", PHI3))
     history, blocks = History(), []
-    picture = Picture(history, "here")
+    picture = MonitorPicture(history, "here")
     for second in range(3 * 3600):
         for event in _events(second):
             performance.note_event(event)

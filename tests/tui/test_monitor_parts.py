@@ -15,8 +15,8 @@ from phitui.tui.charts.cells import bar, fit, length, outside
 from phitui.tui.charts.graph import Graph, page_start
 from phitui.tui.charts.layout import plan
 from phitui.tui.monitor.gauges import gauges, head, memory_facts
-from phitui.tui.monitor.picture import Picture
-from phitui.tui.monitor.process_table import ProcessTable
+from phitui.tui.monitor.picture import MonitorPicture
+from phitui.tui.monitor.process_table import ProcessPane
 
 PARTS = memory_parts(CARD.vram, None, 0.95)
 
@@ -109,7 +109,7 @@ def test_80x24_shows_a_card_in_full():
 @pytest.mark.parametrize("devices", [[], [CARD], [CARD, LOST], [CPU], [CARD] * 30])
 def test_a_picture_is_exactly_as_large_as_it_should_be(size, devices):
     kept = History(200)
-    picture = Picture(kept, "host")
+    picture = MonitorPicture(kept, "host")
     for snapshot in snapshots(*devices, count=20):
         kept.add(snapshot)
         picture.snapshot = snapshot
@@ -137,7 +137,7 @@ def test_the_level_of_memory_is_that_of_what_is_usable():
 
 
 def pictured(device, width=120, **options):
-    picture = Picture(History(), "here", **options)
+    picture = MonitorPicture(History(), "here", **options)
     picture.snapshot = Snapshot(0.0, HOST, [device])
     return [text(row) for row in picture.rows(width, 40, [])]
 
@@ -170,7 +170,7 @@ def test_of_a_machine_the_largest_process_is_named_alone():
 def test_the_bar_of_a_memory_that_stands_still_is_not_painted_again():
     """Some bytes more or less are no cell, not even where half a one would be."""
     kept, before = History(), []
-    picture = Picture(kept, "here")
+    picture = MonitorPicture(kept, "here")
     for second in range(20):
         used = 12 * GIB + (second % 3) * 8 * 2**20
         picture.snapshot = Snapshot(0.0, HOST, [msgspec.structs.replace(CARD, vram=Memory(24 * GIB, used, GIB, 0))])
@@ -194,7 +194,7 @@ def test_unknown_figures_are_dashes_never_zero():
 
 
 def test_processes_are_sorted_filtered_and_kept_marked():
-    table = ProcessTable()
+    table = ProcessPane()
     table.take([CARD], BEGUN)
     assert [line.process.pid for line in table._lines] == [31337, 4242, 77]  # by memory
     table.move(1)
@@ -219,7 +219,7 @@ def test_processes_are_sorted_filtered_and_kept_marked():
 
 def test_names_of_processes_cannot_reach_the_terminal():
     evil = Process(5, "C", name="x", command="\x1b]0;owned\x07\x1b[31mred‮[bold]漢字\n", user="\x1b[2J")
-    table = ProcessTable()
+    table = ProcessPane()
     table.take([Device("gpu", 0, "\x1b[31m", processes=[evil, *PROCESSES])], BEGUN)
     shown = "\n".join(text(row) for row in table.rows([], (120, 8), True))
     assert "\x1b" not in shown
@@ -236,7 +236,7 @@ SLICES = [
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
 @pytest.mark.parametrize("devices", [SLICES, [CARD, *SLICES, LOST, LOST, LOST]], ids=["in full", "compact"])
 def test_slices_of_a_card_are_told_apart(size, devices):
-    picture = Picture(History(10), "host", snapshot=Snapshot(BEGUN, HOST, devices), show_reasons=True)
+    picture = MonitorPicture(History(10), "host", snapshot=Snapshot(BEGUN, HOST, devices), show_reasons=True)
     picture.selected = next(i for i, device in enumerate(devices) if device.mig == "1g.10gb")
     rows = [text(row) for row in picture.rows(*size, [("q", "Close")])]
     above = [row for row in rows[: next(i for i, row in enumerate(rows) if "Processes" in row)] if "GPU 0 " in row]
@@ -253,7 +253,7 @@ def test_slices_of_a_card_are_told_apart(size, devices):
 def test_all_reasons_can_be_read(size):
     missing = {f"figure_{number}_of_the_card": f"reason {number // 9}" for number in range(36)}
     device = msgspec.structs.replace(CARD, unavailable=missing)
-    picture = Picture(History(10), "host", snapshot=Snapshot(BEGUN, HOST, [device]), show_reasons=True)
+    picture = MonitorPicture(History(10), "host", snapshot=Snapshot(BEGUN, HOST, [device]), show_reasons=True)
     rows = [text(row) for row in picture.rows(*size, [("q", "Close")])]
     shown = " ".join("\n".join(rows).partition("Not available")[2].split())
     if size == (80, 24):
@@ -265,7 +265,7 @@ def test_all_reasons_can_be_read(size):
 
 def test_what_comes_and_goes_moves_nothing_for_half_a_minute():
     """Hints and processes: the rows that they have had stay theirs."""
-    picture = Picture(History(), "here")
+    picture = MonitorPicture(History(), "here")
     calm = msgspec.structs.replace(CARD, throttle_reasons=[], link=Link(4, 4, 16, 16), vram=Memory(24 * GIB, GIB))
 
     def rule_at(device, seconds):

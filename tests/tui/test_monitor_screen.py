@@ -2,17 +2,17 @@
 
 import subprocess
 import sys
-import time
 
 import msgspec
 import psutil
 import pytest
 from frozen_console import WITH_CARD, FrozenConsole
 from frozen_monitor import BEGUN, CARD, CPU, LOST, FrozenMonitor, snapshots
+from support.waiting import until_shown as until
 from textual.widgets import Input
 
 from phitui.config.layers import load_config
-from phitui.hardware.feed import Feed
+from phitui.hardware.feed import SnapshotFeed
 from phitui.hardware.recording import Recorder, Recording
 from phitui.hardware.snapshot import Device, Process
 from phitui.tui.app.monitor_app import MonitorApp
@@ -21,13 +21,6 @@ from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.widgets.dialogs import Confirm
 
 SIZE = (120, 40)
-
-
-async def until(pilot, condition, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        await pilot.pause(0.02)
 
 
 def notes(app):
@@ -99,7 +92,7 @@ async def test_paused_is_said_beside_the_recording():
 
 @pytest.mark.parametrize(("limit", "full"), [(0.98, False), (0.9, True)])
 async def test_memory_is_full_from_the_tuners_limit_on(limit, full):
-    feed = Feed()
+    feed = SnapshotFeed()
     app = MonitorApp(load_config(overrides={"tuner": {"limit": limit}}), feed, readonly=True, ascii_only=False)
     for snapshot in snapshots(CARD, count=2):  # 22 of 23.5 GiB that are usable
         feed.put(snapshot)
@@ -205,8 +198,8 @@ async def test_in_the_console_the_history_has_what_is_painted():
         await until(pilot, lambda: app._early is None)
         newest = []
         show = app.monitor.show_snapshot
-        app.monitor.show_snapshot = lambda *args: (newest.append(app._history.newest), show(*args))
-        app._show_snapshot(msgspec.structs.replace(WITH_CARD, time=77.0))
+        app.monitor.show_snapshot = lambda *args: (newest.append(app.workbench.telemetry.history.newest), show(*args))
+        app.read(msgspec.structs.replace(WITH_CARD, time=77.0))
         assert newest == [77.0]
 
 

@@ -86,13 +86,13 @@ async def test_the_console_rings_for_a_long_answer_behind_another_screen(monkeyp
         told = []
         monkeypatch.setattr(app.notices, "tell", lambda text, seconds: told.append((text, seconds)))
         exchange = app.begin("a", "b")
-        app._on_event(Finished(1, "stop", Usage(24, 3), TIMINGS))
+        app.workbench.take(Finished(1, "stop", Usage(24, 3), TIMINGS))
         assert told == []
         exchange = app.begin("a", "b")
         exchange.created -= 60
         await pilot.press("f7")
         await pilot.pause()
-        app._on_event(Finished(1, "stop", Usage(24, 3), TIMINGS))
+        app.workbench.take(Finished(1, "stop", Usage(24, 3), TIMINGS))
         assert told[0][0] == "an answer is complete" and told[0][1] >= 60
 
 
@@ -121,7 +121,7 @@ async def test_what_was_refused_lost_or_stopped_is_not_told_of_as_complete(monke
         ):
             app.load()
             app.begin("a", "b")
-            app._on_event(end)
+            app.workbench.take(end)
             assert not app.console_screen.chat.busy
         assert told == []
 
@@ -142,9 +142,9 @@ async def test_of_answers_side_by_side_one_hears_when_the_last_is_there_and_nobo
                 await pilot.pause()
             for number in (1, 3, 2):
                 assert told == []
-                app._on_event(Started(number, 24))
-                app._on_event(Delta(number, "x", 1))
-                app._on_event(Finished(number, "stop", Usage(24, 3), TIMINGS))
+                app.workbench.take(Started(number, 24))
+                app.workbench.take(Delta(number, "x", 1))
+                app.workbench.take(Finished(number, "stop", Usage(24, 3), TIMINGS))
             await pilot.press("escape")
             await pilot.pause(0.1)
         assert told == ["3 answers are complete"]
@@ -161,12 +161,12 @@ async def test_the_status_line_says_what_the_engine_does():
         assert str(status(app)[0]) == ready and str(status(app)[1]) == "context – of 4,096 tokens"
         app.begin("a", "b")
         assert str(status(app)[0]) == f"{ready} · answering"
-        app._on_event(Finished(1, "stop", Usage(24, 40), TIMINGS))
+        app.workbench.take(Finished(1, "stop", Usage(24, 40), TIMINGS))
         assert str(status(app)[0]) == ready
-        app._on_event(BatchState(9, 26, 4, 100, 5000))
+        app.workbench.take(BatchState(9, 26, 4, 100, 5000))
         assert str(status(app)[0]) == f"{ready} · 26 batch rows"
-        app._on_event(BatchEnded(9, "done"))
-        app.console_screen.show_budget(replace(app._config.engine, batch=8, kv_tokens=12345))
+        app.workbench.take(BatchEnded(9, "done"))
+        app.console_screen.show_budget(replace(app.workbench.config.now.engine, batch=8, kv_tokens=12345))
         assert str(status(app)[0]).endswith("batch 8, 12,345 KV tokens")
         await pilot.resize_terminal(80, 24)
         await pilot.pause(0.2)

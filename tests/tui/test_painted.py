@@ -9,7 +9,7 @@ from frozen_console import ANSWER, LOADED, WITH_CARD, WITHOUT_CARD, FrozenConsol
 from textual._compositor import ChopsUpdate, CompositorUpdate
 
 from phitui.engine.protocol.api import Delta, Finished, Timings, Usage
-from phitui.tui.terminal.screen_diff import ThriftyUpdate
+from phitui.tui.terminal.screen_diff import DiffUpdate
 
 TEXT = (
     ANSWER + "\n\nIn this code, `get_cache` is a function.\n\n```python\nx = 1\n\n\nprint(x)\n```\n"
@@ -30,7 +30,7 @@ class Painted(FrozenConsole):
         if screen is self.screen and isinstance(renderable, CompositorUpdate):
             update = renderable
             if isinstance(renderable, ChopsUpdate):
-                update = ThriftyUpdate(renderable, self._terminal_cells)
+                update = DiffUpdate(renderable, self._terminal_cells)
             self._stream.feed(update.render_segments(self.console).replace("\n", "\r\n"))
         super()._display(screen, renderable)
 
@@ -69,13 +69,13 @@ async def test_an_answer_that_streams(size, snapshot):
         app.begin("Say something.", "")
         pieces = re.findall(r"\n+|[^\n]{1,9}", TEXT)  # as tokens: a line begins with one of its own
         for number, piece in enumerate(pieces):
-            app._on_event(Delta(1, piece, number))
+            app.workbench.take(Delta(1, piece, number))
             if piece[0] == "\n" or pieces[number - 1][0] == "\n" or draw.random() < 0.1:
                 await pilot.pause(0.1)  # it is painted
                 await same(pilot)
             if draw.random() < 0.1:
                 await pilot.press(draw.choice(["a", "b", "backspace", "pageup", "pagedown", "up"]))
-        app._on_event(Finished(1, "stop", Usage(24, len(pieces)), Timings(38.2, 11.1, 1090.0, 88.0)))
+        app.workbench.take(Finished(1, "stop", Usage(24, len(pieces)), Timings(38.2, 11.1, 1090.0, 88.0)))
         await same(pilot)
 
 
@@ -92,7 +92,7 @@ async def test_what_streams_below_a_screen_paints_nothing_on_it():
         display = app._display
         app._display = lambda screen, update: (painted.append(update), display(screen, update))
         for number in range(60):
-            app._on_event(Delta(1, "a line\n", number))
+            app.workbench.take(Delta(1, "a line\n", number))
             await pilot.pause(0.01)
         assert painted == []
         assert app._background_screens == []

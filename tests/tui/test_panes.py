@@ -2,6 +2,7 @@
 
 import pytest
 from frozen_console import FrozenConsole
+from support.waiting import until_shown as until
 
 from phitui.tui.screens.batches import BatchScreen
 from phitui.tui.screens.help import HelpScreen
@@ -16,14 +17,6 @@ SCREENS = {
     "f2": ModelsScreen, "f3": TunerScreen, "f4": MonitorScreen, "f5": BatchScreen, "f6": SessionsScreen,
     "f7": ParametersScreen, "f1": HelpScreen,
 }  # fmt: skip
-
-
-async def until(pilot, condition):
-    for _ in range(300):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("it did not come")
 
 
 async def there(pilot, key):

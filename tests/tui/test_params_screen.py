@@ -4,6 +4,7 @@ import stat
 
 import pytest
 from frozen_console import FrozenConsole
+from support.waiting import until_shown as until
 from textual.widgets import Input, OptionList, TextArea
 
 from phitui.core.errors import UsageError
@@ -22,14 +23,6 @@ async def begun(pilot, app):
 
 def shown(app):
     return "\n".join(row.text.rstrip() for row in app.screen._compositor.render_strips())
-
-
-async def until(pilot, condition):
-    for _ in range(300):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("it did not come")
 
 
 async def opened(pilot, app):
@@ -54,7 +47,7 @@ async def test_values_hold_for_the_next_prompt_and_reset_takes_them_back():
         await until(pilot, lambda: isinstance(app.screen, ParametersScreen))
         await pilot.press("ctrl+r")
         await until(pilot, lambda: "are those of config.toml" in shown(app))
-        assert app.params.parameters.own == {} and chat.system == "" and chat.sampling.temperature == 0.2
+        assert app.parameters.parameters.own == {} and chat.system == "" and chat.sampling.temperature == 0.2
         assert app.screen.query_one("#top_k", Input).value == "50" and app.screen.query_one(TextArea).text == ""
 
 
@@ -68,7 +61,7 @@ async def test_what_is_no_value_is_told_while_it_is_typed_and_not_taken():
         await until(pilot, lambda: app.screen is app.console_screen and bool(app._notifications))
         (told,) = [note.message for note in app._notifications]
         assert told.startswith("Not taken: temperature: expected") and "temperature 0.2 stays" in told
-        assert app.params.parameters.own == {}
+        assert app.parameters.parameters.own == {}
 
 
 async def test_presets_are_kept_taken_replaced_and_deleted_by_keys(tmp_path):
@@ -107,11 +100,11 @@ async def test_what_the_engine_does_not_honour_is_not_offered():
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
         await begun(pilot, app)
-        honours = ("temperature", "top_p", "max_tokens", "stop", "seed")
-        app.load(device="remote", remote=Remote("box", "box:80", "TGI", "phi", [], honours))
+        supported_parameters = ("temperature", "top_p", "max_tokens", "stop", "seed")
+        app.load(device="remote", remote=Remote("box", "box:80", "TGI", "phi", [], supported_parameters))
         await pilot.press("f7")
         await until(pilot, lambda: isinstance(app.screen, ParametersScreen) and app.screen.focused is not None)
-        assert [row.name_of for row in app.screen.query(ParameterRow)] == list(honours)
+        assert [row.name_of for row in app.screen.query(ParameterRow)] == list(supported_parameters)
         assert "does not honour top_k, repetition_penalty" in shown(app)
 
 
@@ -120,7 +113,7 @@ async def test_nothing_in_a_system_prompt_steers_the_terminal_and_looking_change
     async with app.run_test(size=(80, 24)) as pilot:
         await begun(pilot, app)
         evil = "be \x1b]0;t\x07brief \x9b2J [b]bold[/b]"
-        app.params.set_system(evil)
+        app.parameters.set_system(evil)
         await pilot.press("f7")
         await until(pilot, lambda: "[b]bold[/b]" in shown(app))
         assert not set(shown(app)) & {"\x1b", "\x9b", "\x07"}
@@ -133,10 +126,10 @@ async def test_commands_set_them_by_text():
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
         await begun(pilot, app)
-        assert app.params.set_parameter("top-p", "0.5") == "top_p 0.5 (config.toml: 0.9)"
-        app.params.set_system("x")
+        assert app.parameters.set_parameter("top-p", "0.5") == "top_p 0.5 (config.toml: 0.9)"
+        app.parameters.set_system("x")
         with pytest.raises(UsageError, match="does not honour seed"):
-            app.params.set_parameter("seed", "1")
+            app.parameters.set_parameter("seed", "1")
         await until(pilot, lambda: "own top_p, system" in shown(app))
-        app.params.reset()
+        app.parameters.reset()
         await until(pilot, lambda: "own " not in shown(app).splitlines()[0])

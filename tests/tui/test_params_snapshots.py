@@ -2,6 +2,7 @@
 
 import pytest
 from frozen_console import FrozenConsole
+from support.waiting import until_shown as until
 
 from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.tui.screens.parameters import ParametersScreen
@@ -11,14 +12,6 @@ SIZES = [(120, 40), (80, 24)]
 THEMES = ["phitui-dark", "phitui-light"]
 
 
-async def until(pilot, condition):
-    for _ in range(300):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("it did not come")
-
-
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
 def test_the_panel(snap_compare, size, theme):
@@ -26,9 +19,9 @@ def test_the_panel(snap_compare, size, theme):
         app = pilot.app
         await until(pilot, lambda: app._early is None)
         app.load()
-        app.params.set_system("You are brief.\nYou answer in one sentence.")
-        app.params.set_parameter("temperature", "0.9")
-        app.params.set_parameter("stop", r"END, \nUser:")
+        app.parameters.set_system("You are brief.\nYou answer in one sentence.")
+        app.parameters.set_parameter("temperature", "0.9")
+        app.parameters.set_parameter("stop", r"END, \nUser:")
         await pilot.press("f7")
         await until(pilot, lambda: isinstance(app.screen, ParametersScreen) and app.screen.focused is not None)
         app.screen.query_one("#system").cursor_blink = False
@@ -51,9 +44,9 @@ def test_answers_side_by_side(snap_compare, size, theme):
         await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
         app.console_screen.chat._request_id = 1
         for number, text in enumerate(("The Congo, in Africa.", "The Rhine.\n\nIt is in Europe.", "The")):
-            app._on_event(Started(1 + number, 24))
-            app._on_event(Delta(1 + number, text, 12 + number))
-        app._on_event(Finished(2, "stop", Usage(24, 13), Timings(38.2, 11.1, 1090.0, 88.0)))
+            app.workbench.take(Started(1 + number, 24))
+            app.workbench.take(Delta(1 + number, text, 12 + number))
+        app.workbench.take(Finished(2, "stop", Usage(24, 13), Timings(38.2, 11.1, 1090.0, 88.0)))
         await pilot.press("right")
         await pilot.pause(0.4)
 
@@ -70,8 +63,10 @@ def test_eight_answers_side_by_side(snap_compare, size):
         await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
         app.console_screen.chat._request_id = 1
         for number in range(1, 9):
-            app._on_event(Started(number, 24))
-            app._on_event(Delta(number, f"River number {number} of the eight, which is in {number} countries.", 12))
+            app.workbench.take(Started(number, 24))
+            app.workbench.take(
+                Delta(number, f"River number {number} of the eight, which is in {number} countries.", 12)
+            )
         await pilot.press("left")  # the last one
         await pilot.pause(0.4)
 

@@ -22,7 +22,6 @@ from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.hardware.history import History
 from phitui.hardware.snapshot import Snapshot
 from phitui.storage.presets import FILE_NAME, Presets
-from phitui.tui.commands.chat import register_chat
 from phitui.tui.keys.catalog import PLACES, all_actions
 from phitui.tui.screens.monitor import MonitorScreen
 
@@ -67,12 +66,12 @@ class Answering(QuietEngine):
                 Delta(number, text, 9),
                 Finished(number, reason, Usage(24, 9), Timings(38.2, 11.1, 1090.0, 88.0)),
             ):
-                asyncio.get_running_loop().call_later(0.02, self._app._on_event, event)
+                asyncio.get_running_loop().call_later(0.02, self._app.workbench.take, event)
         return ids[0]
 
     async def load(self, wish):
         self.loaded = LOADED
-        asyncio.get_running_loop().call_later(0.02, self._app._on_event, LOADED)
+        asyncio.get_running_loop().call_later(0.02, self._app.workbench.take, LOADED)
 
 
 class Typed(FrozenConsole):
@@ -83,13 +82,10 @@ class Typed(FrozenConsole):
         super().__init__()
         self.monitor = MonitorScreen(History(), "here", readonly=True, ascii_only=False)
         self.snapshot = Snapshot(0.0, HOST, [CARD])
-        engine = Answering(self, random.Random(seed))
-        self.engine = self.console_screen._engine = self.console_screen.chat.engine = engine
-        self.console_screen.prompting.engine = self.models._engine = engine
+        self.use(Answering(self, random.Random(seed)))
 
     async def _start(self):
         await super()._start()
-        register_chat(self.console_screen.prompting.commands, self)
         self.sessions.start()
         self.prompts.start()
 

@@ -26,11 +26,11 @@ from phitui.core.text import sanitize
 from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.hardware.snapshot import Process, Snapshot
 from phitui.storage.presets import FILE_NAME, Presets
-from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
 from phitui.tui.screens.several import SeveralScreen
 from phitui.tui.widgets.prompt import Prompt
-from phitui.workbench.batch.queue import Entry
+from phitui.workbench.batch.queue import BatchEntry
 from phitui.workbench.models.inventory import ModelRow
 
 MARK = "4242"  # in no sequence of Textual's own
@@ -102,9 +102,9 @@ async def test_answers_as_they_stream_and_as_markdown(written, draw):
             text = nasty(draw, 40)
             exchange = app.begin("p" + _no_surrogate(nasty(draw)), "")
             for start in range(0, len(text), 7):
-                app._on_event(Delta(1, text[start : start + 7], start))
+                app.workbench.take(Delta(1, text[start : start + 7], start))
                 await pilot.pause(0.01)
-            app._on_event(Finished(1, "stop", Usage(24, 9), Timings(38.2, 11.1, 1090.0, 88.0), [nasty(draw)]))
+            app.workbench.take(Finished(1, "stop", Usage(24, 9), Timings(38.2, 11.1, 1090.0, 88.0), [nasty(draw)]))
             await until(pilot, lambda exchange=exchange: exchange.state.over)
             await pilot.pause(0.3)
         await pilot.press("shift+tab", "up", "up", "e")
@@ -166,8 +166,10 @@ async def test_sessions_from_elsewhere(written, draw, tmp_path):
     store = SessionStore(tmp_path / "home" / "sessions.db")
     for _ in range(5):
         turns = [
-            Turn(id=-1, prompt="M" + nasty(draw), text=nasty(draw, 30), model=nasty(draw)),
-            Turn(id=-2, parent=-1, prompt=nasty(draw), text="M" + nasty(draw), model=nasty(draw), error=nasty(draw)),
+            KeptTurn(id=-1, prompt="M" + nasty(draw), text=nasty(draw, 30), model=nasty(draw)),
+            KeptTurn(
+                id=-2, parent=-1, prompt=nasty(draw), text="M" + nasty(draw), model=nasty(draw), error=nasty(draw)
+            ),
         ]
         store.insert(_no_surrogate(nasty(draw)), _no_surrogate(nasty(draw)), 1.7e9, _no_surrogates(turns), -2)
     store.close()
@@ -206,13 +208,13 @@ async def test_models_and_engines(written, draw):
         for _ in range(2):
             app.load(nasty(draw), name=nasty(draw), why=nasty(draw), device=nasty(draw), compute_type=nasty(draw))
             await pilot.pause(0.1)
-        app._on_event(Failure("unavailable", nasty(draw), nasty(draw)))
+        app.workbench.take(Failure("unavailable", nasty(draw), nasty(draw)))
         frozen_models.fill(app)
         manifest = msgspec.structs.replace(
             frozen_models.ROWS[0].manifest, title=nasty(draw), source=nasty(draw), license=nasty(draw),
             quantization=nasty(draw), context_note=nasty(draw), end_tokens=[nasty(draw)], converter=nasty(draw),
         )  # fmt: skip
-        app.models.desk.rows = [
+        app.workbench.models.rows = [
             ModelRow(nasty(draw), frozen_models.STORE / "x", manifest),
             ModelRow(nasty(draw), frozen_models.STORE / "y", error=nasty(draw)),
         ]
@@ -235,9 +237,9 @@ async def test_messages_readings_and_processes(written, draw):
         card = msgspec.structs.replace(CARD, name=nasty(draw), processes=processes, throttle_reasons=[nasty(draw)])
         host = msgspec.structs.replace(HOST, unavailable=reasons)
         app.snapshot = Snapshot(0.0, host, [card], reasons, nasty(draw), nasty(draw))
-        app._show_snapshot(app.snapshot)
+        app.read(app.snapshot)
         await pilot.press("f4", "w", "down", "w")
-        app._show_snapshot(app.snapshot)
+        app.read(app.snapshot)
         await pilot.pause(0.3)
     assert_clean(written)
 
@@ -255,9 +257,9 @@ async def test_answers_side_by_side_and_parts_of_an_answer(written, draw):
         await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
         app.console_screen.chat._request_id = 1
         for number in (1, 2, 3):
-            app._on_event(Started(number, 24))
-            app._on_event(Delta(number, nasty(draw, 40), 12))
-        app._on_event(Finished(2, "stop", Usage(24, 13), Timings(38.2, 11.1, 1090.0, 88.0)))
+            app.workbench.take(Started(number, 24))
+            app.workbench.take(Delta(number, nasty(draw, 40), 12))
+        app.workbench.take(Finished(2, "stop", Usage(24, 13), Timings(38.2, 11.1, 1090.0, 88.0)))
         await pilot.press("right")
         await pilot.pause(0.3)
     assert_clean(written)
@@ -269,8 +271,8 @@ async def test_batches_presets_and_parameters(written, draw):
     async with app.run_test(size=(120, 40)) as pilot:
         await begun(pilot)
         name = _no_surrogate(nasty(draw)).replace("/", "").replace("\x00", "")
-        app.batches.desk.entries.append(
-            Entry(
+        app.workbench.batches.entries.append(
+            BatchEntry(
                 order(name),
                 "failed",
                 nasty(draw),
@@ -281,7 +283,7 @@ async def test_batches_presets_and_parameters(written, draw):
         await pilot.press("f5")
         await pilot.pause(0.2)
         await pilot.press("escape")
-        app.params.set_system(_no_surrogate(nasty(draw, 30)))
+        app.parameters.set_system(_no_surrogate(nasty(draw, 30)))
         await pilot.press("f7")
         await pilot.pause(0.2)
         await pilot.press("ctrl+o", "down")

@@ -8,18 +8,18 @@ from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.analysis.memory_parts import memory_parts
 from phitui.hardware.snapshot import Device, Host, Memory
 from phitui.tui.widgets.readings import answer_readings, groups
-from phitui.workbench.telemetry.performance import View
+from phitui.workbench.telemetry.performance import DeviceView
 from phitui.workbench.telemetry.pulses import Decode
 from phitui.workbench.telemetry.traffic import Traffic
 
 GIB = 1024**3
 CARD = Device("gpu", 0, "card", util_pct=97.0, power_w=300.0, power_limit_w=450.0, temperature_c=60.0)
 PARTS = memory_parts(Memory(24 * GIB, 20 * GIB, GIB, 3 * GIB), None, 0.95)
-HOST = View(Device("cpu", 0, "EPYC"), Traffic(), PARTS, ())
+HOST = DeviceView(Device("cpu", 0, "EPYC"), Traffic(), PARTS, ())
 
 
 def bandwidth(traffic, decode=None, engine=True):
-    card = groups([View(CARD, traffic, PARTS, (), engine, decode)], Host(), HOST)[0]
+    card = groups([DeviceView(CARD, traffic, PARTS, (), engine, decode)], Host(), HOST)[0]
     return next(reading for reading in card.readings if reading.label == "Bandwidth")
 
 
@@ -49,14 +49,14 @@ def test_a_small_rate_keeps_a_decimal_and_needs_no_peak():
 
 
 def test_power_has_the_energy_of_a_token_while_it_decodes():
-    view = View(CARD, Traffic(), PARTS, (), True, None, 3.456)
+    view = DeviceView(CARD, Traffic(), PARTS, (), True, None, 3.456)
     power = next(reading for reading in groups([view], Host(), HOST)[0].readings if reading.label == "Power")
     assert power.value == "300 / 450 W · ≈3.5 J/tok"
 
 
 def test_a_memory_that_is_the_machines_is_called_so():
     shared = msgspec.structs.replace(CARD, shares_ram=True)
-    card = groups([View(shared, Traffic(), PARTS, ())], Host(), HOST)[0]
+    card = groups([DeviceView(shared, Traffic(), PARTS, ())], Host(), HOST)[0]
     memory = next(reading for reading in card.readings if reading.memory)
     assert (memory.label, memory.brief) == ("RAM (shared)", "RAM 20.0/24.0 GiB")
 

@@ -12,7 +12,7 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
-from phitui.tui.terminal.screen_diff import ThriftyUpdate
+from phitui.tui.terminal.screen_diff import DiffUpdate
 from phitui.tui.terminal.shown_cells import ShownCells
 
 WIDTH, HEIGHT = 30, 4
@@ -77,10 +77,10 @@ def test_the_changed_cells_and_no_others_are_painted(before, after, found):
     whole = [(y, 0, WIDTH) for y in range(HEIGHT)]
     ends = [[WIDTH]] * HEIGHT
     known = ShownCells()
-    first = ThriftyUpdate(ChopsUpdate([{0: row} for row in before], whole, ends), known).render_segments(console())
+    first = DiffUpdate(ChopsUpdate([{0: row} for row in before], whole, ends), known).render_segments(console())
     update = ChopsUpdate([{0: row} for row in after], chosen, ends)
-    thrifty = ThriftyUpdate(update, known).render_segments(console())
-    old, new = cells(screen(first)[0]), cells(screen(ThriftyUpdate(
+    thrifty = DiffUpdate(update, known).render_segments(console())
+    old, new = cells(screen(first)[0]), cells(screen(DiffUpdate(
         ChopsUpdate([{0: row} for row in after], whole, ends), ShownCells()
     ).render_segments(console()))[0])  # fmt: skip
     shown, attributes = screen(first, thrifty)
@@ -98,7 +98,7 @@ def test_whole_rows_look_as_textuals_own(system):
     update = ChopsUpdate([{0: strip} for strip in strips], [(y, 0, 7) for y in range(4)], [[7]] * 4)
     own, thrifty = (
         update.render_segments(console(system)),
-        ThriftyUpdate(update, ShownCells()).render_segments(console(system)),
+        DiffUpdate(update, ShownCells()).render_segments(console(system)),
     )
     assert cells(screen(own)[0]) == cells(screen(thrifty)[0])
     assert len(thrifty) < len(own)
@@ -109,7 +109,7 @@ def test_a_link_keeps_its_own_sequences():
         [Segment("ab", STYLES[1]), Segment("link", Style(link="https://example.org")), Segment("c", STYLES[1])]
     )
     update = ChopsUpdate([{0: strip}], [(0, 0, 7)], [[7]])
-    out = ThriftyUpdate(update, ShownCells()).render_segments(console())
+    out = DiffUpdate(update, ShownCells()).render_segments(console())
     assert "\x1b]8;" in out
     assert out.index("https://example.org") < out.index("link\x1b]8;;")
 
@@ -117,7 +117,7 @@ def test_a_link_keeps_its_own_sequences():
 def test_characters_of_two_cells_are_cut_as_rich_cuts_them():
     strip = Strip([Segment("a漢字b", STYLES[1])])
     update = ChopsUpdate([{0: strip}], [(0, 2, 6)], [[6]])
-    shown, _ = screen(ThriftyUpdate(update, ShownCells()).render_segments(console()))
+    shown, _ = screen(DiffUpdate(update, ShownCells()).render_segments(console()))
     assert "".join(shown[0][x].data for x in range(2, 6)).strip() == "字b"
 
 
@@ -127,7 +127,7 @@ def test_what_is_shown_already_is_not_written_again():
     def paint(*texts):
         strips = [Strip([Segment(text, STYLES[1])]) for text in texts]
         update = ChopsUpdate([{0: one} for one in strips], [(y, 0, 30) for y in range(len(texts))], [[30]] * len(texts))
-        return ThriftyUpdate(update, known).render_segments(console())
+        return DiffUpdate(update, known).render_segments(console())
 
     line = "the same words, then a figure "
     assert line in paint(line)

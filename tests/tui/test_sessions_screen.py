@@ -2,10 +2,11 @@
 
 import pytest
 from frozen_console import FrozenConsole
+from support.waiting import until_shown as until
 from textual.widgets import DataTable, Static
 
 from phitui.engine.protocol.api import Finished, Timings, Usage
-from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
 from phitui.tui.screens.sessions import SessionsScreen
 from phitui.tui.widgets.prompt import Prompt
@@ -23,7 +24,7 @@ def file(tmp_path):
         ("\x1b[2JEvil [b]title[/b]", "evil \x1b]0;t\x07prompt", "evil \x9b2J answer with a needle"),
         ("Caches", "What is a KV cache?", "Keys and values."),
     ):
-        store.insert(title, "", 1e9, [Turn(id=-1, prompt=prompt, text=text, model="tiny", reason="stop")], -1)
+        store.insert(title, "", 1e9, [KeptTurn(id=-1, prompt=prompt, text=text, model="tiny", reason="stop")], -1)
     store.close()
     return path
 
@@ -49,14 +50,6 @@ def asked(app):
     return [str(widget.content) for widget in app.console_screen.query(".asked").results(Static)]
 
 
-async def until(pilot, condition):
-    for _ in range(300):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("it did not come")
-
-
 async def test_the_list_is_searched_while_one_types_and_resumed(file):
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -71,7 +64,7 @@ async def test_the_list_is_searched_while_one_types_and_resumed(file):
         await until(pilot, lambda: asked(app) == ["Name a river"])
         assert app.screen is app.console_screen
         app.begin("And another?", "The Congo.")
-        app._on_event(Finished(1, "stop", Usage(24, 5), Timings(38.2, 11.1, 1090.0, 88.0)))
+        app.workbench.take(Finished(1, "stop", Usage(24, 5), Timings(38.2, 11.1, 1090.0, 88.0)))
         await pilot.press("f6")
         await until(pilot, lambda: titles(app)[:1] == ["Rivers"])
         await until(pilot, lambda: "The Congo." in shown(app))
@@ -163,7 +156,7 @@ async def test_edit_again_fork_and_siblings_by_keys(tmp_path):
         assert prompt.text == "" and not prompt.border_title
         await pilot.press("shift+tab", "up", "e", *" more", "enter")
         await until(pilot, lambda: asked(app) == ["one more"])
-        app._on_event(Finished(1, "stop", Usage(24, 5), Timings(38.2, 11.1, 1090.0, 88.0)))
+        app.workbench.take(Finished(1, "stop", Usage(24, 5), Timings(38.2, 11.1, 1090.0, 88.0)))
         await until(pilot, lambda: "‹ 2/2 ›" in shown(app))
         await pilot.press("shift+tab", "left")
         await until(pilot, lambda: asked(app) == ["one", "two"])

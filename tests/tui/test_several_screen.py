@@ -2,6 +2,7 @@
 
 import pytest
 from frozen_console import FrozenConsole
+from support.waiting import until_shown as until
 
 from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.tui.screens.several import AnswerColumn, SeveralScreen
@@ -23,14 +24,6 @@ async def begun(pilot, app):
     await pilot.pause(0.2)
 
 
-async def until(pilot, condition):
-    for _ in range(300):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("it did not come")
-
-
 def shown(app):
     return "\n".join(row.text.rstrip() for row in app.screen._compositor.render_strips())
 
@@ -38,8 +31,8 @@ def shown(app):
 def feed(app, *texts):
     app.console_screen.chat._request_id = 1
     for number, text in enumerate(texts):
-        app._on_event(Started(1 + number, 24))
-        app._on_event(Delta(1 + number, text, 3))
+        app.workbench.take(Started(1 + number, 24))
+        app.workbench.take(Delta(1 + number, text, 3))
 
 
 async def test_one_of_them_is_chosen_and_the_others_are_kept():
@@ -52,7 +45,7 @@ async def test_one_of_them_is_chosen_and_the_others_are_kept():
         await until(pilot, lambda: all(f"The {name}." in shown(app) for name in ("Congo", "Rhine", "Po")))
         tops = {column.region.y for column in app.screen.query(AnswerColumn)}
         assert len(tops) == 1  # side by side
-        app._on_event(Finished(2, "stop", Usage(24, 3), TIMINGS))
+        app.workbench.take(Finished(2, "stop", Usage(24, 3), TIMINGS))
         await until(pilot, lambda: "3 tokens ·" in shown(app) and "answering" in shown(app))
         await pilot.press("right", "enter")
         await until(pilot, lambda: app.screen is app.console_screen)
@@ -73,7 +66,7 @@ async def test_escape_stops_them_all_and_then_leaves_and_narrow_terminals_stack_
         async def cancel(number):
             cancelled.append(number)
 
-        app.engine.cancel = cancel
+        app.workbench.engine.cancel = cancel
         await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
         feed(app, "a", "b", "c")
@@ -81,7 +74,7 @@ async def test_escape_stops_them_all_and_then_leaves_and_narrow_terminals_stack_
         await pilot.press("escape")
         await until(pilot, lambda: cancelled == [1])
         for number in (1, 2, 3):
-            app._on_event(Finished(number, "cancelled", Usage(24, 3), TIMINGS))
+            app.workbench.take(Finished(number, "cancelled", Usage(24, 3), TIMINGS))
         await until(pilot, lambda: shown(app).count("stopped") == 3)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.console_screen)
@@ -96,7 +89,7 @@ async def test_escape_takes_back_those_that_are_queued_behind_another_answer():
         async def cancel(number):
             cancelled.append(number)
 
-        app.engine.cancel = cancel
+        app.workbench.engine.cancel = cancel
         first = app.begin("Tell me a long story.", "Once")
         await pilot.press("up", "a")
         await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
@@ -105,7 +98,7 @@ async def test_escape_takes_back_those_that_are_queued_behind_another_answer():
         assert not cancelled and not first.state.over
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.console_screen)
-        app._on_event(Finished(1, "stop", Usage(24, 3), TIMINGS))
+        app.workbench.take(Finished(1, "stop", Usage(24, 3), TIMINGS))
         assert not app.console_screen.chat.busy
 
 
@@ -134,7 +127,7 @@ async def test_where_all_would_be_the_same_another_way_to_draw_is_asked_for():
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
         await begun(pilot, app)
-        app.params.set_parameter("temperature", "0")
+        app.parameters.set_parameter("temperature", "0")
         for key, answers in (("escape", 1), ("y", 4)):
             await pilot.press("a")
             await until(pilot, lambda: isinstance(app.screen, Confirm) and "would be the same" in shown(app))
@@ -144,8 +137,8 @@ async def test_where_all_would_be_the_same_another_way_to_draw_is_asked_for():
             assert len(app.console_screen.chat.roots) == answers
         chat = app.console_screen.chat
         assert [one.sampling.temperature for one in chat.roots[1:]] == [0.7] * 3 and chat.sampling.temperature == 0
-        app.params.set_parameter("temperature", "1")
-        app.params.set_parameter("top_k", "1")
+        app.parameters.set_parameter("temperature", "1")
+        app.parameters.set_parameter("top_k", "1")
         app.console_screen.branching.several(chat.roots[0], 2)
         await until(pilot, lambda: isinstance(app.screen, Confirm) and "top-k is 1" in shown(app))
         assert "top-k 50 this once" in shown(app)

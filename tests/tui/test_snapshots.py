@@ -7,7 +7,7 @@ import pytest
 from frozen_console import ANSWER, WITH_CARD, WITHOUT_CARD, FrozenConsole
 
 from phitui.hardware.host.copy_rate import MemoryRate
-from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
 
 SIZES = [(120, 40), (80, 24)]
@@ -70,7 +70,7 @@ def test_gauges_of_a_cpu_while_it_decodes(snap_compare):
     async def fill(pilot):
         await ready(pilot)
         pilot.app.load(device="cpu", threads=2, compute_type="int8_float32")
-        pilot.app.console_screen.performance.memory_rate = MemoryRate(24.5, 20.0)
+        pilot.app.workbench.telemetry.performance.memory_rate = MemoryRate(24.5, 20.0)
         pilot.app.begin("Tell me a story", "Once upon a time")
         pilot.app.decode(steps=4, context_tokens=40.0)
         await settle(pilot)
@@ -141,8 +141,8 @@ def test_the_sessions_and_a_search(snap_compare, tmp_path, monkeypatch, size, wa
     store = SessionStore(tmp_path / "home" / "sessions.db")
     for number, title in enumerate(("Rivers of Africa", "What is a KV cache?", "A story about a lighthouse keeper")):
         turns = [
-            Turn(id=-1, prompt=title, text=ANSWER, model="phi-3-mini", reason="stop"),
-            Turn(
+            KeptTurn(id=-1, prompt=title, text=ANSWER, model="phi-3-mini", reason="stop"),
+            KeptTurn(
                 id=-2, parent=-1, prompt="And in one line?", text=f"The cache, said {number} times.", model="phi-3-mini"
             ),
         ]

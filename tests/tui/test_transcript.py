@@ -128,7 +128,7 @@ async def test_an_answer_streams_on_while_the_view_is_far_away():
         await pilot.pause(0.5)
         place = rows(app)
         for number in range(30):
-            app._on_event(Delta(1, f"more {number}\n", number))
+            app.workbench.take(Delta(1, f"more {number}\n", number))
             await pilot.pause(0.02)
         await pilot.pause(0.3)
         assert rows(app) == place

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from frozen_tuner import KEPT, NOTES, OTHER, SERVER_KEPT, SETUP, Clock, course_of, server_course_of, tuning
+from frozen_tuner import KEPT, NOTES, OTHER, SERVER_KEPT, SETUP, Clock, run_state_of, server_run_state_of, tuning
 from rich.cells import cell_len
 from simulated_card import GB, Card
 from simulated_server import Server
@@ -12,13 +12,13 @@ from phitui.tui.charts.plot import Grid, Guide, Mark, Plot, draw, ticks
 from phitui.tui.charts.table import Scroll
 from phitui.tui.tuner import charts, server_charts
 from phitui.tui.tuner.answers import answer_rows, in_a_line
-from phitui.tui.tuner.picture import Picture
+from phitui.tui.tuner.picture import TunerPicture
 from phitui.tui.tuner.probe_table import error, probe_rows, short
 from phitui.tui.tuner.profile_list import ProfileList
-from phitui.tui.tuner.server_answers import load_answer_rows, load_in_a_line
-from phitui.tui.tuner.server_table import load_rows
+from phitui.tui.tuner.server_answers import server_answer_rows, server_in_a_line
+from phitui.tui.tuner.server_table import server_rows
 from phitui.workbench.tune.events import ProbeBegan
-from phitui.workbench.tune.profiles import Profile
+from phitui.workbench.tune.profiles import KeptTuning
 
 SHORT_OF_MEMORY = Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08)
 
@@ -84,55 +84,55 @@ def test_marks_stand_over_curve_and_guides():
 @pytest.mark.parametrize("kind", ["throughput", "memory"])
 @pytest.mark.parametrize("events", [0, 1, 2, 3, 5, 6, None])
 def test_points_of_a_course_stand_where_they_were_measured(kind, events):
-    course = course_of(events)
-    plot = getattr(charts, kind)(course)
+    run_state = run_state_of(events)
+    plot = getattr(charts, kind)(run_state)
     measured = [mark for mark in plot.marks if mark.glyph != charts.RUNNING]
-    assert len(measured) == len(course.probes)
-    for mark, (_, verdict) in zip(measured, course.probes, strict=True):
+    assert len(measured) == len(run_state.probes)
+    for mark, (_, verdict) in zip(measured, run_state.probes, strict=True):
         assert mark.x == verdict.probe.shape.batch
         of = charts.rate(verdict) if kind == "throughput" else charts.held(verdict) / 1e9
         assert mark.y == pytest.approx(of)
         assert mark.y < plot.y_most
     running = [mark for mark in plot.marks if mark.glyph == charts.RUNNING]
-    assert len(running) == (course.running is not None)
+    assert len(running) == (run_state.running is not None)
     assert all(mark.x < plot.x_most for mark in plot.marks)
 
 
 def test_the_curves_go_through_the_fits_points():
-    course = course_of()
-    fit, answer = course.fit, course.result.answer
-    deepest = course.probes[0][1].probe.shape
-    at = charts.memory(course).curve
+    run_state = run_state_of()
+    fit, answer = run_state.fit, run_state.result.answer
+    deepest = run_state.probes[0][1].probe.shape
+    at = charts.memory(run_state).curve
     for rows in (1, 26, 80):
         assert at(rows) == pytest.approx(fit.memory.peak(deepest._replace(batch=rows)) / 1e9, rel=1e-6)
         rate = fit.steps.decode_rate(rows, deepest.total - deepest.new / 2)
-        assert charts.throughput(course).curve(rows) == pytest.approx(rate)
-    assert charts.throughput(course).upright.label == f"B* {answer.b_best}"
-    assert charts.memory(course).upright.at == answer.b_max
-    assert charts.memory(course).level.at == pytest.approx(answer.limit_bytes / 1e9)
+        assert charts.throughput(run_state).curve(rows) == pytest.approx(rate)
+    assert charts.throughput(run_state).upright.label == f"B* {answer.b_best}"
+    assert charts.memory(run_state).upright.at == answer.b_max
+    assert charts.memory(run_state).level.at == pytest.approx(answer.limit_bytes / 1e9)
 
 
 def test_of_one_size_there_is_no_curve_of_throughput():
-    assert charts.throughput(course_of(2)).curve is None
-    assert charts.throughput(course_of(4)).curve is not None
+    assert charts.throughput(run_state_of(2)).curve is None
+    assert charts.throughput(run_state_of(4)).curve is not None
 
 
 def test_what_failed_and_what_another_setup_brought_look_other_without_colours():
-    course = course_of(card=SHORT_OF_MEMORY)
-    judged = [verdict.judged for _, verdict in course.probes]
+    run_state = run_state_of(card=SHORT_OF_MEMORY)
+    judged = [verdict.judged for _, verdict in run_state.probes]
     assert "oom" in judged
-    glyphs = [mark.glyph for mark in charts.memory(course).marks]
+    glyphs = [mark.glyph for mark in charts.memory(run_state).marks]
     assert glyphs[judged.index("oom")] == charts.REFUSED
-    shallow = next(n for n, (_, one) in enumerate(course.probes) if one.probe.why == "the real prompt")
+    shallow = next(n for n, (_, one) in enumerate(run_state.probes) if one.probe.why == "the real prompt")
     assert glyphs[shallow] == charts.OTHER
-    course.result = None
-    course.running = ProbeBegan(OTHER, course.probes[0][1].probe, 9, GB)
-    assert charts.MEASURED not in [mark.glyph for mark in charts.memory(course).marks]
+    run_state.result = None
+    run_state.running = ProbeBegan(OTHER, run_state.probes[0][1].probe, 9, GB)
+    assert charts.MEASURED not in [mark.glyph for mark in charts.memory(run_state).marks]
 
 
 def test_the_error_is_that_of_what_was_known_before():
-    course = course_of()
-    verdict = course.probes[1][1]
+    run_state = run_state_of()
+    verdict = run_state.probes[1][1]
     share = verdict.predicted_bytes / verdict.outcome.peak_bytes - 1
     assert error(verdict) == f"{100 * share:+.1f}%"
 
@@ -153,9 +153,9 @@ def test_the_table_follows_its_end_until_it_is_scrolled():
 
 
 def test_a_probe_that_ran_out_of_memory_has_dashes():
-    course = course_of(card=SHORT_OF_MEMORY)
-    number = [verdict.judged for _, verdict in course.probes].index("oom")
-    line = text(probe_rows(course, Scroll(), 80, 20)).split("\n")[number + 1]
+    run_state = run_state_of(card=SHORT_OF_MEMORY)
+    number = [verdict.judged for _, verdict in run_state.probes].index("oom")
+    line = text(probe_rows(run_state, Scroll(), 80, 20)).split("\n")[number + 1]
     assert line.split()[-5:] == ["–", "–", "–", "–", "oom"]
 
 
@@ -166,9 +166,9 @@ def test_setups_are_short():
 @pytest.mark.parametrize("pane", ["probes", "answer", "earlier"])
 @pytest.mark.parametrize("events", ["none", 0, 1, 3, None])
 def test_every_row_is_as_wide_as_the_screen(events, pane):
-    course = None if events == "none" else course_of(events)
+    run_state = None if events == "none" else run_state_of(events)
     for ascii_only in (False, True):
-        picture = Picture(ascii_only, "Phi-3 Mini", course, "tuning", "said", pane=pane)
+        picture = TunerPicture(ascii_only, "Phi-3 Mini", run_state, "tuning", "said", pane=pane)
         picture.kept.take(KEPT, "")
         for width in (40, 57, 80, 99, 100, 120, 200):
             for height in (12, 16, 24, 40, 50):
@@ -178,8 +178,8 @@ def test_every_row_is_as_wide_as_the_screen(events, pane):
 
 
 def test_the_answer_has_all_its_parts():
-    course = course_of()
-    answer, shown = course.result.answer, text(answer_rows(course, 60))
+    run_state = run_state_of()
+    answer, shown = run_state.result.answer, text(answer_rows(run_state, 60))
     for part in (
         f"{answer.b_best} rows: {answer.tokens_per_s:.0f} output tok/s", f"B_max  {answer.b_max} rows in 22.800 GB",
         f"B_slo  {answer.b_slo} rows at 30 ms", f"{answer.kv_token_budget:,} tokens", "1 worker, int8_float16",
@@ -188,22 +188,22 @@ def test_the_answer_has_all_its_parts():
         assert part in shown
     for row in answer.table:
         assert f"{row.total_tokens:,} " in shown and f" {row.b_max} " in shown
-    assert in_a_line(course.result).startswith(f"B* {answer.b_best} rows")
+    assert in_a_line(run_state.result).startswith(f"B* {answer.b_best} rows")
 
 
 def test_the_clock_stands_when_it_is_over():
     clock = Clock()
-    course = course_of(clock=clock)
-    before = course.seconds
+    run_state = run_state_of(clock=clock)
+    before = run_state.seconds
     clock.now += 100
-    assert course.seconds == before > 0
+    assert run_state.seconds == before > 0
 
 
 def test_the_mark_stays_on_its_tuning():
     kept = ProfileList()
     kept.take(KEPT, "")
     kept.move(1)
-    kept.take([Profile(tuning("2026-05-01T00:00:00+00:00"), ""), *KEPT], "")
+    kept.take([KeptTuning(tuning("2026-05-01T00:00:00+00:00"), ""), *KEPT], "")
     assert kept.marked == KEPT[1]
     kept.take([], "the file is damaged")
     assert kept.marked is None
@@ -212,38 +212,38 @@ def test_the_mark_stays_on_its_tuning():
 
 def test_other_peoples_words_cannot_steer_the_terminal():
     kept = ProfileList()
-    kept.take([Profile(tuning("2026\x1b[31m", "evil\x1b]0;owned\x07 name"), "")], "")
+    kept.take([KeptTuning(tuning("2026\x1b[31m", "evil\x1b]0;owned\x07 name"), "")], "")
     assert "\x1b" not in text(kept.rows(120, 5))
     assert "evil name" in text(kept.rows(120, 5))
 
 
 @pytest.mark.parametrize("events", [0, 1, 2, 3, 4, 7, 12, None])
 def test_points_of_a_servers_course_stand_where_they_were_measured(events):
-    course = server_course_of(events)
-    speeds, bounds = server_charts.throughput(course), server_charts.bounds(course)
+    run_state = server_run_state_of(events)
+    speeds, bounds = server_charts.throughput(run_state), server_charts.bounds(run_state)
     measured = [mark for mark in speeds.marks if mark.glyph != charts.RUNNING]
     assert [(mark.x, mark.y) for mark in measured] == [
-        (one.probe.concurrency, one.outcome.rate) for one in course.probes
+        (one.probe.concurrency, one.outcome.rate) for one in run_state.probes
     ]
-    assert [mark.glyph == charts.REFUSED for mark in measured] == [one.judged != "ok" for one in course.probes]
+    assert [mark.glyph == charts.REFUSED for mark in measured] == [one.judged != "ok" for one in run_state.probes]
     of = {glyph: [mark for mark in bounds.marks if mark.glyph == glyph] for glyph in (charts.MEASURED, "▲")}
-    assert [mark.y for mark in of[charts.MEASURED]] == [100 * one.outcome.kv_use for one in course.probes]
-    waiting = [100 * one.outcome.waiting / one.probe.concurrency for one in course.probes]
+    assert [mark.y for mark in of[charts.MEASURED]] == [100 * one.outcome.kv_use for one in run_state.probes]
+    waiting = [100 * one.outcome.waiting / one.probe.concurrency for one in run_state.probes]
     assert [mark.y for mark in of["▲"]] == waiting
     for plot in (speeds, bounds):
-        assert sum(mark.glyph == charts.RUNNING for mark in plot.marks) == (course.running is not None)
+        assert sum(mark.glyph == charts.RUNNING for mark in plot.marks) == (run_state.running is not None)
         assert all(mark.x < plot.x_most and mark.y < plot.y_most for mark in plot.marks)
 
 
 def test_fit_limit_and_knee_of_a_server():
-    course, early = server_course_of(), server_course_of(7)
-    answer = course.result.answer
-    curve = server_charts.throughput(course).curve
+    run_state, early = server_run_state_of(), server_run_state_of(7)
+    answer = run_state.result.answer
+    curve = server_charts.throughput(run_state).curve
     assert curve(10) == pytest.approx(10 * 100 / (answer.fixed_s + 10 * answer.request_s))  # 100 tokens each
-    assert server_charts.throughput(course).upright.label == f"C* {answer.c_best}"
+    assert server_charts.throughput(run_state).upright.label == f"C* {answer.c_best}"
     assert server_charts.throughput(early).upright.label == f"knee {early.knee}"
-    assert server_charts.throughput(server_course_of(2)).curve is None  # of one size
-    bounds = server_charts.bounds(course)
+    assert server_charts.throughput(server_run_state_of(2)).curve is None  # of one size
+    bounds = server_charts.bounds(run_state)
     assert (bounds.level.at, bounds.level.label) == (95, "KV limit 95 %")
     assert bounds.upright.label == f"C_max {answer.c_max}" and server_charts.bounds(early).upright is None
 
@@ -251,26 +251,26 @@ def test_fit_limit_and_knee_of_a_server():
 def test_what_a_server_does_not_tell_has_no_point_and_a_dash():
     server = Server(8)
     outcomes = lambda size: replace(server(size), waiting=None, kv_use=None)  # noqa: E731
-    course = server_course_of(server=outcomes)
-    assert server_charts.bounds(course).marks == ()
-    line = text(load_rows(course, Scroll(), 80, 20)).split("\n")[1]
+    run_state = server_run_state_of(server=outcomes)
+    assert server_charts.bounds(run_state).marks == ()
+    line = text(server_rows(run_state, Scroll(), 80, 20)).split("\n")[1]
     assert line.split()[7:10] == ["–", "–", "ok"]
 
 
 def test_a_server_that_refuses_says_so_in_the_table_and_on_the_way():
-    course = server_course_of(6, server=Server(refuses_from=9))
-    line = text(load_rows(course, Scroll(), 120, 20)).split("\n")[3]
+    run_state = server_run_state_of(6, server=Server(refuses_from=9))
+    line = text(server_rows(run_state, Scroll(), 120, 20)).split("\n")[3]
     assert line.split()[:4] == ["3", "16", line.split()[2], "–"] and line.endswith("failed  answers 429")
-    assert "At 16  answers 429" in text(load_answer_rows(course, 60))
-    course.end("failed", error="box cannot be reached")
-    assert "Failed box cannot be reached" in text(load_answer_rows(course, 60))
+    assert "At 16  answers 429" in text(server_answer_rows(run_state, 60))
+    run_state.end("failed", error="box cannot be reached")
+    assert "Failed box cannot be reached" in text(server_answer_rows(run_state, 60))
 
 
 @pytest.mark.parametrize("pane", ["probes", "answer", "earlier"])
 @pytest.mark.parametrize("events", ["none", 0, 1, 3, None])
 def test_every_row_of_a_servers_tuning_is_as_wide_as_the_screen(events, pane):
-    course = None if events == "none" else server_course_of(events)
-    picture = Picture(False, "Phi-3 Mini", course, "tuning", "said", pane=pane, on_server=True)
+    run_state = None if events == "none" else server_run_state_of(events)
+    picture = TunerPicture(False, "Phi-3 Mini", run_state, "tuning", "said", pane=pane, on_server=True)
     picture.kept.take(SERVER_KEPT, "", of_server=True)
     for width in (40, 80, 99, 100, 120):
         for height in (12, 24, 40):
@@ -280,16 +280,16 @@ def test_every_row_of_a_servers_tuning_is_as_wide_as_the_screen(events, pane):
 
 
 def test_the_answer_of_a_server_has_all_its_parts():
-    course = server_course_of()
-    answer, shown = course.result.answer, text(load_answer_rows(course, 70))
+    run_state = server_run_state_of()
+    answer, shown = run_state.result.answer, text(server_answer_rows(run_state, 70))
     for part in (
         f"C*     {answer.c_best} requests at once: {answer.tokens_per_s:.1f} ± ", f"(N = {answer.measurements})",
         f"C_max  {answer.c_max} requests at once", f"C_slo  {answer.c_slo} requests at once, 60 ms",
         "box: vLLM at 10.0.0.7:8000", answer.why[:40], NOTES[0][:40],
     ):  # fmt: skip
         assert part in shown
-    assert load_in_a_line(course.result).startswith(f"C* {answer.c_best} requests at once: ")
-    assert course.found.endswith(f"C_max is {answer.c_max}")
+    assert server_in_a_line(run_state.result).startswith(f"C* {answer.c_best} requests at once: ")
+    assert run_state.found.endswith(f"C_max is {answer.c_max}")
 
 
 def test_a_label_hides_no_mark_where_there_is_room():

@@ -4,20 +4,20 @@ import asyncio
 import re
 
 import pytest
-from frozen_tuner import FrozenTuner, course_of
+from frozen_tuner import FrozenTuner, run_state_of
 from test_console_screen import ready, texts, until
 from test_models_screen import workers
 from textual.command import CommandPalette
 from textual.widgets import Input
 
 from phitui.config.layers import load_config, user_config_file
-from phitui.core.errors import UsageError
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.screens.tuner import TunerScreen
 from phitui.tui.widgets.dialogs import Confirm
-from phitui.tui.widgets.tuning_form import Tick, TuningForm
+from phitui.tui.widgets.tuning_form import CheckBox, TuningForm
 from phitui.workbench.chat.chat import State
+from phitui.workbench.lease import Use
 
 
 def console(model="tiny-phi3"):
@@ -35,8 +35,8 @@ def notes(app):
 
 async def opened(pilot):
     """The tuner screen over a console whose engine is there."""
-    await until(pilot, lambda: pilot.app.engine.loaded is not None and pilot.app.models.desk.rows)
-    await until(pilot, lambda: pilot.app.models.starting.done())
+    await until(pilot, lambda: pilot.app.workbench.engine.loaded is not None and pilot.app.workbench.models.rows)
+    await until(pilot, lambda: not pilot.app.workbench.switching.busy)
     await pilot.press("f3")
     await until(pilot, lambda: isinstance(pilot.app.screen, TunerScreen))
 
@@ -47,17 +47,19 @@ async def form(pilot, **texts):
     await until(pilot, lambda: isinstance(pilot.app.screen, TuningForm))
     for key, text in {"prompt": "120", "answer": "16", "limit": "200MB", "start": "4", **texts}.items():
         pilot.app.screen.query_one(f"#{key}", Input).value = text
-    pilot.app.screen.query_one(Tick).value = False
+    pilot.app.screen.query_one(CheckBox).value = False
 
 
 async def begun(pilot, **texts):
     await form(pilot, **texts)
     await pilot.press("enter")
-    await until(pilot, lambda: pilot.app.tuning.desk.course is not None and pilot.app.tuning.desk.course.running)
+    await until(
+        pilot, lambda: pilot.app.workbench.tuner.run_state is not None and pilot.app.workbench.tuner.run_state.running
+    )
 
 
 async def back(pilot):
-    await until(pilot, lambda: not pilot.app.tuning.desk.busy and pilot.app.engine.loaded is not None, 60)
+    await until(pilot, lambda: not pilot.app.workbench.tuner.busy and pilot.app.workbench.engine.loaded is not None, 60)
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
@@ -68,10 +70,10 @@ async def test_from_the_form_to_the_answer_and_its_application(home, size):
         assert "no tuning has been kept yet" in picture(app)
         await begun(pilot, answer="200")  # long enough for a probe to be seen
         await until(pilot, lambda: re.search(r"Probe \d+: \d+ rows? × [\s\S]* runs", picture(app)))
-        course = app.tuning.desk.course
-        await until(pilot, lambda: course.state == "done", 60)
+        run_state = app.workbench.tuner.run_state
+        await until(pilot, lambda: run_state.state == "done", 60)
         await back(pilot)
-        answer = course.result.answer
+        answer = run_state.result.answer
         assert f"B* {answer.b_best} row" in picture(app)
         await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
@@ -107,13 +109,13 @@ async def test_it_goes_on_behind_the_chat_which_takes_no_prompt(home):
         said = [notice.message for notice in app._notifications]
         assert said == ["a tuning is under way: the chat has no engine. Wait for it, or cancel it (F3, then c)."]
         assert app.console_screen.query_one("#prompt").text == "hello"
-        assert app.console_screen.computing_pid() == app.tuning.desk.pid is not None
+        assert app.workbench.computing_pid() == app.workbench.tuner.pid is not None
         await pilot.press("f3")
         await until(pilot, lambda: isinstance(app.screen, TunerScreen))
         await pilot.press("c")
         await back(pilot)
         assert "The tuning was cancelled." in picture(app) and "The tuning was cancelled." in notes(app)
-        assert app.console_screen.computing_pid() == app.engine.pid
+        assert app.workbench.computing_pid() == app.workbench.engine.pid
         await pilot.press("escape", "enter")
         await until(
             pilot, lambda: app.console_screen.chat.exchanges and app.console_screen.chat.exchanges[0].state.over
@@ -125,16 +127,16 @@ async def test_it_goes_on_behind_the_chat_which_takes_no_prompt(home):
 async def test_an_answer_on_its_way_is_warned_of(home):
     app = console("smollm2-135m")
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.engine.loaded is not None)
-        await until(pilot, lambda: app.models.starting.done())
+        await until(pilot, lambda: app.workbench.engine.loaded is not None)
+        await until(pilot, lambda: not app.workbench.switching.busy)
         answer = app.console_screen.chat.submit("Tell me a very long story about a lighthouse.")
         await until(pilot, lambda: answer.tokens > 3)
         await pilot.press("f3", "s")
         await until(pilot, lambda: isinstance(app.screen, TuningForm))
-        assert "starting stops it" in texts(app, "#warning")[0]
+        assert "An answer is being made: it stops" in texts(app, "#warning")[0]
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, TunerScreen))
-        assert answer.state is State.ANSWERING and app.tuning.desk.course is None
+        assert answer.state is State.ANSWERING and app.workbench.tuner.run_state is None
         app.console_screen.chat.cancel()
 
 
@@ -148,12 +150,12 @@ async def test_pause_holds_before_the_next_probe(home):
         await pilot.press("space")
         await until(pilot, lambda: " paused " in picture(app))
         assert "space Go on" in picture(app)
-        held = len(app.tuning.desk.course.probes)
+        held = len(app.workbench.tuner.run_state.probes)
         await pilot.pause(1)
-        assert len(app.tuning.desk.course.probes) == held
+        assert len(app.workbench.tuner.run_state.probes) == held
         await pilot.press("space")
-        await until(pilot, lambda: len(app.tuning.desk.course.probes) > held)
-        app.tuning.desk.cancel()
+        await until(pilot, lambda: len(app.workbench.tuner.run_state.probes) > held)
+        app.workbench.tuner.cancel()
         await back(pilot)
 
 
@@ -162,11 +164,14 @@ async def test_while_it_runs_no_model_is_switched_or_removed(home):
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(pilot)
         await begun(pilot)
-        rows = {row.name: row for row in app.models.desk.rows}
-        for deed in (app.models.desk.check_switch, app.models.desk.check_removal):
+        rows = {row.name: row for row in app.workbench.models.rows}
+        for deed in (app.workbench.models.check_switch, app.workbench.models.check_removal):
             with pytest.raises(Exception, match="a tuning is under way"):
                 deed(rows["smollm2-135m"])
-        for deed in (lambda: app.models.desk.pull("phi3-mini"), lambda: app.models.desk.verify(rows["smollm2-135m"])):
+        for deed in (
+            lambda: app.workbench.models.pull("phi3-mini"),
+            lambda: app.workbench.models.verify(rows["smollm2-135m"]),
+        ):
             with pytest.raises(Exception, match="a tuning is under way"):
                 deed()
         await pilot.press("s")
@@ -175,9 +180,9 @@ async def test_while_it_runs_no_model_is_switched_or_removed(home):
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, TunerScreen))
-        app.tuning.desk.cancel()
+        app.workbench.tuner.cancel()
         await back(pilot)
-        app.models.desk.check_switch(rows["smollm2-135m"])
+        app.workbench.models.check_switch(rows["smollm2-135m"])
 
 
 async def test_leaving_the_console_ends_the_tuning(home):
@@ -214,13 +219,13 @@ async def test_what_is_wrong_is_said_in_the_form(field, text, says):
         await until(pilot, lambda: texts(app, "#wrong") != [""])
         assert says in texts(app, "#wrong")[0]
         assert app.focused.id == field
-        assert app.desk.course is None
+        assert app.workbench.tuner.run_state is None
 
 
 async def test_fast_keys_fill_the_fields_they_are_meant_for():
     app = FrozenTuner(None)
     begun = []
-    app.desk.start = lambda wish, title: begun.append(wish)
+    app.workbench.tuner.start = lambda wish, title: begun.append(wish)
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await pilot.press("s")
@@ -234,7 +239,7 @@ async def test_fast_keys_fill_the_fields_they_are_meant_for():
 
 
 async def test_the_table_is_scrolled_and_the_charts_are_switched():
-    app = FrozenTuner(course_of())
+    app = FrozenTuner(run_state_of())
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         assert "Decode tok/s" in app.text and "─ Probes" in app.text
@@ -265,31 +270,27 @@ async def test_applying_a_stale_one_says_so():
         assert "e shows the earlier tunings" in app.text
 
 
-async def test_what_starts_the_engine_anew_is_not_applied_while_a_batch_runs():
-    app, busy = FrozenTuner(None), [True]
-
-    def free():
-        if busy:
-            raise UsageError("a batch is running on the engine")
-
-    app.tuner._ready, app.desk.restarts = free, lambda chosen: True
+async def test_what_starts_the_engine_anew_says_what_it_stops_and_asks_again_where_that_is_more_by_then():
+    app = FrozenTuner(None)
+    leases, tuner = app.workbench.leases, app.workbench.tuner
+    tuner.restarts = lambda chosen: True
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
         await pilot.press("a")
-        await until(pilot, lambda: "a batch is running" in app.text)
-        assert app.screen is app.tuner
-        busy.clear()
-        await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        app.tuner.say("")
-        busy.append(True)  # it has begun since
+        first = app.screen
+        assert "is running" not in texts(app, "#question")[0]
+        leases.claim(Use.ROWS, "in.jsonl is running")  # it has begun since
         await pilot.press("y")
-        await until(pilot, lambda: "a batch is running" in app.text)
+        await until(pilot, lambda: isinstance(app.screen, Confirm) and app.screen is not first)
+        assert "in.jsonl is running: it stops, what is done is kept" in texts(app, "#question")[0]
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is app.tuner)
         assert not user_config_file().exists()
 
 
 async def test_ascii_is_ascii():
-    app = FrozenTuner(course_of(5), ascii_only=True)
+    app = FrozenTuner(run_state_of(5), ascii_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
         for key in ("tab", "tab", "tab"):

@@ -2,17 +2,18 @@
 
 import pytest
 from answering_server import answering
-from frozen_tuner import REMOTE, SERVER_KEPT, FrozenTuner, server_course_of
+from frozen_tuner import REMOTE, SERVER_KEPT, FrozenTuner, server_run_state_of
 from llama_server import llama_server
 from test_console_screen import ready, texts, until
 from test_tuner_screen import notes, picture
 from textual.widgets import Input
 
 from phitui.config.layers import load_config, user_config_file
+from phitui.core.errors import UsageError
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.tuner import TunerScreen
 from phitui.tui.widgets.dialogs import Confirm
-from phitui.tui.widgets.tuning_form import Tick, TuningForm
+from phitui.tui.widgets.tuning_form import CheckBox, TuningForm
 from phitui.workbench.chat.chat import State
 
 
@@ -31,7 +32,7 @@ def configured(url):
 
 
 async def opened(pilot):
-    await until(pilot, lambda: pilot.app.engine.loaded is not None and pilot.app.models.starting.done())
+    await until(pilot, lambda: pilot.app.workbench.engine.loaded is not None and not pilot.app.workbench.switching.busy)
     await pilot.press("f3")
     await until(pilot, lambda: isinstance(pilot.app.screen, TunerScreen))
 
@@ -46,12 +47,12 @@ async def form(pilot, **fields):
 async def begun(pilot, **fields):
     await form(pilot, **fields)
     await pilot.press("enter")
-    await until(pilot, lambda: pilot.app.tuning.desk.course is not None)
+    await until(pilot, lambda: pilot.app.workbench.tuner.run_state is not None)
 
 
 async def ended(pilot):
-    await until(pilot, lambda: not pilot.app.tuning.desk.busy, 60)
-    return pilot.app.tuning.desk.course
+    await until(pilot, lambda: not pilot.app.workbench.tuner.busy, 60)
+    return pilot.app.workbench.tuner.run_state
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
@@ -62,9 +63,9 @@ async def test_from_the_form_to_the_answer_and_its_application(home, llama, size
         await opened(pilot)
         assert "Tuner · tiny on box" in picture(app) and "no tuning has been kept yet" in picture(app)
         await begun(pilot, latency="60000")
-        course = await ended(pilot)
-        assert (course.state, course.error) == ("done", "")
-        answer = course.result.answer
+        run_state = await ended(pilot)
+        assert (run_state.state, run_state.error) == ("done", "")
+        answer = run_state.result.answer
         await until(pilot, lambda: f"C* {answer.c_best} request" in picture(app))
         assert f"C_max {answer.c_max}" in picture(app) and f"C_slo {answer.c_slo}" in picture(app)
         await pilot.press("tab")
@@ -77,7 +78,7 @@ async def test_from_the_form_to_the_answer_and_its_application(home, llama, size
         text = file.read_text()
         assert text.startswith("# mine\n") and "# under the desk" in text
         assert load_config().engines["box"].concurrency == answer.c_best
-        assert app.batches.desk._config.engines["box"].concurrency == answer.c_best
+        assert app.workbench.config.now.engines["box"].concurrency == answer.c_best
         await pilot.press("e")
         await until(pilot, lambda: "24+40 llama.cpp" in picture(app) and "holds" in picture(app))
         await pilot.press("d")
@@ -88,7 +89,7 @@ async def test_from_the_form_to_the_answer_and_its_application(home, llama, size
         await until(pilot, lambda: app.screen is app.console_screen)
         assert any(note.startswith("Tuned: ") and f"with {answer.c_best} at once (C*)" in note for note in notes(app))
         assert texts(app, "#model")[0].startswith("tiny · llama.cpp · box")
-        assert app.engine.pid is None
+        assert app.workbench.engine.pid is None
 
 
 async def test_it_goes_on_behind_the_chat_which_sends_nothing_and_keeps_its_engine(home, tmp_path):
@@ -105,14 +106,13 @@ async def test_it_goes_on_behind_the_chat_which_sends_nothing_and_keeps_its_engi
             assert "Tuning box: prompts are not taken meanwhile" in " ".join(notes(app))
             await pilot.press(*"hello", "enter")
             await until(pilot, lambda: app._notifications)
-            assert "a prompt would be measured, too" in said()[0]
+            assert "a prompt to the server would be measured, too" in said()[0]
             assert app.console_screen.query_one("#prompt").text == "hello"
-            app.engines.switch("other")
-            await until(pilot, lambda: len(app._notifications) == 2)
-            assert "a tuning is under way: box stays." in said()[1]
+            with pytest.raises(UsageError, match="a tuning is under way: the engine stays as it is"):
+                app.engines.switch("other")
             (tmp_path / "in.jsonl").write_text('{"prompt": "a row"}\n')
             app.batches.add(tmp_path / "in.jsonl")
-            (entry,) = app.batches.desk.entries
+            (entry,) = app.workbench.batches.entries
             assert (entry.state, entry.note) == ("queued", "a tuning is under way")
             await pilot.press("f3")
             await until(pilot, lambda: isinstance(app.screen, TunerScreen))
@@ -135,18 +135,20 @@ async def test_a_server_that_is_killed_is_one_line_and_the_screen_goes_on(home, 
         async with app.run_test(size=(80, 24)) as pilot:
             await opened(pilot)
             await begun(pilot, answer="2000")
-            await until(pilot, lambda: app.tuning.desk.course.running is not None)
+            await until(pilot, lambda: app.workbench.tuner.run_state.running is not None)
             server.process.kill()
-            course = await ended(pilot)
-            assert course.state == "failed" and "\n" not in course.error and "box at 127.0.0.1:" in course.error
-            await until(pilot, lambda: picture(app).splitlines()[-2].strip().startswith(course.error[:60]))
-            failed = f"The tuning failed: {course.error}"
+            run_state = await ended(pilot)
+            assert (
+                run_state.state == "failed" and "\n" not in run_state.error and "box at 127.0.0.1:" in run_state.error
+            )
+            await until(pilot, lambda: picture(app).splitlines()[-2].strip().startswith(run_state.error[:60]))
+            failed = f"The tuning failed: {run_state.error}"
             await until(pilot, lambda: [one for one in notes(app) if one.startswith("The tuning failed")] == [failed])
             await pilot.press("s")
             await until(pilot, lambda: isinstance(app.screen, TuningForm))
             assert app.screen.query_one("#answer", Input).value == "2000"  # as it was asked before
             await pilot.press("enter")
-            await until(pilot, lambda: app.tuning.desk.course is not course and not app.tuning.desk.busy)
+            await until(pilot, lambda: app.workbench.tuner.run_state is not run_state and not app.workbench.tuner.busy)
             await until(pilot, lambda: "cannot be reached" in picture(app))
 
 
@@ -174,12 +176,12 @@ async def test_another_engine_has_its_own_form_and_list(home):
             await until(pilot, lambda: "24+40 " in picture(app))
             await pilot.press("escape")
             app.engines.switch("ct2")
-            await until(pilot, lambda: app.engine.is_local and app.engine.loaded is not None)
+            await until(pilot, lambda: app.workbench.engine.is_local and app.workbench.engine.loaded is not None)
             await pilot.press("f3")
             await until(pilot, lambda: "no tuning has been kept yet" in picture(app) and " setup " in picture(app))
             await pilot.press("s")
             await until(pilot, lambda: isinstance(app.screen, TuningForm))
-            assert app.screen.query(Tick) and app.screen.query_one("#start", Input).value == "26"
+            assert app.screen.query(CheckBox) and app.screen.query_one("#start", Input).value == "26"
 
 
 @pytest.mark.parametrize(
@@ -198,17 +200,17 @@ async def test_what_is_wrong_is_said_in_the_form(field, text, says):
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await form(pilot, **{field: text})
-        assert not app.screen.query(Tick)
+        assert not app.screen.query(CheckBox)
         await pilot.press("enter")
         await until(pilot, lambda: texts(app, "#wrong") != [""])
         assert says in texts(app, "#wrong")[0]
-        assert app.focused.id == field and app.desk.course is None
+        assert app.focused.id == field and app.workbench.tuner.run_state is None
 
 
 async def test_the_form_makes_the_goal():
     app = FrozenTuner(None, server=True)
     begun = []
-    app.desk.start = lambda wish, title: begun.append((wish.goal, title))
+    app.workbench.tuner.start = lambda wish, title: begun.append((wish.goal, title))
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await form(pilot, prompt="128", answer="64", limit="0.9", latency="50", start="16")
@@ -222,7 +224,7 @@ async def test_the_form_makes_the_goal():
 
 
 async def test_a_stale_one_says_so_and_ascii_is_ascii():
-    app = FrozenTuner(server_course_of(5), ascii_only=True, kept=SERVER_KEPT, server=True)
+    app = FrozenTuner(server_run_state_of(5), ascii_only=True, kept=SERVER_KEPT, server=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
         for key in ("tab", "tab", "tab"):

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from frozen_tuner import SERVER_KEPT, FrozenTuner, course_of, server_course_of
+from frozen_tuner import SERVER_KEPT, FrozenTuner, run_state_of, server_run_state_of
 from simulated_card import GB, Card
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -18,12 +18,12 @@ def _utc(monkeypatch):
 
 @pytest.mark.parametrize("size", SIZES, ids=NAMES)
 def test_a_probe_runs(snap_compare, size):
-    assert snap_compare(FrozenTuner(course_of(5)), terminal_size=size)
+    assert snap_compare(FrozenTuner(run_state_of(5)), terminal_size=size)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=NAMES)
 def test_the_answer(snap_compare, size):
-    assert snap_compare(FrozenTuner(course_of()), press=["tab"], terminal_size=size)
+    assert snap_compare(FrozenTuner(run_state_of()), press=["tab"], terminal_size=size)
 
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
@@ -33,35 +33,35 @@ def test_earlier_tunings(snap_compare, size):
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
 def test_the_answer_in_light(snap_compare, size):
-    assert snap_compare(FrozenTuner(course_of(), "phitui-light"), terminal_size=size)
+    assert snap_compare(FrozenTuner(run_state_of(), "phitui-light"), terminal_size=size)
 
 
 def test_out_of_memory_in_ascii_and_light(snap_compare):
-    course = course_of(card=Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08))
-    assert snap_compare(FrozenTuner(course, "phitui-light", ascii_only=True), terminal_size=(120, 40))
+    run_state = run_state_of(card=Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08))
+    assert snap_compare(FrozenTuner(run_state, "phitui-light", ascii_only=True), terminal_size=(120, 40))
 
 
 def test_memory_in_the_terminals_own_colours(snap_compare):
-    assert snap_compare(FrozenTuner(course_of(5), "terminal"), press=["v"], terminal_size=(80, 24))
+    assert snap_compare(FrozenTuner(run_state_of(5), "terminal"), press=["v"], terminal_size=(80, 24))
 
 
 THEMES = ["phitui-dark", "phitui-light"]
 
 
-def on_server(course, theme, kept=SERVER_KEPT):
-    return FrozenTuner(course, theme, kept=kept, server=True)
+def on_server(run_state, theme, kept=SERVER_KEPT):
+    return FrozenTuner(run_state, theme, kept=kept, server=True)
 
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
 def test_a_probe_of_a_server_runs(snap_compare, size, theme):
-    assert snap_compare(on_server(server_course_of(7), theme), terminal_size=size)
+    assert snap_compare(on_server(server_run_state_of(7), theme), terminal_size=size)
 
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
 def test_the_answer_of_a_server(snap_compare, size, theme):
-    assert snap_compare(on_server(server_course_of(), theme), terminal_size=size)
+    assert snap_compare(on_server(server_run_state_of(), theme), terminal_size=size)
 
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
@@ -70,7 +70,7 @@ def test_earlier_tunings_of_a_server(snap_compare, size):
 
 
 def test_what_bounds_a_server_and_its_answer_where_it_is_narrow(snap_compare):
-    assert snap_compare(on_server(server_course_of(), "phitui-dark"), press=["v", "tab"], terminal_size=(80, 24))
+    assert snap_compare(on_server(server_run_state_of(), "phitui-dark"), press=["v", "tab"], terminal_size=(80, 24))
 
 
 def test_the_form_for_a_server(snap_compare):
@@ -80,4 +80,4 @@ def test_the_form_for_a_server(snap_compare):
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
 def test_the_form(snap_compare, size, theme):
-    assert snap_compare(FrozenTuner(course_of(), theme), press=["s"], terminal_size=size)
+    assert snap_compare(FrozenTuner(run_state_of(), theme), press=["s"], terminal_size=size)

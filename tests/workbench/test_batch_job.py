@@ -10,7 +10,7 @@ from phitui.core.errors import PhituiError
 from phitui.engine.protocol.api import BatchEnded, Died, Loaded, RowDone, RowsMade
 from phitui.engine.protocol.rows_api import RowUsage
 from phitui.workbench.batch.file import BatchFile, Order
-from phitui.workbench.batch.job import Plan
+from phitui.workbench.batch.job import BatchPlan
 
 HERE = Loaded("here", "Here", "cpu", "float32", 1, 4096, 1, 0.0, "")
 OTHER = Loaded("other", "Other", "cpu", "float32", 1, 4096, 1, 0.0, "")
@@ -24,8 +24,8 @@ class Engine:
     def __init__(self, events):
         self.events, self.file, self.opened = events, None, []
 
-    async def open_batch(self, *options):
-        self.opened.append(options)
+    async def open_batch(self, batch):
+        self.opened.append(batch)
         return len(self.opened)
 
     async def add_rows(self, batch_id, rows, last=False):
@@ -50,7 +50,7 @@ async def test_an_engine_that_dies_once_more_while_it_loads_is_waited_for(home, 
         return [Died("gone", [1], True), Died("gone again", [], True), HERE]
 
     engine, file = await of_four_rows(tmp_path, events)
-    await asyncio.wait_for(file.run(engine, None, HERE, Plan(4, 0, None, "")), 30)
+    await asyncio.wait_for(file.run(engine, None, HERE, BatchPlan(4, 0, None, "")), 30)
     assert (file.progress.ended, file.progress.deaths, file.counts.rows) == ("complete", 2, 4)
 
 
@@ -58,7 +58,7 @@ async def fails_with(tmp_path, events):
     """Run it to its error; the file, and what it wrote."""
     engine, file = await of_four_rows(tmp_path, events)
     with pytest.raises(PhituiError) as error:
-        await file.run(engine, None, HERE, Plan(4, 0, None, ""))
+        await file.run(engine, None, HERE, BatchPlan(4, 0, None, ""))
     return file, str(error.value), [json.loads(line) for line in file.order.target.read_text().splitlines()]
 
 
@@ -71,6 +71,21 @@ async def of_four_rows(tmp_path, events):
     return engine, file
 
 
+async def test_one_that_somebody_else_brought_to_its_end_since_it_was_looked_at_is_complete(home, tmp_path):
+    await fails_with(tmp_path, lambda rows: [done(rows[0]), OTHER])
+    order = Order(tmp_path / "in.jsonl", tmp_path / "out.jsonl", resume=True)
+    told = []
+    late = BatchFile(order, load_config(), told.append)
+    assert await late.scan()  # there is a journal, and rows are left
+    engine = Engine(lambda rows: [*map(done, rows), BatchEnded(1, "done")])
+    engine.file = other = BatchFile(order, load_config(), lambda line: None)
+    assert await other.scan()
+    await asyncio.wait_for(other.run(engine, None, HERE, BatchPlan(4, 0, None, "")), 30)
+    await asyncio.wait_for(late.run(engine, None, HERE, BatchPlan(4, 0, None, "")), 30)
+    assert told == ["complete by now: another phitui has come to its end"]
+    assert (late.progress.ended, late.counts.rows) == ("complete", 4)
+
+
 async def test_rows_that_were_done_before_an_error_are_kept(home, tmp_path):
     """In one step: a row is done, and the engine has another model."""
     file, error, lines = await fails_with(tmp_path, lambda rows: [done(rows[0]), done(rows[1]), OTHER])
@@ -80,7 +95,7 @@ async def test_rows_that_were_done_before_an_error_are_kept(home, tmp_path):
 
 
 async def test_tokens_that_came_before_a_death_are_in_the_journal(home, tmp_path):
-    from phitui.storage.journal import Made, read_journal
+    from phitui.storage.journal import MadeRecord, read_journal
 
     def events(rows):
         return [done(rows[0]), RowsMade(1, [(rows[1].key, [7, 8])]), Died("gone", [1], False)]
@@ -88,7 +103,7 @@ async def test_tokens_that_came_before_a_death_are_in_the_journal(home, tmp_path
     _, error, lines = await fails_with(tmp_path, events)
     assert "the engine keeps dying (gone)" in error
     assert [line["line"] for line in lines] == [1]
-    kept = [record for record in read_journal(tmp_path / "out.jsonl.journal") if isinstance(record, Made)]
+    kept = [record for record in read_journal(tmp_path / "out.jsonl.journal") if isinstance(record, MadeRecord)]
     assert [record.ids for record in kept] == [[7, 8]]
 
 

@@ -4,10 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from phitui.core.errors import UsageError
-from phitui.storage.journal import VERSION, Answer, Header, Made, key_of
+from phitui.storage.journal import VERSION, AnswerRecord, Header, MadeRecord, key_of
 from phitui.workbench.batch import output as batch_output
 from phitui.workbench.batch.answer import Written
-from phitui.workbench.batch.output import Kept, Output, journal_path
+from phitui.workbench.batch.output import KeptRows, Output, journal_path
 
 HEADER = Header(VERSION, 10, "ab", 3, "tiny", "cd", "float32", {"seed": None, "stop": []}, 1700000000)
 
@@ -27,19 +27,19 @@ def test_a_long_journal_is_written_anew_and_loses_nothing(tmp_path, monkeypatch)
     output = Output.create(path, HEADER)
     ids = []
     while not output.needs_compaction:
-        output.note([Made(key_of(9, 0), [len(ids)])])
+        output.note([MadeRecord(key_of(9, 0), [len(ids)])])
         ids.append(len(ids))
     output.write([line(1), line(2, failed=True)])
-    answer = Answer(key_of(8, 1), "text", "stop", 3, 4)
+    answer = AnswerRecord(key_of(8, 1), "text", "stop", 3, 4)
     before = journal_path(path).stat().st_size
-    output.compact(Kept({key_of(9, 0): ids}, {answer.key: answer}))
+    output.compact(KeptRows({key_of(9, 0): ids}, {answer.key: answer}))
     assert journal_path(path).stat().st_size < before / 2
     assert not output.needs_compaction
     output.write([line(3)])
-    output.note([Made(key_of(9, 0), [77])])
+    output.note([MadeRecord(key_of(9, 0), [77])])
     output.close()
     found = again(path)
-    assert found.kept == Kept({key_of(9, 0): [*ids, 77]}, {answer.key: answer})
+    assert found.kept == KeptRows({key_of(9, 0): [*ids, 77]}, {answer.key: answer})
     assert [number for number in range(12) if number in found.done] == [1, 2, 3]
     counts = found.counts
     assert (counts.rows, counts.failed, counts.prompt_tokens, counts.completion_tokens) == (3, 1, 10, 14)
@@ -50,11 +50,11 @@ def test_a_long_journal_is_written_anew_and_loses_nothing(tmp_path, monkeypatch)
 def test_what_rows_had_made_goes_with_their_line(tmp_path):
     path = tmp_path / "out.jsonl"
     output = Output.create(path, HEADER)
-    output.note([Made(key_of(4, 0), [1]), Answer(key_of(4, 1), "x", "stop"), Made(key_of(5, 0), [2])])
+    output.note([MadeRecord(key_of(4, 0), [1]), AnswerRecord(key_of(4, 1), "x", "stop"), MadeRecord(key_of(5, 0), [2])])
     output.write([line(4, n=2)])
     output.close()
     found = again(path)
-    assert found.kept == Kept({key_of(5, 0): [2]}, {})
+    assert found.kept == KeptRows({key_of(5, 0): [2]}, {})
     found.close()
 
 

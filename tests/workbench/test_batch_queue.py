@@ -1,46 +1,27 @@
 """The console's queue of files, on the real engine, while models come and go."""
 
-import asyncio
 import json
 import os
-import time
 
 import pytest
+from support.benches import Bench
+from support.waiting import until
 
-from phitui.config.layers import load_config
 from phitui.engine.protocol.api import Load
-from phitui.workbench.batch.queue import BatchDesk
-from phitui.workbench.engines import Engines
 
 GIB = 1024**3
 
 
 @pytest.fixture
-async def desk(home, tmp_path):
-    settings = {"generation": {"max_tokens": 20, "temperature": 0.0}}
-    desk = None
-
-    def on_event(event):
-        desk.take(event)
-
-    engine = Engines(tmp_path / "engine.log", on_event, restart_limit=0)
-    desk = BatchDesk(engine, load_config(overrides=settings), lambda entry: None)
-    await engine.load(load(home, "tiny-phi3"))
-    await until(lambda: engine.loaded)
-    yield desk
-    await desk.close()
-    await engine.stop()
+async def queue(home):
+    engine = {"device": "cpu", "compute_type": "float32", "threads": 1, "restart_limit": 0}
+    settings = {"generation": {"max_tokens": 20, "temperature": 0.0}, "model": {"name": "tiny-phi3"}}
+    async with Bench(**settings, engine=engine) as bench:
+        yield bench.batches
 
 
 def load(home, name):
     return Load(str(home / "models" / name), "cpu", "float32", 1, str(home / "profiles.json"))
-
-
-async def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 def rows_at_the_end_of(path, size, count=4, **options):
@@ -56,20 +37,20 @@ def rows_at_the_end_of(path, size, count=4, **options):
     return path
 
 
-async def test_a_file_that_is_still_being_read_is_cancelled_and_the_next_begins(desk, tmp_path):
-    first = desk.add(rows_at_the_end_of(tmp_path / "long.jsonl", 200 * GIB))
-    second = desk.add(rows_at_the_end_of(tmp_path / "short.jsonl", 1))
+async def test_a_file_that_is_still_being_read_is_cancelled_and_the_next_begins(queue, tmp_path):
+    first = queue.add(rows_at_the_end_of(tmp_path / "long.jsonl", 200 * GIB))
+    second = queue.add(rows_at_the_end_of(tmp_path / "short.jsonl", 1))
     await until(lambda: first.state == "reading")
-    assert desk.cancel(first)
+    assert queue.cancel(first)
     await until(lambda: second.state == "complete")
     assert first.state == "stopped"
     assert not first.order.target.exists()
 
 
-async def test_the_model_that_is_there_when_a_file_has_been_read_runs_it(desk, home, tmp_path):
-    entry = desk.add(rows_at_the_end_of(tmp_path / "in.jsonl", GIB))
+async def test_the_model_that_is_there_when_a_file_has_been_read_runs_it(queue, home, tmp_path):
+    entry = queue.add(rows_at_the_end_of(tmp_path / "in.jsonl", GIB))
     await until(lambda: entry.state == "reading")
-    await desk._engine.load(load(home, "smollm2-135m"))
+    await queue._engine.load(load(home, "smollm2-135m"))
     await until(lambda: entry.state in ("complete", "failed"))
     assert (entry.state, entry.error) == ("complete", "")
     lines = [json.loads(line) for line in entry.order.target.read_text().splitlines()]
@@ -77,10 +58,10 @@ async def test_the_model_that_is_there_when_a_file_has_been_read_runs_it(desk, h
     assert len(lines) == 5
 
 
-async def test_another_process_with_the_same_model_goes_on_with_the_rows(desk, home, tmp_path):
+async def test_another_process_with_the_same_model_goes_on_with_the_rows(queue, home, tmp_path):
     """None of them was done before: that is no batch that left its rows out."""
-    entry = desk.add(rows_at_the_end_of(tmp_path / "in.jsonl", 1, max_tokens=3000))
+    entry = queue.add(rows_at_the_end_of(tmp_path / "in.jsonl", 1, max_tokens=3000))
     await until(lambda: entry.state == "running" and entry.progress.tokens)
-    await desk._engine.load(load(home, "tiny-phi3"))
+    await queue._engine.load(load(home, "tiny-phi3"))
     await until(lambda: entry.state in ("complete", "failed"))
     assert (entry.state, entry.error) == ("complete", "")

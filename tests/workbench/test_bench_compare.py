@@ -11,11 +11,11 @@ from phitui.core.errors import UsageError
 from phitui.workbench.bench.compare import compare, half_width
 from phitui.workbench.bench.figures import Hardware, Run, batch_result
 from phitui.workbench.bench.result import (
+    BenchModel,
     BenchResult,
+    BenchSetup,
     Circumstances,
     DeviceFacts,
-    ModelFacts,
-    Setup,
     Workload,
     encode,
     read_result,
@@ -31,9 +31,9 @@ def result(steps, batches=(4,), load=0.1, **changes):
         version=1,
         date="2026-01-01T00:00:00+00:00",
         interrupted=False,
-        model=ModelFacts("phi-3-mini", "int8", "ab" * 32, 4096),
+        model=BenchModel("phi-3-mini", "int8", "ab" * 32, 4096),
         device=DeviceFacts("cpu", "A CPU", None, 2, None, None, 30.0, "measured"),
-        config=Setup(1, 2, "int8_float32"),
+        config=BenchSetup(1, 2, "int8_float32"),
         versions={"ctranslate2": "4.8.5"},
         workload=Workload(16, 8, len(steps), 8),
         conditions=Circumstances(load, load),
@@ -104,9 +104,9 @@ def test_other_conditions_are_warned_of():
         [0.1],
         load=1.5,
         interrupted=True,
-        config=Setup(2, 1, "float32"),
+        config=BenchSetup(2, 1, "float32"),
         versions={"ctranslate2": "5.0"},
-        model=ModelFacts("phi-3-mini", "int8", "cd" * 32, 4096),
+        model=BenchModel("phi-3-mini", "int8", "cd" * 32, 4096),
         workload=Workload(32, 8, 1, 8),
         device=DeviceFacts("cuda", "A card", "GPU-1", 2, "550", "12.4", 1008.0, "the driver"),
     )

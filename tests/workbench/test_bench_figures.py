@@ -7,7 +7,15 @@ import pytest
 from phitui.core.errors import UsageError
 from phitui.hardware.analysis.energy import PerToken
 from phitui.models.footprint import Footprint
-from phitui.workbench.bench.bench import NO_CPU_ENERGY, Book, Plan, Timed, _to_the_end, check_lengths, check_sizes
+from phitui.workbench.bench.bench import (
+    NO_CPU_ENERGY,
+    BenchPlan,
+    BenchRuns,
+    Timed,
+    _to_the_end,
+    check_lengths,
+    check_sizes,
+)
 from phitui.workbench.bench.figures import Hardware, Run, batch_result
 
 PHI3 = Footprint(weights=3_825_000_000, weight_step=3_726_970_112, kv_token=393_216)
@@ -89,14 +97,14 @@ class Told:
 
 
 async def run(source, plan):
-    book = Book(plan)
+    book = BenchRuns(plan)
     interrupted = await _to_the_end(book, source, None, lambda progress: None)
     return interrupted, book.results(lambda batch: CARD)
 
 
 async def test_sizes_take_turns_after_a_warm_up_of_each():
     source = Told()
-    interrupted, results = await run(source, Plan((1, 8), 100, 64, 2))
+    interrupted, results = await run(source, BenchPlan((1, 8), 100, 64, 2))
     assert source.asked == [(1, 16), (8, 16), (1, 64), (8, 64), (1, 64), (8, 64)]
     assert not interrupted
     assert [(one.batch, one.outcome, len(one.runs)) for one in results] == [(1, "ok", 2), (8, "ok", 2)]
@@ -104,7 +112,7 @@ async def test_sizes_take_turns_after_a_warm_up_of_each():
 
 async def test_a_size_without_memory_is_a_line_and_the_others_go_on():
     source = Told(fails=(8,))
-    _, results = await run(source, Plan((1, 8, 26), 100, 64, 2))
+    _, results = await run(source, BenchPlan((1, 8, 26), 100, 64, 2))
     assert [batch for batch, _ in source.asked] == [1, 8, 26, 1, 26, 1, 26]
     assert [(one.batch, one.outcome, len(one.runs)) for one in results] == [(1, "ok", 2), (8, "oom", 0), (26, "ok", 2)]
     assert results[1].detail == "CUDA out of memory"
@@ -112,17 +120,17 @@ async def test_a_size_without_memory_is_a_line_and_the_others_go_on():
 
 
 async def test_what_is_done_when_it_is_interrupted_is_kept():
-    interrupted, results = await run(Told(cancels_at=5), Plan((1, 8), 100, 64, 2))
+    interrupted, results = await run(Told(cancels_at=5), BenchPlan((1, 8), 100, 64, 2))
     assert interrupted
     assert [(one.outcome, len(one.runs)) for one in results] == [("interrupted", 1), ("interrupted", 1)]
     assert results[0].detail == "1 of 2 runs were done"
     with pytest.raises(asyncio.CancelledError):
-        await run(Told(cancels_at=3), Plan((1, 8), 100, 64, 2))
+        await run(Told(cancels_at=3), BenchPlan((1, 8), 100, 64, 2))
 
 
 def test_plans_that_cannot_be():
     with pytest.raises(UsageError, match="the context window has 4096"):
-        check_lengths(Plan((1,), 4000, 97, 1), 4096)
-    check_lengths(Plan((1,), 4000, 96, 1), 4096)
+        check_lengths(BenchPlan((1,), 4000, 97, 1), 4096)
+    check_lengths(BenchPlan((1,), 4000, 96, 1), 4096)
     with pytest.raises(UsageError, match="in one run"):
-        check_sizes(Plan((1, 65536), 8, 128, 1))
+        check_sizes(BenchPlan((1, 65536), 8, 128, 1))

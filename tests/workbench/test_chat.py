@@ -6,11 +6,13 @@ import signal
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from phitui.core.errors import UsageError
 from phitui.engine.local.client import EngineClient
 from phitui.engine.protocol.api import Load, Sampling
 from phitui.workbench.chat.chat import Chat, State
+from phitui.workbench.lease import Use
 
 GREEDY = Sampling(max_tokens=40, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
 
@@ -110,27 +112,36 @@ async def test_a_lost_answer_keeps_its_text_and_the_next_prompt_works(room):
     assert first.prompt not in [turn.content for turn in room.chat.turns("x")]
 
 
-async def test_release_stops_the_answer_and_holds_what_is_queued_until_a_model_has_loaded(room):
+async def alone(room):
+    """A lease of somebody who changes the engine."""
+    lease = room.chat.leases.claim(Use.SWITCH, "another model is being loaded")
+    await lease.have_alone()
+    return lease
+
+
+async def test_who_changes_the_engine_stops_the_answer_and_what_is_queued_waits(room):
     first = room.chat.submit("Count from one to one thousand in words.")
     second = room.chat.submit("What is the capital of France? Answer with one word.")
     await room.until(lambda: first.tokens >= 3)
-    await room.chat.release()
+    lease = await alone(room)
     assert (first.state, first.reason) == (State.DONE, "cancelled")
     assert first.usage.completion_tokens >= 3
     assert second.state is State.QUEUED and not room.chat.answering
+    room.chat.handle(replace(room.client.loaded, epoch=7))
     assert room.chat.context_tokens is None
-    room.chat.handle(room.client.loaded)
+    lease.release()
     await room.until(lambda: second.state.over)
     assert "Paris" in second.text
     assert room.chat.context_tokens == second.usage.prompt_tokens + second.usage.completion_tokens
 
 
-async def test_release_does_not_wait_for_ever(room):
+async def test_who_changes_the_engine_does_not_wait_for_ever(room, monkeypatch):
+    monkeypatch.setattr("phitui.workbench.chat.chat._LET_GO_WITHIN_S", 0.2)
     first = room.chat.submit("Count from one to one thousand in words.")
     await room.until(lambda: first.tokens >= 1)
     os.kill(room.client.pid, signal.SIGSTOP)
     try:
-        await room.chat.release(within_s=0.2)
+        await alone(room)
     finally:
         os.kill(room.client.pid, signal.SIGCONT)
     assert (first.state, first.reason, first.usage) == (State.DONE, "cancelled", None)

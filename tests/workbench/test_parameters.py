@@ -12,7 +12,7 @@ from phitui.storage.sessions.session_transfer import from_json, to_json
 from phitui.storage.sessions.sessions import SessionStore
 from phitui.workbench.chat.chat import Chat
 from phitui.workbench.chat.parameters import Parameters, limits, parse, shown, split_stops
-from phitui.workbench.chat.session_library import SessionDesk
+from phitui.workbench.chat.session_library import SessionLibrary
 from phitui.workbench.start import sampling
 
 LOADED = Loaded("tiny", "Tiny", "cpu", "int8", 1, 512, 1000, 0.1, "")
@@ -39,7 +39,7 @@ class Room:
         self.parameters = Parameters(config, self.chat)
         self.environ = {"PHITUI_HOME": str(tmp_path / "home")}
         say = lambda text, kind: self.said.append(text)  # noqa: E731
-        self.desk = SessionDesk(self.chat, config.system, say, self.environ, self.parameters)
+        self.sessions = SessionLibrary(self.chat, config.system, say, self.environ, self.parameters)
 
     async def answer(self, prompt):
         self.chat.submit(prompt)
@@ -74,7 +74,7 @@ async def test_a_value_holds_from_the_next_prompt_on(tmp_path, name, text, value
     assert line.startswith(f"{key} ") and "(config.toml: " in line
     room.parameters.reset(name)
     assert room.parameters.own == {} and room.chat.sampling == sampling(room.parameters.config)
-    await room.desk.close()
+    await room.sessions.close()
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_the_engine_does_not_honour_is_not_taken(tmp_path):
     with pytest.raises(UsageError, match="Tiny does not honour seed"):
         room.parameters.set("seed", "1", LOADED)
     assert "seed" not in room.parameters.offered(LOADED)
-    remote = Remote("box", "box:1", "TGI", "m", honours=("temperature", "seed"))
+    remote = Remote("box", "box:1", "TGI", "m", supported_parameters=("temperature", "seed"))
     loaded = Loaded("m", "M", "remote", "", 0, None, 0, 0.1, "", remote=remote)
     assert room.parameters.offered(loaded) == ("temperature", "seed")
     room.parameters.set("seed", "1", loaded)
@@ -129,27 +129,27 @@ async def test_they_are_kept_with_the_session_and_a_new_chat_begins_as_configure
     room = Room(tmp_path, system="be brief")
     room.parameters.set("temperature", "0.9")  # before anything of the chat is kept
     await room.answer("one")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     room.parameters.set("stop", "END")  # and after
     room.parameters.set_system("be long")
-    await room.desk.recorder.flush()
-    session = room.desk.session
-    room.desk.new_chat()
+    await room.sessions.recorder.flush()
+    session = room.sessions.session
+    room.sessions.new_chat()
     assert room.parameters.own == {} and room.chat.system == "be brief"
-    await room.desk.close()
+    await room.sessions.close()
 
     other = Room(tmp_path, system="be brief", max_tokens=99)
-    await other.desk.resume(session)
+    await other.sessions.resume(session)
     assert other.parameters.own == {"temperature": 0.9, "stop": ("END",), "system": "be long"}
     await other.answer("two")
     turns, draw = other.engine.asked[-1]
     assert (turns[0].content, draw.temperature, draw.stop, draw.max_tokens) == ("be long", 0.9, ("END",), 99)
     other.parameters.reset()
-    await other.desk.recorder.flush()
-    other.desk.new_chat()
-    await other.desk.resume(session)
+    await other.sessions.recorder.flush()
+    other.sessions.new_chat()
+    await other.sessions.resume(session)
     assert other.parameters.own == {} and other.chat.system == "be brief"
-    await other.desk.close()
+    await other.sessions.close()
 
 
 async def test_a_queued_prompt_keeps_what_it_was_sent_with(tmp_path):
@@ -161,7 +161,7 @@ async def test_a_queued_prompt_keeps_what_it_was_sent_with(tmp_path):
     room.chat.handle(Finished(1, "stop", Usage(5, 3), Timings(1.0, 2.0, 5.0, 600.0)))
     await asyncio.sleep(0.01)
     assert [draw.temperature for _, draw in room.engine.asked] == [0.2, 0.2]
-    await room.desk.close()
+    await room.sessions.close()
 
 
 async def test_what_cannot_be_taken_any_more_is_told_and_the_rest_holds(tmp_path):
@@ -170,12 +170,12 @@ async def test_what_cannot_be_taken_any_more_is_told_and_the_rest_holds(tmp_path
     broken, _ = store.insert("t", "", 1e9, [], None, "{not json")
     store.close()
     room = Room(tmp_path)
-    await room.desk.resume(session)
+    await room.sessions.resume(session)
     assert room.parameters.own == {"top_k": 3}
     assert "temperature: expected float from 0 to 5, got 99" in room.said[-1] and "gone: no such" in room.said[-1]
-    await room.desk.resume(broken)
+    await room.sessions.resume(broken)
     assert room.parameters.own == {}
-    await room.desk.close()
+    await room.sessions.close()
 
 
 def test_they_go_through_an_exported_file_and_are_checked_there(tmp_path):

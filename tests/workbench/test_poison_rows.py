@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from phitui.workbench.batch.poison_rows import Suspects
+from phitui.workbench.batch.poison_rows import PoisonRows
 
 
 def hunt(rows, poison, window=64, other_deaths=0, seed=0):
     """Run rows on an engine that dies of `poison`, and of something else `other_deaths` times; returns the rows that
     were given up, and how often the engine died."""
-    draw, suspects, given_up, done, deaths = random.Random(seed), Suspects(), [], set(), 0
+    draw, suspects, given_up, done, deaths = random.Random(seed), PoisonRows(), [], set(), 0
     while len(done) + len(given_up) < len(rows):
         group = suspects.next_group(lambda key: key not in done and key not in given_up)
         apart = group is not None
@@ -51,7 +51,7 @@ def test_deaths_that_no_row_is_the_cause_of_convict_none(seed):
 
 
 def test_a_row_that_gets_on_between_two_deaths_is_not_convicted():
-    suspects = Suspects()
+    suspects = PoisonRows()
     for _ in range(2):
         suspects.died([5], apart=False)
     for _ in range(4):

@@ -5,8 +5,8 @@ import standin
 
 from phitui.autotune.probes import Goal
 from phitui.workbench.measure.preflight import preflight
-from phitui.workbench.tune.form import Wish
-from phitui.workbench.tune.run_state import LocalCourse
+from phitui.workbench.tune.form import TuneForm
+from phitui.workbench.tune.run_state import LocalRunState
 from phitui.workbench.tune.setups import Limit
 
 CARD = "4e1f0c52-7a3b-4d6e-9b1a-0c2d3e4f5a60"
@@ -64,6 +64,6 @@ def test_a_cpu_has_its_load_and_no_card():
 
 
 def test_the_course_of_a_tuning_keeps_it_for_the_screen():
-    course = LocalCourse(Wish(Goal(8, 8), Limit(0.9), True, {}), "Tiny")
-    course.note(seen := preflight(0.25, "cpu", "", None))
-    assert course.before == seen.text
+    run_state = LocalRunState(TuneForm(Goal(8, 8), Limit(0.9), True, {}), "Tiny")
+    run_state.note(seen := preflight(0.25, "cpu", "", None))
+    assert run_state.before == seen.text

@@ -10,7 +10,7 @@ from phitui.core.errors import UsageError
 from phitui.engine.protocol.api import Delta, Died, Finished, Loaded, Sampling, Started, Timings, Usage
 from phitui.workbench.chat.chat import Chat
 from phitui.workbench.chat.exchanges import State, everything
-from phitui.workbench.chat.session_library import SessionDesk
+from phitui.workbench.chat.session_library import SessionLibrary
 
 LOADED = Loaded("tiny", "Tiny", "cpu", "int8", 1, 512, 1000, 0.1, "")
 
@@ -40,7 +40,7 @@ class Room:
         self.said = []
         self.chat = Chat(self.engine, Sampling(10, 0.5, 0, 1.0, 1.0), system, lambda exchange: None)
         environ = {"PHITUI_HOME": str(tmp_path / "home")}
-        self.desk = SessionDesk(self.chat, system, lambda text, kind: self.said.append((text, kind)), environ)
+        self.sessions = SessionLibrary(self.chat, system, lambda text, kind: self.said.append((text, kind)), environ)
 
     async def answer(self, prompt, text):
         exchange = self.chat.submit(prompt)
@@ -60,34 +60,34 @@ class Room:
 async def room(tmp_path):
     room = Room(tmp_path, "be brief")
     yield room
-    await room.desk.close()
+    await room.sessions.close()
 
 
 async def found(room, wanted=""):
-    return [one.row.title for one in (await room.desk.find(wanted))[0]]
+    return [one.row.title for one in (await room.sessions.find(wanted))[0]]
 
 
 async def test_a_chat_is_kept_by_itself_and_comes_back(room, tmp_path):
     await room.answer("What is one?", "1")
     await room.answer("And two?", "2")
-    await room.desk.recorder.flush()
-    session = room.desk.session
-    room.desk.new_chat()
-    assert room.chat.exchanges == [] and room.desk.session is None
+    await room.sessions.recorder.flush()
+    session = room.sessions.session
+    room.sessions.new_chat()
+    assert room.chat.exchanges == [] and room.sessions.session is None
     assert await found(room) == ["What is one?"]
-    await room.desk.resume(session)
+    await room.sessions.resume(session)
     assert [one.text for one in room.chat.exchanges] == ["1", "2"]
     assert room.chat.context_tokens == 8
     room.chat.submit("And three?")
     await room.finish("3")
     assert room.engine.asked[-1] == ["be brief", "What is one?", "1", "And two?", "2", "And three?"]
-    await room.desk.close()
+    await room.sessions.close()
     again = Room(tmp_path)
-    await again.desk.resume(session)
+    await again.sessions.resume(session)
     assert [one.text for one in again.chat.exchanges] == ["1", "2", "3"]
     assert again.chat.system == "be brief"
     assert again.chat.exchanges[-1].timings.ttft_ms == 1.0
-    await again.desk.close()
+    await again.sessions.close()
 
 
 async def test_a_turn_is_on_disk_within_a_second_while_it_streams(room, tmp_path):
@@ -130,16 +130,16 @@ async def test_other_answers_edits_and_forks_are_a_tree(room):
     third = await room.answer("three", "3")
     assert room.engine.asked[-1] == ["be brief", "one", "1", "three"]
     assert room.chat.siblings(third) == [second, third]
-    await room.desk.recorder.flush()
-    session = room.desk.session
-    room.desk.new_chat()
-    await room.desk.resume(session)
+    await room.sessions.recorder.flush()
+    session = room.sessions.session
+    room.sessions.new_chat()
+    await room.sessions.resume(session)
     assert [one.prompt for one in room.chat.exchanges] == ["one", "three"]
     assert [one.text for one in everything(room.chat.roots)] == ["1", "2", "3", "1b", "1c"]
     room.chat.show_path(room.chat.roots[0].children[0])
-    await room.desk.keep_place()
-    room.desk.new_chat()
-    await room.desk.resume(session)
+    await room.sessions.keep_place()
+    room.sessions.new_chat()
+    await room.sessions.resume(session)
     assert [one.prompt for one in room.chat.exchanges] == ["one", "two"]
 
 
@@ -155,10 +155,10 @@ async def test_several_answers_are_asked_for_together(room):
     assert room.engine.asked[1] == ["be brief", "one"] and room.engine.together[:2] == [1, 3]
     await room.finish("next one's")
     assert queued.text == "next one's"
-    await room.desk.recorder.flush()
-    session = room.desk.session
-    room.desk.new_chat()
-    await room.desk.resume(session)
+    await room.sessions.recorder.flush()
+    session = room.sessions.session
+    room.sessions.new_chat()
+    await room.sessions.resume(session)
     assert [one.text for one in room.chat.roots] == ["1", "12", "13", "14"]
 
 
@@ -185,16 +185,16 @@ async def test_a_new_chat_in_mid_answer_keeps_what_was_there(room):
     await asyncio.sleep(0.01)
     room.chat.handle(Started(1, 5))
     room.chat.handle(Delta(1, "so far", 2))
-    await room.desk.recorder.flush()
-    session = room.desk.session
-    room.desk.new_chat()
+    await room.sessions.recorder.flush()
+    session = room.sessions.session
+    room.sessions.new_chat()
     await asyncio.sleep(0.01)
     assert room.engine.cancelled == [1]
     room.chat.handle(Finished(1, "cancelled", Usage(5, 2), Timings(1.0, 2.0, 5.0, 600.0)))
     await room.answer("the next chat", "x")
-    await room.desk.recorder.flush()
-    assert room.desk.session != session
-    await room.desk.resume(session)
+    await room.sessions.recorder.flush()
+    assert room.sessions.session != session
+    await room.sessions.resume(session)
     assert [(one.prompt, one.text, one.reason) for one in room.chat.exchanges] == [
         ("long", "so far", "cancelled"),
         ("queued", "", "cancelled"),
@@ -207,15 +207,15 @@ async def test_what_was_cut_off_is_shown_as_that_and_not_sent(room, tmp_path):
     await asyncio.sleep(0.01)
     room.chat.handle(Started(2, 5))
     room.chat.handle(Delta(2, "half", 2))
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     other = Room(tmp_path)
-    await other.desk.resume(room.desk.session)
+    await other.sessions.resume(room.sessions.session)
     cut = other.chat.exchanges[-1]
     assert (cut.state, cut.error, cut.text, cut.tokens) == (State.LOST, "", "half", 2)
     other.chat.submit("next")
     await asyncio.sleep(0.01)
     assert other.engine.asked[-1] == ["be brief", "one", "1", "next"]
-    await other.desk.close()
+    await other.sessions.close()
 
 
 async def test_search_finds_turns_and_titles_and_resumes_at_the_turn(room):
@@ -223,58 +223,58 @@ async def test_search_finds_turns_and_titles_and_resumes_at_the_turn(room):
     await room.answer("two", "2")
     room.chat.instead(first, "one")
     await room.finish("another answer")
-    await room.desk.recorder.flush()
-    await room.desk.rename(room.desk.session, " My   haystack ")
-    room.desk.new_chat()
+    await room.sessions.recorder.flush()
+    await room.sessions.rename(room.sessions.session, " My   haystack ")
+    room.sessions.new_chat()
     await room.answer("unlike", "3")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     assert await found(room) == ["unlike", "My haystack"]
     assert await found(room, "haystack") == ["My haystack"]
-    hits, count = await room.desk.find("needle")
+    hits, count = await room.sessions.find("needle")
     assert count == 2 and [one.row.title for one in hits] == ["My haystack"]
-    assert [turn.text for turn in await room.desk.preview(hits[0])] == ["the needle is here"]
-    at = await room.desk.resume(hits[0].row.id, hits[0].turns[0])
+    assert [turn.text for turn in await room.sessions.preview(hits[0])] == ["the needle is here"]
+    at = await room.sessions.resume(hits[0].row.id, hits[0].turns[0])
     assert at.text == "the needle is here"
     assert [one.prompt for one in room.chat.exchanges] == ["one", "two"]
 
 
 async def test_delete_undo_export_import(room, tmp_path):
     await room.answer("one", "1")
-    await room.desk.recorder.flush()
-    session = room.desk.session
+    await room.sessions.recorder.flush()
+    session = room.sessions.session
     file = tmp_path / "out.json"
-    await room.desk.export(session, file)
-    await room.desk.delete(session)
+    await room.sessions.export(session, file)
+    await room.sessions.delete(session)
     assert room.chat.exchanges == [] and await found(room) == []
-    assert (await room.desk.undo()).id == session
-    assert await room.desk.undo() is None
-    await room.desk.bring_in(file)
+    assert (await room.sessions.undo()).id == session
+    assert await room.sessions.undo() is None
+    await room.sessions.bring_in(file)
     assert await found(room) == ["one", "one"]
     room.chat.submit("busy")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     with pytest.raises(UsageError, match="being made"):
-        await room.desk.delete(room.desk.session)
+        await room.sessions.delete(room.sessions.session)
     with pytest.raises(UsageError, match="title"):
-        await room.desk.rename(session, "  ")
+        await room.sessions.rename(session, "  ")
 
 
 async def test_a_full_disk_is_one_line_and_what_was_missed_is_written_later(room):
     await room.answer("one", "1")
-    await room.desk.recorder.flush()
-    thread = room.desk._thread
+    await room.sessions.recorder.flush()
+    thread = room.sessions._thread
     await thread.run(lambda store: store._connection.execute("PRAGMA max_page_count = 1").fetchone())
     for number in range(3):
         await room.answer(f"prompt {number}", "text " * 20_000)
-        await room.desk.recorder.flush()
+        await room.sessions.recorder.flush()
     assert len(room.said) == 1
     assert "not being saved" in room.said[0][0] and "full" in room.said[0][0]
     assert room.chat.exchanges[-1].state is State.DONE
     await thread.run(lambda store: store._connection.execute("PRAGMA max_page_count = 1000000").fetchone())
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     assert room.said[1:] == [("The chat is saved again.", "")]
-    session = room.desk.session
-    room.desk.new_chat()
-    await room.desk.resume(session)
+    session = room.sessions.session
+    room.sessions.new_chat()
+    await room.sessions.resume(session)
     assert [one.prompt for one in room.chat.exchanges] == ["one", "prompt 0", "prompt 1", "prompt 2"]
 
 
@@ -282,69 +282,69 @@ async def test_a_home_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "home").write_text("a file where the folder should be")
     room = Room(tmp_path)
     await room.answer("one", "1")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     await room.answer("two", "2")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     assert len(room.said) == 1 and "sessions.db" in room.said[0][0]
-    await room.desk.close()
+    await room.sessions.close()
 
 
 @pytest.mark.parametrize("way", ["removed", "damaged"])
 async def test_a_file_that_vanishes_or_breaks_is_replaced_and_the_chat_written_anew(room, tmp_path, way):
     await room.answer("one", "1")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     home = tmp_path / "home"
     if way == "removed":
         for file in home.glob("sessions.db*"):
             file.unlink()
     else:
-        await room.desk._thread.run(lambda store: store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+        await room.sessions._thread.run(lambda store: store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
         data = bytearray((home / "sessions.db").read_bytes())
         data[100:] = b"\xff" * (len(data) - 100)
         with (home / "sessions.db").open("r+b") as file:
             file.write(data)
-        await room.desk._thread.run(lambda store: store._connection.execute("PRAGMA shrink_memory"))
+        await room.sessions._thread.run(lambda store: store._connection.execute("PRAGMA shrink_memory"))
     await room.answer("two", "2")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     assert len(room.said) == 1
     assert ("was removed" if way == "removed" else "set aside as") in room.said[0][0]
     assert len(list(home.glob("sessions.db.damaged-*"))) >= (way == "damaged")
-    await room.desk.recorder.flush()
-    session = room.desk.session
-    room.desk.new_chat()
-    await room.desk.resume(session)
+    await room.sessions.recorder.flush()
+    session = room.sessions.session
+    room.sessions.new_chat()
+    await room.sessions.resume(session)
     assert [one.text for one in room.chat.exchanges] == ["1", "2"]
 
 
 async def test_a_session_that_another_phitui_removed_is_written_anew(room, tmp_path):
     await room.answer("one", "1")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     other = Room(tmp_path)
-    await other.desk._thread.run(lambda store: store.remove(room.desk.session))
+    await other.sessions._thread.run(lambda store: store.remove(room.sessions.session))
     await room.answer("two", "2")
-    await room.desk.recorder.flush()
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
+    await room.sessions.recorder.flush()
     assert await found(other) == ["one"]
-    assert [row.row.turns for row in (await other.desk.find(""))[0]] == [2]
-    await other.desk.close()
+    assert [row.row.turns for row in (await other.sessions.find(""))[0]] == [2]
+    await other.sessions.close()
 
 
 @pytest.mark.parametrize("who", ["the list", "the console"])
 async def test_an_end_in_the_middle_of_a_write_doubles_and_loses_nothing(room, tmp_path, who):
     await room.answer("one", "1")
-    await room.desk.recorder.flush()
+    await room.sessions.recorder.flush()
     disk = sqlite3.connect(tmp_path / "home" / "sessions.db", isolation_level=None)
     disk.execute("BEGIN IMMEDIATE")  # another console writes: ours has to wait
     waiting = []
     room.chat.submit("two")
-    waiting.append(asyncio.create_task(room.desk.recorder.flush()))
+    waiting.append(asyncio.create_task(room.sessions.recorder.flush()))
     for _ in range(5):
         await asyncio.sleep(0)
-    assert not room.desk.recorder._dirty  # it is being written
+    assert not room.sessions.recorder._dirty  # it is being written
     if who == "the list":
         waiting[0].cancel()
     await room.finish("2")
-    closing = asyncio.create_task(room.desk.close())
+    closing = asyncio.create_task(room.sessions.close())
     await asyncio.sleep(0.05)
     assert not closing.done()
     disk.execute("ROLLBACK")

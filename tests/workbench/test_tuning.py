@@ -10,15 +10,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.benches import Bench
 
 from phitui.autotune.probes import Goal, NothingFitsError
 from phitui.config.layers import load_config
 from phitui.core.errors import UsageError
-from phitui.core.ipc.messages import Failure, Progress
-from phitui.engine.local.client import EngineClient
-from phitui.engine.protocol.api import Loaded
+from phitui.core.ipc.messages import Progress
 from phitui.workbench.measure.probing import ProbingEngine
-from phitui.workbench.start import start_engine, what_to_load
+from phitui.workbench.start import what_to_load
 from phitui.workbench.tune.apply import apply, settings
 from phitui.workbench.tune.events import ProbeBegan, ProbeEnded
 from phitui.workbench.tune.local import tune, two_sizes
@@ -180,15 +179,9 @@ async def test_what_is_applied_is_how_a_console_starts(config, tiny_folder, tmp_
     apply(settings(replace(result, setup=Setup(2, 1, "float32"))))  # one that no default is
     later = load_config(None, {"model": {"name": str(tiny_folder)}})
     assert (later.engine.batch, later.engine.kv_tokens) == (result.answer.b_best, result.answer.kv_token_budget)
-    events = asyncio.Queue()
-    client = EngineClient(tmp_path / "engine.log", events.put_nowait)
-    try:
-        await start_engine(client, later, lambda progress: None)
-        while not isinstance(loaded := await asyncio.wait_for(events.get(), 60), Loaded):
-            assert not isinstance(loaded, Failure), loaded
+    async with Bench(later) as bench:
+        loaded = bench.engine.loaded
         assert (loaded.workers, loaded.threads, loaded.compute_type) == (2, 1, "float32")
-    finally:
-        await client.stop()
 
 
 def test_configurations_are_compared_at_two_sizes():

@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from phitui.core.errors import PhituiError
 from phitui.core.ipc.frames import FrameError
 from phitui.core.ipc.messages import Failure
@@ -17,7 +19,6 @@ from phitui.engine.protocol.api import (
     AddRows,
     BatchEnded,
     Cancel,
-    Cost,
     Count,
     Counted,
     Died,
@@ -28,18 +29,17 @@ from phitui.engine.protocol.api import (
     Loaded,
     OpenBatch,
     Park,
-    Probe,
     Probed,
     Rejected,
     Room,
     Row,
     RowDone,
+    RunProbe,
     Sampling,
     Turn,
     WarmUp,
     WorkerEvent,
 )
-from phitui.engine.protocol.rows_api import Policy
 
 WORKER = "phitui.engine.worker.worker"
 
@@ -142,20 +142,13 @@ class EngineClient:
         self, batch: int, prompt_tokens: int, new_tokens: int, bound_bytes: int = 0, every_token: bool = False
     ) -> int:
         """Measure a batch of this shape; returns the id of the `Probed` that follows. See `engine.api.Probe`."""
-        request = Probe(next(self._ids), batch, prompt_tokens, new_tokens, bound_bytes, every_token)
+        request = RunProbe(next(self._ids), batch, prompt_tokens, new_tokens, bound_bytes, every_token)
         return await self._request(request)
 
-    async def open_batch(
-        self,
-        batch: int = 0,
-        kv_tokens: int = 0,
-        cost: Cost | None = None,
-        seed: int | None = None,
-        policy: Policy = "waves",
-    ) -> int:
+    async def open_batch(self, batch: OpenBatch) -> int:
         """Begin a batch of rows; returns the id that its events carry. It is owed until `BatchEnded`. See
         `engine.rows_api.OpenBatch`."""
-        return await self._request(OpenBatch(next(self._ids), batch, kv_tokens, cost, seed, policy))
+        return await self._request(replace(batch, id=next(self._ids)))
 
     async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
         """Give a batch more rows; `last` says that no more come.
@@ -166,7 +159,7 @@ class EngineClient:
             raise PhituiError("the batch is not open")
         await self._child.send(AddRows(batch_id, rows, last))
 
-    async def _request(self, request: Generate | WarmUp | Probe | OpenBatch | Count, ids: Sequence[int] = ()) -> int:
+    async def _request(self, request: Generate | WarmUp | RunProbe | OpenBatch | Count, ids: Sequence[int] = ()) -> int:
         """Send it. `ids` are those that its events carry, where there are more than its own."""
         if self._child is None or self.loaded is None:
             raise PhituiError("the engine is not loaded")

@@ -28,7 +28,8 @@ from phitui.models.footprint import Footprint
 class Load(msgspec.Struct, tag=True, frozen=True):
     """Load a model folder. `threads` of 0: the count that is fastest for one prompt, measured once and kept in
     `profiles` (a file). `park_after_s` of 0: park only when asked to. `workers` share the weights, each with `threads`
-    of its own (on CUDA: with a stream of its own), and the rows of a batch are split over them."""
+    of its own (on CUDA: with a stream of its own), and the rows of a batch are split over them. `epoch` comes back in
+    `Loaded`, so that whoever asked knows its own load from somebody else's."""
 
     folder: str
     device: str
@@ -37,6 +38,7 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     profiles: str
     park_after_s: float = 0.0
     workers: int = 1
+    epoch: int = 0
 
 
 class Generate(msgspec.Struct, tag=True, frozen=True):
@@ -78,7 +80,7 @@ class Room(msgspec.Struct, tag=True, frozen=True):
     usable_bytes: int
 
 
-class Probe(msgspec.Struct, tag=True, frozen=True):
+class RunProbe(msgspec.Struct, tag=True, frozen=True):
     """Run `batch` rows of `prompt_tokens` ordinary tokens each, make exactly `new_tokens` for each, and measure it.
 
     With `bound_bytes` (0: none) the engine's memory must not grow above it: on a CPU an allocation beyond fails as on a
@@ -156,7 +158,7 @@ class Woken(msgspec.Struct, tag=True, frozen=True):
 
 class Remote(msgspec.Struct, frozen=True):
     """An engine on another machine. `name` as the configuration has it, `host` with its port, `kind` of server, `model`
-    as the server calls it, `can` what is known of it in words, `honours` the parameters that it takes
+    as the server calls it, `can` what is known of it in words, `supported_parameters` the parameters that it takes
     (engine/protocol/capabilities.py). `at_once` is how many prompts it answers at the same time (None: not told)."""
 
     name: str
@@ -164,14 +166,15 @@ class Remote(msgspec.Struct, frozen=True):
     kind: str
     model: str
     can: list[str] = []
-    honours: tuple[str, ...] = ()
+    supported_parameters: tuple[str, ...] = ()
     at_once: int | None = None
 
 
 class Loaded(msgspec.Struct, tag=True, frozen=True):
     """The model is ready. `why` says how device, compute type and threads were chosen; `footprint` is None where the
     model's bytes per step are not known; `compute_types` are those that the device runs. `device_uuid` is that of the
-    card that CUDA gave the engine, without the driver's "GPU-"; "" on a CPU, or where it is not known.
+    card that CUDA gave the engine, without the driver's "GPU-"; "" on a CPU, or where it is not known. `epoch` is that
+    of the `Load`; an engine that died and came back by itself has the same.
 
     Of a `remote` engine the device is "remote", what only a process of our own has is empty or 0, and a context window
     that its server does not tell is None.
@@ -191,6 +194,7 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
     compute_types: list[str] = []
     device_uuid: str = ""
     remote: Remote | None = None
+    epoch: int = 0
 
 
 class Started(msgspec.Struct, tag=True, frozen=True):
@@ -276,7 +280,7 @@ class Died(msgspec.Struct, tag=True, frozen=True):
     restarting: bool
 
 
-Request = Load | Generate | Cancel | Park | WarmUp | Probe | OpenBatch | AddRows | Count
+Request = Load | Generate | Cancel | Park | WarmUp | RunProbe | OpenBatch | AddRows | Count
 _ChatEvent = Progress | Failure | Loaded | Parked | ParkRefused | Woken | Started | Delta | Pulse | Finished | Rejected
 _BatchEvent = RowsMade | RowDone | RowFailed | BatchState | BatchEnded
 WorkerEvent = _ChatEvent | _BatchEvent | Room | Probed | Counted

@@ -11,9 +11,9 @@ from phitui.engine.protocol.api import Loaded
 # In the order in which they are shown. The names are those of [generation] in config.toml.
 PARAMETERS = ("temperature", "top_k", "top_p", "repetition_penalty", "max_tokens", "stop", "seed")
 _EVERY = ("temperature", "top_p", "max_tokens", "stop")
-LOCAL_HONOURS = tuple(name for name in PARAMETERS if name != "seed")
+LOCAL_PARAMETERS = tuple(name for name in PARAMETERS if name != "seed")
 # By kind of server, and its route where it is another than chat (`Server.form` in engine/remote/kinds.py).
-REMOTE_HONOURS = {
+REMOTE_PARAMETERS = {
     "vllm": PARAMETERS,
     "llama.cpp": PARAMETERS,
     "ollama": PARAMETERS,
@@ -27,8 +27,8 @@ REMOTE_HONOURS = {
 }
 
 
-def honoured(loaded: Loaded | None) -> tuple[str, ...]:
+def supported_parameters(loaded: Loaded | None) -> tuple[str, ...]:
     """What the engine honours, in the order of `PARAMETERS`; while none is loaded, what the local one does."""
     if loaded is None or loaded.remote is None:
-        return LOCAL_HONOURS
-    return tuple(name for name in PARAMETERS if name in (loaded.remote.honours or _EVERY))
+        return LOCAL_PARAMETERS
+    return tuple(name for name in PARAMETERS if name in (loaded.remote.supported_parameters or _EVERY))

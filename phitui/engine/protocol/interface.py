@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from phitui.engine.protocol.api import Cost, Counted, Load, Loaded, Row, Sampling, Turn
-from phitui.engine.protocol.rows_api import Policy
+from phitui.engine.protocol.api import Counted, Load, Loaded, OpenBatch, Row, Sampling, Turn
 
 
-class Engine(Protocol):
-    """A local or a remote engine. What becomes of a request comes as events (engine/protocol/api.py)."""
+class RowsEngine(Protocol):
+    """What a batch needs of an engine. What becomes of a request comes as events (engine/protocol/api.py)."""
 
     @property
     def loaded(self) -> Loaded | None:
         """What answers; None while nothing does."""
+
+    async def open_batch(self, batch: OpenBatch) -> int:
+        """Begin a batch of rows; returns the id that its events carry. Raises PhituiError."""
+
+    async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
+        """Give a batch more rows; `last` says that no more come. Raises PhituiError."""
+
+    async def cancel(self, request_id: int) -> None:
+        """Stop what `generate` gave this id for, all answers of it. `Finished` with reason "cancelled" follows; of a
+        batch `BatchEnded`."""
+
+
+class Engine(RowsEngine, Protocol):
+    """A local or a remote engine."""
 
     @property
     def pid(self) -> int | None:
@@ -37,25 +50,8 @@ class Engine(Protocol):
         """Ask for an answer; returns the id that its events carry. Several `answers` are made side by side, and the
         events of the others carry the ids that follow. Raises PhituiError."""
 
-    async def open_batch(
-        self,
-        batch: int = 0,
-        kv_tokens: int = 0,
-        cost: Cost | None = None,
-        seed: int | None = None,
-        policy: Policy = "waves",
-    ) -> int:
-        """Begin a batch of rows, `batch` of them at once; returns the id that its events carry. Raises PhituiError."""
-
-    async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None:
-        """Give a batch more rows; `last` says that no more come. Raises PhituiError."""
-
     async def count(self, turns: list[Turn], text: str = "") -> Counted:
         """The tokens of a chat as it would be sent, or with no turns those of `text`. Raises PhituiError."""
-
-    async def cancel(self, request_id: int) -> None:
-        """Stop what `generate` gave this id for, all answers of it. `Finished` with reason "cancelled" follows; of a
-        batch `BatchEnded`."""
 
     async def park(self) -> None:
         """Have the model parked. `Parked` or `ParkRefused` follows where it was not."""

@@ -39,7 +39,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class OpenBatch(msgspec.Struct, tag=True, frozen=True):
-    """Begin a batch; its rows follow in `AddRows`.
+    """Begin a batch; its rows follow in `AddRows`. `id` is given by the client that sends it.
 
     - `batch`: the most rows at once, over all workers; 0: as the budget allows.
     - `kv_tokens`: tokens in the KV cache over all rows at once; 0: worked out from free memory.
@@ -53,7 +53,7 @@ class OpenBatch(msgspec.Struct, tag=True, frozen=True):
       `last` has come, so that waves do not depend on when rows did. Greedy rows need none.
     """
 
-    id: int
+    id: int = 0
     batch: int = 0
     kv_tokens: int = 0
     cost: Cost | None = None

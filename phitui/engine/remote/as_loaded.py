@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phitui.core.text import one_line
 from phitui.engine.protocol.api import Loaded, Remote
-from phitui.engine.protocol.capabilities import REMOTE_HONOURS
+from phitui.engine.protocol.capabilities import REMOTE_PARAMETERS
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.kinds import TITLES, Server, described
 
@@ -18,7 +18,7 @@ def as_loaded(server: Server, endpoint: Endpoint, seconds: float) -> Loaded:
     elif not endpoint.settings.verify:
         can.append("its certificate is not verified")
     remote = Remote(
-        endpoint.name, endpoint.host, TITLES[server.kind], model, can, REMOTE_HONOURS[server.form], server.at_once
+        endpoint.name, endpoint.host, TITLES[server.kind], model, can, REMOTE_PARAMETERS[server.form], server.at_once
     )
     return Loaded(
         name=model,

@@ -20,12 +20,12 @@ from phitui.core.text import one_line
 from phitui.engine.protocol.api import (
     BatchEnded,
     BrokeOff,
-    Cost,
     Counted,
     Event,
     Finished,
     Load,
     Loaded,
+    OpenBatch,
     ParkRefused,
     Rejected,
     Retrying,
@@ -33,7 +33,6 @@ from phitui.engine.protocol.api import (
     Sampling,
     Turn,
 )
-from phitui.engine.protocol.rows_api import Policy
 from phitui.engine.remote.account import Account
 from phitui.engine.remote.as_loaded import as_loaded
 from phitui.engine.remote.attempt import Attempt, Job
@@ -144,17 +143,10 @@ class RemoteClient:
         self._jobs[job.id] = job
         job.task = start_task(self._run(job), name=f"phitui-remote-{job.id}")
 
-    async def open_batch(
-        self,
-        batch: int = 0,
-        kv_tokens: int = 0,
-        cost: Cost | None = None,
-        seed: int | None = None,
-        policy: Policy = "waves",
-    ) -> int:
-        """Begin a batch with `batch` requests at once; returns the id that its events carry. What else there is to say
-        to the local engine is the server's own affair. Raises PhituiError where it is not connected."""
-        del kv_tokens, cost, policy
+    async def open_batch(self, batch: OpenBatch) -> int:
+        """Begin a batch with `batch.batch` requests at once; returns the id that its events carry. Of the rest
+        only the seed is used: how it computes them a server decides itself. Raises PhituiError where it is not
+        connected."""
         number = next(self._ids)
         rows: RemoteBatch
 
@@ -166,7 +158,7 @@ class RemoteClient:
                 self._batches.pop(number, None)
             self._on_event(event)
 
-        rows = RemoteBatch(number, self.beside(hear), batch, seed, lambda: self.prompting, tell)
+        rows = RemoteBatch(number, self.beside(hear), batch.batch, batch.seed, lambda: self.prompting, tell)
         self._batches[number] = rows
         return number
 
@@ -277,7 +269,7 @@ class RemoteClient:
             return False
         if self._server is job.server and self.loaded is not None:
             self._server = native
-            self.loaded = as_loaded(native, self.endpoint, self.loaded.load_s)
+            self.loaded = replace(as_loaded(native, self.endpoint, self.loaded.load_s), epoch=self.loaded.epoch)
             self._on_event(Retrying(job.id, f"{fault.error.message.rstrip('.')}. From here on {native.can[-1]}"))
         return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from phitui.engine.protocol.api import Sampling
-from phitui.engine.protocol.capabilities import REMOTE_HONOURS
+from phitui.engine.protocol.capabilities import REMOTE_PARAMETERS
 
 # Those that can be made to go on behind the end token, which makes the lengths of a measurement equal.
 _EXACT = ("vllm", "llama.cpp")
@@ -29,4 +29,4 @@ def unsent(kind: str, sampling: Sampling) -> list[str]:
         "top_k": sampling.top_k > 0 and sampling.temperature > 0,
         "repetition_penalty": sampling.repetition_penalty != 1.0,
     }
-    return [name for name, changes in asked.items() if changes and name not in REMOTE_HONOURS[kind]]
+    return [name for name, changes in asked.items() if changes and name not in REMOTE_PARAMETERS[kind]]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from phitui.hardware.exporters.exposition import Sample
+from phitui.hardware.exporters.exposition import MetricSample
 
 _MOST_BUCKETS = 500
 
@@ -45,7 +45,7 @@ class Histogram:
         return None
 
 
-def histogram(buckets: list[Sample]) -> Histogram | None:
+def histogram(buckets: list[MetricSample]) -> Histogram | None:
     """The `…_bucket` samples of one metric, those of several engines added; None where they are no histogram."""
     sums: dict[float, float] = {}
     for sample in buckets[: _MOST_BUCKETS * 100]:

@@ -21,7 +21,7 @@ from phitui.engine.remote.faults import Fault
 from phitui.engine.remote.histogram import Histogram, histogram
 from phitui.engine.remote.kinds import Server
 from phitui.engine.remote.transport import decoded, get
-from phitui.hardware.exporters.exposition import NotMetrics, Sample, samples
+from phitui.hardware.exporters.exposition import MetricSample, NotMetrics, samples
 
 FIGURES = ("running", "waiting", "kv_use", "prefix", "ttft", "itl", "prompt_tokens", "generated_tokens")
 _MOST = 1e15  # no count of requests or tokens is larger
@@ -74,8 +74,8 @@ def _nothing(reason: str) -> ServerLoad:
 class _Sheet:
     """The wanted samples of one text, by name."""
 
-    def __init__(self, found: list[Sample]) -> None:
-        self._found: dict[str, list[Sample]] = {}
+    def __init__(self, found: list[MetricSample]) -> None:
+        self._found: dict[str, list[MetricSample]] = {}
         for sample in found:
             self._found.setdefault(sample.name, []).append(sample)
         self.missing: dict[str, str] = {}

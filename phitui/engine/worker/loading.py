@@ -15,7 +15,7 @@ from phitui.core.ipc.messages import Progress
 from phitui.engine.protocol.api import Load, Loaded
 from phitui.engine.worker import choice, cuda, threads
 from phitui.engine.worker.cuda_pool import device_uuid
-from phitui.engine.worker.out_of_memory import lack_of_memory
+from phitui.engine.worker.out_of_memory import out_of_memory
 from phitui.engine.worker.prompt import ChatPrompt
 from phitui.hardware.host import cpu_int8
 from phitui.models.footprint import footprint
@@ -55,6 +55,7 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
             workers=load.workers,
             compute_types=sorted(ctranslate2.get_supported_compute_types(chosen.device)),
             device_uuid=device_uuid() if chosen.device == "cuda" else "",
+            epoch=load.epoch,
         )
         return Model(generator, prompt.result(), manifest, loaded)
 
@@ -98,7 +99,7 @@ def _generator(
 def load_error(error: Exception, folder: Path, manifest: Manifest, chosen: choice.Choice) -> UnavailableError:
     """Why CTranslate2 could not load a model, with what to do."""
     if is_out_of_memory(error):
-        return lack_of_memory(manifest, chosen.compute_type, chosen.device)
+        return out_of_memory(manifest, chosen.compute_type, chosen.device)
     message = f"cannot load {folder}: {_first_line(error)}"
     return UnavailableError(message, "Pull or convert the model again, or run phitui doctor")
 
@@ -126,6 +127,6 @@ def check_answers(model: Model, just_loaded: bool = False) -> None:
         model.generator.generate_batch([[model.manifest.end_tokens[0]]], max_length=1, sampling_topk=1)
     except RuntimeError as error:
         if just_loaded and is_out_of_memory(error):
-            raise lack_of_memory(model.manifest, model.loaded.compute_type, model.loaded.device) from error
+            raise out_of_memory(model.manifest, model.loaded.compute_type, model.loaded.device) from error
         fix = choice.AWQ_NEEDS if model.manifest.is_awq else "Run phitui doctor, or use --device cpu"
         raise UnavailableError(f"{model.loaded.device} does not work: {_first_line(error)}", fix) from error

@@ -23,7 +23,7 @@ from phitui.hardware.host.own_memory import OwnMemory
 _SAMPLE_S = 0.005
 # A question to the driver takes its locks and Python's: seldom enough not to be seen in the step times.
 _DRIVER_SAMPLE_S = 0.1
-_PATIENCE_S = 2.0
+_WAIT_S = 2.0
 _RESET_PEAK = "5"  # proc(5): writing it to clear_refs sets the peak to what is resident now
 
 
@@ -197,7 +197,7 @@ class _Sampler:
     def stop(self) -> int | Missing:
         """The answer. A driver that hangs is waited for a little, and then left behind."""
         self._stopped.set()
-        self._thread.join(_PATIENCE_S)
+        self._thread.join(_WAIT_S)
         return self._most
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from phitui.core.errors import UnavailableError
 from phitui.engine.worker.cuda_pool import CudaPool
 from phitui.hardware.host.cpu import memory
-from phitui.hardware.host.memory_holders import largest_taker
+from phitui.hardware.host.memory_holders import largest_holder
 from phitui.models.footprint import footprint
 from phitui.models.manifest import Manifest
 
@@ -20,7 +20,7 @@ _FIXES = {
 }
 
 
-def lack_of_memory(manifest: Manifest, compute_type: str, device: str) -> UnavailableError:
+def out_of_memory(manifest: Manifest, compute_type: str, device: str) -> UnavailableError:
     """The error for a model whose weights do not fit on "cpu" or "cuda" in `compute_type`. Reads the machine's or the
     card's memory, where that can be had: what failed to load has been given back by now."""
     known = footprint(manifest, compute_type)
@@ -30,7 +30,7 @@ def lack_of_memory(manifest: Manifest, compute_type: str, device: str) -> Unavai
     if limit is not None and limit.left < needed:
         held = f"the engine's process may have {_gb(limit.left)} more (ulimit -{limit.flag})"
         return UnavailableError(f"{said}, {held}", f"Raise ulimit -{limit.flag}, or take a smaller model")
-    return UnavailableError(f"{said}, {_free(device)}, {_taker(device)}", _FIXES[device])
+    return UnavailableError(f"{said}, {_free(device)}, {_holder(device)}", _FIXES[device])
 
 
 class _Limit(NamedTuple):
@@ -78,11 +78,11 @@ def _free_ram() -> tuple[int | None, str]:
     return (available, "") if isinstance(available, int) else (None, available.reason)
 
 
-def _taker(device: str) -> str:
+def _holder(device: str) -> str:
     """The process that has started this one, a console or a command, is not a stranger."""
     try:
         uuid = CudaPool().uuid() if device == "cuda" else ""
-        return largest_taker(device, uuid, [os.getppid()])
+        return largest_holder(device, uuid, [os.getppid()])
     except UnavailableError as error:
         return f"who holds the rest is not known ({error.message})"
     except (MemoryError, OSError):  # so little is left that not even this can be read

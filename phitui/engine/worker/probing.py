@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from phitui.core.errors import UsageError
-from phitui.engine.protocol.api import Probe, Probed, Room, WarmUp
+from phitui.engine.protocol.api import Probed, Room, RunProbe, WarmUp
 from phitui.engine.protocol.latency import gaps, percentile
 from phitui.engine.worker.loading import Model, is_out_of_memory
 from phitui.engine.worker.meter import Meter
@@ -21,7 +21,7 @@ _WARM_UP_TOKENS = 4
 _WARM_UP_ROUNDS = 10
 
 
-class Mark(NamedTuple):
+class TokenMark(NamedTuple):
     """When a row made its token `step`: a reading of perf_counter()."""
 
     row: int
@@ -32,11 +32,11 @@ class Mark(NamedTuple):
 class ProbeRun:
     """One probe while it runs. `cancelled` may be set from another thread."""
 
-    def __init__(self, model: Model, request: Probe, meter: Meter) -> None:
+    def __init__(self, model: Model, request: RunProbe, meter: Meter) -> None:
         self._model = model
         self._request = request
         self._meter = meter
-        self._marks: deque[Mark] = deque()
+        self._marks: deque[TokenMark] = deque()
         self._per_worker = math.ceil(request.batch / model.loaded.workers)
         self.cancelled = threading.Event()
 
@@ -78,7 +78,7 @@ class ProbeRun:
         """Runs on CTranslate2's threads, once per token. Must never raise: that aborts the process."""
         try:
             if self._request.every_token or step.batch_id % self._per_worker == 0:
-                self._marks.append(Mark(step.batch_id, step.step, time.perf_counter()))
+                self._marks.append(TokenMark(step.batch_id, step.step, time.perf_counter()))
             return self.cancelled.is_set()
         except BaseException:  # noqa: BLE001
             return True
@@ -114,7 +114,7 @@ class ProbeRun:
         return Probed(self._request.id, "oom", usable, seconds, detail=f"{detail}; {how}")
 
 
-def check(request: Probe, window: int) -> None:
+def check(request: RunProbe, window: int) -> None:
     """Raises UsageError for a shape that has no rows or no tokens, or is longer than the context window."""
     total = request.prompt_tokens + request.new_tokens
     if min(request.batch, request.prompt_tokens, request.new_tokens) < 1:
@@ -123,7 +123,7 @@ def check(request: Probe, window: int) -> None:
         raise UsageError(f"{total} tokens do not fit: the context window has {window}", "Take shorter texts")
 
 
-def by_row(marks: Iterable[Mark], begun: float) -> dict[int, list[float]]:
+def by_row(marks: Iterable[TokenMark], begun: float) -> dict[int, list[float]]:
     """The rows in order, each with the times of its tokens in seconds since `begun`."""
     rows: dict[int, list[float]] = {}
     for mark in marks:

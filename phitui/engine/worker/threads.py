@@ -48,12 +48,12 @@ def fastest(
         return make(known.threads), known.threads, _why(known)
     load = os.getloadavg()[0]
     steps = measure(make, manifest, cores, tell)
-    profile = Profile(pick(steps), {str(count): round(ms, 2) for count, ms in steps.items()}, round(load, 2))
+    profile = ThreadProfile(pick(steps), {str(count): round(ms, 2) for count, ms in steps.items()}, round(load, 2))
     write_profile(profiles, key, msgspec.to_builtins(profile))
     return make(pick(steps)), pick(steps), _why(profile)
 
 
-class Profile(msgspec.Struct):
+class ThreadProfile(msgspec.Struct):
     """What was measured: ms per decode step by thread count, on a machine with that load average."""
 
     threads: int
@@ -61,14 +61,14 @@ class Profile(msgspec.Struct):
     load: float
 
 
-def _known(stored: Any) -> Profile | None:
+def _known(stored: Any) -> ThreadProfile | None:
     try:
-        return msgspec.convert(stored, Profile)
+        return msgspec.convert(stored, ThreadProfile)
     except msgspec.ValidationError:  # nothing there, or somebody edited it: it can be measured again
         return None
 
 
-def _holds(known: Profile, cores: int) -> bool:
+def _holds(known: ThreadProfile, cores: int) -> bool:
     """Whether a stored measurement is good. One made on a busy machine is made again once the machine is idle."""
     busy = cores * _BUSY
     return known.threads in candidates(cores) and (known.load <= busy or os.getloadavg()[0] > busy)
@@ -143,6 +143,6 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def _why(profile: Profile) -> str:
+def _why(profile: ThreadProfile) -> str:
     times = ", ".join(f"{count}: {ms:g} ms" for count, ms in profile.step_ms.items())
     return f"{profile.threads} thread{'s' * (profile.threads != 1)} measured fastest per token ({times})"

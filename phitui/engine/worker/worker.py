@@ -27,11 +27,11 @@ from phitui.engine.protocol.api import (
     Park,
     Parked,
     ParkRefused,
-    Probe,
     Probed,
     Pulse,
     Rejected,
     Request,
+    RunProbe,
     Timings,
     Usage,
     WarmUp,
@@ -89,9 +89,9 @@ class Worker:
             self._park()
         elif isinstance(request, OpenBatch):
             self._open(request)
-        elif isinstance(request, Probe | WarmUp) and self._batches:
+        elif isinstance(request, RunProbe | WarmUp) and self._batches:
             self._channel.send(Rejected(request.id, Failure("a batch is running", "Wait for it, or cancel it")))
-        elif isinstance(request, Probe):
+        elif isinstance(request, RunProbe):
             self._probe(request)
         elif isinstance(request, WarmUp):
             self._warm_up(request)
@@ -177,7 +177,7 @@ class Worker:
         with self._working(request.id):
             self._batches.open(self._model, request, self._measure())
 
-    def _probe(self, request: Probe) -> None:
+    def _probe(self, request: RunProbe) -> None:
         if self._model is None:
             self._channel.send(Rejected(request.id, Failure("no model is loaded")))
             return

@@ -19,7 +19,7 @@ KEPT_S = 600.0
 _LONGEST_GAP_S = 10.0
 
 
-class Sample(NamedTuple):
+class EnergySample(NamedTuple):
     """A reading at `time` (seconds on any steady clock): the counter in J, the board's power in W, whether the engine
     worked, and why the figures are missing where they are."""
 
@@ -54,9 +54,9 @@ class EnergyMeter:
     """The samples of one device."""
 
     def __init__(self) -> None:
-        self._samples: deque[Sample] = deque()
+        self._samples: deque[EnergySample] = deque()
 
-    def note(self, sample: Sample) -> None:
+    def note(self, sample: EnergySample) -> None:
         """Take a sample; times must not fall."""
         self._samples.append(sample)
         while self._samples[0].time < sample.time - KEPT_S:
@@ -100,7 +100,7 @@ class EnergyMeter:
             net = (energy.joules - self.idle_w * energy.seconds) / tokens
         return PerToken(energy.joules / tokens, net, energy.source, energy.rough)
 
-    def _around(self, begin: float, end: float) -> tuple[list[Sample], str]:
+    def _around(self, begin: float, end: float) -> tuple[list[EnergySample], str]:
         """The samples of a window with the one before it and the one after; or why they do not do."""
         samples, times = list(self._samples), [sample.time for sample in self._samples]
         first, last = bisect_right(times, begin) - 1, bisect_left(times, end)

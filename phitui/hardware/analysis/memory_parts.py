@@ -10,7 +10,7 @@ from phitui.hardware.snapshot import Device, Memory, Process
 Kind = Literal["weights", "kv", "work", "others", "unknown", "reserve", "free"]
 
 
-class Engine(NamedTuple):
+class EngineMemory(NamedTuple):
     """The engine's part: the bytes that its process has on the device, None where the driver does not say; and the
     bytes of the weights and of the KV cache in use, None where they are not known."""
 
@@ -48,7 +48,7 @@ class MemoryParts(NamedTuple):
 
 
 def memory_parts(
-    memory: Memory, engine: Engine | None, limit: float, others: Sequence[Process] = (), reason: str = ""
+    memory: Memory, engine: EngineMemory | None, limit: float, others: Sequence[Process] = (), reason: str = ""
 ) -> MemoryParts:
     """Take a memory apart. `engine` is None where none runs on this device; `others` are the processes beside it, for
     their names; `reason` is why figures of `memory` are missing.
@@ -66,7 +66,7 @@ def memory_parts(
     return MemoryParts(tuple(part for part in parts if part.bytes > 0), total, used, limit_bytes)
 
 
-def _used(used: int, engine: Engine | None, others: Sequence[Process]) -> list[Part]:
+def _used(used: int, engine: EngineMemory | None, others: Sequence[Process]) -> list[Part]:
     if engine is None:
         return [Part("others", used, named(others))]
     if engine.process_bytes is None:
@@ -78,7 +78,7 @@ def _used(used: int, engine: Engine | None, others: Sequence[Process]) -> list[P
     return [*_engine(process, engine), Part("others", used - process, named(others))]
 
 
-def _engine(process: int, engine: Engine) -> list[Part]:
+def _engine(process: int, engine: EngineMemory) -> list[Part]:
     weights, kv = engine.weights_bytes, engine.kv_bytes
     if weights is None or kv is None or weights + kv > process:
         return [Part("unknown", process, "engine")]

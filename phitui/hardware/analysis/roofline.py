@@ -17,7 +17,7 @@ ENGINE_KV = 3
 _GB = 1e9
 
 
-class Load(NamedTuple):
+class DecodeLoad(NamedTuple):
     """What decodes: bytes of weights read for a step, bytes of KV cache for a token, rows, and tokens in the cache of
     a row (a mean over the steps)."""
 
@@ -42,23 +42,23 @@ class Load(NamedTuple):
         return self.weight_step_bytes + ENGINE_KV * self.kv_bytes
 
 
-def useful_gb_s(load: Load, steps_per_s: float) -> float:
+def useful_gb_s(load: DecodeLoad, steps_per_s: float) -> float:
     """GB/s (10⁹ bytes) that the decode has to read at this speed."""
     return load.useful_bytes * steps_per_s / _GB
 
 
-def engine_gb_s(load: Load, steps_per_s: float) -> float:
+def engine_gb_s(load: DecodeLoad, steps_per_s: float) -> float:
     """GB/s (10⁹ bytes) that the engine moves at this speed, at most."""
     return load.engine_bytes * steps_per_s / _GB
 
 
-def mbu(load: Load, steps_per_s: float, peak_gb_s: float) -> float:
+def mbu(load: DecodeLoad, steps_per_s: float, peak_gb_s: float) -> float:
     """Model bandwidth utilization, 0 to 1: useful traffic over the memory's peak (Databricks 2023, "LLM Inference
     Performance Engineering": (weights + KV cache) / TPOT / peak bandwidth)."""
     return useful_gb_s(load, steps_per_s) / peak_gb_s
 
 
-def ceiling_tokens_per_s(load: Load, peak_gb_s: float) -> float:
+def ceiling_tokens_per_s(load: DecodeLoad, peak_gb_s: float) -> float:
     """The output tokens per second of all rows that this memory cannot exceed for this model, batch and length:
     B·peak / (W + KV)."""
     return load.rows * peak_gb_s * _GB / load.useful_bytes

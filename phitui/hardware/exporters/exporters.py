@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from phitui.hardware.exporters.exposition import NotMetrics, Sample, names, samples
+from phitui.hardware.exporters.exposition import MetricSample, NotMetrics, names, samples
 from phitui.hardware.figures import WAITING, Missing, Sheet, clean
 from phitui.hardware.snapshot import DEVICE_FIGURES, HOST_FIGURES, Bandwidth, Device, Host, Link, Memory
 
@@ -17,7 +17,7 @@ MOST_DEVICES = 32
 _NOT_TOLD = Missing("the exporter does not tell it")
 
 
-class Source(NamedTuple):
+class MetricSource(NamedTuple):
     """A sample's name, and what its value is multiplied by to be in our unit."""
 
     name: str
@@ -27,51 +27,51 @@ class Source(NamedTuple):
 # Both kinds have one sample for each card. DCGM's DRAM_ACTIVE and the other PROF fields are ratios, its energy is in
 # mJ, its PCIe rates are in B/s; nvitop's are in MiB/s.
 _DCGM = {
-    "util_pct": Source("DCGM_FI_DEV_GPU_UTIL"),
-    "memory_busy_pct": Source("DCGM_FI_DEV_MEM_COPY_UTIL"),
-    "vram.used_bytes": Source("DCGM_FI_DEV_FB_USED", MIB),
-    "vram.free_bytes": Source("DCGM_FI_DEV_FB_FREE", MIB),
-    "vram.reserved_bytes": Source("DCGM_FI_DEV_FB_RESERVED", MIB),
-    "vram.total_bytes": Source("DCGM_FI_DEV_FB_TOTAL", MIB),
-    "power_w": Source("DCGM_FI_DEV_POWER_USAGE"),
-    "power_limit_w": Source("DCGM_FI_DEV_POWER_MGMT_LIMIT"),
-    "temperature_c": Source("DCGM_FI_DEV_GPU_TEMP"),
-    "memory_temperature_c": Source("DCGM_FI_DEV_MEMORY_TEMP"),
-    "sm_clock_mhz": Source("DCGM_FI_DEV_SM_CLOCK"),
-    "mem_clock_mhz": Source("DCGM_FI_DEV_MEM_CLOCK"),
-    "fan_pct": Source("DCGM_FI_DEV_FAN_SPEED"),
-    "energy_j": Source("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 1e-3),
-    "sm_active_pct": Source("DCGM_FI_PROF_SM_ACTIVE", 100.0),
-    "tensor_active_pct": Source("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", 100.0),
-    "link.tx_gb_s": Source("DCGM_FI_PROF_PCIE_TX_BYTES", 1e-9),
-    "link.rx_gb_s": Source("DCGM_FI_PROF_PCIE_RX_BYTES", 1e-9),
+    "util_pct": MetricSource("DCGM_FI_DEV_GPU_UTIL"),
+    "memory_busy_pct": MetricSource("DCGM_FI_DEV_MEM_COPY_UTIL"),
+    "vram.used_bytes": MetricSource("DCGM_FI_DEV_FB_USED", MIB),
+    "vram.free_bytes": MetricSource("DCGM_FI_DEV_FB_FREE", MIB),
+    "vram.reserved_bytes": MetricSource("DCGM_FI_DEV_FB_RESERVED", MIB),
+    "vram.total_bytes": MetricSource("DCGM_FI_DEV_FB_TOTAL", MIB),
+    "power_w": MetricSource("DCGM_FI_DEV_POWER_USAGE"),
+    "power_limit_w": MetricSource("DCGM_FI_DEV_POWER_MGMT_LIMIT"),
+    "temperature_c": MetricSource("DCGM_FI_DEV_GPU_TEMP"),
+    "memory_temperature_c": MetricSource("DCGM_FI_DEV_MEMORY_TEMP"),
+    "sm_clock_mhz": MetricSource("DCGM_FI_DEV_SM_CLOCK"),
+    "mem_clock_mhz": MetricSource("DCGM_FI_DEV_MEM_CLOCK"),
+    "fan_pct": MetricSource("DCGM_FI_DEV_FAN_SPEED"),
+    "energy_j": MetricSource("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 1e-3),
+    "sm_active_pct": MetricSource("DCGM_FI_PROF_SM_ACTIVE", 100.0),
+    "tensor_active_pct": MetricSource("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", 100.0),
+    "link.tx_gb_s": MetricSource("DCGM_FI_PROF_PCIE_TX_BYTES", 1e-9),
+    "link.rx_gb_s": MetricSource("DCGM_FI_PROF_PCIE_RX_BYTES", 1e-9),
 }
 _DRAM_ACTIVE = "DCGM_FI_PROF_DRAM_ACTIVE"
 _NVITOP = {
-    "util_pct": Source("gpu_utilization_Percentage"),
-    "memory_busy_pct": Source("gpu_memory_utilization_Percentage"),
-    "vram.used_bytes": Source("gpu_memory_used_MiB", MIB),
-    "vram.free_bytes": Source("gpu_memory_free_MiB", MIB),
-    "vram.total_bytes": Source("gpu_memory_total_MiB", MIB),
-    "power_w": Source("gpu_power_usage_W"),
-    "power_limit_w": Source("gpu_power_limit_W"),
-    "temperature_c": Source("gpu_temperature_C"),
-    "sm_clock_mhz": Source("gpu_clock_sm_MHz"),
-    "mem_clock_mhz": Source("gpu_clock_memory_MHz"),
-    "fan_pct": Source("gpu_fan_speed_Percentage"),
-    "link.tx_gb_s": Source("gpu_pcie_tx_throughput_MiBps", MIB / 1e9),
-    "link.rx_gb_s": Source("gpu_pcie_rx_throughput_MiBps", MIB / 1e9),
+    "util_pct": MetricSource("gpu_utilization_Percentage"),
+    "memory_busy_pct": MetricSource("gpu_memory_utilization_Percentage"),
+    "vram.used_bytes": MetricSource("gpu_memory_used_MiB", MIB),
+    "vram.free_bytes": MetricSource("gpu_memory_free_MiB", MIB),
+    "vram.total_bytes": MetricSource("gpu_memory_total_MiB", MIB),
+    "power_w": MetricSource("gpu_power_usage_W"),
+    "power_limit_w": MetricSource("gpu_power_limit_W"),
+    "temperature_c": MetricSource("gpu_temperature_C"),
+    "sm_clock_mhz": MetricSource("gpu_clock_sm_MHz"),
+    "mem_clock_mhz": MetricSource("gpu_clock_memory_MHz"),
+    "fan_pct": MetricSource("gpu_fan_speed_Percentage"),
+    "link.tx_gb_s": MetricSource("gpu_pcie_tx_throughput_MiBps", MIB / 1e9),
+    "link.rx_gb_s": MetricSource("gpu_pcie_rx_throughput_MiBps", MIB / 1e9),
 }
 _NVITOP_HOST = {
-    "cpu_pct": Source("host_cpu_percent_Percentage"),
-    "load1": Source("host_load_average_1m_Percentage"),  # a load, whatever its unit says
-    "ram_total_bytes": Source("host_virtual_memory_total_MiB", MIB),
-    "ram_used_bytes": Source("host_virtual_memory_used_MiB", MIB),
+    "cpu_pct": MetricSource("host_cpu_percent_Percentage"),
+    "load1": MetricSource("host_load_average_1m_Percentage"),  # a load, whatever its unit says
+    "ram_total_bytes": MetricSource("host_virtual_memory_total_MiB", MIB),
+    "ram_used_bytes": MetricSource("host_virtual_memory_used_MiB", MIB),
 }
 _NODE_HOST = {
-    "load1": Source("node_load1"),
-    "ram_total_bytes": Source("node_memory_MemTotal_bytes"),
-    "ram_available_bytes": Source("node_memory_MemAvailable_bytes"),
+    "load1": MetricSource("node_load1"),
+    "ram_total_bytes": MetricSource("node_memory_MemTotal_bytes"),
+    "ram_available_bytes": MetricSource("node_memory_MemAvailable_bytes"),
 }
 _CPU_SECONDS = "node_cpu_seconds_total"
 _TABLES = (_DCGM, _NVITOP, _NVITOP_HOST, _NODE_HOST)
@@ -105,11 +105,11 @@ class Exporter:
         host = self._host(found, kinds)
         return Told(kinds, cards[:MOST_DEVICES] or [self._cpu(host)], host)
 
-    def _cards(self, found: list[Sample], table: dict[str, Source], index: str, title: str) -> list[Device]:
+    def _cards(self, found: list[MetricSample], table: dict[str, MetricSource], index: str, title: str) -> list[Device]:
         """Two samples of the same card (dcgm-exporter has one for each container on it) are one figure: the first."""
         metrics = {source.name for source in table.values()}
         metrics |= {_DRAM_ACTIVE} if table is _DCGM else set()
-        cards: dict[tuple[str, str], dict[str, Sample]] = {}
+        cards: dict[tuple[str, str], dict[str, MetricSample]] = {}
         for sample in found:
             if sample.name in metrics:
                 slot = (sample.labels.get(index, "0"), sample.labels.get("GPU_I_ID", ""))
@@ -117,7 +117,7 @@ class Exporter:
         ordered = sorted(cards.items(), key=lambda item: (_number(item[0][0]), item[0]))
         return [self._card(slot[0], values, table, title) for slot, values in ordered[:MOST_DEVICES]]
 
-    def _card(self, index: str, values: dict[str, Sample], table: dict[str, Source], title: str) -> Device:
+    def _card(self, index: str, values: dict[str, MetricSample], table: dict[str, MetricSource], title: str) -> Device:
         sheet = Sheet()
         labels = next(iter(values.values())).labels
         for figure in DEVICE_FIGURES:
@@ -143,7 +143,7 @@ class Exporter:
             **plain,  # type: ignore[arg-type]  # the rest are figures by their names
         )
 
-    def _bandwidth(self, sheet: Sheet, values: dict[str, Sample]) -> Bandwidth:
+    def _bandwidth(self, sheet: Sheet, values: dict[str, MetricSample]) -> Bandwidth:
         """DRAM_ACTIVE is the share of cycles in which the memory's interface moved data: times the peak, the rate."""
         peak = self._memory_gb_s or None
         if peak is None:
@@ -161,7 +161,7 @@ class Exporter:
         sheet.unavailable.pop("bandwidth.value_gb_s", None)
         return Bandwidth(sample.value * peak, peak, "measured")
 
-    def _host(self, found: list[Sample], kinds: tuple[str, ...]) -> Host:
+    def _host(self, found: list[MetricSample], kinds: tuple[str, ...]) -> Host:
         sheet = Sheet()
         for figure in HOST_FIGURES:
             sheet.missing(figure, _NOT_TOLD.reason)
@@ -188,7 +188,7 @@ class Exporter:
             unavailable=sheet.unavailable,
         )
 
-    def _cpu_share(self, sheet: Sheet, found: list[Sample]) -> tuple[float | None, int | None]:
+    def _cpu_share(self, sheet: Sheet, found: list[MetricSample]) -> tuple[float | None, int | None]:
         """The share of all cores' time that was not idle since the reading before, and the number of cores."""
         seconds = [sample for sample in found if sample.name == _CPU_SECONDS and sample.value >= 0]
         total = sum(sample.value for sample in seconds)
@@ -226,7 +226,7 @@ _KINDS = {
 }
 
 
-def _figure(sheet: Sheet, figure: str, source: Source, values: dict[str, Sample]) -> float | None:
+def _figure(sheet: Sheet, figure: str, source: MetricSource, values: dict[str, MetricSample]) -> float | None:
     sample = values.get(source.name)
     answer = Missing(f"the exporter does not tell {source.name}") if sample is None else sample.value * source.factor
     value = sheet.real(figure, answer)

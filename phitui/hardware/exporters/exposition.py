@@ -19,7 +19,7 @@ class NotMetrics(Exception):
     """What was sent is no text in this format."""
 
 
-class Sample(NamedTuple):
+class MetricSample(NamedTuple):
     """One line: `value` is finite."""
 
     name: str
@@ -37,7 +37,7 @@ def names(body: bytes) -> set[str]:
     return {name_of(line) for line in _text(body).split("\n")} - {""}
 
 
-def samples(body: bytes, wanted: Collection[str]) -> list[Sample]:
+def samples(body: bytes, wanted: Collection[str]) -> list[MetricSample]:
     """The samples whose name is in `wanted`, in their order; those that are NaN or infinite are left out. Raises
     NotMetrics where the text is none, or one of these lines is wrong, too long, or one too many."""
     lines = [line for line in _text(body).split("\n") if name_of(line) in wanted]
@@ -54,7 +54,7 @@ def samples(body: bytes, wanted: Collection[str]) -> list[Sample]:
         for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
                 if math.isfinite(sample.value) and len(sample.labels) <= _MOST_LABELS:
-                    found.append(Sample(sample.name, dict(sample.labels), float(sample.value)))
+                    found.append(MetricSample(sample.name, dict(sample.labels), float(sample.value)))
     except (ValueError, IndexError, KeyError, OverflowError, RecursionError) as error:
         raise NotMetrics("a line that is no sample") from error
     return found

@@ -66,11 +66,11 @@ def send(target: Target, number: signal.Signals) -> None:
         os.close(descriptor)
 
 
-def ended(target: Target, patience_s: float = 0.0) -> bool:
-    """Whether it has ended, after at most `patience_s` seconds. A zombie has: only its parent has not looked."""
+def ended(target: Target, wait_s: float = 0.0) -> bool:
+    """Whether it has ended, after at most `wait_s` seconds. A zombie has: only its parent has not looked."""
     import psutil
 
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             if not target.seen.is_running() or target.seen.status() == psutil.STATUS_ZOMBIE:

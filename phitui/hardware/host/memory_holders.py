@@ -10,7 +10,7 @@ from phitui.hardware.figures import Missing
 from phitui.hardware.host.own_memory import processes_on
 
 
-def largest_taker(device: str, device_uuid: str, but: Collection[int | None] = ()) -> str:
+def largest_holder(device: str, device_uuid: str, but: Collection[int | None] = ()) -> str:
     """Who holds most of the RAM, or of the card, beside this process and those of the ids `but`, in words. On a card
     this asks the driver, and waits for it 2 s at most."""
     ours = {os.getpid(), *but}

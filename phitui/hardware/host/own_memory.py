@@ -15,7 +15,7 @@ _COMPUTE: tuple[Question, ...] = (
     ("nvmlDeviceGetComputeRunningProcesses_v2", ()),
 )
 _MOST_BYTES = 1 << 50
-_PATIENCE_S = 2.0
+_WAIT_S = 2.0
 
 T = TypeVar("T")
 
@@ -85,8 +85,8 @@ def _patiently(question: Callable[[], T | Missing]) -> T | Missing:
     # A call that hangs cannot be taken back: its thread is left behind and ends with the process.
     thread = threading.Thread(target=lambda: answers.append(question()), name="phitui-own-memory", daemon=True)
     thread.start()
-    thread.join(_PATIENCE_S)
-    return answers[0] if answers else Missing(f"the driver has not answered for {_PATIENCE_S:g} s")
+    thread.join(_WAIT_S)
+    return answers[0] if answers else Missing(f"the driver has not answered for {_WAIT_S:g} s")
 
 
 def _card(uuid: str) -> Any:

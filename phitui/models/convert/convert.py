@@ -34,7 +34,7 @@ Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Source:
+class CheckpointSource:
     """A checkpoint that is open and understood."""
 
     weights: Checkpoint
@@ -43,7 +43,7 @@ class Source:
     label: Label
 
 
-def open_source(path: Path, label: Label, context: int = 0) -> Source:
+def open_source(path: Path, label: Label, context: int = 0) -> CheckpointSource:
     """Open a .gguf file, or a folder as the Hub has them. What `label` leaves empty is filled from the
     checkpoint. `context` is how many tokens the user wants to use (0: said nothing).
 
@@ -56,7 +56,7 @@ def open_source(path: Path, label: Label, context: int = 0) -> Source:
     return _open_gguf(path, label, context)
 
 
-def _open_gguf(path: Path, label: Label, context: int) -> Source:
+def _open_gguf(path: Path, label: Label, context: int) -> CheckpointSource:
     file = GgufFile(path)
     vocabulary = gguf_tokenizer.from_gguf(file.metadata, path)
     architecture = from_gguf_metadata(file.metadata, file, len(vocabulary.tokens), context)
@@ -68,19 +68,19 @@ def _open_gguf(path: Path, label: Label, context: int) -> Source:
         source=label.source or path.name,
         license=label.license or texts.get("license", ""),
     )
-    return Source(file, architecture, vocabulary, label)
+    return CheckpointSource(file, architecture, vocabulary, label)
 
 
-def _open_folder(folder: Path, label: Label, context: int) -> Source:
+def _open_folder(folder: Path, label: Label, context: int) -> CheckpointSource:
     config = tokenizer.read_json(folder / "config.json", required=True)
     weights = SafetensorsCheckpoint(folder)
     architecture = from_hub_config(config, folder / "config.json", set(weights.names()), context)
     vocabulary = tokenizer.from_folder(folder, architecture.sizes.vocabulary, config)
     label = replace(label, title=label.title or label.name, source=label.source or folder.name)
-    return Source(weights, architecture, vocabulary, label)
+    return CheckpointSource(weights, architecture, vocabulary, label)
 
 
-def convert(source: Source, folder: Path, quantization: str, report: Report) -> Manifest:
+def convert(source: CheckpointSource, folder: Path, quantization: str, report: Report) -> Manifest:
     """Write the model into `folder`, which must not exist; the manifest comes last. Returns the manifest.
 
     `quantization` is one of `precision.PRECISIONS`, or "" for the source's own where it has one, else int8.
@@ -106,7 +106,7 @@ def convert(source: Source, folder: Path, quantization: str, report: Report) -> 
 class _Filler:
     """Fills CTranslate2's specification of a model with tensors that are read when they are written."""
 
-    def __init__(self, source: Source, quantization: str, report: Report) -> None:
+    def __init__(self, source: CheckpointSource, quantization: str, report: Report) -> None:
         self._weights = source.weights
         self._architecture = source.architecture
         self._vocabulary = source.vocabulary
@@ -229,7 +229,7 @@ class _Filler:
         config.unk_token = special.get("unk_token", end if end in tokens else tokens[0])
 
 
-def _manifest(source: Source, quantization: str, files: dict[str, FileEntry]) -> Manifest:
+def _manifest(source: CheckpointSource, quantization: str, files: dict[str, FileEntry]) -> Manifest:
     architecture, vocabulary, label = source.architecture, source.vocabulary, source.label
     return Manifest(
         format=FORMAT,
@@ -253,7 +253,7 @@ def _manifest(source: Source, quantization: str, files: dict[str, FileEntry]) ->
     )
 
 
-def needed_bytes(source: Source, quantization: str) -> int:
+def needed_bytes(source: CheckpointSource, quantization: str) -> int:
     """Upper bound for the size of the converted folder, in bytes. Raises UsageError as `settled` does."""
     sizes, awq = source.architecture.sizes, source.architecture.awq
     attention = sizes.model_dim * sizes.head_dim * (2 * sizes.heads + 2 * sizes.kv_heads)

@@ -20,7 +20,7 @@ _RUN = re.compile(
 )
 
 
-def is_unspaced(word: str) -> bool:
+def is_cjk(word: str) -> bool:
     """Whether some of it is of such a script."""
     return _RUN.search(word) is not None
 

@@ -102,7 +102,7 @@ def search(
 
 def _tokenized(word: str) -> bool:
     """Whether the index finds this word as it is looked for: of letters and digits, in a script with spaces."""
-    return any(character.isalnum() for character in word) and not cjk_index.is_unspaced(word)
+    return any(character.isalnum() for character in word) and not cjk_index.is_cjk(word)
 
 
 def _indexed(connection: sqlite3.Connection, words: list[str], limit: int) -> list[Hit]:

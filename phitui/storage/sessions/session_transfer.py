@@ -11,7 +11,7 @@ import msgspec
 from phitui.config.schema import check_layer
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.files import create_file
-from phitui.storage.sessions.session_types import TITLE_CHARS, Session, Turn
+from phitui.storage.sessions.session_types import TITLE_CHARS, KeptTurn, Session
 
 # Far above any real session; below what would fill the memory.
 MAX_BYTES = 256_000_000
@@ -29,7 +29,7 @@ class Exported(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     parameters: dict[str, Any] = {}
     created: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
     leaf: int | None = None
-    turns: Annotated[list[Turn], msgspec.Meta(max_length=1_000_000)]
+    turns: Annotated[list[KeptTurn], msgspec.Meta(max_length=1_000_000)]
 
 
 def to_json(session: Session) -> bytes:

@@ -18,7 +18,7 @@ _Millis = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 TITLE_CHARS = 80
 
 
-class Turn(msgspec.Struct, forbid_unknown_fields=True):
+class KeptTurn(msgspec.Struct, forbid_unknown_fields=True):
     """A prompt with its answer. Turns make a tree: `parent` is the turn before, None at the beginning of a chat; turns
     with one parent are siblings, different ways in which the chat went on. In what is given to `SessionStore.save` an
     `id` below 0 stands for a turn that has none yet."""
@@ -68,14 +68,14 @@ class Session(NamedTuple):
     """A whole session. Its turns are in the order in which they were made: parents before children."""
 
     row: SessionRow
-    turns: list[Turn]
+    turns: list[KeptTurn]
 
-    def path(self) -> list[Turn]:
+    def path(self) -> list[KeptTurn]:
         """The turns from the beginning to where the chat stood last."""
         known = {turn.id: turn for turn in self.turns}
         at = known.get(self.row.leaf) if self.row.leaf is not None else None
         at = at or (self.turns[-1] if self.turns else None)
-        path: list[Turn] = []
+        path: list[KeptTurn] = []
         while at is not None:
             path.append(at)
             at = known.get(at.parent) if at.parent is not None else None

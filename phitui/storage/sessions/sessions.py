@@ -24,7 +24,7 @@ from phitui.storage.sessions.session_file import (
     told,
     transaction,
 )
-from phitui.storage.sessions.session_types import Hit, Session, SessionRow, Turn
+from phitui.storage.sessions.session_types import Hit, KeptTurn, Session, SessionRow
 
 KEEP_DELETED_S = 86_400.0
 # In the order of Turn's fields, without the id.
@@ -81,7 +81,7 @@ class SessionStore:
         )
         return int(cursor.lastrowid or 0)
 
-    def save(self, session: int, turns: Iterable[Turn], leaf: int | None) -> dict[int, int]:
+    def save(self, session: int, turns: Iterable[KeptTurn], leaf: int | None) -> dict[int, int]:
         """Write turns, those without an id (below 0) as new ones, parents first; and at which of them the chat stands.
         Returns the ids of the new ones by those that they were given with. A session that a chat stands in (`leaf`) is
         in use: deleted meanwhile, by another console, it comes back. Raises GoneError where it has been removed."""
@@ -99,7 +99,7 @@ class SessionStore:
                 raise GoneError(f"{self.path} has no session {session} any more")
         return ids
 
-    def _write(self, session: int, turns: Iterable[Turn]) -> dict[int, int]:
+    def _write(self, session: int, turns: Iterable[KeptTurn]) -> dict[int, int]:
         ids: dict[int, int] = {}
         for turn in turns:
             if turn.id >= 0:
@@ -169,20 +169,20 @@ class SessionStore:
                 session_search.index_new(self._connection)
             return session_search.search(self._connection, wanted, limit, self.has_index, stop)
 
-    def turns(self, ids: Sequence[int]) -> list[Turn]:
+    def turns(self, ids: Sequence[int]) -> list[KeptTurn]:
         """These turns, in this order."""
         with told(self.path):
             found = (self._turns("id = ?", number) for number in ids)
             return [turn for some in found for turn in some]
 
-    def _turns(self, where: str, value: int) -> list[Turn]:
+    def _turns(self, where: str, value: int) -> list[KeptTurn]:
         rows = self._connection.execute(
             f"SELECT id, {', '.join(_FIELDS)} FROM turn WHERE {where} ORDER BY id",
             (value,),
         )
-        return [Turn(*row) for row in rows]
+        return [KeptTurn(*row) for row in rows]
 
-    def last_turns(self, session: int, number: int) -> list[Turn]:
+    def last_turns(self, session: int, number: int) -> list[KeptTurn]:
         """The newest turns of a session, oldest first."""
         with told(self.path):
             rows = self._connection.execute(
@@ -203,7 +203,7 @@ class SessionStore:
         title: str,
         system: str,
         created: float,
-        turns: Sequence[Turn],
+        turns: Sequence[KeptTurn],
         leaf: int | None,
         parameters: str = "",
     ) -> tuple[int, dict[int, int]]:

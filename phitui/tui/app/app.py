@@ -5,41 +5,36 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from phitui.config.layers import Config
-from phitui.core.errors import PhituiError
-from phitui.core.ipc.messages import Failure
 from phitui.core.tasks import start_task
-from phitui.engine.protocol.api import Delta, Event
-from phitui.hardware.history import History
-from phitui.hardware.sampler import Sampler
-from phitui.hardware.snapshot import Snapshot
 from phitui.tui.app.base_app import BaseApp, run_app
-from phitui.tui.app.batch_actions import BatchFront
-from phitui.tui.app.engine_actions import EngineFront
-from phitui.tui.app.model_actions import ModelFront
-from phitui.tui.app.parameter_actions import ParamsFront
-from phitui.tui.app.prompt_actions import PromptFront
-from phitui.tui.app.session_actions import NEW_CHAT, SessionFront
-from phitui.tui.app.tuning_actions import TuningFront
+from phitui.tui.app.batch_actions import BatchActions
+from phitui.tui.app.console_front import ConsoleFront
+from phitui.tui.app.engine_actions import EngineActions
+from phitui.tui.app.model_actions import ModelActions
+from phitui.tui.app.parameter_actions import ParameterActions
+from phitui.tui.app.prompt_actions import PromptActions
+from phitui.tui.app.session_actions import NEW_CHAT, SessionActions
+from phitui.tui.app.tuning_actions import TuningActions
 from phitui.tui.commands.chat import register_chat
 from phitui.tui.commands.console import register_all
+from phitui.tui.commands.navigation import Place
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.terminal.display import graphs_in_ascii
 from phitui.tui.terminal.notices import Notices
-from phitui.tui.widgets.server_readings import server_groups, server_line
-from phitui.workbench.engines import Engines
-from phitui.workbench.start import engine_log, start_engine
-from phitui.workbench.telemetry.hosts import HostWatch
-from phitui.workbench.telemetry.performance import ENGINE, with_traffic
-from phitui.workbench.telemetry.server_watch import ServerWatch
+from phitui.workbench.workbench import Workbench
+
+if TYPE_CHECKING:
+    from phitui.workbench.models.inventory import ModelRow
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("textual.widgets.markdown", "phitui.workbench.models.library")
@@ -82,99 +77,52 @@ class PhituiApp(BaseApp):
     def __init__(self, config: Config, resume: int = NEW_CHAT) -> None:
         """`resume` is a session to begin with, NEWEST or NEW_CHAT."""
         super().__init__(config)
-        self._config = config
-        self.engine = Engines(engine_log(), self._on_event, config.engine.restart_limit)
-        self._hosts = HostWatch(config.hosts)
-        self._sampler = Sampler(
-            config.hardware.interval_s, self._on_snapshot_thread, self._processes, self._hosts.latest
-        )
+        self.workbench = workbench = Workbench(config)
         self.notices = Notices(self, config.console)
-        self.console_screen = ConsoleScreen(config, self.engine, self.notices)
-        self._server = ServerWatch(self.engine, config.hardware.interval_s)
-        self.console_screen.server_groups = lambda: server_groups(self._server.figures)
-        self._history = History()
+        self.console_screen = console = ConsoleScreen(config, workbench, self.notices)
+        self.copying = console.copying
         self.monitor = MonitorScreen(
-            self._history,
+            workbench.telemetry.history,
             os.uname().nodename,
             readonly=False,
             ascii_only=graphs_in_ascii(config.monitor.symbols, config.console.symbols),
         )
-        self.models = ModelFront(self, self.console_screen, self.engine, config, self._show_event, self._showing)
-        self.engines = EngineFront(self, self.console_screen, self.engine, config, self._on_event)
-        self.tuning = TuningFront(
-            self, self.console_screen, self.engine, self.models, config, self._show_event, self._showing
+        self.models = ModelActions(self, console, workbench)
+        self.engines = EngineActions(self, workbench)
+        self.tuning = TuningActions(self, console, workbench)
+        self.sessions = SessionActions(self, console, workbench, resume, self._showing)
+        self.batches = BatchActions(self, console, workbench)
+        self.parameters = ParameterActions(self, console, workbench)
+        self.prompts = PromptActions(console, config, self._showing)
+        workbench.subscribe(
+            ConsoleFront(self._showing, workbench, console, self.monitor, self.models, self.tuning, self.batches)
         )
-        self.console_screen.stand_in = lambda: self.tuning.pid
-        self.tuning.batch_runs = lambda: self.batches.running
-        self.tuning.engine_changes = lambda: self.engines.changing
-        self.tuning.hold_batches = lambda reason: self.batches.hold(reason)
-        self.tuning.configured = lambda config: self.batches.configure(config)
-        self.engines.refusal = lambda: self.tuning.refusal
-        self.sessions = SessionFront(self, self.console_screen, config, resume, self._showing)
-        self.batches = BatchFront(self, self.console_screen, self.engine, config, self._showing)
-        self.params = ParamsFront(self, self.console_screen, lambda: self.engine.loaded)
-        self.prompts = PromptFront(self.console_screen, config, self._showing)
-        self._starting: asyncio.Task[None] | None = None
+        self._later: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
         return self.console_screen
 
     async def begin(self) -> None:
-        self._sampler.start()
-        self._hosts.start()
-        self._server.start()
+        self.workbench.telemetry.start()
         self.sessions.start()
         self.prompts.start()
+        self.register_commands()
+        self.workbench.start_engine()
+        self._later = start_task(self._import_later())
+
+    def register_commands(self) -> None:
+        """Have the prompt know the slash commands."""
         register_all(self.console_screen.prompting.commands, self)
         register_chat(self.console_screen.prompting.commands, self)
-        self._starting = start_task(self._start_engine())
-        self.models.starting = self.engines.starting = self._starting
 
-    async def _start_engine(self) -> None:
-        try:
-            await start_engine(self.engine, self._config, self._on_event)
-        except PhituiError as error:
-            self._on_event(Failure.of(error))
+    async def _import_later(self) -> None:
         for module in _LATER:
             await asyncio.to_thread(importlib.import_module, module)
-        self.models.desk.refresh()
-
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Delta):  # thousands in a second, and the chat's alone
-            self._show_event(event)
-            return
-        self.batches.take(event)
-        if not self.models.take(event):
-            self._show_event(event)
+        self.workbench.models.refresh()
 
     def _showing(self) -> bool:
         """Whether the widgets are there: not before the first frame, and not on the way out."""
         return self.is_running and self.console_screen.is_mounted and not self._leaving
-
-    def _show_event(self, event: Event) -> None:
-        if self._showing():
-            self.console_screen.show_event(event)
-
-    def _processes(self) -> dict[str, int]:
-        """Own processes whose memory is read. Called from the sampler's thread."""
-        pid = self.console_screen.computing_pid()
-        return {} if pid is None else {ENGINE: pid}
-
-    def _on_snapshot_thread(self, snapshot: Snapshot) -> None:
-        """Called from the sampler's thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._show_snapshot, snapshot)
-
-    def _show_snapshot(self, snapshot: Snapshot) -> None:
-        if not self._showing():
-            self._history.add(snapshot)
-            return
-        views = self.console_screen.show_snapshot(snapshot)
-        snapshot = with_traffic(snapshot, views)
-        self._history.add(snapshot)
-        self.monitor.picture.engine = server_line(self._server.figures)
-        self.monitor.show_snapshot(snapshot, views)
-        self.tuning.tick()
 
     def action_monitor(self) -> None:
         """Open the monitor over the tuner, or else over the console."""
@@ -186,19 +134,12 @@ class PhituiApp(BaseApp):
             self.push_screen(self.monitor)
 
     async def on_unmount(self) -> None:
-        self._sampler.stop()
-        self._hosts.stop()
-        await self._server.stop()
+        if self._later is not None:
+            self._later.cancel()
+            await asyncio.gather(self._later, return_exceptions=True)
+        self.sessions.close()
         await self.prompts.close()
-        await self.sessions.close()
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
-        await self.engines.close()
-        await self.tuning.close()
-        await self.models.close()
-        await self.batches.close()
-        await self.engine.stop()
+        await self.workbench.close()
 
     def warn(self, line: str) -> None:
         if self._showing():
@@ -224,6 +165,20 @@ class PhituiApp(BaseApp):
                 return await self.run_action(binding.action)
         return False
 
+    def open(self, place: Place) -> None:
+        """Open a screen or a list."""
+        actions: dict[Place, Callable[[], object]] = {
+            "help": self.action_help,
+            "models": self.models.open,
+            "engines": self.engines.open,
+            "tuner": self.tuning.open,
+            "monitor": self.action_monitor,
+            "batches": self.batches.open,
+            "sessions": self.sessions.open,
+            "parameters": self.parameters.open,
+        }
+        actions[place]()
+
     def action_models(self) -> None:
         """Open the model screen."""
         self.models.open()
@@ -243,11 +198,53 @@ class PhituiApp(BaseApp):
 
     def action_parameters(self) -> None:
         """Open the panel of the chat's parameters."""
-        self.params.open()
+        self.parameters.open()
 
     def action_batches(self) -> None:
         """Open the batch screen."""
         self.batches.open()
+
+    def leave(self) -> Awaitable[None]:
+        return self.action_quit()
+
+    def new_chat(self) -> None:
+        self.console_screen.action_new_chat()
+
+    def edit_prompt(self) -> None:
+        self.console_screen.action_editor()
+
+    def find(self, words: str) -> None:
+        self.console_screen.find(words)
+
+    def attach(self, path: str) -> Awaitable[None]:
+        return self.console_screen.prompting.attach(path)
+
+    def switch_model(self, row: ModelRow) -> None:
+        self.models.switch(row)
+
+    def switch_engine(self, name: str) -> None:
+        self.engines.switch(name)
+
+    def add_batch(self, path: Path) -> None:
+        self.batches.add(path)
+
+    def engine_names(self) -> dict[str, str]:
+        return self.engines.names()
+
+    def next_theme(self) -> None:
+        self.action_next_theme()
+
+    def set_parameter(self, name: str, text: str) -> str:
+        return self.parameters.set_parameter(name, text)
+
+    def set_system(self, text: str) -> None:
+        self.parameters.set_system(text)
+
+    def reset_parameters(self) -> None:
+        self.parameters.reset()
+
+    def tell(self, line: str) -> None:
+        self.notify(line, markup=False, timeout=4)
 
     def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, MonitorScreen):
@@ -262,7 +259,7 @@ class PhituiApp(BaseApp):
         yield from self.engines.commands()
         yield from self.sessions.commands()
         yield from self.batches.commands()
-        yield from self.params.commands()
+        yield from self.parameters.commands()
         yield SystemCommand("New chat", "The chat so far stays as a session", self.console_screen.action_new_chat)
         yield SystemCommand(
             "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park

@@ -1,4 +1,4 @@
-"""What every application of phitui's does: themes, signals, the terminal's end, defects, thrifty repaints."""
+"""What every application of phitui's does: themes, signals, the terminal's end, defects, repaints in few bytes."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from phitui.tui.keys.remap import keys_for, parsed, rebind, told
 from phitui.tui.terminal import clipboard, mouse
 from phitui.tui.terminal.ascii_filter import AsciiFilter
 from phitui.tui.terminal.display import displayable, reduced_motion, wants_ascii
-from phitui.tui.terminal.gc_pauses import Garbage
+from phitui.tui.terminal.gc_pauses import GcPauses
 from phitui.tui.terminal.hangup import leave_within_limit, watch_terminal
-from phitui.tui.terminal.screen_diff import ThriftyUpdate
+from phitui.tui.terminal.screen_diff import DiffUpdate
 from phitui.tui.terminal.shown_cells import ShownCells
 from phitui.tui.themes import load_all, load_theme
 from phitui.tui.widgets.single_dismiss import Palette
@@ -87,7 +87,7 @@ class BaseApp(App[None]):
         self._away = False
         self._terminal_cells = ShownCells()
         self._early: list[events.Event] | None = []
-        self._garbage = Garbage()
+        self._garbage = GcPauses()
         self.ascii_only = wants_ascii(config.console.symbols)
         if self.ascii_only:
             self._filters.append(AsciiFilter())
@@ -277,7 +277,7 @@ class BaseApp(App[None]):
         if self._away:  # an editor has the terminal
             return
         if isinstance(renderable, ChopsUpdate):
-            super()._display(screen, ThriftyUpdate(renderable, self._terminal_cells))
+            super()._display(screen, DiffUpdate(renderable, self._terminal_cells))
         elif renderable is not None:
             self._terminal_cells.forget()
             super()._display(screen, renderable)

@@ -10,7 +10,7 @@ from textual.app import SystemCommand
 from textual.screen import Screen
 
 from phitui.config.layers import Config
-from phitui.hardware.feed import Feed
+from phitui.hardware.feed import SnapshotFeed
 from phitui.hardware.history import History
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.app.base_app import BaseApp, run_app
@@ -21,7 +21,7 @@ class MonitorApp(BaseApp):
     """Takes its snapshots from `feed`, whose sampler runs already. `trouble` is a line to show beside the clock."""
 
     def __init__(
-        self, config: Config, feed: Feed, *, readonly: bool, ascii_only: bool, trouble: Callable[[], str] = str
+        self, config: Config, feed: SnapshotFeed, *, readonly: bool, ascii_only: bool, trouble: Callable[[], str] = str
     ) -> None:
         super().__init__(config)
         self._feed = feed

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from textual.app import App, SystemCommand
 
 from phitui.config.layers import home
-from phitui.engine.protocol.api import Loaded
 from phitui.storage.presets import FILE_NAME, Presets
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.workbench.chat.parameters import Parameters
+from phitui.workbench.workbench import Workbench
 
 
-class ParamsFront:
-    """`loaded` tells which engine answers."""
+class ParameterActions:
+    """What sets the parameters of the chat, and shows them."""
 
-    def __init__(self, app: App[None], console: ConsoleScreen, loaded: Callable[[], Loaded | None]) -> None:
+    def __init__(self, app: App[None], console: ConsoleScreen, workbench: Workbench) -> None:
         self._app = app
         self._console = console
-        self._loaded = loaded
+        self._workbench = workbench
 
     @property
     def parameters(self) -> Parameters:
         """Those of the chat."""
-        return self._console.parameters
+        return self._workbench.parameters
 
     def open(self) -> None:
         """Open the panel over the console."""
@@ -33,7 +33,9 @@ class ParamsFront:
 
         if self._console.to_front():
             presets = Presets(home(os.environ) / FILE_NAME)
-            self._app.push_screen(ParametersScreen(self.parameters, presets, self._loaded()), self._closed)
+            self._app.push_screen(
+                ParametersScreen(self.parameters, presets, self._workbench.engine.loaded), self._closed
+            )
 
     def _closed(self, _: None) -> None:
         self._console.show_own()
@@ -46,7 +48,7 @@ class ParamsFront:
 
     def set_parameter(self, name: str, text: str) -> str:
         """Set one from text, from the next prompt on; returns a line that says what holds. Raises UsageError."""
-        line = self.parameters.set(name, text, self._loaded())
+        line = self.parameters.set(name, text, self._workbench.engine.loaded)
         self._console.show_own()
         return line
 

@@ -13,7 +13,7 @@ from phitui.tui.widgets.prompt import Prompt
 from phitui.workbench.chat.prompt_history import PromptKeeper
 
 
-class PromptFront:
+class PromptActions:
     """Does nothing where console.keep_prompts is false."""
 
     def __init__(self, console: ConsoleScreen, config: Config, showing: Callable[[], bool]) -> None:

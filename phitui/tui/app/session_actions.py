@@ -1,4 +1,4 @@
-"""Between the console and the sessions: opens their screen, resumes, keeps the chat while it goes on."""
+"""Opens the sessions, resumes one, and keeps the place in the one that goes on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App, SystemCommand
 
-from phitui.config.layers import Config
 from phitui.core.errors import PhituiError
 from phitui.core.tasks import Tasks
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.widgets.transcript import Deed, Transcript
+from phitui.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
-    from phitui.workbench.chat.session_library import SessionDesk
+    from phitui.workbench.chat.session_library import SessionLibrary
 
 NEWEST, NEW_CHAT = 0, -1
 _COMMANDS: tuple[tuple[str, str, Deed], ...] = (
@@ -32,48 +32,33 @@ _COMMANDS: tuple[tuple[str, str, Deed], ...] = (
 )
 
 
-class SessionFront:
+class SessionActions:
     """`resume` is a session to begin with, NEWEST or NEW_CHAT; `showing` tells whether there is a screen."""
 
     def __init__(
-        self, app: App[None], console: ConsoleScreen, config: Config, resume: int, showing: Callable[[], bool]
+        self, app: App[None], console: ConsoleScreen, workbench: Workbench, resume: int, showing: Callable[[], bool]
     ) -> None:
-        self._app = app
-        self._console = console
-        self._config = config
+        self._app, self._console, self._workbench = app, console, workbench
         self._resume = resume
         self._showing = showing
-        self._desk: SessionDesk | None = None
         self._tasks = Tasks()
-
-    @property
-    def desk(self) -> SessionDesk:
-        """What can be done with sessions. Its first use begins to keep the chat."""
-        if self._desk is None:
-            from phitui.workbench.chat.session_library import SessionDesk  # after the first frame
-
-            self._desk = SessionDesk(
-                self._console.chat, self._config.generation.system, self._say, parameters=self._console.parameters
-            )
-            self._console.begin_anew = self._desk.new_chat
-            self._console.branching.on_place = self._keep_place
-        return self._desk
 
     def start(self) -> None:
         """Keep the chat from now on, and resume what was asked for."""
-        desk = self.desk
+        sessions = self._workbench.sessions
+        self._console.branching.on_place = self._keep_place
         if self._resume != NEW_CHAT:
-            self._tasks.start(self._begin_with(desk))
+            self._tasks.start(self._begin_with(sessions))
 
-    async def _begin_with(self, desk: SessionDesk) -> None:
+    async def _begin_with(self, sessions: SessionLibrary) -> None:
         try:
-            await self.resume(await desk.newest() if self._resume == NEWEST else self._resume)
+            await self.resume(await sessions.newest() if self._resume == NEWEST else self._resume)
         except PhituiError as error:
-            self._say(f"Not resumed: {error}", "bad")
+            self._workbench.say(f"Not resumed: {error}", "bad")
 
     async def resume(self, session: int, turn: int | None = None) -> None:
         """Go on with a session, and show it where it stood, or at a turn. Raises PhituiError."""
-        at = await self.desk.resume(session, turn)
+        at = await self._workbench.sessions.resume(session, turn)
         if self._showing():
             self._console.show_chat(at)
 
@@ -82,7 +67,7 @@ class SessionFront:
         from phitui.tui.screens.sessions import SessionsScreen  # most starts never need it
 
         if self._console.to_front():
-            self._app.push_screen(SessionsScreen(self.desk, self.resume, self._console.show_chat))
+            self._app.push_screen(SessionsScreen(self._workbench.sessions, self.resume, self._console.show_chat))
 
     def commands(self) -> Iterable[SystemCommand]:
         """What the command palette offers."""
@@ -95,22 +80,16 @@ class SessionFront:
         if exchange is not None and self._console.to_front():
             self._console.do(deed, exchange)
 
-    async def close(self) -> None:
-        """Write what is left."""
-        for task in list(self._tasks):
+    def close(self) -> None:
+        """End what is under way."""
+        for task in self._tasks:
             task.cancel()
-        if self._desk is not None:
-            await self._desk.close()
 
     def _keep_place(self) -> None:
-        self._tasks.start(self._quietly(self.desk.keep_place()))
+        self._tasks.start(self._quietly(self._workbench.sessions.keep_place()))
 
     async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except PhituiError as error:
             self._app.notify(str(error), severity="warning", markup=False)
-
-    def _say(self, text: str, kind: str = "") -> None:
-        if self._showing():
-            self._console.say(text, kind)

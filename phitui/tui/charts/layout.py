@@ -16,7 +16,7 @@ _FEWEST_HINT_ROWS = 2
 _MOST_HINT_ROWS = 6
 
 
-class Plan(NamedTuple):
+class LayoutPlan(NamedTuple):
     """Rows of each part. `full` devices are blocks with graphs; of the others, `compact` have a row each."""
 
     full: int
@@ -27,7 +27,7 @@ class Plan(NamedTuple):
     hint_rows: int
 
 
-def plan(width: int, height: int, devices: int, processes: int, hints: int, *, whole: bool = False) -> Plan:
+def plan(width: int, height: int, devices: int, processes: int, hints: int, *, whole: bool = False) -> LayoutPlan:
     """Divide `height` rows, those of the head and the keys taken off, among `devices` and the rest; `processes` and
     `hints` say how many rows of them there are. With `whole` hints get what they need before anything else grows.
 
@@ -44,7 +44,7 @@ def plan(width: int, height: int, devices: int, processes: int, hints: int, *, w
     return _share(height - compact, full, compact, facts, (processes, hints), whole)
 
 
-def _share(height: int, full: int, compact: int, facts: int, wanted: tuple[int, int], whole: bool) -> Plan:
+def _share(height: int, full: int, compact: int, facts: int, wanted: tuple[int, int], whole: bool) -> LayoutPlan:
     """Give graphs what makes them readable, then processes and hints what they need, then graphs the rest."""
     graph = _FEWEST_GRAPH_ROWS if full else 0
     table, hints = _FEWEST_PROCESS_ROWS, _FEWEST_HINT_ROWS
@@ -62,4 +62,4 @@ def _share(height: int, full: int, compact: int, facts: int, wanted: tuple[int, 
         table, spare = table + more, spare - more
         more = max(min(spare, most_hints - hints), 0)
         hints, spare = hints + more, spare - more
-    return Plan(full, compact, graph, facts, table + spare, hints)
+    return LayoutPlan(full, compact, graph, facts, table + spare, hints)

@@ -19,7 +19,7 @@ _CELLS_A_PART = 3
 _KEPT_CELLS = 0.75
 
 
-class Look(NamedTuple):
+class PartLook(NamedTuple):
     """How a kind of part is drawn: character, character in ASCII, the theme's colour, its name in the legend."""
 
     block: str
@@ -28,21 +28,21 @@ class Look(NamedTuple):
     label: str
 
 
-LOOKS: dict[Shown, Look] = {
-    "weights": Look("█", "W", "$gauge-weights", "weights"),
-    "kv": Look("▓", "K", "$gauge-kv", "KV"),
-    "work": Look("▒", "+", "$gauge-work", "work"),
-    "others": Look("░", "o", "$gauge-others", "others"),
-    "unknown": Look("╱", "?", "$gauge-others", "not told apart"),
-    "reserve": Look("×", "x", "$text-muted", "driver"),
-    "free": Look("─", ".", "$gauge-free", "free"),
-    "limit": Look("┃", "|", "$foreground", "limit"),
+LOOKS: dict[Shown, PartLook] = {
+    "weights": PartLook("█", "W", "$gauge-weights", "weights"),
+    "kv": PartLook("▓", "K", "$gauge-kv", "KV"),
+    "work": PartLook("▒", "+", "$gauge-work", "work"),
+    "others": PartLook("░", "o", "$gauge-others", "others"),
+    "unknown": PartLook("╱", "?", "$gauge-others", "not told apart"),
+    "reserve": PartLook("×", "x", "$text-muted", "driver"),
+    "free": PartLook("─", ".", "$gauge-free", "free"),
+    "limit": PartLook("┃", "|", "$foreground", "limit"),
 }
 # The legend names the same entries whether or not a part is there now: a row that comes and goes moves all below it.
 _ENGINE: tuple[Kind, ...] = ("weights", "kv", "work", "others")
 
 
-class Entry(NamedTuple):
+class LegendEntry(NamedTuple):
     """A line of the legend. `name` is whose the part is, or what is not known of it; "" where its kind says it all."""
 
     kind: Shown
@@ -88,14 +88,14 @@ def bar_cells(memory: MemoryParts, counts: Counts, *, mark: bool = True) -> list
     return row
 
 
-def entries(memory: MemoryParts) -> list[Entry]:
+def entries(memory: MemoryParts) -> list[LegendEntry]:
     """The legend's lines: the parts from left to right, and the limit."""
     there = {part.kind: part for part in memory.parts}
     kinds: list[Kind] = [part.kind for part in memory.parts if part.kind != "free"]
     if "weights" in there and "unknown" not in there:
         kinds = [*_ENGINE, *(kind for kind in kinds if kind not in _ENGINE)]
     found = [_entry(there.get(kind, Part(kind, 0))) for kind in (*kinds, "free")]
-    return found if memory.limit_bytes is None else [*found, Entry("limit", memory.limit_bytes)]
+    return found if memory.limit_bytes is None else [*found, LegendEntry("limit", memory.limit_bytes)]
 
 
 def shortened(name: str, width: int) -> str:
@@ -107,5 +107,5 @@ def shortened(name: str, width: int) -> str:
     return (who if cell_len(who) <= room else f"{set_cell_size(who, room - 1)}…") + plus + more
 
 
-def _entry(part: Part) -> Entry:
-    return Entry(part.kind, part.bytes, displayable(one_line(part.name, 40)))
+def _entry(part: Part) -> LegendEntry:
+    return LegendEntry(part.kind, part.bytes, displayable(one_line(part.name, 40)))

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from phitui.config.layers import home
 from phitui.core.errors import UsageError
 from phitui.core.text import one_line
 from phitui.storage.presets import FILE_NAME, Presets
+from phitui.tui.commands.navigation import Navigation
 from phitui.tui.commands.paths import paths
-from phitui.tui.commands.registry import Choice, Commands, fitting
+from phitui.tui.commands.registry import Commands, fitting
+from phitui.tui.widgets.completion import Suggestion
 from phitui.workbench.chat.attachments import path_of
 from phitui.workbench.chat.exchanges import Exchange
 
-if TYPE_CHECKING:
-    from phitui.tui.app.app import PhituiApp
 
-
-def register_chat(commands: Commands, app: PhituiApp) -> None:
+def register_chat(commands: Commands, app: Navigation) -> None:
     """Add them to `commands`."""
     commands.register("set", "a parameter of this chat", partial(_names, app), partial(_set, app), "[NAME VALUE]")
     commands.register("system", "this chat's system prompt, or a preset", _presets, partial(_system, app), "TEXT|@NAME")
@@ -29,58 +27,58 @@ def register_chat(commands: Commands, app: PhituiApp) -> None:
     commands.register("save", "the last answer to a file", paths, partial(_save, app), "PATH")
 
 
-def _names(app: PhituiApp, typed: str) -> Iterable[Choice]:
-    parameters = app.params.parameters
-    names = parameters.offered(app.engine.loaded)
+def _names(app: Navigation, typed: str) -> Iterable[Suggestion]:
+    parameters = app.workbench.parameters
+    names = parameters.offered(app.workbench.engine.loaded)
     return fitting((f"{name} ", parameters.line(name)) for name in names)(typed)
 
 
-def _set(app: PhituiApp, argument: str) -> None:
+def _set(app: Navigation, argument: str) -> None:
     if not argument:
-        app.params.open()
+        app.open("parameters")
         return
     name, _, value = argument.partition(" ")
     if not value.strip():
         raise UsageError(f"no value is given for {one_line(name, 40)}", "/set temperature 0.7")
-    app.notify(app.params.set_parameter(name, value.strip()), markup=False, timeout=4)
+    app.tell(app.set_parameter(name, value.strip()))
 
 
-def _presets(typed: str) -> Iterable[Choice]:
+def _presets(typed: str) -> Iterable[Suggestion]:
     if not typed.startswith("@"):
         return ()
     presets = Presets(home(os.environ) / FILE_NAME).all()
     return fitting((f"@{one.name}", one_line(one.text, 60)) for one in presets)(typed)
 
 
-def _system(app: PhituiApp, text: str) -> None:
+def _system(app: Navigation, text: str) -> None:
     if text.startswith("@"):
         presets = {one.name: one.text for one in Presets(home(os.environ) / FILE_NAME).all()}
         if text[1:] not in presets:
             raise UsageError(f"there is no preset {one_line(text[1:], 40)}", "F7 shows and keeps them.")
         text = presets[text[1:]]
-    app.params.set_system(text)
-    app.notify("The system prompt holds from the next prompt on." if text else "No system prompt from here on.")
+    app.set_system(text)
+    app.tell("The system prompt holds from the next prompt on." if text else "No system prompt from here on.")
 
 
-def _reset(app: PhituiApp, _: str) -> None:
-    app.params.reset()
-    app.notify("The parameters are as config.toml has them.")
+def _reset(app: Navigation, _: str) -> None:
+    app.reset_parameters()
+    app.tell("The parameters are as config.toml has them.")
 
 
-def _answer(app: PhituiApp) -> Exchange:
-    answered = [one for one in app.console_screen.chat.exchanges if one.text.strip()]
+def _answer(app: Navigation) -> Exchange:
+    answered = [one for one in app.workbench.chat.exchanges if one.text.strip()]
     if not answered:
         raise UsageError("there is no answer yet")
     return answered[-1]
 
 
-def _blocks(app: PhituiApp, typed: str) -> Iterable[Choice]:
-    blocks = app.console_screen.copying.blocks(_answer(app))
+def _blocks(app: Navigation, typed: str) -> Iterable[Suggestion]:
+    blocks = app.copying.blocks(_answer(app))
     return fitting((str(n), one_line(block.text, 60)) for n, block in enumerate(blocks, 1))(typed)
 
 
-def _copy(app: PhituiApp, number: str) -> None:
-    exchange, copying = _answer(app), app.console_screen.copying
+def _copy(app: Navigation, number: str) -> None:
+    exchange, copying = _answer(app), app.copying
     if not number:
         copying.do("copy", exchange)
     elif number.isascii() and number.isdigit():
@@ -89,8 +87,8 @@ def _copy(app: PhituiApp, number: str) -> None:
         raise UsageError(f"{one_line(number, 40)} is no number of a code block")
 
 
-def _save(app: PhituiApp, path: str) -> None:
+def _save(app: Navigation, path: str) -> None:
     if not path:
-        app.console_screen.copying.do("save", _answer(app))
+        app.copying.do("save", _answer(app))
     else:
-        app.console_screen.copying.save_to(_answer(app), path_of(path))
+        app.copying.save_to(_answer(app), path_of(path))

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from phitui.config.layers import nearest
 from phitui.config.remotes import LOCAL
 from phitui.core.errors import UsageError
 from phitui.core.text import one_line
+from phitui.tui.commands.navigation import Navigation
 from phitui.tui.commands.paths import paths
-from phitui.tui.commands.registry import Choice, Commands, fitting, nothing
+from phitui.tui.commands.registry import Commands, fitting, nothing
+from phitui.tui.widgets.completion import Suggestion
 from phitui.workbench.chat.attachments import path_of
 
-if TYPE_CHECKING:
-    from phitui.tui.app.app import PhituiApp
 
-
-def register_all(commands: Commands, app: PhituiApp) -> None:
+def register_all(commands: Commands, app: Navigation) -> None:
     """Add them to `commands`."""
-    console = app.console_screen
 
     def simple(name: str, summary: str, deed: Callable[[], object]) -> None:
         def run(argument: str) -> Awaitable[None] | None:
@@ -31,17 +28,17 @@ def register_all(commands: Commands, app: PhituiApp) -> None:
 
         commands.register(name, summary, None, run)
 
-    simple("help", "all keys and commands", app.action_help)
-    simple("keys", "all keys in force, and their ids", app.action_help)
-    simple("new", "a new chat; this one stays as a session", console.action_new_chat)
-    simple("sessions", "search, resume, rename, export and delete chats", app.action_sessions)
-    simple("tune", "the tuner: the fastest batch and configuration", app.action_tuner)
-    simple("monitor", "all devices, their history and processes", app.action_monitor)
-    simple("park", "give the model's memory back until the next prompt", console.action_park)
-    simple("edit", "the prompt in $VISUAL or $EDITOR", console.action_editor)
-    simple("quit", "leave phitui", app.action_quit)
-    commands.register("find", "find words in this chat", nothing, console.find, "TEXT")
-    commands.register("file", "send a text file with the next prompt", paths, console.prompting.attach, "PATH")
+    simple("help", "all keys and commands", partial(app.open, "help"))
+    simple("keys", "all keys in force, and their ids", partial(app.open, "help"))
+    simple("new", "a new chat; this one stays as a session", app.new_chat)
+    simple("sessions", "search, resume, rename, export and delete chats", partial(app.open, "sessions"))
+    simple("tune", "the tuner: the fastest batch and configuration", partial(app.open, "tuner"))
+    simple("monitor", "all devices, their history and processes", partial(app.open, "monitor"))
+    simple("park", "give the model's memory back until the next prompt", app.workbench.park)
+    simple("edit", "the prompt in $VISUAL or $EDITOR", app.edit_prompt)
+    simple("quit", "leave phitui", app.leave)
+    commands.register("find", "find words in this chat", nothing, app.find, "TEXT")
+    commands.register("file", "send a text file with the next prompt", paths, app.attach, "PATH")
     commands.register(
         "model", "another model answers from here on", partial(_models, app), partial(_model, app), "[NAME]"
     )
@@ -51,41 +48,41 @@ def register_all(commands: Commands, app: PhituiApp) -> None:
     commands.register("rename", "another title for this session", nothing, partial(_rename, app), "TITLE")
 
 
-def _models(app: PhituiApp, typed: str) -> Iterable[Choice]:
-    return fitting((row.name, row.title or "") for row in app.models.desk.rows if row.ready)(typed)
+def _models(app: Navigation, typed: str) -> Iterable[Suggestion]:
+    return fitting((row.name, row.title or "") for row in app.workbench.models.rows if row.ready)(typed)
 
 
-def _model(app: PhituiApp, name: str) -> None:
+def _model(app: Navigation, name: str) -> None:
     if not name:
-        app.models.open()
+        app.open("models")
         return
-    rows = {row.name: row for row in app.models.desk.rows if row.ready}
+    rows = {row.name: row for row in app.workbench.models.rows if row.ready}
     if name not in rows:
         raise UsageError(_not_there("model", name, rows), "F2 shows all, and pulls others.")
-    app.models.switch(rows[name])
+    app.switch_model(rows[name])
 
 
-def _engines(app: PhituiApp, typed: str) -> Iterable[Choice]:
-    known = app.engines.known
+def _engines(app: Navigation, typed: str) -> Iterable[Suggestion]:
+    known = app.engine_names()
     return fitting((name, "on this machine" if name == LOCAL else url) for name, url in known.items())(typed)
 
 
-def _engine(app: PhituiApp, name: str) -> None:
+def _engine(app: Navigation, name: str) -> None:
     if not name:
-        app.engines.open()
+        app.open("engines")
         return
-    if name not in app.engines.known:
-        raise UsageError(_not_there("engine", name, app.engines.known))
-    app.engines.switch(name)
+    if name not in app.engine_names():
+        raise UsageError(_not_there("engine", name, app.engine_names()))
+    app.switch_engine(name)
 
 
-def _themes(app: PhituiApp, typed: str) -> Iterable[Choice]:
+def _themes(app: Navigation, typed: str) -> Iterable[Suggestion]:
     return fitting((name, "") for name in app.theme_names())(typed)
 
 
-def _theme(app: PhituiApp, name: str) -> None:
+def _theme(app: Navigation, name: str) -> None:
     if not name:
-        app.action_next_theme()
+        app.next_theme()
         return
     names = app.theme_names()
     if name not in names:
@@ -93,18 +90,19 @@ def _theme(app: PhituiApp, name: str) -> None:
     app.use_theme(name)
 
 
-def _batch(app: PhituiApp, path: str) -> None:
-    app.batches.open()
+def _batch(app: Navigation, path: str) -> None:
     if path:
-        app.batches.add(Path(path_of(path)))
+        app.add_batch(Path(path_of(path)))
+    else:
+        app.open("batches")
 
 
-async def _rename(app: PhituiApp, title: str) -> None:
-    desk = app.sessions.desk
-    if desk.session is None:
+async def _rename(app: Navigation, title: str) -> None:
+    sessions = app.workbench.sessions
+    if sessions.session is None:
         raise UsageError("there is no session yet: it begins with the first prompt")
-    await desk.rename(desk.session, title)
-    app.notify(f"This session is called “{one_line(title, 60)}” now", timeout=3)
+    await sessions.rename(sessions.session, title)
+    app.tell(f"This session is called “{one_line(title, 60)}” now")
 
 
 def _not_there(what: str, name: str, known: Iterable[str]) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from phitui.core.text import sanitize
-from phitui.tui.commands.registry import Choice
+from phitui.tui.widgets.completion import Suggestion
 
 _MOST_NAMES = 5000
 
 
-def paths(typed: str) -> Iterable[Choice]:
+def paths(typed: str) -> Iterable[Suggestion]:
     """What is in the folder that is typed, as far as it begins so; folders end with a slash. Hidden ones when the name
     begins with a dot."""
     folder, _, begun = typed.rpartition("/")
@@ -25,7 +25,7 @@ def paths(typed: str) -> Iterable[Choice]:
         ]
         rows = [(one.is_dir(), one) for one in kept if sanitize(one.name) == one.name and one.name.isprintable()]
         rows.sort(key=lambda row: (not row[0], row[1].name))
-        return [Choice(f"{prefix}{one.name}{'/' if is_dir else ''}", _about(one, is_dir)) for is_dir, one in rows]
+        return [Suggestion(f"{prefix}{one.name}{'/' if is_dir else ''}", _about(one, is_dir)) for is_dir, one in rows]
     except (OSError, RuntimeError, ValueError):
         return []
 

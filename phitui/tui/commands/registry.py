@@ -5,26 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from phitui.config.schema import nearest
 from phitui.core.errors import UsageError
 from phitui.core.text import one_line
+from phitui.tui.widgets.completion import Suggestion
 
 # "/usr/bin" and "/ x" are text.
 _COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9-]*)(?:[ \t]+(.*))?\Z", re.DOTALL)
 _MOST_CHOICES = 200
 
 
-class Choice(NamedTuple):
-    """What an argument, or the whole line, can be completed to, and what that is."""
-
-    text: str
-    about: str = ""
-
-
 # Gets the argument as far as it is typed. Runs in a thread: it may read a folder.
-Complete = Callable[[str], Iterable[Choice]]
+Complete = Callable[[str], Iterable[Suggestion]]
 # Gets the argument, "" where there is none. Raises PhituiError where it cannot be done. What it returns is awaited.
 Run = Callable[[str], Awaitable[None] | None]
 
@@ -44,7 +37,7 @@ class Command:
         return f"/{self.name} {self.argument}".rstrip()
 
 
-def nothing(typed: str) -> Iterable[Choice]:
+def nothing(typed: str) -> Iterable[Suggestion]:
     """Completes nothing: the argument is free text."""
     del typed
     return ()
@@ -86,18 +79,18 @@ class Commands:
             raise UsageError(f"/{command.name} takes nothing behind it")
         return command.run(argument)
 
-    def names(self, text: str) -> list[Choice]:
+    def names(self, text: str) -> list[Suggestion]:
         """What a line without an argument can become."""
         begun = text[1:].lower()
-        return [Choice(f"/{one.name}", one.summary) for one in self.all() if one.name.startswith(begun)]
+        return [Suggestion(f"/{one.name}", one.summary) for one in self.all() if one.name.startswith(begun)]
 
-    def arguments(self, text: str) -> list[Choice]:
+    def arguments(self, text: str) -> list[Suggestion]:
         """What a line with (the beginning of) an argument can become. May read files: not on the event loop."""
         name, _, argument = text[1:].partition(" ")
         command = self._commands.get(name.lower())
         if command is None or command.complete is None:
             return []
-        found = (Choice(f"/{name} {one.text}", one.about) for one in command.complete(argument.lstrip()))
+        found = (Suggestion(f"/{name} {one.text}", one.about) for one in command.complete(argument.lstrip()))
         return [one for one, _ in zip(found, range(_MOST_CHOICES), strict=False)]
 
 
@@ -116,8 +109,10 @@ def fitting(names: Iterable[tuple[str, str]]) -> Complete:
     """Completes names of a list `(name, about)`: those that begin as typed, then those that have it in them."""
     listed = list(names)
 
-    def complete(typed: str) -> Iterable[Choice]:
-        begun = [Choice(*one) for one in listed if one[0].lower().startswith(typed.lower())]
-        return begun + [Choice(*one) for one in listed if typed.lower() in one[0].lower() and Choice(*one) not in begun]
+    def complete(typed: str) -> Iterable[Suggestion]:
+        begun = [Suggestion(*one) for one in listed if one[0].lower().startswith(typed.lower())]
+        return begun + [
+            Suggestion(*one) for one in listed if typed.lower() in one[0].lower() and Suggestion(*one) not in begun
+        ]
 
     return complete

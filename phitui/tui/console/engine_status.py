@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from textual.screen import Screen
@@ -10,13 +9,12 @@ from textual.screen import Screen
 from phitui.core.errors import PhituiError
 from phitui.core.ipc.messages import Failure, Progress
 from phitui.engine.protocol.api import BatchEnded, BatchState, Died, Event, Loaded, Parked, ParkRefused, Retrying, Woken
-from phitui.engine.protocol.interface import Engine
 from phitui.models.catalog import DEMO
 from phitui.tui.terminal.notices import Notices
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.status import StatusLine, activity, ready_line
-from phitui.workbench.chat.chat import Chat
+from phitui.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
     from phitui.workbench.models.work import ModelWork
@@ -28,18 +26,10 @@ _HOW_TO_GET_PHI3 = (
 
 
 class EngineStatus:
-    """The console's helper. `say` writes a line into the chat: its text, and "", "warn" or "bad"."""
+    """The console's helper."""
 
-    def __init__(
-        self,
-        screen: Screen[None],
-        engine: Engine,
-        chat: Chat,
-        notices: Notices,
-        say: Callable[[str, str], None],
-    ) -> None:
-        self._screen, self._chat, self._notices, self._say = screen, chat, notices, say
-        self._engine = engine
+    def __init__(self, screen: Screen[None], workbench: Workbench, notices: Notices) -> None:
+        self._screen, self._workbench, self._notices = screen, workbench, notices
         self._answers: str | None = None  # the folder of the model, or the remote engine, that was ready last
         self._engine_progress: Progress | None = None
         self._work_progress: Progress | None = None
@@ -58,21 +48,24 @@ class EngineStatus:
         elif isinstance(event, Died):
             self._on_died(event)
         elif isinstance(event, ParkRefused):
-            self._say(str(event.failure.error()), "warn")
+            self._workbench.say(str(event.failure.error()), "warn")
         elif isinstance(event, Parked | Woken):
             self._on_parking(event)
         elif isinstance(event, Retrying):
-            self._say(event.text, "warn")
+            self._workbench.say(event.text, "warn")
 
     def show_failure(self, error: PhituiError) -> None:
         """The engine cannot be had: say why and what to do; the screen stays."""
         self._engine_progress = None
         self._show_progress()
         self._screen.query_one(StatusLine).show_state("no engine")
-        self._say(str(error), "bad")
+        self._workbench.say(str(error), "bad")
 
     def show_switching(self, title: str) -> None:
-        """Another model has been asked for."""
+        """The engine is being changed to this from here on; "" says that the one before stays."""
+        if not title:
+            self._show_what_is_there()
+            return
         self._show_parked("")
         self._screen.query_one(StatusLine).show_state(f"switching to {title}…")
         self._screen.query_one(StatusLine).show_context(None, None)
@@ -83,14 +76,22 @@ class EngineStatus:
 
     def show_lent(self, lent: bool) -> None:
         """The engine is the tuner's from here on, or the chat's again."""
+        self._show_parked("")
+        if lent:
+            self._engine_progress = None
+            self._show_progress()
+            self.show_state("tuning…")
+        else:
+            self._show_what_is_there()
+
+    def _show_what_is_there(self) -> None:
         self._engine_progress = None
         self._show_progress()
-        self._show_parked("")
-        loaded = self._engine.loaded
-        if loaded is not None and not lent:  # a server's has been there all the time
+        loaded = self._workbench.engine.loaded
+        if loaded is not None:
             self._screen.query_one(StatusLine).show_loaded(loaded)
         else:
-            self.show_state("tuning…" if lent else "the engine comes back…" if self._answers else "no engine")
+            self.show_state("the engine comes back…" if self._answers else "no engine")
 
     def show_work(self, work: ModelWork) -> None:
         """A pull or another piece of work on the models has gone on, or has ended."""
@@ -100,14 +101,14 @@ class EngineStatus:
             self._notices.begin(_WORK)
         self._show_progress()
         if ended and work.outcome is not None:
-            self._say(work.outcome.text, "bad" if work.outcome.failed else "")
+            self._workbench.say(work.outcome.text, "bad" if work.outcome.failed else "")
             self._notices.end(_WORK, work.outcome.text)
 
     def show_activity(self, event: Event) -> None:
         """What the engine does after `event`, in the line at the top."""
         if isinstance(event, BatchState | BatchEnded):
             self._batch_rows = event.alive if isinstance(event, BatchState) else 0
-        self._screen.query_one(StatusLine).show_activity(activity(self._chat, self._batch_rows))
+        self._screen.query_one(StatusLine).show_activity(activity(self._workbench.chat, self._batch_rows))
 
     def _show_progress(self) -> None:
         """One line for both: what the prompt waits for comes first."""
@@ -128,25 +129,25 @@ class EngineStatus:
         self._show_parked("")
         self._screen.query_one(StatusLine).show_loaded(loaded)
         self._screen.query_one(GaugeColumn).show_elsewhere(loaded.remote)
-        before, self._answers = self._answers, loaded.remote.name if loaded.remote else self._engine.folder
+        before, self._answers = self._answers, loaded.remote.name if loaded.remote else self._workbench.engine.folder
         ready = ready_line(loaded)
         if before is not None and before == self._answers:
-            self._say(f"The engine is back after {loaded.load_s:.1f} s.", "")
+            self._workbench.say(f"The engine is back after {loaded.load_s:.1f} s.", "")
         elif before is not None:
-            self._say(f"From here on another model answers. {ready}", "")
+            self._workbench.say(f"From here on another model answers. {ready}", "")
         else:
-            self._say(ready, "")
+            self._workbench.say(ready, "")
             if loaded.name == DEMO.name:
-                self._say(_HOW_TO_GET_PHI3.format(title=loaded.title), "")
+                self._workbench.say(_HOW_TO_GET_PHI3.format(title=loaded.title), "")
 
     def _on_parking(self, event: Parked | Woken) -> None:
         """The model went to rest, or was brought back for a prompt."""
-        loaded = self._engine.loaded
+        loaded = self._workbench.engine.loaded
         if isinstance(event, Woken):
             self._show_parked("")
             if loaded is not None:
                 self._screen.query_one(StatusLine).show_loaded(loaded)
-            self._say(f"The model was brought back in {event.seconds:.1f} s.", "")
+            self._workbench.say(f"The model was brought back in {event.seconds:.1f} s.", "")
         elif loaded is not None:
             self._show_parked(event.place)
             self._screen.query_one(StatusLine).show_state(f"{loaded.title} · parked ({event.place})")
@@ -159,4 +160,4 @@ class EngineStatus:
         )
         self._show_parked("")
         self._screen.query_one(StatusLine).show_state("restarting the engine…" if died.restarting else "no engine")
-        self._say(f"The engine died ({died.reason}): {what}.", "bad")
+        self._workbench.say(f"The engine died ({died.reason}): {what}.", "bad")

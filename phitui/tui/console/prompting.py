@@ -8,10 +8,8 @@ from typing import Any
 
 from textual.screen import Screen
 
-from phitui.config.layers import Config
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.tasks import Tasks
-from phitui.engine.protocol.interface import Engine
 from phitui.tui.commands.registry import Commands, is_command, plain
 from phitui.tui.console.branching import Branching
 from phitui.tui.keys.names import shown
@@ -20,7 +18,7 @@ from phitui.tui.widgets.attachment_line import AttachmentLine
 from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.prompt import Prompt
 from phitui.workbench.chat.attachments import Attachment, path_of, read_attachment, with_attachments
-from phitui.workbench.chat.chat import Chat
+from phitui.workbench.workbench import Workbench
 
 # A token is a byte at least, so what has fewer bytes than there is room fits. For what a chat template adds:
 _TEMPLATE_TOKENS = 128
@@ -30,14 +28,13 @@ REMOVE = "console.remove_file"
 class Prompting:
     """The console's helper."""
 
-    def __init__(self, screen: Screen[None], chat: Chat, branching: Branching, engine: Engine, config: Config) -> None:
+    def __init__(self, screen: Screen[None], workbench: Workbench, branching: Branching) -> None:
         self.commands = Commands()
         self.attachments: list[Attachment] = []
         self._screen = screen
-        self._chat = chat
         self._branching = branching
-        self._limit = config.console.file_limit_bytes
-        self.engine = engine
+        self._limit = workbench.config.now.console.file_limit_bytes
+        self._workbench = workbench
         self._tasks = Tasks()
         self._in_turn = asyncio.Lock()
         self._looked = 0
@@ -75,10 +72,10 @@ class Prompting:
 
     def _surely_fits(self, text: str) -> bool:
         """Whether no count is needed: there is more room than bytes, or the engine does not know its window."""
-        loaded = self.engine.loaded
+        loaded = self._workbench.engine.loaded
         if loaded is None or loaded.context_window is None:
             return True
-        used = self._chat.context_tokens
+        used = self._workbench.chat.context_tokens
         turns = self._branching.turns(text) if used is None else []
         used = used or 0
         size = sum(len(turn.content.encode("utf-8", "replace")) for turn in turns) or len(
@@ -104,11 +101,11 @@ class Prompting:
     async def _check_fit(self, text: str) -> None:
         """Raises UsageError with the numbers where the prompt does not fit. An engine that does not count decides
         itself."""
-        loaded = self.engine.loaded
+        loaded = self._workbench.engine.loaded
         if loaded is None or loaded.context_window is None:
             return
         turns = self._branching.turns(text)
-        counted = await self.engine.count(turns)
+        counted = await self._workbench.engine.count(turns)
         if counted.exact and counted.tokens >= loaded.context_window:
             over = counted.tokens - loaded.context_window + 1
             raise UsageError(
@@ -126,11 +123,11 @@ class Prompting:
         self._show()
 
     def _check_room(self, one: Attachment) -> None:
-        loaded = self.engine.loaded
+        loaded = self._workbench.engine.loaded
         if loaded is None or loaded.context_window is None or one.tokens is None or not one.exact:
             return
         beside = sum(other.tokens or 0 for other in self.attachments)
-        left = max(loaded.context_window - (self._chat.context_tokens or 0) - beside, 0)
+        left = max(loaded.context_window - (self._workbench.chat.context_tokens or 0) - beside, 0)
         if one.tokens >= left:
             raise UsageError(
                 f"{one.name} has {one.tokens:,} tokens, and {left:,} of the context window are left",
@@ -139,9 +136,9 @@ class Prompting:
 
     async def _count(self, one: Attachment) -> None:
         try:
-            if self.engine.loaded is None:
+            if self._workbench.engine.loaded is None:
                 raise PhituiError("no model is loaded yet")
-            counted = await self.engine.count([], one.text)
+            counted = await self._workbench.engine.count([], one.text)
             one.tokens, one.exact, one.trouble = counted.tokens, counted.exact, ""
         except PhituiError as error:
             one.tokens, one.trouble = None, error.message

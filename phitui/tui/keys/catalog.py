@@ -65,7 +65,7 @@ PLACES = (
     Place("Pulling a model", f"{_WIDGETS}.dialogs:PullDialog"),
     Place("Adding a batch", f"{_WIDGETS}.batch_dialog:BatchDialog"),
     Place("Engines", f"{_WIDGETS}.engine_dialog:EngineDialog"),
-    Place("Tuning form", f"{_WIDGETS}.tuning_form:TuningForm", (f"{_WIDGETS}.tuning_form:Tick",)),
+    Place("Tuning form", f"{_WIDGETS}.tuning_form:TuningForm", (f"{_WIDGETS}.tuning_form:CheckBox",)),
     Place("Replay of a recording", "phitui.tui.app.replay_app:ReplayApp"),
 )
 

@@ -76,7 +76,7 @@ class DeviceBlock:
         rows = [rows[0], *(fit([(" ", PLAIN), *row], width) for row in rows[1:])]
         return rows if _is_fresh(device) else [rows[0], *map(_dimmed, rows[1:])]
 
-    def _bar(self, gauge: gauges.Gauge, width: int) -> Row:
+    def _bar(self, gauge: gauges.GraphGauge, width: int) -> Row:
         if not isinstance(gauge.parts, MemoryParts):
             return gauges.bar_row(gauge, width)
         self._cells = cells(gauge.parts, width, self._cells)

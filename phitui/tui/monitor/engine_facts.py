@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from phitui.tui.charts.cells import NOTHING
 from phitui.tui.monitor.gauges import Fact
-from phitui.workbench.telemetry.performance import View
+from phitui.workbench.telemetry.performance import DeviceView
 
 
-def engine_facts(view: View) -> list[Fact]:
+def engine_facts(view: DeviceView) -> list[Fact]:
     """Speed against what the memory allows; nothing of a device without our engine."""
     if not view.engine:
         return []
@@ -22,7 +22,7 @@ def engine_facts(view: View) -> list[Fact]:
     ]
 
 
-def _energy(view: View) -> list[Fact]:
+def _energy(view: DeviceView) -> list[Fact]:
     """Of a GPU: a CPU's energy is not read."""
     if view.device.kind != "gpu":
         return []

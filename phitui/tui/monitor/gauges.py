@@ -23,7 +23,7 @@ _SHORT = {"Bandwidth": "BW", "RAM (shared)": "RAM"}
 _MARK_FROM = 12
 
 
-class Gauge(NamedTuple):
+class GraphGauge(NamedTuple):
     """A figure with a bar and a graph. `values` are its wordings, the longest first, in the colour of `role`; `parts`
     the bar's, as shares of full scale, or a memory's; `full_scale` the graph's, None where the figure has no natural
     one."""
@@ -45,7 +45,7 @@ class Fact(NamedTuple):
     role: str = VALUE
 
 
-def gauges(device: Device, memory: MemoryParts) -> list[Gauge]:
+def gauges(device: Device, memory: MemoryParts) -> list[GraphGauge]:
     """The gauges of a device: four of a GPU; of a CPU two, and its bandwidth where that is known. `memory` is the
     device's, part by part."""
     if device.kind == "cpu":
@@ -54,45 +54,45 @@ def gauges(device: Device, memory: MemoryParts) -> list[Gauge]:
     return [_util("Util", device), _memory(device, memory), _bandwidth(device), _power(device)]
 
 
-def _util(label: str, device: Device) -> Gauge:
+def _util(label: str, device: Device) -> GraphGauge:
     value = device.util_pct
     parts = () if value is None else ((value / 100, OK),)
-    return Gauge(label, (_percent(value),), parts, "util_pct", 100.0)
+    return GraphGauge(label, (_percent(value),), parts, "util_pct", 100.0)
 
 
-def _memory(device: Device, memory: MemoryParts) -> Gauge:
+def _memory(device: Device, memory: MemoryParts) -> GraphGauge:
     label = memory_name(device.kind != "cpu", device.shares_ram)
     used, total, reserved = device.vram.used_bytes, device.vram.total_bytes, device.vram.reserved_bytes
     scale = float(total) if total else None
     if used is None or not total:
-        return Gauge(label, (NOTHING,), (), "used_bytes", scale)
+        return GraphGauge(label, (NOTHING,), (), "used_bytes", scale)
     words = (f"{used / GIB:.1f} / {total / GIB:.1f} GiB", f"{used / GIB:.1f}/{total / GIB:.0f} GiB")
-    return Gauge(label, words, memory, "used_bytes", scale, _level(memory_level(used, total - (reserved or 0))))
+    return GraphGauge(label, words, memory, "used_bytes", scale, _level(memory_level(used, total - (reserved or 0))))
 
 
-def _bandwidth(device: Device) -> Gauge:
+def _bandwidth(device: Device) -> GraphGauge:
     value, peak, source = device.bandwidth.value_gb_s, device.bandwidth.peak_gb_s, device.bandwidth.source or ""
     if value is None:
-        return Gauge("Bandwidth", (NOTHING,), (), "bandwidth_gb_s", peak)
+        return GraphGauge("Bandwidth", (NOTHING,), (), "bandwidth_gb_s", peak)
     sign = "≤ " if source == "busy" else ""  # the time that memory was busy bounds the traffic, no more
     words = [f"{sign}{value:.0f} GB/s {source}", f"{sign}{value:.0f} GB/s {source[:4]}"]
     if peak:
         words.insert(0, f"{sign}{value:.0f} / {peak:.0f} GB/s {source}")
     parts = ((value / peak, OK),) if peak else ()
-    return Gauge("Bandwidth", tuple(words), parts, "bandwidth_gb_s", peak)
+    return GraphGauge("Bandwidth", tuple(words), parts, "bandwidth_gb_s", peak)
 
 
-def _power(device: Device) -> Gauge:
+def _power(device: Device) -> GraphGauge:
     draw, limit = device.power_w, device.power_limit_w
     if draw is None:
-        return Gauge("Power", (NOTHING,), (), "power_w", limit)
+        return GraphGauge("Power", (NOTHING,), (), "power_w", limit)
     if not limit:
-        return Gauge("Power", (f"{draw:.0f} W",), (), "power_w", None)
+        return GraphGauge("Power", (f"{draw:.0f} W",), (), "power_w", None)
     part = (draw / limit, power_level(draw / limit))
-    return Gauge("Power", (f"{draw:.0f} / {limit:.0f} W", f"{draw:.0f} W"), (part,), "power_w", limit)
+    return GraphGauge("Power", (f"{draw:.0f} / {limit:.0f} W", f"{draw:.0f} W"), (part,), "power_w", limit)
 
 
-def head(gauge: Gauge, width: int) -> Row:
+def head(gauge: GraphGauge, width: int) -> Row:
     """Label and value in `width` cells: the longest wording that fits."""
     for value in gauge.values:
         for label in (gauge.label, _SHORT.get(gauge.label, gauge.label)):
@@ -101,7 +101,7 @@ def head(gauge: Gauge, width: int) -> Row:
     return fit([(gauge.values[-1], gauge.role)], width)
 
 
-def bar_row(gauge: Gauge, width: int) -> Row:
+def bar_row(gauge: GraphGauge, width: int) -> Row:
     """The bar below it."""
     if isinstance(gauge.parts, MemoryParts):
         return memory_row(gauge.parts, cells(gauge.parts, width), width)

@@ -11,15 +11,15 @@ from phitui.hardware.analysis.memory_parts import MemoryParts, memory_parts, oth
 from phitui.hardware.history import History, device_key
 from phitui.hardware.snapshot import Device, Host, Snapshot
 from phitui.tui.charts.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, Row, apart, fit, key_line, name, rule
-from phitui.tui.charts.layout import Plan, plan
+from phitui.tui.charts.layout import LayoutPlan, plan
 from phitui.tui.monitor import device_block
 from phitui.tui.monitor.device_block import DeviceBlock
 from phitui.tui.monitor.gauges import Fact, facts, memory_facts
 from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, host_hints, worst_first
-from phitui.tui.monitor.process_table import ProcessTable
+from phitui.tui.monitor.process_table import ProcessPane
 
 if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
-    from phitui.workbench.telemetry.performance import View
+    from phitui.workbench.telemetry.performance import DeviceView
 
 GIB = 1024**3
 # Seconds that a column of dots stands for.
@@ -45,7 +45,7 @@ class _Room:
 
 
 @dataclass
-class Picture:
+class MonitorPicture:
     """What is shown and how. `place` is the machine or the recording, `note` what is told beside the clock, `limit` the
     share of memory that counts as full, `engine` a remote engine's load. `views` is what the local engine's figures
     add; without one there are none."""
@@ -54,12 +54,12 @@ class Picture:
     place: str
     ascii_only: bool = False
     limit: float = 0.95
-    views: list[View] = field(default_factory=list)
+    views: list[DeviceView] = field(default_factory=list)
     note: str = ""
     engine: str = ""
     paused: bool = False
     snapshot: Snapshot | None = None
-    table: ProcessTable = field(default_factory=ProcessTable)
+    table: ProcessPane = field(default_factory=ProcessPane)
     selected: int = 0
     show_reasons: bool = False
     scale: int = 0
@@ -115,7 +115,7 @@ class Picture:
             return worst_first([*device_hints(snapshot, self.limit), *others])
         return worst_first([*((view.device, hint) for view in self.views for hint in view.hints), *others])
 
-    def _view(self, device: Device) -> View | None:
+    def _view(self, device: Device) -> DeviceView | None:
         """What the engine's figures add to a device."""
         key = device_key(device)
         return next((view for view in self.views if device_key(view.device) == key), None)
@@ -134,7 +134,7 @@ class Picture:
         parts, rest = memory_facts(memory, view is not None and view.engine)
         return [*own, *parts, *facts(device, host), *rest]
 
-    def _devices(self, snapshot: Snapshot, parts: Plan, width: int) -> list[Row]:
+    def _devices(self, snapshot: Snapshot, parts: LayoutPlan, width: int) -> list[Row]:
         devices = snapshot.all_devices()
         rows: list[Row] = []
         if parts.compact:

@@ -16,7 +16,7 @@ _GIB = 1024**3
 _WIDEST_PLACE = 16  # "GPU 0 1g.10gb", a slice of a card
 
 
-class Line(NamedTuple):
+class ProcessLine(NamedTuple):
     """A process on a device."""
 
     device: Device
@@ -24,7 +24,7 @@ class Line(NamedTuple):
     age_s: float | None
 
 
-class Column(NamedTuple):
+class ProcessColumn(NamedTuple):
     """`key` sorts by it; `wide` is from how wide a terminal on it is shown; width 0 takes what is left."""
 
     key: str
@@ -32,11 +32,11 @@ class Column(NamedTuple):
     width: int
     right: bool
     wide: int
-    value: Callable[[Line], Any]
-    text: Callable[[Line], str | None]
+    value: Callable[[ProcessLine], Any]
+    text: Callable[[ProcessLine], str | None]
 
 
-def _age_text(line: Line) -> str | None:
+def _age_text(line: ProcessLine) -> str | None:
     if line.age_s is None:
         return None
     minutes = int(line.age_s // 60)
@@ -46,21 +46,23 @@ def _age_text(line: Line) -> str | None:
 
 
 COLUMNS = (
-    Column("g", "DEV", 6, False, 0, lambda x: (x.device.kind, x.device.index, x.device.mig), lambda x: label(x.device)),
-    Column("p", "PID", 8, True, 0, lambda x: x.process.pid, lambda x: str(x.process.pid)),
-    Column("u", "USER", 10, False, 70, lambda x: x.process.user or "", lambda x: x.process.user),
-    Column("y", "TYPE", 4, False, 90, lambda x: x.process.kind, lambda x: x.process.kind),
-    Column("m", "MEMORY", 10, True, 0, lambda x: x.process.used_bytes, lambda x: _bytes(x.process.used_bytes)),
-    Column("s", "UTIL %", 6, True, 60, lambda x: x.process.util_pct, lambda x: _percent(x.process.util_pct)),
-    Column("c", "CPU %", 6, True, 76, lambda x: x.process.cpu_pct, lambda x: _percent(x.process.cpu_pct)),
-    Column("h", "HOST RAM", 10, True, 100, lambda x: x.process.rss_bytes, lambda x: _bytes(x.process.rss_bytes)),
-    Column("t", "TIME", 8, True, 90, lambda x: x.age_s, _age_text),
-    Column("n", "COMMAND", 0, False, 0, lambda x: _command(x) or "", lambda x: _command(x)),
+    ProcessColumn(
+        "g", "DEV", 6, False, 0, lambda x: (x.device.kind, x.device.index, x.device.mig), lambda x: label(x.device)
+    ),
+    ProcessColumn("p", "PID", 8, True, 0, lambda x: x.process.pid, lambda x: str(x.process.pid)),
+    ProcessColumn("u", "USER", 10, False, 70, lambda x: x.process.user or "", lambda x: x.process.user),
+    ProcessColumn("y", "TYPE", 4, False, 90, lambda x: x.process.kind, lambda x: x.process.kind),
+    ProcessColumn("m", "MEMORY", 10, True, 0, lambda x: x.process.used_bytes, lambda x: _bytes(x.process.used_bytes)),
+    ProcessColumn("s", "UTIL %", 6, True, 60, lambda x: x.process.util_pct, lambda x: _percent(x.process.util_pct)),
+    ProcessColumn("c", "CPU %", 6, True, 76, lambda x: x.process.cpu_pct, lambda x: _percent(x.process.cpu_pct)),
+    ProcessColumn("h", "HOST RAM", 10, True, 100, lambda x: x.process.rss_bytes, lambda x: _bytes(x.process.rss_bytes)),
+    ProcessColumn("t", "TIME", 8, True, 90, lambda x: x.age_s, _age_text),
+    ProcessColumn("n", "COMMAND", 0, False, 0, lambda x: _command(x) or "", lambda x: _command(x)),
 )
 _BY_KEY = {column.key: column for column in COLUMNS}
 
 
-def _command(line: Line) -> str | None:
+def _command(line: ProcessLine) -> str | None:
     return line.process.command or line.process.name
 
 
@@ -75,14 +77,14 @@ def _bytes(value: int | None) -> str | None:
 
 
 @dataclass
-class ProcessTable:
+class ProcessPane:
     """How the table is looked at; the processes come with each picture."""
 
     sort_key: str = "m"
     descending: bool = True
     pattern: str = ""
     _marked: tuple[str, int] | None = None
-    _lines: list[Line] = field(default_factory=list)
+    _lines: list[ProcessLine] = field(default_factory=list)
     _place_width: int = 0
 
     def sort_by(self, key: str) -> None:
@@ -95,7 +97,7 @@ class ProcessTable:
     def take(self, devices: list[Device], now: float) -> None:
         """The processes of a snapshot that was taken at `now`."""
         lines = [
-            Line(device, process, None if process.started is None else max(now - process.started, 0.0))
+            ProcessLine(device, process, None if process.started is None else max(now - process.started, 0.0))
             for device in devices
             for process in device.processes or ()
         ]
@@ -109,7 +111,7 @@ class ProcessTable:
         self._lines = known + [line for line in lines if value(line) is None]
 
     @property
-    def marked(self) -> Line | None:
+    def marked(self) -> ProcessLine | None:
         """The process that a key acts on: the one that was marked, else the first."""
         return self._lines[place] if (place := self._place()) is not None else None
 
@@ -153,7 +155,7 @@ class ProcessTable:
             row.append((head + "  ", ACCENT if arrow else MUTED))
         return fit(row, width)
 
-    def _columns(self, width: int) -> list[tuple[Column, int]]:
+    def _columns(self, width: int) -> list[tuple[ProcessColumn, int]]:
         """The columns that are shown, and how wide each is."""
         shown = [column for column in COLUMNS if width >= column.wide]
         sizes = [max(column.width, self._place_width) if column.key == "g" else column.width for column in shown]
@@ -170,17 +172,17 @@ class ProcessTable:
         return "no process on a device" if listed else f"{NOTHING} not listed"
 
 
-def _identity(line: Line) -> tuple[str, int]:
+def _identity(line: ProcessLine) -> tuple[str, int]:
     return label(line.device) + line.device.mig, line.process.pid
 
 
-def _searched(line: Line) -> str:
+def _searched(line: ProcessLine) -> str:
     process = line.process
     words = (label(line.device), str(process.pid), process.user, process.name, process.command)
     return " ".join(word for word in words if word).casefold()
 
 
-def _row(line: Line, columns: list[tuple[Column, int]], width: int, marked: bool) -> Row:
+def _row(line: ProcessLine, columns: list[tuple[ProcessColumn, int]], width: int, marked: bool) -> Row:
     row: Row = [("▶ " if marked else "  ", MARKED if marked else PLAIN)]
     for column, size in columns:
         text = column.text(line)

@@ -21,7 +21,7 @@ from phitui.tui.widgets.batch_dialog import BatchDialog, BatchWish
 from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.workbench.batch.progress import clock
-from phitui.workbench.batch.queue import BatchDesk, Entry
+from phitui.workbench.batch.queue import BatchEntry, BatchQueue
 
 HELP = "a adds a file of prompts · it goes on when you leave this screen; prompts of the chat go ahead of its rows"
 COLUMNS = ("File", "State", "Rows", "Failed", "tok/s", "Left", "In flight")
@@ -51,9 +51,9 @@ class BatchScreen(LeftOnce[None]):
     }
     """
 
-    def __init__(self, desk: BatchDesk) -> None:
+    def __init__(self, queue: BatchQueue) -> None:
         super().__init__()
-        self._desk = desk
+        self._queue = queue
         self._rows: list[tuple[str, ...]] = []
 
     def compose(self) -> ComposeResult:
@@ -75,7 +75,7 @@ class BatchScreen(LeftOnce[None]):
         if not self.is_attached:  # it has been left
             return
         table = self.query_one(DataTable)
-        wanted = [cells(entry) for entry in self._desk.entries]
+        wanted = [cells(entry) for entry in self._queue.entries]
         if wanted != self._rows:
             place, self._rows = table.cursor_row, wanted
             table.clear()
@@ -93,9 +93,9 @@ class BatchScreen(LeftOnce[None]):
             if str(widget.content) != text:
                 widget.update(Content(text))
 
-    def _chosen(self) -> Entry | None:
+    def _chosen(self) -> BatchEntry | None:
         place = self.query_one(DataTable).cursor_row
-        return self._desk.entries[place] if 0 <= place < len(self._desk.entries) else None
+        return self._queue.entries[place] if 0 <= place < len(self._queue.entries) else None
 
     def say(self, text: str, bad: bool = False) -> None:
         """One line below the table."""
@@ -113,7 +113,7 @@ class BatchScreen(LeftOnce[None]):
             if wish is None:
                 return
             try:
-                self._desk.add(wish.source, wish.target)
+                self._queue.add(wish.source, wish.target)
             except PhituiError as error:
                 self.say(str(error), bad=True)
             else:
@@ -125,25 +125,25 @@ class BatchScreen(LeftOnce[None]):
     def action_cancel(self) -> None:
         """Stop the chosen file; what is done is kept."""
         entry = self._chosen()
-        if entry is None or not self._desk.cancel(entry):
+        if entry is None or not self._queue.cancel(entry):
             self.say("It does not run.")
         else:
             self.say("Stopped after this step; what is done is kept, and r goes on with it.")
 
     def action_resume(self) -> None:
         entry = self._chosen()
-        if entry is None or not self._desk.resume(entry):
+        if entry is None or not self._queue.resume(entry):
             self.say("There is nothing to go on with.")
 
     def action_remove(self) -> None:
         """Take the chosen file off the list; nothing is deleted."""
         entry = self._chosen()
-        if entry is None or not self._desk.remove(entry):
+        if entry is None or not self._queue.remove(entry):
             self.say("It runs: cancel it first." if entry else "The list is empty.")
         self.show()
 
 
-def cells(entry: Entry) -> tuple[str, ...]:
+def cells(entry: BatchEntry) -> tuple[str, ...]:
     """A row of the table."""
     now = entry.progress
     whole = "" if now.rows is None else f"/{now.rows}"
@@ -156,7 +156,7 @@ def cells(entry: Entry) -> tuple[str, ...]:
     return name, entry.state, f"{now.done}{whole}", str(now.failed), rate, left, flight
 
 
-def about(entry: Entry) -> str:
+def about(entry: BatchEntry) -> str:
     """What is said of a file: where its answers go, the last news, and the failures."""
     now = entry.progress
     target = shown_path(entry.order.target) if entry.order.target else "standard output"

@@ -21,7 +21,6 @@ from phitui.engine.protocol.api import (
     Loaded,
     Timings,
 )
-from phitui.engine.protocol.interface import Engine
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.console.branching import Branching
 from phitui.tui.console.copying import COPY_DEEDS, Copying
@@ -37,14 +36,13 @@ from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.prompt import Prompt
-from phitui.tui.widgets.readings import Group, groups
+from phitui.tui.widgets.readings import groups
+from phitui.tui.widgets.server_readings import server_groups
 from phitui.tui.widgets.status import StatusLine
 from phitui.tui.widgets.transcript import Deed, Transcript
-from phitui.workbench.chat.chat import Chat, Exchange, State
-from phitui.workbench.chat.parameters import Parameters
-from phitui.workbench.start import sampling
-from phitui.workbench.telemetry.calibrator import Calibrator
-from phitui.workbench.telemetry.performance import Performance, View
+from phitui.workbench.chat.chat import Exchange, State
+from phitui.workbench.telemetry.performance import DeviceView
+from phitui.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
     from phitui.tui.screens.several import SeveralScreen
@@ -119,35 +117,24 @@ class ConsoleScreen(Screen[None]):
     }
     """
 
-    def __init__(self, config: Config, engine: Engine, notices: Notices) -> None:
+    def __init__(self, config: Config, workbench: Workbench, notices: Notices) -> None:
         super().__init__()
         self._compositor = FaithfulCompositor()
         self._config = config
-        self._engine = engine
+        self.workbench = workbench
+        self.chat = workbench.chat
         self._pace = pace_of(config.console)
-        self.server_groups: Callable[[], list[Group]] = list  # the load of a remote engine
-        self.stand_in: Callable[[], int | None] = lambda: None  # the tuner's process, while it has the engine's place
-        self.chat = Chat(engine, sampling(config.generation), config.generation.system, self._on_exchange)
-        self.chat.on_over = self._on_over
         self._transcript = Transcript(self._pace, config.console.markdown, self.chat.siblings)
-        self.parameters = Parameters(config.generation, self.chat)
         self.branching = Branching(self, self.chat)
         self.branching.side_by_side = self._side_by_side
         self._comparison: SeveralScreen | None = None  # answers side by side, while they are shown
         self.copying = Copying(self)
         self.notices = notices
-        self.engine_status = EngineStatus(self, engine, self.chat, notices, self.say)
-        self.prompting = Prompting(self, self.chat, self.branching, engine, config)
+        self.engine_status = EngineStatus(self, workbench, notices)
+        self.prompting = Prompting(self, workbench, self.branching)
         self.on_draft: Callable[[str], None] = _nobody  # whoever keeps them
         self.on_kept: Callable[[str], None] = _nobody
-        self.performance = Performance(config.tuner.limit, self.computing_pid)
-        self._calibrator = Calibrator(self.performance)
         self._last_timings: Timings | None = None
-        self.begin_anew = self.chat.clear  # with sessions, theirs
-
-    def computing_pid(self) -> int | None:
-        """The process that computes: the engine's, or the tuner's in its place. From any thread."""
-        return self.stand_in() or self._engine.pid
 
     def compose(self) -> ComposeResult:
         console = self._config.console
@@ -170,9 +157,6 @@ class ConsoleScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one(StatusLine).show_budget(self._config.engine)
 
-    async def on_unmount(self) -> None:
-        await self._calibrator.stop()
-
     def on_key(self, event: events.Key) -> None:
         """A key that finds nothing focused is for the prompt: a click beside everything takes the focus away."""
         prompt = self.query_one(Prompt)
@@ -187,38 +171,31 @@ class ConsoleScreen(Screen[None]):
             f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. Ctrl-Q quits."
         )
 
-    def show_snapshot(self, snapshot: Snapshot) -> list[View]:
-        """New readings of the hardware; returns what they mean together with the engine's figures."""
-        performance = self.performance
-        performance.note_snapshot(snapshot)
-        self._calibrator.look()
-        views = performance.views(snapshot)
+    def show_snapshot(self, snapshot: Snapshot, views: list[DeviceView]) -> None:
+        """New readings of the hardware, and what they mean together with the engine's figures."""
+        performance = self.workbench.telemetry.performance
         host = next((view for view in views if view.device.kind == "cpu"), None) or performance.host_view(snapshot)
-        wanted = [*self.server_groups(), *groups(views, snapshot.host, host)]
+        wanted = [*server_groups(self.workbench.telemetry.server.figures), *groups(views, snapshot.host, host)]
         # Of the engine's device, or where there is none of the first.
         own = next((view for view in [*views, host] if view.engine), views[0])
         self.query_one(GaugeColumn).show(snapshot, wanted, own.hints[0] if own.hints else None)
         self.query_one(GaugeColumn).show_answer(self._last_timings, performance.answer_energy)
         self.query_one(GaugeLine).show(wanted)
         self._show_context()
-        return views
 
     def show_event(self, event: Event) -> None:
         """An event of the engine."""
-        if isinstance(event, Delta):
-            if self.chat.grow(event):
-                self.engine_status.show_activity(event)
-                self._show_context()
-            return
-        self.performance.note_event(event)
-        self._calibrator.look()
         self.engine_status.show(event)
         if isinstance(event, Loaded):
             self._show_context()
             self.prompting.recount()
-        self.chat.handle(event)
+
+    def show_activity(self, event: Event) -> None:
+        """The engine may be doing something else since this event, which the chat has by now."""
         self.engine_status.show_activity(event)
-        if isinstance(event, Finished):
+        if isinstance(event, Delta):
+            self._show_context()
+        elif isinstance(event, Finished):
             for note in event.notes:
                 self.say(note[:1].upper() + note[1:] + ".", "warn")
 
@@ -226,18 +203,21 @@ class ConsoleScreen(Screen[None]):
         """A line of phitui's own in the chat. `kind` is "", "warn" or "bad"."""
         self.query_one(Transcript).note(displayable(text), kind)
 
-    def _on_exchange(self, exchange: Exchange) -> None:
+    def show_exchange(self, exchange: Exchange) -> None:
+        """An exchange of the path that is shown has changed."""
         self._transcript.show(exchange)
         if exchange.state in (State.LOST, State.BROKEN) and not self.query_one(Prompt).put_back(exchange.prompt):
             self.say("The lost prompt is in the history (arrow up).", "warn")
         if exchange.timings is not None and exchange.state is State.DONE:
             self._last_timings = exchange.timings
-            self.query_one(GaugeColumn).show_answer(exchange.timings, self.performance.answer_energy)
+            self.query_one(GaugeColumn).show_answer(
+                exchange.timings, self.workbench.telemetry.performance.answer_energy
+            )
             self.query_one(GaugeLine).show_answer(exchange.timings)
         if exchange.state is not State.ANSWERING:  # meanwhile it is shown with each snapshot
             self._show_context()
 
-    def _on_over(self, together: list[Exchange]) -> None:
+    def show_answered(self, together: list[Exchange]) -> None:
         """An answer has ended, or all that were made side by side. Of what was refused, lost or stopped nobody is told
         that it is complete."""
         done = [one for one in together if one.state is State.DONE and one.reason != "cancelled"]
@@ -252,10 +232,10 @@ class ConsoleScreen(Screen[None]):
 
     def show_own(self) -> None:
         """The chat's parameters are others."""
-        self.query_one(StatusLine).show_own(list(self.parameters.own))
+        self.query_one(StatusLine).show_own(list(self.workbench.parameters.own))
 
     def _show_context(self) -> None:
-        if (loaded := self._engine.loaded) is not None:
+        if (loaded := self.workbench.engine.loaded) is not None:
             self.query_one(StatusLine).show_context(self.chat.context_tokens, loaded.context_window)
 
     @on(Prompt.Sent)
@@ -344,11 +324,11 @@ class ConsoleScreen(Screen[None]):
 
     async def action_park(self) -> None:
         """Give the model's memory back until the next prompt."""
-        await self._engine.park()
+        await self.workbench.park()
 
     def action_new_chat(self) -> None:
         """Leave the chat, which stays as a session: the model starts from nothing."""
-        self.begin_anew()
+        self.workbench.new_chat()
         self.show_chat()
 
     def show_chat(self, at: Exchange | None = None) -> None:

@@ -21,7 +21,7 @@ from phitui.tui.widgets.model_facts import COLUMNS, ModelFacts, cells, shown
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.workbench.models.inventory import ModelRow
-from phitui.workbench.models.library import ModelDesk
+from phitui.workbench.models.library import ModelLibrary
 
 HELP = "Enter switches, for later starts too · p pulls this model or any other"
 
@@ -78,16 +78,16 @@ class ModelsScreen(LeftOnce[None]):
     }
     """
 
-    def __init__(self, desk: ModelDesk, switch: Callable[[ModelRow], None]) -> None:
+    def __init__(self, library: ModelLibrary, switch: Callable[[ModelRow], None]) -> None:
         """`switch` begins to switch, and raises PhituiError where that cannot be."""
         super().__init__()
-        self._desk = desk
+        self._library = library
         self._switch = switch
         self._ready = False
         self._shown: list[tuple[str, ...]] = []
 
     def compose(self) -> ComposeResult:
-        store = shown(shown_path(self._desk.store), 200)
+        store = shown(shown_path(self._library.store), 200)
         yield Static(Content.assemble(("φ phitui", "bold $primary"), f"  Models · {store}"), id="head", markup=False)
         with Horizontal(id="shelf"):
             yield ModelTable(cursor_type="row")
@@ -100,7 +100,7 @@ class ModelsScreen(LeftOnce[None]):
     def on_mount(self) -> None:
         self.query_one(ModelTable).add_columns(*COLUMNS)
         self._ready = True
-        self._desk.refresh()
+        self._library.refresh()
         self.show()
 
     def show(self) -> None:
@@ -108,13 +108,13 @@ class ModelsScreen(LeftOnce[None]):
         if not self._ready:
             return
         self._show_rows()
-        work, line = self._desk.work, self.query_one(ProgressLine)
+        work, line = self._library.work, self.query_one(ProgressLine)
         if work.progress is not None:
             line.show(work.progress)
         else:
             line.done()
-        if self._desk.error:
-            self.say(self._desk.error, bad=True)
+        if self._library.error:
+            self.say(self._library.error, bad=True)
         elif work.outcome is not None:
             self.say(work.outcome.text, work.outcome.failed)
 
@@ -127,11 +127,11 @@ class ModelsScreen(LeftOnce[None]):
 
     def _show_rows(self) -> None:
         table = self.query_one(ModelTable)
-        wanted = [cells(row) for row in self._desk.rows]
+        wanted = [cells(row) for row in self._library.rows]
         if wanted != self._shown:
             place, self._shown = self._place(table), wanted
             table.clear()
-            for row, texts in zip(self._desk.rows, wanted, strict=True):
+            for row, texts in zip(self._library.rows, wanted, strict=True):
                 style = "bold" if row.loaded else "dim" if row.folder is None else ""
                 table.add_row(*(Text(text, style, justify=_justify(i)) for i, text in enumerate(texts)), key=_key(row))
             table.move_cursor(row=place)
@@ -139,11 +139,11 @@ class ModelsScreen(LeftOnce[None]):
 
     def _place(self, table: ModelTable) -> int:
         """Where the cursor goes when the rows are new: to the row it was on, at first to the loaded one."""
-        keys = [_key(row) for row in self._desk.rows]
+        keys = [_key(row) for row in self._library.rows]
         if table.row_count:
             chosen = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
             return keys.index(chosen) if chosen in keys else min(table.cursor_row, len(keys) - 1)
-        return next((i for i, row in enumerate(self._desk.rows) if row.loaded), 0)
+        return next((i for i, row in enumerate(self._library.rows) if row.loaded), 0)
 
     @on(DataTable.RowHighlighted)
     def _show_about(self) -> None:
@@ -152,7 +152,7 @@ class ModelsScreen(LeftOnce[None]):
 
     def _chosen(self) -> ModelRow | None:
         table = self.query_one(ModelTable)
-        return self._desk.rows[table.cursor_row] if 0 <= table.cursor_row < len(self._desk.rows) else None
+        return self._library.rows[table.cursor_row] if 0 <= table.cursor_row < len(self._library.rows) else None
 
     def _try(self, deed: Callable[..., None], *args: Any) -> bool:
         """Do it, or say why it cannot be done."""
@@ -184,7 +184,7 @@ class ModelsScreen(LeftOnce[None]):
 
         def decided(wish: PullWish | None) -> None:
             if wish is not None:
-                self._try(self._desk.pull, *wish)
+                self._try(self._library.pull, *wish)
 
         self.app.push_screen(PullDialog(shown(name, 200)), decided)
 
@@ -192,28 +192,28 @@ class ModelsScreen(LeftOnce[None]):
         """Read all of the chosen model's files and compare them with its manifest."""
         row = self._chosen()
         if row is not None:
-            self._try(self._desk.verify, row)
+            self._try(self._library.verify, row)
 
     def action_remove(self) -> None:
         """Take the chosen model out of the store, after a question."""
         row = self._chosen()
-        if row is None or not self._try(self._desk.check_removal, row):
+        if row is None or not self._try(self._library.check_removal, row):
             return
 
         def decided(yes: bool | None) -> None:
             if yes:
-                self._try(self._desk.remove, row)
+                self._try(self._library.remove, row)
 
         what = "is removed from the disk" if row.folder else "is not here: what a pull has left of it is removed"
         self.app.push_screen(Confirm(f"{shown(row.name, 60)} {what}.", "remove it"), decided)
 
     async def action_automatic(self) -> None:
         """Have later starts choose the model themselves."""
-        await self._desk.keep_automatic()
+        await self._library.keep_automatic()
 
     def action_cancel(self) -> None:
         """Stop the pull or the check."""
-        if not self._desk.work.cancel():
+        if not self._library.work.cancel():
             self.say("Nothing is under way that could be stopped.")
 
 

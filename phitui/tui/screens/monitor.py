@@ -18,16 +18,16 @@ from phitui.hardware.host import end_process
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.charts.canvas import Canvas
 from phitui.tui.charts.cells import Row
-from phitui.tui.monitor.picture import Picture
+from phitui.tui.monitor.picture import MonitorPicture
 from phitui.tui.monitor.process_table import COLUMNS
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.single_dismiss import LeftOnce
 
 if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
-    from phitui.workbench.telemetry.performance import View
+    from phitui.workbench.telemetry.performance import DeviceView
 
 # How long a process has to end by itself before the stronger signal is offered.
-_PATIENCE_S = 3.0
+_WAIT_S = 3.0
 
 
 class MonitorScreen(LeftOnce[None]):
@@ -60,17 +60,17 @@ class MonitorScreen(LeftOnce[None]):
 
     def __init__(self, history: History, place: str, *, readonly: bool, ascii_only: bool) -> None:
         super().__init__()
-        self.picture = Picture(history, place, ascii_only)
+        self.picture = MonitorPicture(history, place, ascii_only)
         self._readonly = readonly
         self._canvas = Canvas(self._rows, ascii_only)
         self._paused = False
-        self._latest: tuple[Snapshot, list[View]] | None = None
+        self._latest: tuple[Snapshot, list[DeviceView]] | None = None
         self._keys: list[tuple[str, str]] = []
 
     def compose(self) -> ComposeResult:
         yield self._canvas
 
-    def show_snapshot(self, snapshot: Snapshot, views: list[View] | None = None) -> None:
+    def show_snapshot(self, snapshot: Snapshot, views: list[DeviceView] | None = None) -> None:
         """New readings; the history has them already. `views` is what the engine's figures add to them."""
         self._latest = (snapshot, views or [])
         if not self._paused:
@@ -207,10 +207,10 @@ class MonitorScreen(LeftOnce[None]):
         if not await self.app.push_screen_wait(Confirm(question, f"send {number.name}")):
             return
         await asyncio.to_thread(end_process.send, target, number)
-        if await asyncio.to_thread(end_process.ended, target, _PATIENCE_S):
+        if await asyncio.to_thread(end_process.ended, target, _WAIT_S):
             self.notify(f"Process {target.pid} has ended.", timeout=3, markup=False)
         elif number is signal.SIGTERM:
-            again = f"Process {target.pid} has not ended within {_PATIENCE_S:g} s. Kill it with SIGKILL?"
+            again = f"Process {target.pid} has not ended within {_WAIT_S:g} s. Kill it with SIGKILL?"
             await self._ask_and_send(target, signal.SIGKILL, again)
         else:
             self.notify(f"Process {target.pid} has not ended yet.", severity="warning", markup=False)

@@ -17,14 +17,14 @@ from phitui.config.layers import shown_path
 from phitui.core.errors import PhituiError
 from phitui.core.tasks import Tasks
 from phitui.core.text import one_line
-from phitui.storage.sessions.session_types import TITLE_CHARS, Turn
+from phitui.storage.sessions.session_types import TITLE_CHARS, KeptTurn
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.dialogs import Ask
 from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.session_list import SearchField, SessionTable
 from phitui.tui.widgets.session_preview import preview
 from phitui.tui.widgets.single_dismiss import LeftOnce
-from phitui.workbench.chat.session_library import Found, SessionDesk
+from phitui.workbench.chat.session_library import Found, SessionLibrary
 
 HELP = "Enter resumes · / searches all turns · d deletes, u brings back"
 
@@ -72,12 +72,12 @@ class SessionsScreen(LeftOnce[None]):
 
     def __init__(
         self,
-        desk: SessionDesk,
+        library: SessionLibrary,
         resume: Callable[[int, int | None], Awaitable[None]],
         emptied: Callable[[], None],
     ) -> None:
         super().__init__()
-        self._desk = desk
+        self._library = library
         self._resume = resume
         self._emptied = emptied
         self._found: list[Found] = []
@@ -111,7 +111,7 @@ class SessionsScreen(LeftOnce[None]):
 
     async def _look(self, wanted: str, keep: int | None) -> None:
         """Fill the table with what is there, or what is found; the cursor goes to the session `keep`."""
-        found, count = await self._desk.find(wanted)
+        found, count = await self._library.find(wanted)
         if not self._is_there or self.query_one(SearchField).value != wanted:
             return
         chosen = self._chosen()
@@ -124,7 +124,7 @@ class SessionsScreen(LeftOnce[None]):
     def _show_rows(self, keep: int | None = None) -> None:
         table = self.query_one(SessionTable)
         width = self.size.width * (100 if "-narrow" in self.classes else 54) // 100
-        table.fill(self._found, self._desk.session, width)
+        table.fill(self._found, self._library.session, width)
         place = next((i for i, found in enumerate(self._found) if found.row.id == keep), 0)
         table.move_cursor(row=place, animate=False)
         self._shown_for = None
@@ -142,7 +142,7 @@ class SessionsScreen(LeftOnce[None]):
             self._do(self._show_preview(chosen))
 
     async def _show_preview(self, found: Found) -> None:
-        turns: list[Turn] = await self._desk.preview(found)
+        turns: list[KeptTurn] = await self._library.preview(found)
         if self._is_there and self._shown_for is found:
             width = max(self.query_one("#preview").scrollable_content_region.width, 20)
             text = preview(found, turns, self.query_one(SearchField).value, width)
@@ -165,7 +165,7 @@ class SessionsScreen(LeftOnce[None]):
             self._do(self._resume_and_leave(chosen))
 
     async def _resume_and_leave(self, found: Found) -> None:
-        if found.row.id != self._desk.session or found.turns:
+        if found.row.id != self._library.session or found.turns:
             await self._resume(found.row.id, found.turns[0] if found.turns else None)
         self.dismiss()
 
@@ -208,7 +208,7 @@ class SessionsScreen(LeftOnce[None]):
         self.app.push_screen(Ask("Title of the session", displayable(row.title), TITLE_CHARS), decided)
 
     async def _renamed(self, session: int, title: str) -> None:
-        await self._desk.rename(session, title)
+        await self._library.rename(session, title)
         self._find(session)
 
     def action_delete(self) -> None:
@@ -218,8 +218,8 @@ class SessionsScreen(LeftOnce[None]):
             self._do(self._deleted(chosen))
 
     async def _deleted(self, found: Found) -> None:
-        own = found.row.id == self._desk.session
-        await self._desk.delete(found.row.id)
+        own = found.row.id == self._library.session
+        await self._library.delete(found.row.id)
         if own:
             self._emptied()
         place = next((i for i, one in enumerate(self._found) if one is found), 0)
@@ -232,7 +232,7 @@ class SessionsScreen(LeftOnce[None]):
         self._do(self._undone())
 
     async def _undone(self) -> None:
-        row = await self._desk.undo()
+        row = await self._library.undo()
         if row is None:
             self.say("Nothing was deleted that could be brought back.")
         else:
@@ -256,7 +256,7 @@ class SessionsScreen(LeftOnce[None]):
         self.app.push_screen(Ask(question, file_name(row.title), 400), decided)
 
     async def _exported(self, session: int, path: Path) -> None:
-        await self._desk.export(session, path)
+        await self._library.export(session, path)
         self.say(f"Written to {shown_path(path)}.")
 
     def action_bring_in(self) -> None:
@@ -269,7 +269,7 @@ class SessionsScreen(LeftOnce[None]):
         self.app.push_screen(Ask("JSON file of an exported session to import", "", 400), decided)
 
     async def _brought_in(self, path: Path) -> None:
-        session = await self._desk.bring_in(path)
+        session = await self._library.bring_in(path)
         self._find(session)
         self.say(f"Imported {shown_path(path)}.")
 

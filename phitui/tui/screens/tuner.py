@@ -12,17 +12,18 @@ from textual.binding import Binding, BindingType
 from phitui.config.layers import shown_path, user_config_file
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
-from phitui.storage.server_tunings import LoadTuning
+from phitui.storage.server_tunings import ServerTuning
 from phitui.tui.charts.canvas import Canvas
 from phitui.tui.charts.cells import Row
-from phitui.tui.tuner.picture import Picture
+from phitui.tui.tuner.picture import TunerPicture
 from phitui.tui.tuner.views import WIDE
 from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.tui.widgets.tuning_form import TuningForm
+from phitui.workbench.lease import Use
 from phitui.workbench.tune.apply import Settings, in_words, settings
-from phitui.workbench.tune.form import LoadWish, Wish
-from phitui.workbench.tune.tuner import TuningDesk
+from phitui.workbench.tune.form import ServerTuneForm, TuneForm
+from phitui.workbench.tune.tuner import Tuner
 
 _PAGE = 8
 # How the keys stand in the last row.
@@ -34,8 +35,7 @@ _IN_ORDER = [
 
 
 class TunerScreen(LeftOnce[None]):
-    """Shows `desk`; leaving it leaves the tuning alone. `ready` raises PhituiError where none can begin now,
-    `answering` tells whether that would stop an answer, `about_model` gives the model's title and context window."""
+    """Shows a tuning and those that were kept; leaving it leaves the tuning alone."""
 
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,16 +59,12 @@ class TunerScreen(LeftOnce[None]):
 
     def __init__(
         self,
-        desk: TuningDesk,
-        ready: Callable[[], None],
-        answering: Callable[[], bool],
-        about_model: Callable[[], tuple[str, int | None]],
+        tuner: Tuner,
         ascii_only: bool,
     ) -> None:
         super().__init__()
-        self.desk = desk
-        self._ready, self._answering, self._about_model = ready, answering, about_model
-        self.picture = Picture(ascii_only)
+        self.tuner = tuner
+        self.picture = TunerPicture(ascii_only)
         self.canvas = Canvas(self._rows, ascii_only)
         self._texts: dict[bool, Mapping[str, str]] = {}  # of the form, by whether it was a server's
         self._vary = True
@@ -78,18 +74,18 @@ class TunerScreen(LeftOnce[None]):
         yield self.canvas
 
     def on_mount(self) -> None:
-        self.picture.pane = "earlier" if self.desk.course is None else "probes"
+        self.picture.pane = "earlier" if self.tuner.run_state is None else "probes"
 
     def on_screen_resume(self) -> None:
-        self.desk.refresh()  # another engine may answer than before
+        self.tuner.refresh()  # another engine may answer than before
         self.show()
 
     def show(self) -> None:
         """Something of the tuning is different, or a second has gone by: paint what has changed."""
-        picture, desk = self.picture, self.desk
-        picture.course, picture.model, picture.on_server = desk.course, self._about_model()[0], desk.on_server
+        picture, tuner = self.picture, self.tuner
+        picture.run_state, picture.model, picture.on_server = tuner.run_state, self.tuner.model[0], tuner.on_server
         picture.status = self._status()
-        picture.kept.take(desk.profiles, desk.profiles_problem, desk.on_server)
+        picture.kept.take(tuner.profiles, tuner.profiles_problem, tuner.on_server)
         self._follow()
         if self.is_attached and self.is_current and self.canvas.size.height:
             self.canvas.show()
@@ -101,27 +97,27 @@ class TunerScreen(LeftOnce[None]):
 
     def _follow(self) -> None:
         """Say what else goes on when a tuning begins, and how it has ended, once each."""
-        course = self.desk.course
-        state = (course.state, course.before) if course is not None else None
-        if state != self._seen and course is not None:
+        run_state = self.tuner.run_state
+        state = (run_state.state, run_state.before) if run_state is not None else None
+        if state != self._seen and run_state is not None:
             said = {
-                "running": (course.before, False),
+                "running": (run_state.before, False),
                 "done": ("Done. a writes the answer into your config.toml.", False),
                 "cancelled": ("The tuning was cancelled.", False),
-                "failed": (course.error, True),
+                "failed": (run_state.error, True),
             }
-            self.picture.said, self.picture.bad = said[course.state]
+            self.picture.said, self.picture.bad = said[run_state.state]
             self._seen = state
 
     def _status(self) -> str:
-        desk, course = self.desk, self.desk.course
-        if desk.engine == "handed over":
+        tuner, run_state = self.tuner, self.tuner.run_state
+        if tuner.coming_back:
             return "the engine comes back"
-        if desk.cancelling:
+        if tuner.cancelling:
             return "cancelling"
-        if desk.paused:
-            return "pausing after this probe" if course is not None and course.running is not None else "paused"
-        return "tuning" if desk.engine == "tuner" else course.state if course is not None else ""
+        if tuner.paused:
+            return "pausing after this probe" if run_state is not None and run_state.running is not None else "paused"
+        return "tuning" if tuner.busy else run_state.state if run_state is not None else ""
 
     def _rows(self, width: int, height: int) -> list[Row]:
         return self.picture.rows(width, height, self._keys(width))
@@ -129,7 +125,7 @@ class TunerScreen(LeftOnce[None]):
     def _keys(self, width: int) -> list[tuple[str, str]]:
         """The keys that do something now, with what they do."""
         active = {bound.binding.id: bound.binding for bound in self.active_bindings.values() if bound.enabled}
-        names = {"tuner.pause": "Go on"} if self.desk.paused else {}
+        names = {"tuner.pause": "Go on"} if self.tuner.paused else {}
         if self.picture.pane == "earlier":
             names["tuner.earlier"] = "Probes"
         useless = self._useless(width)
@@ -138,11 +134,11 @@ class TunerScreen(LeftOnce[None]):
         return [*pairs[:4], ("^p", "Palette"), *pairs[4:]]  # whatever finds no room behind it is there
 
     def _useless(self, width: int) -> set[str]:
-        tuning, earlier = self.desk.engine == "tuner", self.picture.pane == "earlier"
+        tuning, earlier = self.tuner.busy, self.picture.pane == "earlier"
         useless = {"tuner.start", "tuner.apply"} if tuning else {"tuner.pause", "tuner.cancel"}
         if not earlier:
             useless.add("tuner.delete")
-        if not earlier and (self.desk.course is None or self.desk.course.result is None):
+        if not earlier and (self.tuner.run_state is None or self.tuner.run_state.result is None):
             useless.add("tuner.apply")
         if width >= WIDE:
             useless.add("tuner.chart")
@@ -166,38 +162,37 @@ class TunerScreen(LeftOnce[None]):
 
     def action_start(self) -> None:
         """Ask what to tune for, and begin."""
-        if not self._try(self._ready):
+        if not self._try(self.tuner.check_start):
             return
-        model, window = self._about_model()
-        warning = "An answer is being made: starting stops it; the text so far stays." if self._answering() else ""
-        questions, server = self.desk.questions, self.desk.on_server
-        texts = self._texts.get(server) or questions.defaults(self.desk.config, window)
+        model, window = self.tuner.model
+        warning = " ".join(self.tuner.losses())
+        questions, server = self.tuner.questions, self.tuner.on_server
+        texts = self._texts.get(server) or questions.defaults(self.tuner.config, window)
         form = TuningForm(questions, one_line(model, 50), texts, window, warning, self._vary)
 
-        def decided(wish: Wish | LoadWish | None) -> None:
-            if wish is not None:
-                self._texts[server] = wish.texts
-                if isinstance(wish, Wish):
-                    self._vary = wish.vary_compute_type
-                self._try(self._begin, wish)
+        def decided(form: TuneForm | ServerTuneForm | None) -> None:
+            if form is not None:
+                self._texts[server] = form.texts
+                if isinstance(form, TuneForm):
+                    self._vary = form.vary_compute_type
+                self._try(self._begin, form)
 
         self.app.push_screen(form, decided)
 
-    def _begin(self, wish: Wish | LoadWish) -> None:
-        self._ready()
+    def _begin(self, form: TuneForm | ServerTuneForm) -> None:
         self.picture.pane = "probes"
-        self.desk.start(wish, self._about_model()[0])
+        self.tuner.start(form, self.tuner.model[0])
 
     def action_pause(self) -> None:
-        self._try(self.desk.toggle_pause)
+        self._try(self.tuner.toggle_pause)
 
     def action_cancel(self) -> None:
-        self._try(self.desk.cancel)
+        self._try(self.tuner.cancel)
 
     def action_earlier(self) -> None:
         """The kept tunings in the place of the probes, or back."""
         self.picture.pane = "probes" if self.picture.pane == "earlier" else "earlier"
-        self.desk.refresh()
+        self.tuner.refresh()
         self.show()
 
     def action_pane(self) -> None:
@@ -217,33 +212,30 @@ class TunerScreen(LeftOnce[None]):
         self._try(self._ask_to_apply)
 
     def _ask_to_apply(self) -> None:
-        self.desk.check_start()
-        what = self._chosen()
-        self._check_apply(what[0])
-        self._apply(what)
-
-    def _check_apply(self, chosen: Settings) -> None:
-        """Raise UsageError where it cannot be applied now: what starts the engine anew must find it free."""
-        self.desk.check_start()
-        if self.desk.restarts(chosen):
-            self._ready()
+        self._apply(self._chosen())
 
     @work(exclusive=True)
     async def _apply(self, what: tuple[Settings, str]) -> None:
         chosen, warning = what
         try:
-            await self.desk.check_apply(chosen)
+            await self.tuner.check_apply(chosen)
         except PhituiError as error:
             self.say(str(error), bad=True)
             return
-        question = f"{warning}Write to {shown_path(user_config_file())}: {in_words(chosen)}."
-        if self.desk.restarts(chosen):
-            question += " The engine starts anew with it; the chat stays."
-            if self._answering():
-                question += " The answer that is being made is stopped."
-        if await self.app.push_screen_wait(Confirm(question, "write it")) and self._try(self._check_apply, chosen):
+        if await self._agreed(chosen, f"{warning}Write to {shown_path(user_config_file())}: {in_words(chosen)}."):
             who = "Prompts and batches" if "engine.batch" in chosen else "Batches"
-            await self._do(self.desk.apply(chosen), f"Written. {who} use it from here on.")
+            await self._do(self.tuner.apply(chosen), f"Written. {who} use it from here on.")
+
+    async def _agreed(self, chosen: Settings, question: str) -> bool:
+        """Ask, and where it stops something say what; once more where that is more by the time of the answer."""
+        while True:
+            losses = self.tuner.losses(Use.SWITCH) if self.tuner.restarts(chosen) else []
+            restarts = ["The engine starts anew with it; the chat stays."] if self.tuner.restarts(chosen) else []
+            asked = Confirm(" ".join([question, *restarts, *losses]), "write it")
+            if not await self.app.push_screen_wait(asked):
+                return False
+            if set(self.tuner.losses(Use.SWITCH)) <= set(losses) or not self.tuner.restarts(chosen):
+                return True
 
     def _chosen(self) -> tuple[Settings, str]:
         """What would be applied, and what there is to say against it. Raises UsageError where there is nothing."""
@@ -253,9 +245,9 @@ class TunerScreen(LeftOnce[None]):
                 raise UsageError("no earlier tuning is there to apply")
             against = f"It is stale: {marked.problem}. " if marked.problem else ""
             return settings(marked.tuning), against
-        if self.desk.course is None or self.desk.course.result is None:
+        if self.tuner.run_state is None or self.tuner.run_state.result is None:
             raise UsageError("there is no answer to apply yet", "s starts a tuning, e shows earlier ones.")
-        return settings(self.desk.course.result), ""
+        return settings(self.tuner.run_state.result), ""
 
     @work(exclusive=True)
     async def action_delete(self) -> None:
@@ -265,10 +257,10 @@ class TunerScreen(LeftOnce[None]):
             self.say("e shows the earlier tunings: there one can be deleted.", bad=True)
             return
         tuning = marked.tuning
-        of = tuning.model if isinstance(tuning, LoadTuning) else tuning.model_name
+        of = tuning.model if isinstance(tuning, ServerTuning) else tuning.model_name
         question = f"The tuning of {one_line(of, 60)}, made {one_line(tuning.made, 40)}, is forgotten."
         if await self.app.push_screen_wait(Confirm(question, "forget it")):
-            await self._do(self.desk.delete(marked), "Forgotten.")
+            await self._do(self.tuner.delete(marked), "Forgotten.")
 
     async def _do(self, work: Coroutine[Any, Any, None], done: str) -> None:
         try:

@@ -13,7 +13,7 @@ _WORTH = 20
 _LAST_RESORT = 1000
 
 
-class Garbage:
+class GcPauses:
     """Of one application. Call `look` every few seconds."""
 
     def __init__(self) -> None:

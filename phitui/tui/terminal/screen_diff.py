@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SYSTEMS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT}
 
 
-class ThriftyUpdate(CompositorUpdate):
+class DiffUpdate(CompositorUpdate):
     """Stands for `update` and is written in fewer bytes; shows the same. `shown` is what the terminal shows so far."""
 
     def __init__(self, update: ChopsUpdate, shown: ShownCells) -> None:

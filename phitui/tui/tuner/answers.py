@@ -9,19 +9,19 @@ from phitui.autotune.steptime import StepTime
 from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, Row, fit, name
 from phitui.tui.tuner.probe_table import short
 from phitui.workbench.tune.events import TuneResult
-from phitui.workbench.tune.run_state import LocalCourse
+from phitui.workbench.tune.run_state import LocalRunState
 
 _LABEL = 8
 _GB = 1e9
 
 
-def answer_rows(course: LocalCourse | None, width: int, with_tables: bool = True) -> list[Row]:
+def answer_rows(run_state: LocalRunState | None, width: int, with_tables: bool = True) -> list[Row]:
     """The answer, or what is known on the way to it."""
-    if course is None:
+    if run_state is None:
         return said("", "No tuning yet. s begins one: the batch sizes for your lengths, in a handful of probes.", width)
-    if course.result is None:
-        return _on_the_way(course, width)
-    return [*_result(course.result, width), *([[], *tables(course.result)] if with_tables else [])]
+    if run_state.result is None:
+        return _on_the_way(run_state, width)
+    return [*_result(run_state.result, width), *([[], *tables(run_state.result)] if with_tables else [])]
 
 
 def tables(result: TuneResult | None) -> list[Row]:
@@ -50,18 +50,18 @@ def cut(rows: list[Row], width: int, height: int) -> list[Row]:
     return [*rows, *[fit([], width)] * (height - len(rows))]
 
 
-def _on_the_way(course: LocalCourse, width: int) -> list[Row]:
-    limit = f"{course.limit_bytes / _GB:.3f} GB" if course.limit_bytes else NOTHING
-    slo = course.wish.goal.slo_itl_s
+def _on_the_way(run_state: LocalRunState, width: int) -> list[Row]:
+    limit = f"{run_state.limit_bytes / _GB:.3f} GB" if run_state.limit_bytes else NOTHING
+    slo = run_state.form.goal.slo_itl_s
     rows = said("Limit", limit, width)
     if slo is not None:
         rows += said("B_slo", f"for {slo * 1000:g} ms a token", width)
-    fits = course.fit
+    fits = run_state.fit
     if fits is not None:
         rows += said("Fits", _fits(fits.memory, fits.steps), width)
-    if course.state == "failed":
-        rows += said("Failed", course.error, width, BAD)
-    elif course.state == "cancelled":
+    if run_state.state == "failed":
+        rows += said("Failed", run_state.error, width, BAD)
+    elif run_state.state == "cancelled":
         rows += said("", "Cancelled before there was an answer.", width)
     return rows
 

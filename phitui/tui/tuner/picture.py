@@ -10,8 +10,8 @@ from phitui.tui.charts.plot import draw
 from phitui.tui.charts.table import Scroll
 from phitui.tui.tuner.answers import cut
 from phitui.tui.tuner.profile_list import ProfileList, about
-from phitui.tui.tuner.views import WIDE, View, view_of
-from phitui.workbench.tune.run_state import Course
+from phitui.tui.tuner.views import WIDE, TuningView, view_of
+from phitui.workbench.tune.run_state import RunState
 
 Pane = Literal["probes", "answer", "earlier"]
 _ANSWER_WIDTH = 38
@@ -20,13 +20,13 @@ _FIXED_ROWS = 4  # head, what runs, what was said, keys
 
 
 @dataclass
-class Picture:
+class TunerPicture:
     """What is shown and how. `model` is what would be tuned (`on_server`: a server's), `status` the state in a word or
     two, `said` the last line to the person (`bad`: something was refused)."""
 
     ascii_only: bool = False
     model: str = ""
-    course: Course | None = None
+    run_state: RunState | None = None
     status: str = ""
     said: str = ""
     bad: bool = False
@@ -38,9 +38,9 @@ class Picture:
     on_server: bool = False
 
     @property
-    def view(self) -> View:
+    def view(self) -> TuningView:
         """The parts for the kind of tuning that is shown."""
-        return view_of(self.course, self.on_server)
+        return view_of(self.run_state, self.on_server)
 
     def next_pane(self) -> None:
         """Show another of the tables."""
@@ -65,9 +65,9 @@ class Picture:
         return [*rows, *[fit([], width)] * (height - 1 - len(rows)), key_line(keys, width)]
 
     def _head(self, width: int) -> Row:
-        course = self.course
-        clock = f"{int(course.seconds // 60)}:{int(course.seconds % 60):02} " if course is not None else ""
-        title = course.title if course is not None else self.model
+        run_state = self.run_state
+        clock = f"{int(run_state.seconds // 60)}:{int(run_state.seconds % 60):02} " if run_state is not None else ""
+        title = run_state.title if run_state is not None else self.model
         left = [(" φ ", KEY), (name(f"Tuner · {title}" if title else "Tuner", max(width - 30, 10)), HEAD)]
         return apart([*left, (" " * width, HEAD)], [(f" {self.status}  ", KEY), (clock, HEAD)], width)
 
@@ -125,7 +125,7 @@ class Picture:
         return [*shown, *[fit([], width)] * (height - len(shown))]
 
     def _title(self, pane: Pane) -> str:
-        if pane == "answer" and self.course is not None:
-            goal = self.course.wish.goal
+        if pane == "answer" and self.run_state is not None:
+            goal = self.run_state.form.goal
             return f"Answer for {goal.prompt_tokens:,} + {goal.new_tokens:,} tokens"
         return {"probes": "Probes", "answer": "Answer", "earlier": "Earlier tunings"}[pane]

@@ -6,7 +6,7 @@ from phitui.autotune.probes import Verdict
 from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row
 from phitui.tui.charts.table import Cells, Column, Scroll, table_rows
 from phitui.tui.tuner.charts import rate
-from phitui.workbench.tune.run_state import LocalCourse
+from phitui.workbench.tune.run_state import LocalRunState
 from phitui.workbench.tune.setups import Setup
 
 ROLES = {"ok": PLAIN, "over": WARN, "slow": WARN, "oom": BAD, "failed": BAD}
@@ -32,11 +32,11 @@ def short(setup: Setup) -> str:
     return f"{setup.workers}{threads} {setup.compute_type}"
 
 
-def probe_rows(course: LocalCourse, scroll: Scroll, width: int, height: int) -> list[Row]:
+def probe_rows(run_state: LocalRunState, scroll: Scroll, width: int, height: int) -> list[Row]:
     """Heads and probes in exactly `width` × `height` cells; the one that runs is the last."""
-    lines = [_probe(number, setup, verdict) for number, (setup, verdict) in enumerate(course.probes, 1)]
-    if course.running is not None:
-        lines.append(_running(course))
+    lines = [_probe(number, setup, verdict) for number, (setup, verdict) in enumerate(run_state.probes, 1)]
+    if run_state.running is not None:
+        lines.append(_running(run_state))
     return table_rows(COLUMNS, lines, scroll, width, height)
 
 
@@ -58,8 +58,8 @@ def _probe(number: int, setup: Setup, verdict: Verdict) -> Cells:
     ]
 
 
-def _running(course: LocalCourse) -> Cells:
-    began = course.running
+def _running(run_state: LocalRunState) -> Cells:
+    began = run_state.running
     if began is None:
         return []
     shape = began.probe.shape

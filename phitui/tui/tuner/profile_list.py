@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from phitui.storage.server_tunings import LoadTuning
+from phitui.storage.server_tunings import ServerTuning
 from phitui.storage.tunings import Tuning
 from phitui.tui.charts.cells import MARKED, MUTED, NOTHING, OK, PLAIN, VALUE, WARN, Row, fit, name
 from phitui.tui.tuner.answers import rows_of, said
 from phitui.tui.tuner.probe_table import short
 from phitui.tui.tuner.server_answers import at_once
-from phitui.workbench.tune.profiles import Profile
+from phitui.workbench.tune.profiles import KeptTuning
 from phitui.workbench.tune.setups import Setup
 
 _GB = 1e9
@@ -20,12 +20,12 @@ class ProfileList:
     """Keeps its mark on the same tuning when the list is another one."""
 
     def __init__(self) -> None:
-        self.profiles: list[Profile] = []
+        self.profiles: list[KeptTuning] = []
         self.problem = ""
         self._heads = ("setup", "B*")
         self._place = 0
 
-    def take(self, profiles: list[Profile], problem: str, of_server: bool = False) -> None:
+    def take(self, profiles: list[KeptTuning], problem: str, of_server: bool = False) -> None:
         """Show these; `of_server`: they are a server's."""
         self._heads = ("server", "C*") if of_server else ("setup", "B*")
         marked = self.marked
@@ -36,7 +36,7 @@ class ProfileList:
         self._place = min(self._place, max(len(profiles) - 1, 0))
 
     @property
-    def marked(self) -> Profile | None:
+    def marked(self) -> KeptTuning | None:
         """The one that a key acts on."""
         return self.profiles[self._place] if self.profiles else None
 
@@ -55,12 +55,12 @@ class ProfileList:
         return [*rows, *[fit([], width)] * (height - len(rows))][:height]
 
 
-def about(profile: Profile | None, width: int) -> list[Row]:
+def about(profile: KeptTuning | None, width: int) -> list[Row]:
     """Under which conditions a tuning was made, and what it found."""
     if profile is None:
         return []
     tuning = profile.tuning
-    found = _about_server(tuning) if isinstance(tuning, LoadTuning) else _about_local(tuning)
+    found = _about_server(tuning) if isinstance(tuning, ServerTuning) else _about_local(tuning)
     state = ("State", f"stale: {profile.problem}" if profile.problem else "holds")
     roles = {"State": WARN if profile.problem else OK}
     pairs = [state, *found, ("Made", _made(tuning)), ("Why", tuning.why)]
@@ -84,7 +84,7 @@ def _about_local(tuning: Tuning) -> list[tuple[str, str]]:
     ]
 
 
-def _about_server(tuning: LoadTuning) -> list[tuple[str, str]]:
+def _about_server(tuning: ServerTuning) -> list[tuple[str, str]]:
     takes = "an unknown number of prompts" if tuning.at_once is None else f"{tuning.at_once} prompts"
     return [
         ("C*", f"{at_once(tuning.c_best)}: {tuning.tokens_per_s:.0f} output tok/s"),
@@ -102,7 +102,7 @@ def setup(tuning: Tuning) -> Setup:
     return Setup(tuning.workers, tuning.threads, tuning.conditions.compute_type)
 
 
-def _made(tuning: Tuning | LoadTuning) -> str:
+def _made(tuning: Tuning | ServerTuning) -> str:
     """In the time zone of whoever looks."""
     try:
         return datetime.fromisoformat(tuning.made).astimezone().strftime("%Y-%m-%d %H:%M")
@@ -110,12 +110,12 @@ def _made(tuning: Tuning | LoadTuning) -> str:
         return tuning.made
 
 
-def _row(profile: Profile, width: int, marked: bool) -> Row:
+def _row(profile: KeptTuning, width: int, marked: bool) -> Row:
     tuning = profile.tuning
     lengths = f"{tuning.prompt_tokens}+{tuning.new_tokens}"
     state = "stale" if profile.problem else "holds"
     speed = f"{tuning.tokens_per_s:.0f}"
-    if isinstance(tuning, LoadTuning):
+    if isinstance(tuning, ServerTuning):
         what = tuning.model, lengths, tuning.kind, str(tuning.c_best)
     else:
         what = tuning.model_name, lengths, short(setup(tuning)), str(tuning.batch)

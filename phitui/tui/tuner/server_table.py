@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from phitui.autotune.server_search import LoadVerdict
+from phitui.autotune.server_search import ServerVerdict
 from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row
 from phitui.tui.charts.table import Cells, Column, Scroll, table_rows
 from phitui.tui.tuner.probe_table import figure
-from phitui.workbench.tune.run_state import ServerCourse
+from phitui.workbench.tune.run_state import ServerRunState
 
 ROLES = {"ok": PLAIN, "waiting": WARN, "kv": WARN, "failed": BAD}
 
@@ -25,17 +25,17 @@ COLUMNS = (
 )
 
 
-def load_rows(course: ServerCourse, scroll: Scroll, width: int, height: int) -> list[Row]:
+def server_rows(run_state: ServerRunState, scroll: Scroll, width: int, height: int) -> list[Row]:
     """Heads and probes in exactly `width` × `height` cells; the one that runs is the last."""
-    lines = [_probe(number, verdict) for number, verdict in enumerate(course.probes, 1)]
-    if course.running is not None:
-        probe = course.running.probe
-        cells = [str(course.running.number), str(probe.concurrency), _rate(probe.predicted_rate)]
+    lines = [_probe(number, verdict) for number, verdict in enumerate(run_state.probes, 1)]
+    if run_state.running is not None:
+        probe = run_state.running.probe
+        cells = [str(run_state.running.number), str(probe.concurrency), _rate(probe.predicted_rate)]
         lines.append([(text, ACCENT) for text in (*cells, "…", "…", "…", "…", "…", "…", "runs", probe.why)])
     return table_rows(COLUMNS, lines, scroll, width, height)
 
 
-def _probe(number: int, verdict: LoadVerdict) -> Cells:
+def _probe(number: int, verdict: ServerVerdict) -> Cells:
     probe, outcome = verdict.probe, verdict.outcome
     return [
         (str(number), MUTED),

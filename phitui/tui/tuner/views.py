@@ -11,15 +11,15 @@ from phitui.tui.charts.table import Scroll
 from phitui.tui.tuner import charts, server_charts
 from phitui.tui.tuner.answers import answer_rows, in_a_line, rows_of, tables
 from phitui.tui.tuner.probe_table import probe_rows, short
-from phitui.tui.tuner.server_answers import at_once, load_answer_rows, load_in_a_line, notes
-from phitui.tui.tuner.server_table import load_rows
-from phitui.workbench.tune.run_state import Course, LocalCourse, ServerCourse
+from phitui.tui.tuner.server_answers import at_once, notes, server_answer_rows, server_in_a_line
+from phitui.tui.tuner.server_table import server_rows
+from phitui.workbench.tune.run_state import LocalRunState, RunState, ServerRunState
 
 WIDE = 100  # from here on charts stand side by side, and the answer beside the table
 _BAR = 20
 
 
-class View(Protocol):
+class TuningView(Protocol):
     """The parts of one kind of tuning; without a course what there is to say before one. `more` is the title of what
     stands beside the answer in its own pane. Rows are cut or padded by who asks for them, but for `now`, `legend` and
     `probes`, which are as wide as they are told."""
@@ -46,37 +46,41 @@ class View(Protocol):
         """What belongs to the answer and has no room in it."""
 
 
-def view_of(course: Course | None, on_server: bool) -> View:
+def view_of(run_state: RunState | None, on_server: bool) -> TuningView:
     """The parts for a course; without one for the engine that would be tuned."""
-    if isinstance(course, LocalCourse):
-        return LocalView(course)
-    return ServerView(course) if course is not None or on_server else LocalView(None)
+    if isinstance(run_state, LocalRunState):
+        return LocalView(run_state)
+    return ServerView(run_state) if run_state is not None or on_server else LocalView(None)
 
 
 @dataclass(frozen=True)
 class LocalView:
     """A tuning of the engine on this machine."""
 
-    course: LocalCourse | None
+    run_state: LocalRunState | None
     more: str = "Lengths and setups"
 
     def plots(self) -> list[Plot]:
-        return charts.empty() if self.course is None else [charts.throughput(self.course), charts.memory(self.course)]
+        return (
+            charts.empty()
+            if self.run_state is None
+            else [charts.throughput(self.run_state), charts.memory(self.run_state)]
+        )
 
     def legend(self, ascii_only: bool, width: int) -> Row:
         signs = [
             (charts.MEASURED, VALUE, "measured"), (charts.OTHER, MUTED, "other setup, length"),
             (charts.REFUSED, BAD, "over, slow, oom"), (charts.RUNNING, ACCENT, "runs now"),
         ]  # fmt: skip
-        setup = self.course.setup if self.course is not None else None
+        setup = self.run_state.setup if self.run_state is not None else None
         return _legend(signs, ascii_only, short(setup) if setup is not None else "", width)
 
     def now(self, width: int) -> Row:
-        course = self.course
-        if course is None:
+        run_state = self.run_state
+        if run_state is None:
             said = " s starts a tuning; the chat's engine stops meanwhile and comes back after it"
             return fit([(said, MUTED)], width)
-        began = course.running
+        began = run_state.running
         if began is not None:
             shape, share = began.probe.shape, began.probe.predicted_bytes / max(began.limit_bytes, 1)
             text = f" Probe {began.number}: {rows_of(shape.batch)} × {shape.prompt:,} + {shape.new} tokens"
@@ -85,36 +89,36 @@ class LocalView:
             return apart(
                 left, [(" ", PLAIN), *bar([(share, CURVE)], _BAR if width >= WIDE else 8), (memory, MUTED)], width
             )
-        if course.progress is not None:
-            return fit([(" " + name(course.progress.text, 300), VALUE)], width)
-        if course.result is not None:
-            return fit([(" " + in_a_line(course.result), VALUE)], width)
-        return _between(course, "The engine is being handed over…", width)
+        if run_state.progress is not None:
+            return fit([(" " + name(run_state.progress.text, 300), VALUE)], width)
+        if run_state.result is not None:
+            return fit([(" " + in_a_line(run_state.result), VALUE)], width)
+        return _between(run_state, "The engine is being handed over…", width)
 
     def probes(self, scroll: Scroll, width: int, height: int) -> list[Row]:
-        return _no_probe(width, height) if self.course is None else probe_rows(self.course, scroll, width, height)
+        return _no_probe(width, height) if self.run_state is None else probe_rows(self.run_state, scroll, width, height)
 
     def answer(self, width: int, with_more: bool) -> list[Row]:
-        return answer_rows(self.course, width, with_more)
+        return answer_rows(self.run_state, width, with_more)
 
     def beside(self, width: int) -> list[Row]:
         del width
-        return tables(self.course.result if self.course else None)
+        return tables(self.run_state.result if self.run_state else None)
 
 
 @dataclass(frozen=True)
 class ServerView:
     """A tuning of a server."""
 
-    course: ServerCourse | None
+    run_state: ServerRunState | None
     more: str = "To be read with it"
 
     def plots(self) -> list[Plot]:
-        course = self.course
+        run_state = self.run_state
         return (
             server_charts.empty()
-            if course is None
-            else [server_charts.throughput(course), server_charts.bounds(course)]
+            if run_state is None
+            else [server_charts.throughput(run_state), server_charts.bounds(run_state)]
         )
 
     def legend(self, ascii_only: bool, width: int) -> Row:
@@ -125,38 +129,40 @@ class ServerView:
         return _legend(signs, ascii_only, "", width)
 
     def now(self, width: int) -> Row:
-        course = self.course
-        if course is None:
+        run_state = self.run_state
+        if run_state is None:
             said = " s starts a tuning of the server; the chat sends it nothing meanwhile"
             return fit([(said, MUTED)], width)
-        if course.running is not None:
-            goal, probe = course.wish.goal, course.running.probe
+        if run_state.running is not None:
+            goal, probe = run_state.form.goal, run_state.running.probe
             lengths = f"{goal.prompt_tokens:,} + {goal.new_tokens:,} tokens"
-            left = [(f" Probe {course.running.number}: {at_once(probe.concurrency)} × {lengths}", VALUE)]
+            left = [(f" Probe {run_state.running.number}: {at_once(probe.concurrency)} × {lengths}", VALUE)]
             rate = probe.predicted_rate
             right = f" {rate:.0f} tok/s by the fit " if rate is not None and width >= WIDE else ""
             return apart([*left, (f", {probe.why}", MUTED)], [(right, MUTED)], width)
-        if course.result is not None:
-            return fit([(" " + load_in_a_line(course.result), VALUE)], width)
-        return _between(course, "The server is asked what it is, and how long prompts have to be…", width)
+        if run_state.result is not None:
+            return fit([(" " + server_in_a_line(run_state.result), VALUE)], width)
+        return _between(run_state, "The server is asked what it is, and how long prompts have to be…", width)
 
     def probes(self, scroll: Scroll, width: int, height: int) -> list[Row]:
-        return _no_probe(width, height) if self.course is None else load_rows(self.course, scroll, width, height)
+        return (
+            _no_probe(width, height) if self.run_state is None else server_rows(self.run_state, scroll, width, height)
+        )
 
     def answer(self, width: int, with_more: bool) -> list[Row]:
-        return load_answer_rows(self.course, width, with_more)
+        return server_answer_rows(self.run_state, width, with_more)
 
     def beside(self, width: int) -> list[Row]:
-        return notes(self.course, width)
+        return notes(self.run_state, width)
 
 
-def _between(course: Course, before: str, width: int) -> Row:
+def _between(run_state: RunState, before: str, width: int) -> Row:
     """Where nothing runs: `before` the first probe, between two of them, or at the end of a tuning without an
     answer."""
-    done = f"{len(course.probes)} probes"
-    if course.state == "running":
-        return fit([(f" After {done}" if course.probes else f" {before}", MUTED)], width)
-    return fit([(f" {course.state.capitalize()} after {done}", MUTED)], width)
+    done = f"{len(run_state.probes)} probes"
+    if run_state.state == "running":
+        return fit([(f" After {done}" if run_state.probes else f" {before}", MUTED)], width)
+    return fit([(f" {run_state.state.capitalize()} after {done}", MUTED)], width)
 
 
 def _no_probe(width: int, height: int) -> list[Row]:

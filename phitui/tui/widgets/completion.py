@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from textual.content import Content
 from textual.widgets import Static
 
 from phitui.core.text import one_line
-from phitui.tui.commands.registry import Choice
 
 _LINES = 7
+
+
+class Suggestion(NamedTuple):
+    """What an argument, or the whole line, can be completed to, and what that is."""
+
+    text: str
+    about: str = ""
 
 
 class Completion(Static):
@@ -22,7 +29,7 @@ class Completion(Static):
 
     def __init__(self) -> None:
         super().__init__("", id="completion", markup=False)
-        self._choices: Sequence[Choice] = ()
+        self._choices: Sequence[Suggestion] = ()
         self._at = 0
 
     @property
@@ -30,11 +37,11 @@ class Completion(Static):
         return bool(self.display)
 
     @property
-    def chosen(self) -> Choice | None:
+    def chosen(self) -> Suggestion | None:
         """What Tab would take."""
         return self._choices[self._at] if self.shown and self._choices else None
 
-    def show(self, choices: Sequence[Choice]) -> None:
+    def show(self, choices: Sequence[Suggestion]) -> None:
         """Offer these; with none it closes."""
         self._choices, self._at = choices, 0
         self.display = bool(choices)
@@ -57,7 +64,7 @@ class Completion(Static):
         self.update(Content("\n").join(lines))
 
     @staticmethod
-    def _line(choice: Choice, width: int, chosen: bool) -> Content:
+    def _line(choice: Suggestion, width: int, chosen: bool) -> Content:
         name = one_line(choice.text, 60)
         about = (f"  {one_line(choice.about, 80)}", "$text-muted")
         return Content.assemble("› " if chosen else "  ", (f"{name:<{width}}", "bold $accent" if chosen else ""), about)

@@ -18,7 +18,7 @@ from phitui.hardware.analysis.hints import Hint
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.memory_bar import legend, memory_bar
-from phitui.tui.widgets.readings import NOTHING, Group, Reading, answer_readings, missing_gpu
+from phitui.tui.widgets.readings import NOTHING, GaugeReading, Group, answer_readings, missing_gpu
 
 _LINE_BAR_CELLS = 6
 
@@ -35,12 +35,12 @@ class Gauge(Widget):
     Gauge { height: auto; margin: 0 0 1 0; &.compact { margin: 0; } }
     """
 
-    def __init__(self, reading: Reading, compact: bool = False) -> None:
+    def __init__(self, reading: GaugeReading, compact: bool = False) -> None:
         super().__init__(classes="compact" if compact else "")
         self._reading = reading
         self._compact = compact
 
-    def show(self, reading: Reading) -> None:
+    def show(self, reading: GaugeReading) -> None:
         """Paint again only where something is different."""
         if reading != self._reading:
             width = self.content_size.width
@@ -218,8 +218,8 @@ class GaugeLine(Static):
 
     def __init__(self) -> None:
         super().__init__("", markup=False)
-        self._readings: list[Reading] = []
-        self._answer: list[Reading] = []
+        self._readings: list[GaugeReading] = []
+        self._answer: list[GaugeReading] = []
         self._parked = ""
 
     def show_parked(self, place: str) -> None:
@@ -254,7 +254,7 @@ class GaugeLine(Static):
             parts.append(part)
         self.update(Content("  ").join(parts), layout=False)  # one line, whatever it says
 
-    def _brief(self, reading: Reading) -> Content:
+    def _brief(self, reading: GaugeReading) -> Content:
         """The name muted, figures bold, and the memory's segments before its figures."""
         name, _, figures = reading.brief.partition(" ")
         if reading.memory is None:

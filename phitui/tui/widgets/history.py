@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class History:
+class PromptHistory:
     """Entries, oldest first, and a place among them. Past the newest entry stands the draft."""
 
     def __init__(self, size: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from phitui.hardware.analysis.memory_parts import MemoryParts
-from phitui.tui.charts.memory_cells import LOOKS, Entry, bar_cells, cells, entries, shortened
+from phitui.tui.charts.memory_cells import LOOKS, LegendEntry, bar_cells, cells, entries, shortened
 
 _GIB = 1024**3
 _NAME_CELLS = 7
@@ -30,7 +30,7 @@ def legend(memory: MemoryParts, width: int, *, ascii_only: bool) -> list[Content
     return rows
 
 
-def _entry(entry: Entry, width: int, ascii_only: bool) -> Content:
+def _entry(entry: LegendEntry, width: int, ascii_only: bool) -> Content:
     """Symbol and name, and the size to the right of `width` cells: others by the largest one's name, the unknown by
     what it covers."""
     look = LOOKS[entry.kind]

@@ -17,7 +17,7 @@ from textual.widgets.text_area import Edit, EditResult
 
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.completion import Completion
-from phitui.tui.widgets.history import History
+from phitui.tui.widgets.history import PromptHistory
 
 
 class Prompt(TextArea):
@@ -73,7 +73,7 @@ class Prompt(TextArea):
         for key in ("f6", "f7"):  # the text area's "select line" and "select all": here the sessions and the parameters
             self._bindings.key_to_bindings.pop(key, None)
         self._shown = self._given = ""  # the text that was loaded, as it is displayed and as it came
-        self._history = History(history_size)
+        self._history = PromptHistory(history_size)
         self._paste_limit = paste_limit
         self.completion: Completion | None = None  # where what is typed is a command
 

@@ -12,7 +12,7 @@ from phitui.hardware.analysis.memory_parts import MemoryParts, memory_name
 from phitui.hardware.snapshot import Host, Snapshot
 from phitui.tui.terminal.display import displayable
 from phitui.tui.terminal.levels import Level, heat_level, memory_level, power_level
-from phitui.workbench.telemetry.performance import View
+from phitui.workbench.telemetry.performance import DeviceView
 from phitui.workbench.telemetry.traffic import Traffic
 
 NOTHING = "–"
@@ -20,7 +20,7 @@ GIB = 1024**3
 
 
 @dataclass(frozen=True)
-class Reading:
+class GaugeReading:
     """One figure: `value` with its unit, `fraction` of full scale (0 to 1) where it has one, and `reason` where it
     is not available.
 
@@ -43,17 +43,17 @@ class Group:
     """The readings of one device or of the host; `compact` without bars."""
 
     title: str
-    readings: list[Reading]
+    readings: list[GaugeReading]
     compact: bool = False
 
 
-def groups(views: Sequence[View], host: Host, host_view: View) -> list[Group]:
+def groups(views: Sequence[DeviceView], host: Host, host_view: DeviceView) -> list[Group]:
     """What the column shows, from top to bottom; `host_view` is the machine as a device."""
     cards = [_card(view) for view in views if view.device.kind == "gpu"]
     return [*cards, _host(host, host_view, compact=bool(cards) and not host_view.engine)]
 
 
-def _card(view: View) -> Group:
+def _card(view: DeviceView) -> Group:
     device, why = view.device, view.device.unavailable
     return Group(
         f"GPU {device.index} · {displayable(one_line(device.name, 40))}",
@@ -67,7 +67,7 @@ def _card(view: View) -> Group:
     )
 
 
-def _host(host: Host, view: View, compact: bool) -> Group:
+def _host(host: Host, view: DeviceView, compact: bool) -> Group:
     why = host.unavailable
     memory = _memory("RAM", view.memory)
     traffic = [_traffic(view)] if view.engine else []
@@ -84,29 +84,29 @@ def _host(host: Host, view: View, compact: bool) -> Group:
     )
 
 
-def answer_readings(timings: Timings | None, energy: PerToken | None = None) -> list[Reading]:
+def answer_readings(timings: Timings | None, energy: PerToken | None = None) -> list[GaugeReading]:
     """The last answer: tokens/s after the first one, the time to the first, and where it is known its energy."""
     rate = timings.decode_tokens_per_s if timings else None
     ttft = timings.ttft_ms if timings else None
     speed = NOTHING if rate is None else f"{rate:.1f} tok/s"
     first = NOTHING if ttft is None else f"{ttft:.0f} ms"
-    readings = [Reading("decode", speed, brief=speed), Reading("TTFT", first, brief=f"TTFT {first}")]
+    readings = [GaugeReading("decode", speed, brief=speed), GaugeReading("TTFT", first, brief=f"TTFT {first}")]
     if timings is not None and timings.gaps is not None:
         gaps = timings.gaps
         readings.append(
-            Reading("ITL", f"p50 {gaps.p50_ms:.1f}, p95 {gaps.p95_ms:.1f} ms", brief=f"ITL {gaps.p50_ms:.1f} ms")
+            GaugeReading("ITL", f"p50 {gaps.p50_ms:.1f}, p95 {gaps.p95_ms:.1f} ms", brief=f"ITL {gaps.p50_ms:.1f} ms")
         )
-        readings.append(Reading("", f"{gaps.count} gaps, at this end"))
+        readings.append(GaugeReading("", f"{gaps.count} gaps, at this end"))
     return readings if energy is None else [*readings, *_energy(energy)]
 
 
-def _energy(energy: PerToken) -> list[Reading]:
+def _energy(energy: PerToken) -> list[GaugeReading]:
     if energy.gross_j is None:
-        return [Reading("energy", NOTHING), Reading("", energy.reason)]
+        return [GaugeReading("energy", NOTHING), GaugeReading("", energy.reason)]
     about = "≈" if energy.rough else ""
     how = ", sampled" if energy.source == "sampled" else ""
     net = "net of idle –" if energy.net_j is None else f"{about}{energy.net_j:.2f} net of idle"
-    return [Reading("energy", f"{about}{energy.gross_j:.2f} J/token{how}"), Reading("", net)]
+    return [GaugeReading("energy", f"{about}{energy.gross_j:.2f} J/token{how}"), GaugeReading("", net)]
 
 
 def missing_gpu(snapshot: Snapshot) -> str:
@@ -114,33 +114,33 @@ def missing_gpu(snapshot: Snapshot) -> str:
     return "" if any(device.kind == "gpu" for device in snapshot.devices) else snapshot.unavailable.get("gpu", "")
 
 
-def _percent(label: str, value: float | None, reason: str, brief: str) -> Reading:
+def _percent(label: str, value: float | None, reason: str, brief: str) -> GaugeReading:
     if value is None:
-        return Reading(label, NOTHING, reason=reason)
-    return Reading(label, f"{value:.0f} %", value / 100, brief=f"{brief} {value:.0f} %")
+        return GaugeReading(label, NOTHING, reason=reason)
+    return GaugeReading(label, f"{value:.0f} %", value / 100, brief=f"{brief} {value:.0f} %")
 
 
-def _memory(label: str, memory: MemoryParts) -> Reading:
+def _memory(label: str, memory: MemoryParts) -> GaugeReading:
     used, total = memory.used_bytes, memory.total_bytes
     if used is None or not total:
-        return Reading(label, NOTHING, reason=memory.reason)
+        return GaugeReading(label, NOTHING, reason=memory.reason)
     amount = f"{used / GIB:.1f} / {total / GIB:.1f} GiB"
     level = memory_level(used, memory.usable_bytes or total)
     brief = f"{label.split()[0]} {amount.replace(' / ', '/')}"
-    return Reading(label, amount, used / total, level, memory=memory, brief=brief)
+    return GaugeReading(label, amount, used / total, level, memory=memory, brief=brief)
 
 
-def _traffic(view: View) -> Reading:
+def _traffic(view: DeviceView) -> GaugeReading:
     traffic = view.traffic
     notes = (_source(traffic), *_ceiling(view))
     if traffic.value_gb_s is None:
-        return Reading("Bandwidth", NOTHING, reason=traffic.reason, notes=notes)
+        return GaugeReading("Bandwidth", NOTHING, reason=traffic.reason, notes=notes)
     value = _rounded(traffic.value_gb_s)
     brief = f"{traffic.source} {value} GB/s"
     if traffic.peak_gb_s is None:
-        return Reading("Bandwidth", f"{value} GB/s", notes=notes, brief=brief)
+        return GaugeReading("Bandwidth", f"{value} GB/s", notes=notes, brief=brief)
     amount = f"{value} / {_rounded(traffic.peak_gb_s)} GB/s"
-    return Reading("Bandwidth", amount, traffic.value_gb_s / traffic.peak_gb_s, notes=notes, brief=brief)
+    return GaugeReading("Bandwidth", amount, traffic.value_gb_s / traffic.peak_gb_s, notes=notes, brief=brief)
 
 
 def _source(traffic: Traffic) -> str:
@@ -148,7 +148,7 @@ def _source(traffic: Traffic) -> str:
     return source if traffic.mbu is None else f"{source} · MBU {traffic.mbu:.0%}"
 
 
-def _ceiling(view: View) -> tuple[str, ...]:
+def _ceiling(view: DeviceView) -> tuple[str, ...]:
     """The tokens per second of now and those that this memory cannot exceed."""
     if not view.engine:
         return ()
@@ -164,29 +164,29 @@ def _rounded(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _power(view: View) -> Reading:
+def _power(view: DeviceView) -> GaugeReading:
     device = view.device
     if device.power_w is None:
-        return Reading("Power", NOTHING, reason=device.unavailable.get("power_w", ""))
+        return GaugeReading("Power", NOTHING, reason=device.unavailable.get("power_w", ""))
     joules = "" if view.joules_per_token is None else f" · ≈{view.joules_per_token:.1f} J/tok"
     brief = f"{device.power_w:.0f} W"
     if device.power_limit_w is None:
-        return Reading("Power", f"{device.power_w:.0f} W{joules}", brief=brief)
+        return GaugeReading("Power", f"{device.power_w:.0f} W{joules}", brief=brief)
     fraction = device.power_w / device.power_limit_w
     amount = f"{device.power_w:.0f} / {device.power_limit_w:.0f} W{joules}"
-    return Reading("Power", amount, fraction, power_level(fraction), brief=brief)
+    return GaugeReading("Power", amount, fraction, power_level(fraction), brief=brief)
 
 
-def _temperature(celsius: float | None, reason: str) -> Reading:
+def _temperature(celsius: float | None, reason: str) -> GaugeReading:
     if celsius is None:
-        return Reading("Temperature", NOTHING, reason=reason)
+        return GaugeReading("Temperature", NOTHING, reason=reason)
     value = f"{celsius:.0f} °C"
-    return Reading("Temperature", value, celsius / 100, heat_level(celsius), brief=value)
+    return GaugeReading("Temperature", value, celsius / 100, heat_level(celsius), brief=value)
 
 
-def _load(host: Host) -> Reading:
+def _load(host: Host) -> GaugeReading:
     if host.load1 is None:
-        return Reading("Load", NOTHING, reason=host.unavailable.get("load1", ""))
+        return GaugeReading("Load", NOTHING, reason=host.unavailable.get("load1", ""))
     cores = f" on {host.cpus} CPUs" if host.cpus else ""
     fraction = host.load1 / host.cpus if host.cpus else None
-    return Reading("Load", f"{host.load1:.2f}{cores}", fraction, brief=f"Load {host.load1:.2f}")
+    return GaugeReading("Load", f"{host.load1:.2f}{cores}", fraction, brief=f"Load {host.load1:.2f}")

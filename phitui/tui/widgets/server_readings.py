@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phitui.engine.remote.window import LoadFigures
 from phitui.tui.terminal.levels import Level
-from phitui.tui.widgets.readings import NOTHING, Group, Reading
+from phitui.tui.widgets.readings import NOTHING, GaugeReading, Group
 
 
 def server_groups(figures: LoadFigures | None, title: str = "Engine") -> list[Group]:
@@ -21,7 +21,7 @@ def server_groups(figures: LoadFigures | None, title: str = "Engine") -> list[Gr
     ]
     reasons = {reading.reason for reading in readings}
     if len(reasons) == 1 and "" not in reasons:
-        readings = [Reading("Load", NOTHING, reason=readings[0].reason)]
+        readings = [GaugeReading("Load", NOTHING, reason=readings[0].reason)]
     return [Group(title, readings, compact=True)]
 
 
@@ -31,36 +31,36 @@ def server_line(figures: LoadFigures | None) -> str:
     return "   ".join(f"{reading.label} {reading.value}" for group in groups for reading in group.readings)
 
 
-def _requests(figures: LoadFigures) -> Reading:
+def _requests(figures: LoadFigures) -> GaugeReading:
     running, waiting = figures.running, figures.waiting
     if running is None:
-        return Reading("Requests", NOTHING, reason=figures.missing.get("running", ""))
+        return GaugeReading("Requests", NOTHING, reason=figures.missing.get("running", ""))
     if waiting is None:
-        return Reading("Requests", f"{running} running, {NOTHING} wait", reason=figures.missing.get("waiting", ""))
-    return Reading("Requests", f"{running} running, {waiting} wait", brief=f"run {running} wait {waiting}")
+        return GaugeReading("Requests", f"{running} running, {NOTHING} wait", reason=figures.missing.get("waiting", ""))
+    return GaugeReading("Requests", f"{running} running, {waiting} wait", brief=f"run {running} wait {waiting}")
 
 
-def _share(label: str, brief: str, share: float | None, reason: str) -> Reading:
+def _share(label: str, brief: str, share: float | None, reason: str) -> GaugeReading:
     if share is None:
-        return Reading(label, NOTHING, reason=reason)
+        return GaugeReading(label, NOTHING, reason=reason)
     level: Level = "bad" if share >= 0.95 and brief else "ok"
     short = f"{brief} {share:.0%}" if brief else ""
-    return Reading(label, f"{100 * share:.0f} %", share, level, brief=short)
+    return GaugeReading(label, f"{100 * share:.0f} %", share, level, brief=short)
 
 
-def _times(label: str, seconds: tuple[float, float] | None, reason: str) -> Reading:
+def _times(label: str, seconds: tuple[float, float] | None, reason: str) -> GaugeReading:
     if seconds is None:
-        return Reading(label, NOTHING, reason=reason)
+        return GaugeReading(label, NOTHING, reason=reason)
     half, most = (1000 * value for value in seconds)
-    return Reading(label, f"p50 {_ms(half)}, p90 {_ms(most)} ms")
+    return GaugeReading(label, f"p50 {_ms(half)}, p90 {_ms(most)} ms")
 
 
 def _ms(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _rate(figures: LoadFigures) -> Reading:
+def _rate(figures: LoadFigures) -> GaugeReading:
     if figures.tokens_per_s is None:
-        return Reading("Output", NOTHING, reason=figures.missing.get("rate", ""))
+        return GaugeReading("Output", NOTHING, reason=figures.missing.get("rate", ""))
     value = f"{figures.tokens_per_s:.1f} tok/s"
-    return Reading("Output", value, brief=value)
+    return GaugeReading("Output", value, brief=value)

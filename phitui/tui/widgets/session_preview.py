@@ -7,14 +7,14 @@ from datetime import datetime
 from textual.content import Content
 
 from phitui.core.text import one_line
-from phitui.storage.sessions.session_types import Turn
+from phitui.storage.sessions.session_types import KeptTurn
 from phitui.tui.terminal.display import displayable
 from phitui.workbench.chat.session_library import Found
 
 _PROMPT_CHARS, _ANSWER_CHARS, _FOUND_CHARS = 300, 600, 160
 
 
-def preview(found: Found, turns: list[Turn], wanted: str, width: int) -> Content:
+def preview(found: Found, turns: list[KeptTurn], wanted: str, width: int) -> Content:
     """The text of the pane, `width` columns wide."""
     row = found.row
     made = datetime.fromtimestamp(row.created)
@@ -39,7 +39,7 @@ def _facts(found: Found, made: str) -> str:
     return f"session {row.id} · begun {made} · {turns}{model}"
 
 
-def _turn(turn: Turn, wanted: str, width: int) -> list[Content]:
+def _turn(turn: KeptTurn, wanted: str, width: int) -> list[Content]:
     if wanted:
         from phitui.storage.sessions.session_search import snippet
 

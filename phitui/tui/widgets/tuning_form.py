@@ -14,10 +14,10 @@ from textual.widgets import Checkbox, Input, Static
 
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.single_dismiss import Dialog
-from phitui.workbench.tune.form import FieldError, LoadWish, Questions, Wish
+from phitui.workbench.tune.form import FieldError, Questions, ServerTuneForm, TuneForm
 
 
-class Tick(Checkbox, inherit_bindings=False):
+class CheckBox(Checkbox, inherit_bindings=False):
     """Enter is the form's, as in its other fields."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -26,7 +26,7 @@ class Tick(Checkbox, inherit_bindings=False):
     ]
 
 
-class TuningForm(Dialog[Wish | LoadWish | None]):
+class TuningForm(Dialog[TuneForm | ServerTuneForm | None]):
     """Fields with their defaults; what is wrong with one is said below them, and the form stays. `window` is the
     model's context window, `warning` what starting does to the chat."""
 
@@ -41,7 +41,7 @@ class TuningForm(Dialog[Wish | LoadWish | None]):
         .name { width: 15; }
         .hint { width: 1fr; color: $text-muted; padding: 0 0 0 2; text-wrap: nowrap; text-overflow: ellipsis; }
         Input, Input:focus { width: 14; height: 1; border: none; padding: 0 1; background: $panel; }
-        Tick, Tick:focus { border: none; padding: 0; margin: 1 0 0 0; background: $surface; }
+        CheckBox, CheckBox:focus { border: none; padding: 0; margin: 1 0 0 0; background: $surface; }
         #warning { color: $text-warning; margin: 1 0 0 0; }
         #wrong { color: $text-error; height: auto; min-height: 1; margin: 1 0 0 0; }
         .keys { color: $text-muted; }
@@ -77,7 +77,7 @@ class TuningForm(Dialog[Wish | LoadWish | None]):
                     yield Input(self._texts[key], max_length=20, id=key)
                     yield Static(field.hint, classes="hint", markup=False)
             if self._questions.varies:
-                yield Tick("try other compute types, too", self._vary, id="vary", compact=True)
+                yield CheckBox("try other compute types, too", self._vary, id="vary", compact=True)
             if self._warning:
                 yield Static(Content(displayable(self._warning)), id="warning", markup=False)
             yield Static("", id="wrong", markup=False)
@@ -92,7 +92,7 @@ class TuningForm(Dialog[Wish | LoadWish | None]):
     def action_submit(self) -> None:
         """Start, or say what is wrong."""
         try:
-            vary = self.query_one(Tick).value if self._questions.varies else False
+            vary = self.query_one(CheckBox).value if self._questions.varies else False
             self.dismiss(self._questions.read(self.texts(), vary, self._window))
         except FieldError as error:
             self.query_one("#wrong", Static).update(Content(displayable(str(error))))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from phitui.storage.journal import Answer
+from phitui.storage.journal import AnswerRecord
 from phitui.workbench.batch.request import Form, Id
 
 
@@ -49,7 +49,7 @@ def failed_line(line: int, name: Id, form: Form, reason: str, origin: Origin, n:
     return Written(line, _json(found), True, n=n, reason=message)
 
 
-def answered_line(line: int, name: Id, form: Form, answers: Sequence[Answer], origin: Origin) -> Written:
+def answered_line(line: int, name: Id, form: Form, answers: Sequence[AnswerRecord], origin: Origin) -> Written:
     """The line of a row with its answers, one for each of `n`. The prompt's tokens count once. A count that a server
     did not tell is null."""
     made = [answer.completion_tokens for answer in answers]
@@ -61,14 +61,14 @@ def answered_line(line: int, name: Id, form: Form, answers: Sequence[Answer], or
     return Written(line, _json(found), False, usage["prompt_tokens"], usage["completion_tokens"], len(answers))
 
 
-def _plain(line: int, name: Id, answers: Sequence[Answer], usage: dict[str, int | None]) -> dict[str, Any]:
+def _plain(line: int, name: Id, answers: Sequence[AnswerRecord], usage: dict[str, int | None]) -> dict[str, Any]:
     texts = [{"text": answer.text, "finish_reason": answer.reason} for answer in answers]
     told = texts[0] if len(texts) == 1 else {"choices": texts}
     return {"id": name, "line": line, **told, "usage": usage, "error": None}
 
 
 def _openai(
-    line: int, name: Id, answers: Sequence[Answer], usage: dict[str, int | None], origin: Origin
+    line: int, name: Id, answers: Sequence[AnswerRecord], usage: dict[str, int | None], origin: Origin
 ) -> dict[str, Any]:
     unique = _unique(origin, line)
     usage["total_tokens"] = None if None in usage.values() else sum(one or 0 for one in usage.values())

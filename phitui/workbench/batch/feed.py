@@ -4,10 +4,9 @@ the passing of time."""
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from phitui.engine.protocol.api import Cost, Event, Loaded, Row
-from phitui.engine.protocol.rows_api import Policy
+from phitui.engine.protocol.api import Event, Row
 from phitui.workbench.batch.request import Refusal, Request
 from phitui.workbench.batch.source import RowSource
 
@@ -15,26 +14,6 @@ _TICK_S = 0.5
 # The engine is sent rows in messages of this size, far below the limit of a frame.
 _SEND_ROWS = 256
 _SEND_CHARS = 4 * 1024 * 1024
-
-
-class BatchEngine(Protocol):
-    """What of `EngineClient` a batch needs."""
-
-    @property
-    def loaded(self) -> Loaded | None: ...
-
-    async def open_batch(
-        self,
-        batch: int = 0,
-        kv_tokens: int = 0,
-        cost: Cost | None = None,
-        seed: int | None = None,
-        policy: Policy = "waves",
-    ) -> int: ...
-
-    async def add_rows(self, batch_id: int, rows: list[Row], last: bool = False) -> None: ...
-
-    async def cancel(self, request_id: int) -> None: ...
 
 
 class Tick(NamedTuple):
@@ -50,7 +29,7 @@ class Read(NamedTuple):
 Item = Event | Tick | Read
 
 
-class Feed:
+class BatchFeed:
     """The queue, with a task that reads the input as there is room, and one that ticks."""
 
     def __init__(self, source: RowSource) -> None:

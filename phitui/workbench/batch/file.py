@@ -14,14 +14,14 @@ import msgspec
 from phitui.config.layers import Config, shown_path
 from phitui.core.errors import PhituiError, UsageError
 from phitui.engine.protocol.api import Event, Loaded, Sampling
-from phitui.engine.protocol.capabilities import honoured
+from phitui.engine.protocol.capabilities import supported_parameters
+from phitui.engine.protocol.interface import RowsEngine
 from phitui.models.manifest import Manifest
 from phitui.storage.journal import VERSION, Counts, Header
 from phitui.workbench.batch.answer import Origin
-from phitui.workbench.batch.feed import BatchEngine
-from phitui.workbench.batch.job import WINDOW_BYTES, WINDOW_ROWS, BatchJob, Plan
+from phitui.workbench.batch.job import WINDOW_BYTES, WINDOW_ROWS, BatchJob, BatchPlan
 from phitui.workbench.batch.lines import Identity, Input
-from phitui.workbench.batch.open_rows import Book
+from phitui.workbench.batch.open_rows import OpenRows
 from phitui.workbench.batch.output import Output, journal_path
 from phitui.workbench.batch.progress import BatchProgress
 from phitui.workbench.batch.request import Defaults
@@ -114,17 +114,20 @@ class BatchFile:
             "It is another batch's, or was changed: choose another output, or remove it",
         )
 
-    async def run(self, engine: BatchEngine, manifest: Manifest | None, loaded: Loaded, plan: Plan) -> None:
+    async def run(self, engine: RowsEngine, manifest: Manifest | None, loaded: Loaded, plan: BatchPlan) -> None:
         """Run what is left on a loaded engine; `manifest` is None of a remote one's model. Raises Stopped, UsageError
         where the batch is another than the one that is to be resumed, and PhituiError."""
         defaults = self._defaults(loaded)
         output = await asyncio.to_thread(self._open, self._header(manifest, loaded, defaults))
+        if output is None:
+            self._tell("complete by now: another phitui has come to its end")
+            return
         header = output.header
         self._begin_from(output)
         source = RowSource(self._input.lines(), defaults, output.done)
         origin = Origin(loaded.name, header.created, header.input_sha256)
         most = max(WINDOW_ROWS, _BATCHES_AHEAD * plan.batch)
-        book = Book(origin, self.order.ordered, output.kept, most, WINDOW_BYTES)
+        book = OpenRows(origin, self.order.ordered, output.kept, most, WINDOW_BYTES)
         limit = self._config.engine.restart_limit
         self._job = BatchJob(
             engine, output, source, book, plan, loaded, self.progress, self.order.seed, limit, self._tell
@@ -170,11 +173,11 @@ class BatchFile:
     def _defaults(self, loaded: Loaded) -> Defaults:
         draw = sampling(self._config.generation)
         nothing = {"top_k": 0, "repetition_penalty": 1.0}
-        lacks = [name for name in nothing if name not in honoured(loaded)]
+        lacks = [name for name in nothing if name not in supported_parameters(loaded)]
         if lacks:
             self._tell(f"the server cannot be sent {' and '.join(lacks)}: what is configured of them is left out")
             draw = msgspec.structs.replace(draw, **{name: nothing[name] for name in lacks})
-        if self.order.seed is not None and loaded.remote is not None and "seed" not in honoured(loaded):
+        if self.order.seed is not None and loaded.remote is not None and "seed" not in supported_parameters(loaded):
             self._tell("a server of this kind may take no seed: none is sent, and the answers cannot be repeated")
         if self.order.max_tokens is not None:
             draw = msgspec.structs.replace(draw, max_tokens=self.order.max_tokens)
@@ -195,7 +198,8 @@ class BatchFile:
             created=int(time.time()),
         )
 
-    def _open(self, header: Header) -> Output:
+    def _open(self, header: Header) -> Output | None:
+        """The output to write to; None where it is whole by now, because somebody else wrote it since the scan."""
         target = self.order.target
         if target is None:
             return Output.stream(1, header)
@@ -203,6 +207,8 @@ class BatchFile:
             return Output.stream(os.open(target, os.O_WRONLY), header)
         if self.order.resume and journal_path(target).exists():
             return Output.resume(target, header)
+        if self.order.resume and target.exists() and self._is_whole(target):
+            return None
         return Output.create(target, header, journaled=self._input.is_file)
 
     def _begin_from(self, output: Output) -> None:

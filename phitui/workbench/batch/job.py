@@ -19,18 +19,20 @@ from phitui.engine.protocol.api import (
     Died,
     Event,
     Loaded,
+    OpenBatch,
     Rejected,
     RowDone,
     RowFailed,
     RowsMade,
 )
+from phitui.engine.protocol.interface import RowsEngine
 from phitui.engine.protocol.rows_api import Policy
-from phitui.storage.journal import Answer, Made
+from phitui.storage.journal import AnswerRecord, MadeRecord
 from phitui.workbench.batch.answer import Written
-from phitui.workbench.batch.feed import BatchEngine, Feed, Item, Read, Tick, chunks
-from phitui.workbench.batch.open_rows import Book
+from phitui.workbench.batch.feed import BatchFeed, Item, Read, Tick, chunks
+from phitui.workbench.batch.open_rows import OpenRows
 from phitui.workbench.batch.output import Output
-from phitui.workbench.batch.poison_rows import Suspects
+from phitui.workbench.batch.poison_rows import PoisonRows
 from phitui.workbench.batch.progress import BatchProgress
 from phitui.workbench.batch.request import Refusal, Request
 from phitui.workbench.batch.source import RowSource
@@ -46,7 +48,7 @@ _POISON = "the engine died twice while it had nothing but this row"
 _REASONS_KEPT = 200
 
 
-class Plan(NamedTuple):
+class BatchPlan(NamedTuple):
     """How large batches are, see `engine.rows_api.OpenBatch`, and why."""
 
     batch: int
@@ -68,11 +70,11 @@ class BatchJob:
 
     def __init__(
         self,
-        engine: BatchEngine,
+        engine: RowsEngine,
         output: Output,
         source: RowSource,
-        book: Book,
-        plan: Plan,
+        book: OpenRows,
+        plan: BatchPlan,
         loaded: Loaded,
         progress: BatchProgress,
         seed: int | None = None,
@@ -81,7 +83,7 @@ class BatchJob:
     ) -> None:
         self._engine = engine
         self._output = output
-        self._feed = Feed(source)
+        self._feed = BatchFeed(source)
         self._book = book
         self._plan = plan
         self._model = (loaded.name, loaded.compute_type, loaded.weight_bytes)
@@ -90,8 +92,8 @@ class BatchJob:
         self._most_deaths = deaths_in_a_row
         self._tell = tell
         self.progress = progress
-        self._suspects = Suspects()
-        self._notes: list[Made | Answer] = []
+        self._poison_rows = PoisonRows()
+        self._notes: list[MadeRecord | AnswerRecord] = []
         self._unsent: list[int] = []
         self._sent: list[int] = []
         self._id: int | None = None
@@ -137,7 +139,7 @@ class BatchJob:
 
     async def _rounds(self) -> None:
         while True:
-            group = self._suspects.next_group(self._book.is_open)
+            group = self._poison_rows.next_group(self._book.is_open)
             self._apart = group is not None
             self._unsent = self._book.left() if group is None else group
             if not self._unsent and self._read_all and not len(self._book):
@@ -154,7 +156,9 @@ class BatchJob:
         if self._engine.loaded is not None:  # it may have changed before anybody listened
             self._check_model(self._engine.loaded)
         try:
-            self._id = await self._engine.open_batch(plan.batch, plan.kv_tokens, plan.cost, self._seed, self._policy)
+            self._id = await self._engine.open_batch(
+                OpenBatch(0, plan.batch, plan.kv_tokens, plan.cost, self._seed, self._policy)
+            )
         except PhituiError:  # it has just died, and says so by an event
             await self._step()
             return
@@ -215,19 +219,19 @@ class BatchJob:
 
     def _made(self, key: int, ids: list[int]) -> None:
         if ids and self._book.made(key, ids):
-            self._notes.append(Made(key, ids))
+            self._notes.append(MadeRecord(key, ids))
             self.progress.add_tokens(len(ids))
-            self._suspects.got_on(key)
+            self._poison_rows.got_on(key)
             self._deaths_in_a_row = 0
 
     def _done(self, event: RowDone) -> None:
         self.progress.add_tokens(len(event.made))
         self.progress.uncounted += event.usage.completion_tokens is None
         self._note(self._book.answered(event))
-        self._suspects.closed(event.key)
+        self._poison_rows.closed(event.key)
         self._deaths_in_a_row = self._convicted_in_a_row = 0
 
-    def _note(self, answer: Answer | None) -> None:
+    def _note(self, answer: AnswerRecord | None) -> None:
         if answer is not None:
             self._notes.append(answer)
 
@@ -293,7 +297,7 @@ class BatchJob:
         self._id, self._sent = None, []
         self.progress.deaths += 1
         self.progress.alive = 0
-        convicted = self._suspects.died(lost, self._apart)
+        convicted = self._poison_rows.died(lost, self._apart)
         for key in convicted:
             self._note(self._book.failed(key, f"{_POISON} ({event.reason})"))
         self._convicted_in_a_row += len(convicted)
@@ -306,7 +310,7 @@ class BatchJob:
         await self._loaded()
 
     def _keeps_dying(self) -> bool:
-        return self._deaths_in_a_row > self._most_deaths and not self._suspects.narrowing
+        return self._deaths_in_a_row > self._most_deaths and not self._poison_rows.narrowing
 
     async def _loaded(self) -> None:
         """Wait for the next process, or for the one after it where that dies while it loads."""

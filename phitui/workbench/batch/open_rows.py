@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from phitui.engine.protocol.api import Row, RowDone
-from phitui.storage.journal import KEYS_PER_LINE, Answer, Made, key_of
+from phitui.storage.journal import KEYS_PER_LINE, AnswerRecord, MadeRecord, key_of
 from phitui.workbench.batch.answer import Origin, Written, answered_line, failed_line
-from phitui.workbench.batch.output import Kept
+from phitui.workbench.batch.output import KeptRows
 from phitui.workbench.batch.request import Refusal, Request
 
 ERROR = "error"
@@ -20,7 +20,7 @@ class OpenRow:
         self.row = row
         self.n = row.n if isinstance(row, Request) else 1
         self.made: dict[int, list[int]] = {}
-        self.answers: dict[int, Answer] = {}
+        self.answers: dict[int, AnswerRecord] = {}
         self.failure = row.reason if isinstance(row, Refusal) else ""
 
     @property
@@ -43,11 +43,11 @@ class OpenRow:
         return answered_line(row.line, row.id, row.form, [self.answers[key] for key in self.keys], origin)
 
 
-class Book:
+class OpenRows:
     """Open rows in the order of the input. They are bounded by `most_rows` and `most_bytes` of text; a row that is
     answered and waits for its turn in an `ordered` output counts."""
 
-    def __init__(self, origin: Origin, ordered: bool, kept: Kept, most_rows: int, most_bytes: int) -> None:
+    def __init__(self, origin: Origin, ordered: bool, kept: KeptRows, most_rows: int, most_bytes: int) -> None:
         self._origin = origin
         self._ordered = ordered
         self._kept = kept
@@ -86,9 +86,9 @@ class Book:
     def is_open(self, key: int) -> bool:
         return self._row(key) is not None
 
-    def needs(self, note: Made | Answer) -> bool:
+    def needs(self, note: MadeRecord | AnswerRecord) -> bool:
         """Whether a journal has to have it: of rows that are in the output by now, nothing."""
-        return self.is_open(note.key) if isinstance(note, Made) else note.key // KEYS_PER_LINE in self._rows
+        return self.is_open(note.key) if isinstance(note, MadeRecord) else note.key // KEYS_PER_LINE in self._rows
 
     def made(self, key: int, ids: list[int]) -> bool:
         """More tokens of an answer. Whether it is one that they can be of."""
@@ -98,23 +98,25 @@ class Book:
         one.made.setdefault(key, []).extend(ids)
         return True
 
-    def answered(self, event: RowDone) -> Answer | None:
+    def answered(self, event: RowDone) -> AnswerRecord | None:
         """An answer is complete. None where its row is not open."""
         usage = event.usage
-        return self.take(Answer(event.key, event.text, event.reason, usage.prompt_tokens, usage.completion_tokens))
+        return self.take(
+            AnswerRecord(event.key, event.text, event.reason, usage.prompt_tokens, usage.completion_tokens)
+        )
 
-    def failed(self, key: int, reason: str) -> Answer | None:
+    def failed(self, key: int, reason: str) -> AnswerRecord | None:
         """There will be no answer, and so none to this row. None where its row is not open."""
-        return self.take(Answer(key, reason, ERROR))
+        return self.take(AnswerRecord(key, reason, ERROR))
 
-    def take(self, answer: Answer) -> Answer | None:
+    def take(self, answer: AnswerRecord) -> AnswerRecord | None:
         one = self._row(answer.key)
         if one is None:
             return None
         self._take(one, answer)
         return answer
 
-    def _take(self, one: OpenRow, answer: Answer) -> None:
+    def _take(self, one: OpenRow, answer: AnswerRecord) -> None:
         one.made.pop(answer.key, None)
         if answer.reason == ERROR:
             one.failure = answer.text
@@ -153,10 +155,10 @@ class Book:
         """All keys without an answer."""
         return [key for one in self._rows.values() for key in one.left()]
 
-    def kept(self) -> Kept:
+    def kept(self) -> KeptRows:
         """What a journal needs of the open rows, and what an earlier run has left of rows that are still to come."""
         made, answers = dict(self._kept.made), dict(self._kept.answers)
         for one in self._rows.values():
             made.update(one.made)
             answers.update(one.answers)
-        return Kept(made, answers)
+        return KeptRows(made, answers)

@@ -22,15 +22,15 @@ from phitui.config.layers import shown_path
 from phitui.core.errors import PhituiError, UsageError
 from phitui.storage.journal import (
     SUFFIX,
-    Answer,
+    AnswerRecord,
     Counts,
     Done,
     Header,
     Journal,
     LineSet,
-    Made,
+    MadeRecord,
     Record,
-    Snapshot,
+    SnapshotRecord,
     Synced,
     key_of,
     read_journal,
@@ -46,11 +46,11 @@ _CHUNK = 1024 * 1024
 _SINCE: dict[str, Any] = {"stop": []}
 
 
-class Kept(NamedTuple):
+class KeptRows(NamedTuple):
     """What an earlier run has left of rows that are not in the output: token ids and whole answers, by key."""
 
     made: dict[int, list[int]]
-    answers: dict[int, Answer]
+    answers: dict[int, AnswerRecord]
 
 
 class Output:
@@ -61,7 +61,7 @@ class Output:
         self.header = header
         self.done = LineSet()
         self.counts = Counts()
-        self.kept = Kept({}, {})
+        self.kept = KeptRows({}, {})
         self.size = 0
         self.rejected = 0
         self._crc = 0
@@ -123,11 +123,11 @@ class Output:
         self._journal = Journal.write(journal_path(self.path), self._records(self.kept))
         self._compact_at = max(_COMPACT_BYTES, 4 * self._journal.size)
 
-    def _records(self, kept: Kept) -> Iterator[Record]:
+    def _records(self, kept: KeptRows) -> Iterator[Record]:
         yield self.header
-        yield Snapshot(self.size, self._crc, self.done.pack(), self.counts)
+        yield SnapshotRecord(self.size, self._crc, self.done.pack(), self.counts)
         yield Synced(self.size)
-        yield from (Made(key, ids) for key, ids in kept.made.items())
+        yield from (MadeRecord(key, ids) for key, ids in kept.made.items())
         yield from kept.answers.values()
 
     @property
@@ -140,13 +140,13 @@ class Output:
         check = _Agreement(self._handle)
         synced, agrees = 0, True
         for record in records:
-            if isinstance(record, Made):
+            if isinstance(record, MadeRecord):
                 self.kept.made.setdefault(record.key, []).extend(record.ids)
-            elif isinstance(record, Answer):
+            elif isinstance(record, AnswerRecord):
                 self.kept.answers[record.key] = record
             elif isinstance(record, Synced):
                 synced = record.size
-            elif isinstance(record, Done | Snapshot):
+            elif isinstance(record, Done | SnapshotRecord):
                 agrees = agrees and check.upto(record.size, record.crc)
                 self._take(record, agrees)
         if self.size < synced:
@@ -155,12 +155,12 @@ class Output:
                 f"Put it back, or remove it and {shown_path(path)} to start anew",
             )
 
-    def _take(self, record: Done | Snapshot, agrees: bool) -> None:
+    def _take(self, record: Done | SnapshotRecord, agrees: bool) -> None:
         if not agrees:
             self.rejected += 1
             return
         self.size, self._crc = record.size, record.crc
-        if isinstance(record, Snapshot):
+        if isinstance(record, SnapshotRecord):
             self.done, self.counts = LineSet(record.lines), record.counts
             return
         self.done.add(record.line)
@@ -186,7 +186,7 @@ class Output:
             self.counts.add(note)
         self.note(notes)
 
-    def note(self, records: Sequence[Made | Answer | Done]) -> None:
+    def note(self, records: Sequence[MadeRecord | AnswerRecord | Done]) -> None:
         """Append to the journal. Raises PhituiError."""
         if not records:
             return
@@ -217,7 +217,7 @@ class Output:
     def needs_compaction(self) -> bool:
         return self._journal is not None and self._journal.size > self._compact_at
 
-    def compact(self, kept: Kept) -> None:
+    def compact(self, kept: KeptRows) -> None:
         """Write the journal anew with only what is needed: `kept` is all of rows that are not in the output."""
         if self._journal is None:
             return

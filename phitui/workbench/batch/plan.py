@@ -12,7 +12,7 @@ from phitui.engine.protocol.api import Cost, Loaded
 from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
 from phitui.models.manifest import Manifest
 from phitui.storage.tunings import Tuning, bucket, read_tunings, stale
-from phitui.workbench.batch.job import Plan
+from phitui.workbench.batch.job import BatchPlan
 from phitui.workbench.measure.usable import usable_bytes
 from phitui.workbench.tune.saved import conditions, tunings_file
 from phitui.workbench.tune.saved_server import tuned_for
@@ -25,7 +25,7 @@ def plan_for(
     rows: int | None = None,
     environ: Mapping[str, str] = os.environ,
     engine_pid: int | None = None,
-) -> Plan:
+) -> BatchPlan:
     """Batches of at most `rows`; None: as configured where engine.kv_tokens is set, as it is by applying a tuning; else
     as the newest tuning says that holds here and that free memory has room for, with what the engine of `engine_pid`
     holds; else engine.batch. Asks the driver: not for the event loop.
@@ -39,38 +39,40 @@ def plan_for(
     kv_tokens = config.engine.kv_tokens or (found.kv_tokens if found else 0)
     budget = f"{kv_tokens} tokens of KV cache" if kv_tokens else "as much KV cache as memory allows"
     if rows is not None:
-        return Plan(rows, kv_tokens, cost, f"{rows} rows as asked, {budget}")
+        return BatchPlan(rows, kv_tokens, cost, f"{rows} rows as asked, {budget}")
     batch = config.engine.batch
     if config.engine.kv_tokens:
-        return Plan(batch, kv_tokens, cost, f"{batch} rows as configured (engine.batch), {budget}")
+        return BatchPlan(batch, kv_tokens, cost, f"{batch} rows as configured (engine.batch), {budget}")
     if found is not None:
         length = found.prompt_tokens + found.new_tokens
         why = f"{found.batch} rows as tuned for rows of {length} tokens, {found.kv_tokens} tokens of KV cache"
-        return Plan(found.batch, found.kv_tokens, cost, why)
+        return BatchPlan(found.batch, found.kv_tokens, cost, why)
     why = f"what was tuned has no room: {short}" if short else "phitui tune finds what is fastest"
-    return Plan(batch, kv_tokens, cost, f"{batch} rows (engine.batch; {why}), {budget}")
+    return BatchPlan(batch, kv_tokens, cost, f"{batch} rows (engine.batch; {why}), {budget}")
 
 
 def remote_plan(
     config: Config, loaded: Loaded, rows: int | None = None, environ: Mapping[str, str] = os.environ
-) -> Plan:
+) -> BatchPlan:
     """How many rows of a batch are asked of a server at once: `rows`, else as configured, as the tuner found, as many
     as the server takes, or DEFAULT_CONCURRENCY."""
     remote = loaded.remote
     name = remote.name if remote is not None else ""
     if rows is not None:
-        return Plan(rows, 0, None, f"{rows} rows at once as asked")
+        return BatchPlan(rows, 0, None, f"{rows} rows at once as asked")
     settings = config.engines.get(name)
     if settings is not None and settings.concurrency:
-        return Plan(settings.concurrency, 0, None, f"{settings.concurrency} rows at once (engines.{name}.concurrency)")
+        return BatchPlan(
+            settings.concurrency, 0, None, f"{settings.concurrency} rows at once (engines.{name}.concurrency)"
+        )
     found = tuned_for(loaded, environ)
     if found is not None:
         lengths = f"{found.prompt_tokens} + {found.new_tokens} tokens"
-        return Plan(found.c_best, 0, None, f"{found.c_best} rows at once, as tuned for rows of {lengths}")
+        return BatchPlan(found.c_best, 0, None, f"{found.c_best} rows at once, as tuned for rows of {lengths}")
     at_once = remote.at_once if remote is not None else None
     if at_once is not None and at_once < DEFAULT_CONCURRENCY:
-        return Plan(at_once, 0, None, f"{at_once} rows at once, as many as the server takes")
-    return Plan(DEFAULT_CONCURRENCY, 0, None, f"{DEFAULT_CONCURRENCY} rows at once (--concurrency sets it)")
+        return BatchPlan(at_once, 0, None, f"{at_once} rows at once, as many as the server takes")
+    return BatchPlan(DEFAULT_CONCURRENCY, 0, None, f"{DEFAULT_CONCURRENCY} rows at once (--concurrency sets it)")
 
 
 def _tuning(

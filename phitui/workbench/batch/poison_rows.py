@@ -13,7 +13,7 @@ _SUSPECT_AT = 2
 _CONVICTED_AT = 2
 
 
-class Suspects:
+class PoisonRows:
     """Keys of rows, by how often the engine died while it had them."""
 
     def __init__(self) -> None:

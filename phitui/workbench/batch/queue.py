@@ -8,22 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from phitui.config.layers import Config, shown_path
+from phitui.config.layers import shown_path
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.tasks import start_task
+from phitui.core.text import one_line
 from phitui.engine.protocol.api import Event, Loaded
 from phitui.models.manifest import Manifest, read_manifest
 from phitui.workbench.batch.file import BatchFile, Order
-from phitui.workbench.batch.job import Plan, Stopped
+from phitui.workbench.batch.job import BatchPlan, Stopped
 from phitui.workbench.batch.plan import plan_for, remote_plan
 from phitui.workbench.batch.progress import BatchProgress
+from phitui.workbench.current import CurrentConfig
 from phitui.workbench.engines import Engines
+from phitui.workbench.lease import Lease, Leases, Use
 
 _LEAVE_S = 2.0
 
 
 @dataclass(eq=False)
-class Entry:
+class BatchEntry:
     """A file of the queue. `state` is one of "queued", "reading", "running", "complete", "stopped", "failed"; `note` is
     the last line that was told of it, `error` why it failed. Paths and texts are untrusted."""
 
@@ -52,7 +55,7 @@ class _Ready(NamedTuple):
 
     manifest: Manifest | None
     loaded: Loaded
-    plan: Plan
+    plan: BatchPlan
 
 
 class _NoEngineError(Exception):
@@ -63,46 +66,51 @@ def _quiet(line: str) -> None:
     """Nobody listens."""
 
 
-class BatchDesk:
+class BatchQueue:
     """The queue. `changed` is called when an entry's state is another; progress is to be looked at."""
 
-    def __init__(self, engine: Engines, config: Config, changed: Callable[[Entry], None]) -> None:
+    def __init__(
+        self, engine: Engines, config: CurrentConfig, leases: Leases, changed: Callable[[BatchEntry], None]
+    ) -> None:
         self._engine = engine
         self._config = config
+        self._leases = leases
         self._changed = changed
-        self._held = ""
+        self._lease: Lease | None = None
         self._file: BatchFile | None = None
         self._task: asyncio.Task[None] | None = None
         self._preparing: asyncio.Task[_Ready | None] | None = None
         self._stopping = False
-        self.entries: list[Entry] = []
+        self.entries: list[BatchEntry] = []
+        leases.subscribe(self._look_again)
 
-    def add(self, source: Path, target: Path | None = None) -> Entry:
+    def add(self, source: Path, target: Path | None = None) -> BatchEntry:
         """Queue a file; where its output is there and not complete, it goes on. Raises UsageError where a file
         cannot be read or written, or is in the queue."""
         order = Order(source, target or answers_path(source), resume=True)
         if any(entry.order.target == order.target for entry in self.entries):
             raise UsageError(f"{shown_path(order.target or source)} is in the list already", "Choose another output")
-        BatchFile(order, self._config, _quiet).close()  # refuses at once what cannot be
-        entry = Entry(order, note=self._held)
+        BatchFile(order, self._config.now, _quiet).close()  # refuses at once what cannot be
+        entry = BatchEntry(order, note=self._leases.waits_for(Use.ROWS))
         self.entries.append(entry)
         self._tell(entry)
         self._pump()
         return entry
 
-    def hold(self, reason: str) -> None:
-        """Begin no file while there is a reason for it; "" ends that. One that runs goes on."""
-        self._held = reason
+    @property
+    def running(self) -> bool:
+        """Whether rows are being answered, or read."""
+        return any(entry.busy for entry in self.entries)
+
+    def _look_again(self) -> None:
+        """Who has the engine is different: say why files wait, or begin one."""
+        why = self._leases.waits_for(Use.ROWS)
         for entry in self.entries:
-            if entry.state == "queued":
-                self._note(entry, reason)
+            if entry.state == "queued" and entry.note != why:
+                self._note(entry, why)
         self._pump()
 
-    def configure(self, config: Config) -> None:
-        """Other settings hold for the files that begin from here on."""
-        self._config = config
-
-    def cancel(self, entry: Entry) -> bool:
+    def cancel(self, entry: BatchEntry) -> bool:
         """Stop it; what is done is kept. Whether there was something to stop."""
         if entry.state == "queued":
             self._set(entry, "stopped")
@@ -115,7 +123,7 @@ class BatchDesk:
         self._file.stop()
         return True
 
-    def resume(self, entry: Entry) -> bool:
+    def resume(self, entry: BatchEntry) -> bool:
         """Queue one that was stopped or has failed once more. Whether it was one."""
         if entry.state not in ("stopped", "failed"):
             return False
@@ -124,7 +132,7 @@ class BatchDesk:
         self._pump()
         return True
 
-    def remove(self, entry: Entry) -> bool:
+    def remove(self, entry: BatchEntry) -> bool:
         """Take one off the list; its files stay. Not one that runs."""
         if entry.busy:
             return False
@@ -141,29 +149,45 @@ class BatchDesk:
 
     async def close(self) -> None:
         """Stop what runs, and keep what is done."""
-        for entry in self.entries:
+        await self._stop(list(self.entries))
+
+    async def _stop(self, entries: list[BatchEntry]) -> None:
+        task = self._task
+        for entry in entries:
             self.cancel(entry)
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=_LEAVE_S)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if task is not None:
+            await asyncio.wait([task], timeout=_LEAVE_S)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _pump(self) -> None:
-        if not self._held and (self._task is None or self._task.done()) and self._engine.loaded is not None:
-            self._task = start_task(self._work(), name="phitui-batches")
+        """Begin the next file where the engine is ready and free."""
+        entry = next((entry for entry in self.entries if entry.state == "queued"), None)
+        if entry is None or self._lease is not None or self._engine.loaded is None:
+            return
+        self._lease = lease = self._leases.claim(Use.ROWS, f"{one_line(entry.name, 60)} is running", self._let_go)
+        if lease is not None:
+            self._task = start_task(self._work(entry, lease), name="phitui-batches")
 
-    async def _work(self) -> None:
-        while not self._held and self._engine.loaded is not None:
-            entry = next((entry for entry in self.entries if entry.state == "queued"), None)
-            if entry is None:
-                return
+    async def _work(self, entry: BatchEntry, lease: Lease) -> None:
+        try:
             await self._run(entry)
+        finally:
+            self._lease = None
+            lease.release()  # which begins the next
 
-    async def _run(self, entry: Entry) -> None:
+    async def _let_go(self) -> None:
+        """Leave the engine to somebody else: what runs is stopped, and can go on later."""
+        stopped = [entry for entry in self.entries if entry.busy]
+        await self._stop(stopped)
+        for entry in stopped:
+            self._note(entry, "stopped because the engine was wanted for something else; r goes on with it")
+
+    async def _run(self, entry: BatchEntry) -> None:
         try:
             self._set(entry, "reading")
             self._stopping = False
-            self._file = file = BatchFile(entry.order, self._config, lambda line: self._note(entry, line))
+            self._file = file = BatchFile(entry.order, self._config.now, lambda line: self._note(entry, line))
             entry.progress = file.progress
             self._preparing = asyncio.create_task(self._prepare(file))
             await asyncio.wait({self._preparing})
@@ -199,19 +223,19 @@ class BatchDesk:
                 return _Ready(manifest, loaded, plan)
         raise _NoEngineError
 
-    def _planned(self, loaded: Loaded, folder: str | None) -> tuple[Manifest | None, Plan]:
+    def _planned(self, loaded: Loaded, folder: str | None) -> tuple[Manifest | None, BatchPlan]:
         if loaded.remote is not None:
-            return None, remote_plan(self._config, loaded)
+            return None, remote_plan(self._config.now, loaded)
         manifest = read_manifest(Path(folder or ""))
-        return manifest, plan_for(self._config, manifest, loaded, engine_pid=self._engine.pid)
+        return manifest, plan_for(self._config.now, manifest, loaded, engine_pid=self._engine.pid)
 
-    def _note(self, entry: Entry, line: str) -> None:
+    def _note(self, entry: BatchEntry, line: str) -> None:
         entry.note = line
         self._tell(entry)
 
-    def _set(self, entry: Entry, state: str) -> None:
+    def _set(self, entry: BatchEntry, state: str) -> None:
         entry.state = state
         self._tell(entry)
 
-    def _tell(self, entry: Entry) -> None:
+    def _tell(self, entry: BatchEntry) -> None:
         self._changed(entry)

@@ -68,7 +68,7 @@ class _Part(msgspec.Struct):
     text: str = ""
 
 
-class _Message(msgspec.Struct):
+class _RowMessage(msgspec.Struct):
     role: str
     content: str | list[_Part]
 
@@ -85,7 +85,7 @@ class _Options(msgspec.Struct, kw_only=True):
     n: Annotated[int, msgspec.Meta(ge=1, le=KEYS_PER_LINE)] | None = None
     # Taken and not used: the engine has one seed for all rows of a batch (engine.rows_api.OpenBatch).
     seed: int | None = None
-    messages: list[_Message] | None = None
+    messages: list[_RowMessage] | None = None
 
 
 class _Plain(_Options, kw_only=True):
@@ -207,13 +207,13 @@ def _request(
     return Request(number, name, form, turns, sampling, row.n or 1, size, unused)
 
 
-def _turns(messages: list[_Message]) -> list[Turn]:
+def _turns(messages: list[_RowMessage]) -> list[Turn]:
     if not messages:
         raise UsageError("no messages")
     return [_turn(place, message) for place, message in enumerate(messages)]
 
 
-def _turn(place: int, message: _Message) -> Turn:
+def _turn(place: int, message: _RowMessage) -> Turn:
     role = _ROLES.get(message.role)
     if role is None:
         raise UsageError(

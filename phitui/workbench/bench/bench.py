@@ -35,7 +35,7 @@ NO_CPU_ENERGY = PerToken(None, None, None, False, "a CPU's energy is not read")
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What to run: batch sizes in rows, lengths in tokens, how often."""
 
     batches: tuple[int, ...]
@@ -56,7 +56,7 @@ class Timed(NamedTuple):
     detail: str = ""
 
 
-class Source(Protocol):
+class TokenSource(Protocol):
     """Where token times come from."""
 
     async def run(self, batch: int, prompt_tokens: int, max_tokens: int) -> Timed:
@@ -82,7 +82,7 @@ class EngineSource:
 
 
 async def bench(
-    config: Config, plan: Plan, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
+    config: Config, plan: BenchPlan, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
 ) -> BenchResult:
     """Run the plan in the configured way. Cancelling ends the engine's process, and returns what is done by then; where
     nothing is done, it cancels.
@@ -102,7 +102,7 @@ async def bench(
         if loaded.device == "cuda":
             watch = Watch(lambda: engine.pid, loaded.device_uuid)
             await watch.start()
-        book = Book(plan)
+        book = BenchRuns(plan)
         interrupted = await _to_the_end(book, source, watch, tell)
         machine = Machine(loaded, manifest, rate, watch)
         conditions = Circumstances(begun, load1(), watch.throttle_reasons if watch is not None else None)
@@ -113,14 +113,16 @@ async def bench(
         await engine.stop()
 
 
-async def _ready(engine: ProbingEngine, load: Load, plan: Plan) -> tuple[Loaded, EngineSource]:
+async def _ready(engine: ProbingEngine, load: Load, plan: BenchPlan) -> tuple[Loaded, EngineSource]:
     loaded = await engine.load(load)
     positions = plan.prompt_tokens + plan.max_tokens if loaded.device == "cuda" else _CPU_POSITIONS
     room = await engine.warm_up(min(positions, loaded.context_window or positions))
     return loaded, EngineSource(engine, room.usable_bytes)
 
 
-async def _to_the_end(book: Book, source: Source, watch: Watch | None, tell: Callable[[Progress], None]) -> bool:
+async def _to_the_end(
+    book: BenchRuns, source: TokenSource, watch: Watch | None, tell: Callable[[Progress], None]
+) -> bool:
     """Run; returns whether it was interrupted. Before there is a figure, that cancels."""
     try:
         await run_plan(book, source, watch, tell)
@@ -132,8 +134,8 @@ async def _to_the_end(book: Book, source: Source, watch: Watch | None, tell: Cal
 
 
 async def run_plan(
-    book: Book,
-    source: Source,
+    book: BenchRuns,
+    source: TokenSource,
     watch: Watch | None,
     tell: Callable[[Progress], None],
     no_energy: PerToken = NO_CPU_ENERGY,
@@ -158,10 +160,10 @@ async def run_plan(
     tell(Progress("bench", "done", total, total, "runs"))
 
 
-class Book:
+class BenchRuns:
     """What was measured, by batch size."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: BenchPlan) -> None:
         self.plan = plan
         self.problems: dict[int, tuple[str, str]] = {}
         self._runs: dict[int, list[tuple[Run, PerToken]]] = {batch: [] for batch in plan.batches}
@@ -190,7 +192,7 @@ class Book:
         return batch_result(batch, runs, energies, hardware, self.plan.prompt_tokens, problem)
 
 
-def check_sizes(plan: Plan) -> None:
+def check_sizes(plan: BenchPlan) -> None:
     """Raises UsageError where a run would make more tokens than their times can be told of."""
     most = max(plan.batches) * plan.max_tokens
     if most > MOST_TOKENS_OF_A_RUN:
@@ -201,7 +203,7 @@ def check_sizes(plan: Plan) -> None:
         )
 
 
-def check_lengths(plan: Plan, window: int) -> None:
+def check_lengths(plan: BenchPlan, window: int) -> None:
     """Raises UsageError with the figures where the lengths are beyond the context window."""
     if plan.prompt_tokens + plan.max_tokens > window:
         raise UsageError(
@@ -219,6 +221,6 @@ def no_figures(result: BenchResult) -> PhituiError | None:
     return PhituiError(f"no batch size gave a figure; {first.batch} rows: {first.outcome}: {first.detail}")
 
 
-def workload(plan: Plan) -> Workload:
+def workload(plan: BenchPlan) -> Workload:
     """The plan as it stands in a result."""
     return Workload(plan.prompt_tokens, plan.max_tokens, plan.repeat, plan.warm_up_tokens)

@@ -10,7 +10,7 @@ from phitui.engine.protocol.latency import Spread, decode_rate, gaps, output_rat
 from phitui.hardware.analysis import roofline
 from phitui.hardware.analysis.energy import PerToken
 from phitui.models.footprint import Footprint
-from phitui.workbench.bench.result import Bandwidth, BatchResult, JoulesPerToken, Percentiles, RunFigures
+from phitui.workbench.bench.result import BatchResult, BenchBandwidth, JoulesPerToken, Percentiles, RunFigures
 
 
 class Run(NamedTuple):
@@ -95,20 +95,20 @@ def batch_result(
     )
 
 
-def bandwidth(batch: int, rows: Sequence[list[float]], prompt_tokens: int, hardware: Hardware) -> Bandwidth:
+def bandwidth(batch: int, rows: Sequence[list[float]], prompt_tokens: int, hardware: Hardware) -> BenchBandwidth:
     """Traffic and MBU of the decode steps. The step that makes token k of a row reads a cache of prompt + k - 1 tokens:
     prompt + n / 2 in the mean over the steps of n tokens (as in `engine.worker.step_clock`)."""
     tpots = [value for row in rows if (value := tpot(row)) is not None]
     if hardware.footprint is None:
-        return Bandwidth(reason="this model's bytes per step are not known")
+        return BenchBandwidth(reason="this model's bytes per step are not known")
     if not tpots:
-        return Bandwidth(reason="a decode step needs two tokens" if rows else "nothing was measured")
+        return BenchBandwidth(reason="a decode step needs two tokens" if rows else "nothing was measured")
     length = prompt_tokens + statistics.fmean(map(len, rows)) / 2
     weights = hardware.footprint.weight_step * hardware.shares
-    load = roofline.Load(weights, hardware.footprint.kv_token, batch, length)
+    load = roofline.DecodeLoad(weights, hardware.footprint.kv_token, batch, length)
     steps_per_s, peak = 1 / statistics.fmean(tpots), hardware.peak_gb_s
     engine = roofline.engine_gb_s(load, steps_per_s)
-    return Bandwidth(
+    return BenchBandwidth(
         useful_gb_s=_round(roofline.useful_gb_s(load, steps_per_s)),
         engine_gb_s=_round(engine),
         mbu_useful=_round(roofline.mbu(load, steps_per_s, peak)) if peak else None,

@@ -22,11 +22,11 @@ from phitui.workbench.bench.result import (
     FORMAT,
     VERSION,
     BatchResult,
+    BenchModel,
     BenchResult,
+    BenchSetup,
     Circumstances,
     DeviceFacts,
-    ModelFacts,
-    Setup,
     Workload,
 )
 from phitui.workbench.bench.watch import Watch
@@ -76,11 +76,11 @@ class Machine:
             version=VERSION,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             interrupted=interrupted,
-            model=ModelFacts(
+            model=BenchModel(
                 manifest.name, manifest.quantization, weights.sha256 if weights else "", manifest.context_window
             ),
             device=self._device(),
-            config=Setup(loaded.workers, loaded.threads, loaded.compute_type),
+            config=BenchSetup(loaded.workers, loaded.threads, loaded.compute_type),
             versions={
                 "phitui": phitui.__version__,
                 "python": platform.python_version(),

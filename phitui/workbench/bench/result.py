@@ -41,7 +41,7 @@ class RunFigures(msgspec.Struct, frozen=True):
     joules_per_token: Above0 | None = None
 
 
-class Bandwidth(msgspec.Struct, frozen=True):
+class BenchBandwidth(msgspec.Struct, frozen=True):
     """Memory traffic of the decode steps by the model's sizes and the mean TPOT, GB/s (10⁹ bytes), and as a share of
     the peak: "useful" counts weights + KV cache, "engine" weights + 3 × KV cache. `reason`: why figures are None."""
 
@@ -76,12 +76,12 @@ class BatchResult(msgspec.Struct, frozen=True):
     ttft_ms: Percentiles | None = None
     tpot_ms: Percentiles | None = None
     itl_ms: Percentiles | None = None
-    bandwidth: Bandwidth = Bandwidth()
+    bandwidth: BenchBandwidth = BenchBandwidth()
     joules_per_token: JoulesPerToken = JoulesPerToken()
     peak_memory_bytes: int | None = None
 
 
-class ModelFacts(msgspec.Struct, frozen=True):
+class BenchModel(msgspec.Struct, frozen=True):
     """`sha256` is that of the weights, "" of a server's; the context window is None where a server does not tell it."""
 
     name: str
@@ -104,7 +104,7 @@ class DeviceFacts(msgspec.Struct, frozen=True):
     peak_source: str
 
 
-class Setup(msgspec.Struct, frozen=True):
+class BenchSetup(msgspec.Struct, frozen=True):
     """How the engine ran. `threads` are those of each worker; 0: CTranslate2's choice. Of a server's engine nothing is
     known: 0 workers."""
 
@@ -138,9 +138,9 @@ class BenchResult(msgspec.Struct, frozen=True):
     version: int
     date: str
     interrupted: bool
-    model: ModelFacts
+    model: BenchModel
     device: DeviceFacts
-    config: Setup
+    config: BenchSetup
     versions: dict[str, str]
     workload: Workload
     conditions: Circumstances

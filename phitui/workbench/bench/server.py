@@ -17,21 +17,21 @@ from phitui.engine.protocol.api import Loaded
 from phitui.engine.worker.threads import usable_cores
 from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.host.system import load1
-from phitui.workbench.bench.bench import Book, Plan, Timed, check_lengths, check_sizes, run_plan, workload
+from phitui.workbench.bench.bench import BenchPlan, BenchRuns, Timed, check_lengths, check_sizes, run_plan, workload
 from phitui.workbench.bench.figures import Hardware, Run
 from phitui.workbench.bench.result import (
     FORMAT,
     VERSION,
-    Bandwidth,
     BatchResult,
+    BenchBandwidth,
+    BenchModel,
     BenchResult,
+    BenchSetup,
     Circumstances,
     DeviceFacts,
-    ModelFacts,
-    Setup,
 )
 from phitui.workbench.engines import reached
-from phitui.workbench.measure.remote_load import Loader, Wave, notes_on
+from phitui.workbench.measure.remote_load import Loader, RequestWave, notes_on
 
 NOT_READ = "the server's hardware is not read"
 _NO_ENERGY = PerToken(None, None, None, False, "the server's energy is not read")
@@ -44,7 +44,7 @@ class ServerSource:
     def __init__(self, loader: Loader, counted: int) -> None:
         self._loader = loader
         self._counted = counted
-        self.waves: list[Wave] = []
+        self.waves: list[RequestWave] = []
 
     async def run(self, batch: int, prompt_tokens: int, max_tokens: int) -> Timed:
         """The loader has fitted its prompts to their length. Raises PhituiError where the server is gone."""
@@ -58,14 +58,14 @@ class ServerSource:
 
 
 async def bench_server(
-    config: Config, plan: Plan, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
+    config: Config, plan: BenchPlan, tell: Callable[[Progress], None], environ: Mapping[str, str] = os.environ
 ) -> BenchResult:
     """Run the plan on the configured server. As `bench.bench.bench`."""
     check_sizes(plan)
     begun = load1()
     client, loaded = await reached(config, environ)
     loader = Loader(client, plan.prompt_tokens)
-    source, book = ServerSource(loader, plan.max_tokens), Book(plan)
+    source, book = ServerSource(loader, plan.max_tokens), BenchRuns(plan)
     interrupted = False
     try:
         if loaded.context_window is not None:
@@ -86,12 +86,12 @@ async def bench_server(
 
 
 def _without_hardware(one: BatchResult) -> BatchResult:
-    return msgspec.structs.replace(one, bandwidth=Bandwidth(reason=NOT_READ))
+    return msgspec.structs.replace(one, bandwidth=BenchBandwidth(reason=NOT_READ))
 
 
 def _result(
     loaded: Loaded,
-    plan: Plan,
+    plan: BenchPlan,
     conditions: Circumstances,
     results: list[BatchResult],
     interrupted: bool,
@@ -104,9 +104,9 @@ def _result(
         version=VERSION,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         interrupted=interrupted,
-        model=ModelFacts(loaded.name, "as the server has it", "", loaded.context_window),
+        model=BenchModel(loaded.name, "as the server has it", "", loaded.context_window),
         device=DeviceFacts("remote", f"{kind} at {host}", None, usable_cores(), None, None, None, NOT_READ),
-        config=Setup(0, 0, "as the server has it"),
+        config=BenchSetup(0, 0, "as the server has it"),
         versions={
             "phitui": phitui.__version__,
             "python": platform.python_version(),

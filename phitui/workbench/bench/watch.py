@@ -10,13 +10,13 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from phitui.hardware.analysis.energy import EnergyMeter, PerToken, Sample
+from phitui.hardware.analysis.energy import EnergyMeter, EnergySample, PerToken
 from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Device, Snapshot
 from phitui.workbench.telemetry.performance import engine_device
 
 _INTERVAL_S = 0.5
-_PATIENCE_S = 3 * _INTERVAL_S
+_WAIT_S = 3 * _INTERVAL_S
 # Cards draw more for some seconds after they have worked.
 _IDLE_S = 4.0
 
@@ -39,7 +39,7 @@ class Watch:
     async def start(self) -> None:
         """Begin, and wait until the card's idle power has been read."""
         self._sampler.start()
-        await self._look(10 * _PATIENCE_S)
+        await self._look(10 * _WAIT_S)
         if self.device is not None and self.device.power_w is not None:
             await asyncio.sleep(_IDLE_S)
 
@@ -60,15 +60,15 @@ class Watch:
         """It is over: its energy, once the sensors have been read again."""
         ended = time.monotonic()
         self._working = False
-        while not self._energy.covers(ended) and (left := ended + _PATIENCE_S - time.monotonic()) > 0:
+        while not self._energy.covers(ended) and (left := ended + _WAIT_S - time.monotonic()) > 0:
             await self._look(left)
         return self._energy.per_token(begun, ended, tokens)
 
-    async def _look(self, patience_s: float) -> None:
+    async def _look(self, wait_s: float) -> None:
         """Wait for the next reading."""
         self._news.clear()
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-            await asyncio.wait_for(self._news.wait(), patience_s)
+            await asyncio.wait_for(self._news.wait(), wait_s)
 
     def _hand_over(self, snapshot: Snapshot) -> None:
         """In the sampler's thread."""
@@ -83,6 +83,6 @@ class Watch:
         self.device = device
         power = device.power_w if device.power_instant_w is None else device.power_instant_w
         reason = device.unavailable.get("power_w", "")
-        self._energy.note(Sample(time.monotonic(), device.energy_j, power, self._working, reason))
+        self._energy.note(EnergySample(time.monotonic(), device.energy_j, power, self._working, reason))
         if self._working and device.throttle_reasons is not None:
             self._throttled = (self._throttled or set()) | set(device.throttle_reasons)

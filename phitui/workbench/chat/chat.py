@@ -24,8 +24,17 @@ from phitui.engine.protocol.api import (
 )
 from phitui.engine.protocol.interface import Engine
 from phitui.workbench.chat.exchanges import Exchange, State, path_through, path_to
+from phitui.workbench.lease import Lease, Leases, Use
 
 __all__ = ["Chat", "Exchange", "State", "check_prompt"]
+
+
+# A prefill cannot be stopped: after this time its answer is given up.
+_LET_GO_WITHIN_S = 3.0
+
+
+def _nobody(exchange: Exchange) -> None:
+    del exchange
 
 
 @dataclass
@@ -40,28 +49,31 @@ class Chat:
     engine: Engine
     sampling: Sampling
     system: str
-    on_change: Callable[[Exchange], None]
+    on_change: Callable[[Exchange], None] = _nobody
+    leases: Leases = field(default_factory=Leases)
     exchanges: list[Exchange] = field(default_factory=list)
     roots: list[Exchange] = field(default_factory=list)
     record: Callable[[Exchange], None] | None = None
     on_over: Callable[[list[Exchange]], None] | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    refusal: PhituiError | None = None  # why no prompt is taken for now
     _gone: str = ""  # why there is no engine any more
     # Each of these is a list of exchanges whose answers are made side by side, mostly of one.
     _waiting: list[list[Exchange]] = field(default_factory=list)
     _current: list[Exchange] = field(default_factory=list)
     _request_id: int | None = None
     _cancel_asked: bool = False
-    _held: bool = False  # the engine is being exchanged
-    _load: int = 0  # counts the models that were let go of: each counts tokens in its own way
+    _lease: Lease | None = None  # while an answer is being made
+    _epoch: int = 0  # the load that counts tokens now: each model does in its own way
     _tasks: Tasks = field(default_factory=Tasks)
+
+    def __post_init__(self) -> None:
+        self.leases.subscribe(self.pump)
 
     def submit(self, prompt: str) -> Exchange:
         """Queue a prompt.
 
         Raises UsageError for an empty one or one that cannot be text, and UnavailableError where there is no engine
-        and none will come, or while `refusal` is set.
+        and none will come, or while somebody else has it for long.
         """
         return self._queue(prompt, self.exchanges[-1] if self.exchanges else None)[0]
 
@@ -70,8 +82,7 @@ class Chat:
     ) -> list[Exchange]:
         """Queue a prompt below `parent`, for so many answers, and show the path to the first. Raises as `submit`."""
         check_prompt(prompt)
-        if self.refusal is not None:
-            raise self.refusal
+        self.leases.check(Use.ANSWER)
         if self._gone:
             raise UnavailableError(f"there is no engine ({self._gone})", "Quit and run phitui doctor")
         queued = [Exchange(next(self._numbers), prompt, parent=parent) for _ in range(answers)]
@@ -121,12 +132,19 @@ class Chat:
             self.fork(leaf)
         loaded = self.engine.loaded
         for exchange in self.exchanges:
-            exchange.counted = self._load if loaded is not None and exchange.model == loaded.name else -1
+            exchange.counted = self._epoch if loaded is not None and exchange.model == loaded.name else -1
 
     def pump(self) -> None:
-        """Send the next prompt if the engine is ready and none is on its way. Call it when the engine has loaded."""
-        if self._current or not self._waiting or self.engine.loaded is None or self._held:
+        """Send the next prompt if the engine is ready and free, and none is on its way."""
+        if self._current or not self._waiting or self.engine.loaded is None:
             return
+        if self._lease is None:
+            try:
+                self._lease = self.leases.claim(Use.ANSWER, stop=self._let_go)
+            except UnavailableError:  # what is queued waits until the engine is free again
+                return
+            if self._lease is None:
+                return
         self._current = self._waiting.pop(0)
         self._cancel_asked = False
         self._tasks.start(self._send(self._current))
@@ -206,7 +224,7 @@ class Chat:
             self._lose(event.message, all_of_them=True)
             return
         if isinstance(event, Loaded):
-            self._gone, self._held = "", False
+            self._gone, self._epoch = "", event.epoch
             self.pump()
             return
         exchange = self._owner(event)
@@ -214,7 +232,7 @@ class Chat:
             return
         if isinstance(event, Started):
             exchange.state, exchange.prompt_tokens = State.PREFILL, event.prompt_tokens
-            exchange.counted, exchange.model = self._load, self.engine.loaded.name if self.engine.loaded else ""
+            exchange.counted, exchange.model = self._epoch, self.engine.loaded.name if self.engine.loaded else ""
             self._tell(exchange)
         elif isinstance(event, Finished):
             self._finish(exchange, event)
@@ -249,22 +267,9 @@ class Chat:
             exchange.prompt_tokens, exchange.tokens = event.usage.prompt_tokens, event.usage.completion_tokens
         self._close(exchange, State.DONE)
 
-    async def release(self, within_s: float = 3.0) -> None:
-        """Let go of the engine, because another model takes its place: the answer on its way is stopped, and what is
-        queued waits for the next `Loaded`. The turns stay; their tokens are the new model's to count."""
-        await self.hold(within_s)
-        self._load += 1
-
-    def go_on(self) -> None:
-        """Send what is queued, after `hold`."""
-        self._held = False
-        self.pump()
-
-    async def hold(self, within_s: float = 3.0) -> None:
-        """Leave the engine alone: the answer on its way is stopped, and what is queued waits for `go_on`, or for the
-        next `Loaded`."""
-        self._held = True
-        current, deadline = self._current, asyncio.get_running_loop().time() + within_s
+    async def _let_go(self) -> None:
+        """Leave the engine to somebody else: the answer on its way is stopped, and what is queued waits."""
+        current, deadline = self._current, asyncio.get_running_loop().time() + _LET_GO_WITHIN_S
         if current:
             self.cancel()
         while current and self._current is current:
@@ -306,7 +311,7 @@ class Chat:
         it is not known until that one has read a prompt.
         """
         for exchange in reversed(self.exchanges):
-            if exchange.counted not in (-1, self._load):
+            if exchange.counted not in (-1, self._epoch):
                 return None
             if exchange.counted < 0 or exchange.prompt_tokens is None:
                 continue
@@ -331,6 +336,9 @@ class Chat:
         self._tell(exchange)
         if over and together and self.on_over is not None:
             self.on_over(together)
+        if over and self._lease is not None:
+            lease, self._lease = self._lease, None
+            lease.release()  # which pumps, unless somebody waits for the engine
         self.pump()
 
     def _tell(self, exchange: Exchange) -> None:

@@ -14,7 +14,7 @@ from phitui.config.schema import check_layer, expected, nearest
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
 from phitui.engine.protocol.api import Loaded
-from phitui.engine.protocol.capabilities import PARAMETERS, honoured
+from phitui.engine.protocol.capabilities import PARAMETERS, supported_parameters
 from phitui.workbench.chat.chat import Chat
 from phitui.workbench.start import sampling
 
@@ -40,7 +40,7 @@ class Parameters:
 
     def offered(self, loaded: Loaded | None) -> tuple[str, ...]:
         """Which of them the engine honours."""
-        return honoured(loaded)
+        return supported_parameters(loaded)
 
     def set(self, name: str, text: str, loaded: Loaded | None = None) -> str:
         """Take a parameter from text; returns a line that says what holds now.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from phitui.config.layers import home
 from phitui.core.errors import UsageError
-from phitui.storage.sessions.session_types import TITLE_CHARS, Session, SessionRow, Turn, encoded
+from phitui.storage.sessions.session_types import TITLE_CHARS, KeptTurn, Session, SessionRow, encoded
 from phitui.workbench.chat.chat import Chat
 from phitui.workbench.chat.exchanges import Exchange
 from phitui.workbench.chat.parameters import SYSTEM, Parameters
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     turns: list[int]
 
 
-class SessionDesk:
+class SessionLibrary:
     """`say` gets lines for the chat, and "bad" or "". `parameters` are the chat's, kept with its session; without them
     every new chat has the system prompt `system`."""
 
@@ -110,7 +110,7 @@ class SessionDesk:
         rows = await self._thread.run(lambda store: store.rows(order))
         return [Found(row, turns.get(row.id, [])) for row in rows], count
 
-    async def preview(self, found: Found) -> list[Turn]:
+    async def preview(self, found: Found) -> list[KeptTurn]:
         """Turns to show of a session: those that were found, else its newest."""
         wanted = found.turns[:_PREVIEWED]
         if wanted:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from phitui.core.errors import PhituiError
 from phitui.core.tasks import start_task
 from phitui.engine.protocol.api import Timings, Usage
-from phitui.storage.sessions.session_types import Session, Turn, title_of
+from phitui.storage.sessions.session_types import KeptTurn, Session, title_of
 from phitui.workbench.chat.chat import Chat
 from phitui.workbench.chat.exchanges import Exchange, State, everything
 from phitui.workbench.chat.session_thread import SessionThread
@@ -184,10 +184,10 @@ def _id_of(exchange: Exchange) -> int:
     return -exchange.number if exchange.kept is None else exchange.kept
 
 
-def turn_of(exchange: Exchange) -> Turn:
+def turn_of(exchange: Exchange) -> KeptTurn:
     """An exchange as it is kept."""
     timings = exchange.timings or Timings(None, None, None, None)
-    return Turn(
+    return KeptTurn(
         id=_id_of(exchange),
         parent=None if exchange.parent is None else _id_of(exchange.parent),
         prompt=exchange.prompt,

@@ -14,7 +14,7 @@ from phitui.hardware.sampler import Sampler
 from phitui.hardware.snapshot import Process, Snapshot
 from phitui.workbench.telemetry.performance import engine_device
 
-_PATIENCE_S = 6.0
+_WAIT_S = 6.0
 _ONCE_S = 60.0  # the sampler is stopped after its first reading
 _MOST_NAMED = 3
 
@@ -87,7 +87,7 @@ def _look() -> Snapshot | None:
     sampler = Sampler(_ONCE_S, found.put)
     sampler.start()
     try:
-        return found.get(timeout=_PATIENCE_S)
+        return found.get(timeout=_WAIT_S)
     except queue.Empty:
         return None
     finally:

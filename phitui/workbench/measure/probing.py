@@ -13,6 +13,7 @@ from phitui.core.errors import UnavailableError
 from phitui.core.ipc.messages import Failure, Progress
 from phitui.engine.local.client import EngineClient
 from phitui.engine.protocol.api import Died, Event, Load, Loaded, Probed, Rejected, Room
+from phitui.workbench.start import wait_loaded
 
 # Of this the kernel's out-of-memory killer makes use; nobody else does without being asked.
 _KILLED = "SIGKILL"
@@ -66,7 +67,7 @@ class ProbingEngine:
             self._events.get_nowait()
         self._timed_threads = False
         await self._client.load(load)
-        return await self._loaded()
+        return await wait_loaded(self._events, self._told)
 
     async def warm_up(self, positions: int) -> Room:
         """Have all workers used; returns the memory at rest. Raises PhituiError where that fails."""
@@ -88,7 +89,7 @@ class ProbingEngine:
             return event
         if not isinstance(event, Died) or not event.restarting:
             raise UnavailableError("the engine keeps dying", "Run phitui doctor")
-        await self._loaded()
+        await wait_loaded(self._events, self._told)
         await self.warm_up(self._positions)
         detail = f"the engine died ({event.reason})"
         return Probed(number, "oom" if _KILLED in event.reason else "failed", self._usable, 0.0, detail=detail)
@@ -103,18 +104,9 @@ class ProbingEngine:
             await stopping
             raise
 
-    async def _loaded(self) -> Loaded:
-        while True:
-            event = await self._events.get()
-            if isinstance(event, Loaded):
-                return event
-            if isinstance(event, Progress):
-                self._timed_threads |= event.stage == "measure"
-                self._tell(event)
-            elif isinstance(event, Failure):
-                raise event.error()
-            elif isinstance(event, Died) and not event.restarting:
-                raise UnavailableError(f"the engine died ({event.reason})", "Run phitui doctor")
+    def _told(self, progress: Progress) -> None:
+        self._timed_threads |= progress.stage == "measure"
+        self._tell(progress)
 
     async def _answer(self, number: int) -> Room | Probed | Died:
         """What comes of request `number`. Raises PhituiError where the engine refuses it."""

@@ -23,7 +23,7 @@ _READ_FIRST_S, _READ_EVERY_S, _READ_SLOWER = 0.02, 0.2, 1.5
 _SETTLE_S = 0.5
 
 
-class ServerLoad(Protocol):
+class ServerQueue(Protocol):
     """What of a server's own figures is looked at; None where it does not tell."""
 
     @property
@@ -33,7 +33,7 @@ class ServerLoad(Protocol):
     def kv_use(self) -> float | None: ...
 
 
-ReadLoad = Callable[[], Awaitable[ServerLoad]]
+ReadLoad = Callable[[], Awaitable[ServerQueue]]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class _Asked:
     end: Finished | Rejected | BrokeOff | None = None
 
 
-class Wave(NamedTuple):
+class RequestWave(NamedTuple):
     """Requests that were sent together. `rows`: for each when its pieces of text came, in seconds since the first was
     sent; `counts` its tokens and `prompts` those of its prompt, by the server. `waiting` (requests) and `kv_use` (0 to
     1) are the most that the server said meanwhile, None where it says nothing; `waiting` also where it said none only
@@ -91,10 +91,10 @@ class Loader:
             raise PhituiError(f"{self._who} cannot be measured: {wave.problem}")
         return wave.prompts[0]
 
-    async def wave(self, requests: int, new_tokens: int) -> Wave:
+    async def wave(self, requests: int, new_tokens: int) -> RequestWave:
         """Send so many and wait for all of them. Raises PhituiError where the server is gone."""
         self._asked.clear()
-        readings: list[tuple[float, ServerLoad]] = []
+        readings: list[tuple[float, ServerQueue]] = []
         self._watching = True
         watch = asyncio.create_task(self._watch(readings))
         begun = time.perf_counter()
@@ -145,7 +145,7 @@ class Loader:
                 one.times.append(time.perf_counter())
             self._ended.set()
 
-    async def _watch(self, readings: list[tuple[float, ServerLoad]]) -> None:
+    async def _watch(self, readings: list[tuple[float, ServerQueue]]) -> None:
         wait_s = _READ_FIRST_S
         while self._read is not None and self._watching:  # before Python 3.12 wait_for may keep a cancellation
             await asyncio.sleep(wait_s)
@@ -154,16 +154,16 @@ class Loader:
                 load = await self._read()
                 readings.append((time.perf_counter(), load))
 
-    def _made(self, begun: float, readings: list[tuple[float, ServerLoad]]) -> Wave:
+    def _made(self, begun: float, readings: list[tuple[float, ServerQueue]]) -> RequestWave:
         seconds = time.perf_counter() - begun
         problem = self._problem()
         if problem:
-            return Wave([], [], [], seconds, problem=problem)
+            return RequestWave([], [], [], seconds, problem=problem)
         rows = [[at - begun for at in one.times] for one in self._asked.values()]
         usages = [one.end.usage for one in self._asked.values() if isinstance(one.end, Finished)]
         first_end = min(row[-1] for row in rows)
         kv_use = [load.kv_use for _, load in readings if load.kv_use is not None]
-        return Wave(
+        return RequestWave(
             rows,
             [usage.completion_tokens or 0 for usage in usages],
             [usage.prompt_tokens or 0 for usage in usages],
@@ -186,7 +186,7 @@ class Loader:
         return ""
 
 
-def _waiting(readings: list[tuple[float, ServerLoad]], first_end: float) -> int | None:
+def _waiting(readings: list[tuple[float, ServerQueue]], first_end: float) -> int | None:
     """The most that waited, in all readings but the first, when requests may wait for those of the wave before to be
     put away. That none waits says nothing any more once a request has ended."""
     told = [(at, load.waiting) for at, load in readings if load.waiting is not None]
@@ -194,7 +194,7 @@ def _waiting(readings: list[tuple[float, ServerLoad]], first_end: float) -> int 
     return most if most or any(at < first_end for at, _ in told) else None
 
 
-def notes_on(waves: list[Wave], prompt_tokens: int, new_tokens: int) -> list[str]:
+def notes_on(waves: list[RequestWave], prompt_tokens: int, new_tokens: int) -> list[str]:
     """What the figures of these waves have to be read with."""
     prompts = [count for wave in waves for count in wave.prompts]
     made = [count for wave in waves for count in wave.counts]

@@ -7,46 +7,47 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from phitui.config.layers import Config, logs_dir, models_dir, save_setting, shown_path, user_config_file
+from msgspec.structs import replace
+
+from phitui.config.layers import logs_dir, models_dir, save_setting, shown_path, user_config_file
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.tasks import start_task
-from phitui.engine.protocol.api import Event
+from phitui.core.text import one_line
 from phitui.engine.protocol.interface import Engine
 from phitui.models.install import is_name
 from phitui.models.store import AUTO
-from phitui.workbench.chat.chat import Chat
+from phitui.workbench.current import CurrentConfig
+from phitui.workbench.lease import Lease, Leases, Use
 from phitui.workbench.models.inventory import ModelRow, inventory
 from phitui.workbench.models.work import ModelWork
-from phitui.workbench.switching import Switching
+from phitui.workbench.switching import LocalModel, Switching
 
 
-class ModelDesk:
+class ModelLibrary:
     """The models and what is being done with them. All callbacks come on the event loop.
 
-    `on_change`: rows, work or error are different. `pass_on`: the engine is gone for this reason. `say`: one line for
-    the chat.
+    `on_change`: rows, work or error are different. `say`: one line for a person.
     """
 
     def __init__(
         self,
         client: Engine,
-        config: Config,
-        chat: Chat,
+        config: CurrentConfig,
+        leases: Leases,
+        switching: Switching,
         on_change: Callable[[], None],
-        pass_on: Callable[[Event], None],
         say: Callable[[str], None],
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.store = models_dir(environ)
         self.rows: list[ModelRow] = []
         self.error = ""
-        self.taken = ""  # who has the engine and its model in the place of the chat
-        self._client = client
+        self._client, self._config, self._leases, self._switching = client, config, leases, switching
+        self._lease: Lease | None = None  # while work is under way
         self._environ = environ
         self._on_change = on_change
         self._say = say
         self.work = ModelWork(self.store, logs_dir(environ) / "prepare.log", self._on_work)
-        self.switching = Switching(client, config, chat, pass_on, say, self._keep)
         self._reading: asyncio.Task[None] | None = None
 
     def refresh(self) -> None:
@@ -71,40 +72,34 @@ class ModelDesk:
             raise UsageError(f"{row.name} is not here yet", "p pulls it.")
         if row.manifest is None:
             raise UsageError(f"{row.name} is damaged: {row.error}")
-        if self.taken:
-            raise UsageError(f"{self.taken}: no other model can be loaded", "Wait for it, or cancel it (F3).")
+        self._leases.check(Use.SWITCH)
         if row.loaded and self._has(row) and self._client.loaded is not None:
             raise UsageError(f"{row.name} is loaded already")
         if self.work.busy and self.work.name == row.name:
             raise UsageError(f"{row.name} is being worked on", "Wait for it, or stop it first.")
 
-    def switch(self, row: ModelRow, starting: asyncio.Task[None] | None = None) -> None:
-        """Have the engine load `row` in the place of what it has; `starting` is the console's own start, which ends
-        where it has not yet. Raises UsageError as `check_switch` does."""
+    def switch(self, row: ModelRow) -> None:
+        """Have the engine load `row` in the place of what it has, and later starts, too. Raises UsageError as
+        `check_switch` does."""
         self.check_switch(row)
         if row.folder is not None:
-            self.switching.to(row.folder, starting)
+            self._switching.to(LocalModel(row.folder, row.title or row.name, keep=True))
 
     def pull(self, wanted: str, quantization: str = "", context: int = 0) -> None:
         """Fetch and convert a model. Raises UsageError where other work is under way."""
-        self._check_quiet()
+        self._leases.check(Use.MODEL_WORK)
         self.work.pull(wanted, quantization, context)
-
-    def _check_quiet(self) -> None:
-        if self.taken:
-            raise UsageError(f"{self.taken}: other work would spoil it", "Wait for it, or cancel it (F3).")
 
     def verify(self, row: ModelRow) -> None:
         """Check the files of `row`. Raises UsageError where it is not here or other work is under way."""
-        self._check_quiet()
+        self._leases.check(Use.MODEL_WORK)
         if row.folder is None:
             raise UsageError(f"{row.name} is not here: there is nothing to check")
         self.work.verify(row.name, row.folder)
 
     def check_removal(self, row: ModelRow) -> None:
         """Raise UsageError where `row` cannot be removed: the engine has it, or it is not in the store."""
-        if self.taken:
-            raise UsageError(f"{self.taken}: nothing is removed meanwhile", "Wait for it, or cancel it (F3).")
+        self._leases.check(Use.MODEL_WORK)
         if self._has(row):
             raise UsageError(f"{row.name} is loaded", "Switch to another model first.")
         if row.folder is None and not row.part_bytes:
@@ -128,17 +123,22 @@ class ModelDesk:
 
     async def close(self) -> None:
         """End what is under way."""
-        await asyncio.gather(self.work.close(), self.switching.close())
+        await self.work.close()
         if self._reading is not None:
             self._reading.cancel()
 
     def _on_work(self) -> None:
-        if not self.work.busy:
+        if self.work.busy and self._lease is None:
+            self._lease = self._leases.claim(Use.MODEL_WORK, f"{one_line(self.work.name, 60)} is being worked on")
+        elif not self.work.busy:
+            if self._lease is not None:
+                self._lease.release()
+                self._lease = None
             self.refresh()
         self._on_change()
 
-    async def _keep(self, folder: Path) -> None:
-        """The choice is for later starts, too, as that of a theme is."""
+    async def keep(self, folder: Path) -> None:
+        """Have later starts load the model in `folder`, too, as they take the theme that was chosen."""
         in_store = folder.parent == self.store and is_name(folder.name)
         await self._save(folder.name if in_store else str(folder), "Later starts load it, too")
 
@@ -149,4 +149,5 @@ class ModelDesk:
         except PhituiError as error:
             self._say(f"The choice is not kept for later starts: {error}")
         else:
+            self._config.now = replace(self._config.now, model=replace(self._config.now.model, name=name))
             self._say(f'{meaning} (model.name = "{name}" in {shown_path(file)}).')

@@ -16,20 +16,20 @@ from phitui.models.catalog import lookup
 from phitui.models.install import remove
 from phitui.models.manifest import Manifest, verify
 from phitui.models.messages import PrepareDemo, Pull
-from phitui.workbench.models.prepare import prepare
+from phitui.workbench.prepare import prepare
 
 _REPORTS_PER_S = 10
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkOutcome:
     """How a piece of work ended, as one line for a person."""
 
     text: str
     failed: bool = False
 
 
-class _Stopped(Exception):
+class _CheckStopped(Exception):
     """Nobody waits for the check any more."""
 
 
@@ -44,7 +44,7 @@ class ModelWork:
         self._stopped_text = ""
         self.name = ""
         self.progress: Progress | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: WorkOutcome | None = None
 
     @property
     def busy(self) -> bool:
@@ -103,11 +103,11 @@ class ModelWork:
     def _end(self, task: asyncio.Task[str]) -> None:
         self._task, self.progress = None, None
         if task.cancelled():
-            self.outcome = Outcome(self._stopped_text)
+            self.outcome = WorkOutcome(self._stopped_text)
         elif isinstance(error := task.exception(), PhituiError):
-            self.outcome = Outcome(str(error), failed=True)
+            self.outcome = WorkOutcome(str(error), failed=True)
         else:
-            self.outcome = Outcome(task.result())  # an error that is none of ours goes to the loop's handler
+            self.outcome = WorkOutcome(task.result())  # an error that is none of ours goes to the loop's handler
         self._on_change()
 
     async def _pull(self, wanted: str, quantization: str, context: int) -> str:
@@ -136,7 +136,7 @@ class ModelWork:
         def tell(done: int, total: int) -> None:
             nonlocal last
             if stopped.is_set():
-                raise _Stopped
+                raise _CheckStopped
             if time.monotonic() - last >= 1 / _REPORTS_PER_S:
                 last = time.monotonic()
                 loop.call_soon_threadsafe(report, Progress("verify", f"Checking {name}", done, total, "bytes"))

@@ -126,9 +126,9 @@ class _Watched:
         return OtherHost(self._name, "lost", devices, Host(), age_s, reason)
 
     def wait(self, readings: int) -> None:
-        patience = readings * (2 * self._settings.timeout_s + self._interval_s)
+        longest_s = readings * (2 * self._settings.timeout_s + self._interval_s)
         with self._turn:
-            self._turn.wait_for(lambda: self._tries >= readings, patience)
+            self._turn.wait_for(lambda: self._tries >= readings, longest_s)
 
     def failed(self, reason: str) -> None:
         with self._turn:

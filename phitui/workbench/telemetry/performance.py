@@ -27,14 +27,14 @@ from phitui.engine.protocol.api import (
     Woken,
 )
 from phitui.hardware.analysis import hints
-from phitui.hardware.analysis.energy import EnergyMeter, PerToken, Sample
+from phitui.hardware.analysis.energy import EnergyMeter, EnergySample, PerToken
 from phitui.hardware.analysis.hint_figures import Figures, of_device
-from phitui.hardware.analysis.memory_parts import Engine, MemoryParts, memory_parts, others_of
+from phitui.hardware.analysis.memory_parts import EngineMemory, MemoryParts, memory_parts, others_of
 from phitui.hardware.figures import same_uuid
 from phitui.hardware.history import device_key
 from phitui.hardware.snapshot import Bandwidth, Device, Snapshot
 from phitui.models.footprint import Footprint
-from phitui.workbench.telemetry.pulses import Decode, PulseBook
+from phitui.workbench.telemetry.pulses import Decode, Pulses
 from phitui.workbench.telemetry.traffic import Traffic, device_traffic, engine_traffic, load
 
 if TYPE_CHECKING:  # it brings what only measuring needs
@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # it brings what only measuring needs
 ENGINE = "engine"
 
 
-class View(msgspec.Struct, frozen=True):
+class DeviceView(msgspec.Struct, frozen=True):
     """What is known of one device. `engine` says whether ours computes on it; `decode` is None while nothing is decoded
     there; `joules_per_token` is that of the newest second, and so a rough one: power over output tokens per second."""
 
@@ -58,7 +58,7 @@ class View(msgspec.Struct, frozen=True):
     joules_per_token: float | None = None
 
 
-def with_traffic(snapshot: Snapshot, views: list[View]) -> Snapshot:
+def with_traffic(snapshot: Snapshot, views: list[DeviceView]) -> Snapshot:
     """The snapshot with the bandwidth that `views` have for each device: the modelled one where nothing is measured."""
     devices = [
         replace(
@@ -71,7 +71,7 @@ def with_traffic(snapshot: Snapshot, views: list[View]) -> Snapshot:
     return replace(snapshot, devices=devices)
 
 
-def _reasons(view: View) -> dict[str, str]:
+def _reasons(view: DeviceView) -> dict[str, str]:
     traffic = view.traffic
     reasons = {key: why for key, why in view.device.unavailable.items() if not key.startswith("bandwidth.")}
     if traffic.value_gb_s is None:
@@ -110,7 +110,7 @@ class Performance:
         self._clock = clock
         self._loaded: Loaded | None = None
         self._parked = False
-        self._pulses = PulseBook()
+        self._pulses = Pulses()
         self._answering: set[int] = set()  # answers on their way; several are made in one batch
         self._batches: set[int] = set()  # batches of rows that have some to answer
         self._answer_tokens: int | None = 0  # of those of the batch that are complete
@@ -188,7 +188,7 @@ class Performance:
             self._metered, self._energy = device_key(device), EnergyMeter()
         power = device.power_w if device.power_instant_w is None else device.power_instant_w
         reason = device.unavailable.get("power_w", "")
-        self._energy.note(Sample(self._clock(), device.energy_j, power, self.working, reason))
+        self._energy.note(EnergySample(self._clock(), device.energy_j, power, self.working, reason))
         if self._unread is not None and self._energy.covers(self._unread[1]):
             self.answer_energy = self._energy.per_token(*self._unread)
             self._unread = None
@@ -203,13 +203,13 @@ class Performance:
         """Whether the machine's memory should be measured: the engine computes on the CPU and has nothing to do."""
         return self._on_cpu and self.memory_rate is None and not self.working and not self._parked
 
-    def views(self, snapshot: Snapshot) -> list[View]:
+    def views(self, snapshot: Snapshot) -> list[DeviceView]:
         """All devices of the snapshot, and the machine where the engine computes on it beside a GPU."""
         own = self._engine_device(snapshot)
         views = [self._view(snapshot, device, device is own) for device in snapshot.devices]
         return [*views, self.host_view(snapshot)] if own is None and self._on_cpu else views
 
-    def host_view(self, snapshot: Snapshot) -> View:
+    def host_view(self, snapshot: Snapshot) -> DeviceView:
         """The machine as a device, for a snapshot that does not list it because there is a GPU."""
         from phitui.hardware.host.cpu import cpu_device  # not before the first frame
 
@@ -225,19 +225,19 @@ class Performance:
             return None
         return engine_device(snapshot, self._loaded.device, self._pid(), self._loaded.device_uuid)
 
-    def _view(self, snapshot: Snapshot, device: Device, own: bool) -> View:
+    def _view(self, snapshot: Snapshot, device: Device, own: bool) -> DeviceView:
         memory = self._memory(device, snapshot, own)
         if not own:
             traffic = device_traffic(device)
             said = hints.hints(of_device(device, snapshot.host, self._limit))
-            return View(device, traffic, memory, tuple(said))
+            return DeviceView(device, traffic, memory, tuple(said))
         decode = self._pulses.decode(self._clock())
         traffic = engine_traffic(device, self._footprint, decode, self.memory_rate)
         joules = None
         if decode is not None and device.power_w is not None:
             joules = device.power_w / decode.tokens_per_s
         figures = self._figures(device, snapshot, decode, traffic, memory)
-        return View(device, traffic, memory, tuple(hints.hints(figures)), True, decode, joules)
+        return DeviceView(device, traffic, memory, tuple(hints.hints(figures)), True, decode, joules)
 
     @property
     def _footprint(self) -> Footprint | None:
@@ -251,7 +251,7 @@ class Performance:
             on_card = next((each.used_bytes for each in device.processes or () if each.pid == pid), None)
             resident = snapshot.host.rss_bytes.get(ENGINE)
             process = resident if device.kind == "cpu" else on_card
-            engine = Engine(process, self._weights(), self._kv_bytes())
+            engine = EngineMemory(process, self._weights(), self._kv_bytes())
         return memory_parts(device.vram, engine, self._limit, others_of(device, pid), reason)
 
     def _weights(self) -> int | None:

@@ -33,7 +33,7 @@ class Decode(NamedTuple):
         return self.steps_per_s * self.rows
 
 
-class PulseBook:
+class Pulses:
     """Pulses with the time they came at, in seconds of a clock that never goes back."""
 
     def __init__(self) -> None:

@@ -72,13 +72,13 @@ def engine_traffic(
     return traffic if traffic.value_gb_s is not None else replace(traffic, reason="modelled while it decodes")
 
 
-def load(footprint: Footprint, decode: Decode | None) -> roofline.Load:
+def load(footprint: Footprint, decode: Decode | None) -> roofline.DecodeLoad:
     """What decodes now; without it one row with an empty cache, for which the ceiling of a row is highest. Each of the
     batches that run side by side reads the weights for itself."""
     if decode is None:
-        return roofline.Load(footprint.weight_step, footprint.kv_token, 1, 0.0)
+        return roofline.DecodeLoad(footprint.weight_step, footprint.kv_token, 1, 0.0)
     weights = round(footprint.weight_step * decode.waves)
-    return roofline.Load(weights, footprint.kv_token, decode.rows, decode.context_tokens)
+    return roofline.DecodeLoad(weights, footprint.kv_token, decode.rows, decode.context_tokens)
 
 
 def _with_model(traffic: Traffic, footprint: Footprint, decode: Decode | None) -> Traffic:

@@ -10,20 +10,20 @@ from msgspec.structs import replace
 
 from phitui.config.layers import Config, read_toml, save_settings, shown_path, user_config_file
 from phitui.core.errors import UsageError
-from phitui.storage.server_tunings import LoadTuning
+from phitui.storage.server_tunings import ServerTuning
 from phitui.storage.tunings import Tuning
 from phitui.workbench.tune.events import TuneResult
-from phitui.workbench.tune.server import LoadResult
+from phitui.workbench.tune.server import ServerTuneResult
 
 Settings = dict[str, str | int]
 _SERVERS = "engines"
 
 
-def settings(found: TuneResult | Tuning | LoadResult | LoadTuning) -> Settings:
+def settings(found: TuneResult | Tuning | ServerTuneResult | ServerTuning) -> Settings:
     """By their dotted names, e.g. "engine.workers"."""
-    if isinstance(found, LoadTuning):
+    if isinstance(found, ServerTuning):
         return {f"{_SERVERS}.{found.key.engine}.concurrency": found.c_best}
-    if isinstance(found, LoadResult):
+    if isinstance(found, ServerTuneResult):
         return {f"{_SERVERS}.{found.remote.name}.concurrency": found.answer.c_best}
     if isinstance(found, Tuning):
         workers, threads, kind = found.workers, found.threads, found.conditions.compute_type

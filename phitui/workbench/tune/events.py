@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from phitui.autotune.answer import Answer
+from phitui.autotune.answer import TuneAnswer
 from phitui.autotune.memory import FittedMemory
 from phitui.autotune.probes import Goal, Probe, Verdict
 from phitui.autotune.steptime import StepTime
@@ -74,7 +74,7 @@ class TuneResult:
 
     goal: Goal
     setup: Setup
-    answer: Answer
+    answer: TuneAnswer
     loaded: Loaded
     manifest: Manifest
     rest_bytes: int

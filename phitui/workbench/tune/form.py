@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from phitui.autotune.probes import Goal
-from phitui.autotune.server_search import LoadGoal
+from phitui.autotune.server_search import ServerGoal
 from phitui.config.layers import Config
 from phitui.core.errors import UsageError
 from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
@@ -47,7 +47,7 @@ _SERVER = {
 
 
 @dataclass(frozen=True)
-class Wish:
+class TuneForm:
     """What to tune for, within which limit, and whether other compute types are tried. `texts` are those of the fields
     that it was read from."""
 
@@ -58,10 +58,10 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class LoadWish:
-    """What to tune a server for. `texts` as in `Wish`."""
+class ServerTuneForm:
+    """What to tune a server for. `texts` as in `TuneForm`."""
 
-    goal: LoadGoal
+    goal: ServerGoal
     texts: Texts
 
 
@@ -73,7 +73,7 @@ class Questions:
 
     fields: Mapping[str, Field]
     varies: bool
-    read: Callable[[Texts, bool, int | None], Wish | LoadWish]
+    read: Callable[[Texts, bool, int | None], TuneForm | ServerTuneForm]
     defaults: Callable[[Config, int | None], dict[str, str]]
 
 
@@ -110,16 +110,16 @@ def _lengths(window: int | None) -> dict[str, str]:
     return {"prompt": str(min(DEFAULT_PROMPT_TOKENS, half)), "answer": str(min(DEFAULT_NEW_TOKENS, half))}
 
 
-def read_wish(texts: Texts, vary_compute_type: bool, window: int | None) -> Wish:
+def read_form(texts: Texts, vary_compute_type: bool, window: int | None) -> TuneForm:
     """The wish for the engine on this machine. Raises FieldError."""
     form = _Form(texts, _LOCAL)
     prompt, new = form.lengths(window)
     limit = form.limit("a share from 0.01 to 1, or a size like 6GB")
     goal = Goal(prompt, new, start=form.count("start"), slo_itl_s=form.latency())
-    return Wish(goal, limit, vary_compute_type, texts)
+    return TuneForm(goal, limit, vary_compute_type, texts)
 
 
-def read_server_wish(texts: Texts, vary_compute_type: bool, window: int | None) -> LoadWish:
+def read_server_form(texts: Texts, vary_compute_type: bool, window: int | None) -> ServerTuneForm:
     """The wish for a server, which has no compute types to try. Raises FieldError."""
     del vary_compute_type
     form = _Form(texts, _SERVER)
@@ -128,12 +128,12 @@ def read_server_wish(texts: Texts, vary_compute_type: bool, window: int | None) 
     limit = form.limit(share)
     if limit.most_bytes:  # its memory is not read
         raise form.wrong("limit", share)
-    latency, start = form.latency(), form.count("start", LoadGoal.most)
-    return LoadWish(LoadGoal(prompt, new, start=start, kv_limit=limit.share, slo_itl_s=latency), texts)
+    latency, start = form.latency(), form.count("start", ServerGoal.most)
+    return ServerTuneForm(ServerGoal(prompt, new, start=start, kv_limit=limit.share, slo_itl_s=latency), texts)
 
 
-LOCAL_QUESTIONS = Questions(_LOCAL, True, read_wish, defaults)
-SERVER_QUESTIONS = Questions(_SERVER, False, read_server_wish, server_defaults)
+LOCAL_QUESTIONS = Questions(_LOCAL, True, read_form, defaults)
+SERVER_QUESTIONS = Questions(_SERVER, False, read_server_form, server_defaults)
 
 
 @dataclass(frozen=True)

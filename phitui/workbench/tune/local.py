@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from phitui.autotune.answer import Answer, Knowledge
+from phitui.autotune.answer import Knowledge, TuneAnswer
 from phitui.autotune.probes import Goal, NothingFitsError, Outcome, Probe, Verdict
 from phitui.autotune.search import confirm, explore, most_repetitions, run_again, try_sizes
 from phitui.config.layers import Config
@@ -23,7 +23,7 @@ from phitui.core.errors import PhituiError, UnavailableError, UsageError
 from phitui.core.ipc.messages import Progress
 from phitui.engine.protocol.api import Load, Loaded, Probed
 from phitui.engine.worker.memory_model import memory_model
-from phitui.hardware.host.memory_holders import largest_taker
+from phitui.hardware.host.memory_holders import largest_holder
 from phitui.hardware.host.system import load1
 from phitui.models.manifest import Manifest, read_manifest
 from phitui.workbench.measure.preflight import preflight
@@ -65,11 +65,11 @@ async def tune(
     manifest = read_manifest(Path(load.folder))
     check_lengths(goal, manifest.context_window)
     engine = engine or ProbingEngine(engine_log(environ), tell)
-    tuning = _Tuning(engine, load, manifest, goal, limit, tell, go)
+    tuning = _LocalTuning(engine, load, manifest, goal, limit, tell, go)
     try:
         return await tuning.run(vary_compute_type, environ, busy)
     except NothingFitsError as error:
-        who = await asyncio.to_thread(largest_taker, engine.device, engine.device_uuid, [engine.pid])
+        who = await asyncio.to_thread(largest_holder, engine.device, engine.device_uuid, [engine.pid])
         free = f"{tuning.usable_bytes / 1e9:.2f} GB is free for the engine"
         raise NothingFitsError(f"{error.message}; {free}, {who}", error.fix) from error
     finally:
@@ -104,7 +104,7 @@ class _Arm(NamedTuple):
     rest_bytes: int
 
 
-class _Tuning:
+class _LocalTuning:
     """One run: what is loaded, and every probe so far."""
 
     def __init__(
@@ -172,12 +172,12 @@ class _Tuning:
             return present
         return other if answer.tokens_per_s >= present.know.answer().tokens_per_s else present
 
-    async def _settle(self, arm: _Arm) -> Answer:
+    async def _settle(self, arm: _Arm) -> TuneAnswer:
         """Run what decides again in the configuration that won."""
         await self._enter(arm)
         return await self._drive(arm.setup, arm.know, confirm(arm.know), most_repetitions(arm.know.goal))
 
-    def _kept(self, arm: _Arm, error: PhituiError) -> Answer:
+    def _kept(self, arm: _Arm, error: PhituiError) -> TuneAnswer:
         """The answer without the repetitions. Raises NothingFitsError where even that has no row left."""
         self._tell(Progress("tune", f"{arm.setup} cannot be run again: {error.message}"))
         answer = arm.know.answer()

@@ -14,49 +14,49 @@ from phitui.core.errors import PhituiError
 from phitui.engine.protocol.api import Remote
 from phitui.hardware.nvml.probe import probe_driver
 from phitui.models.manifest import Manifest, read_manifest
-from phitui.storage.server_tunings import LoadTuning, remove_load_tuning
+from phitui.storage.server_tunings import ServerTuning, remove_load_tuning
 from phitui.storage.tunings import Conditions, Tuning, read_tunings, remove_tuning, stale
 from phitui.workbench.measure.usable import usable_bytes
 from phitui.workbench.tune.events import TuneResult
 from phitui.workbench.tune.saved import conditions, remember, tunings_file
 from phitui.workbench.tune.saved_server import load_tunings_file, of_server, problem_of, remember_load
-from phitui.workbench.tune.server import LoadResult
+from phitui.workbench.tune.server import ServerTuneResult
 
 
 @dataclass(frozen=True)
-class Profile:
+class KeptTuning:
     """A stored tuning, and why it does not hold now ("" where it does)."""
 
-    tuning: Tuning | LoadTuning
+    tuning: Tuning | ServerTuning
     problem: str
 
 
 def profiles(
     folder: str | None, engine_pid: int | None, environ: Mapping[str, str] = os.environ
-) -> tuple[list[Profile], str]:
+) -> tuple[list[KeptTuning], str]:
     """All of them, newest first, and "" or what is wrong with their file. `folder` is the model that the engine has;
     other models are looked for in the store. Asks the driver and reads manifests, so not for the event loop."""
     stored, problem = read_tunings(tunings_file(environ))
     return _Judge(folder, engine_pid, environ).all(stored), problem
 
 
-def server_profiles(remote: Remote, environ: Mapping[str, str] = os.environ) -> tuple[list[Profile], str]:
+def server_profiles(remote: Remote, environ: Mapping[str, str] = os.environ) -> tuple[list[KeptTuning], str]:
     """As `profiles`, those of this server."""
     stored, problem = of_server(remote, environ)
-    return [Profile(tuning, problem_of(tuning, remote)) for tuning in stored], problem
+    return [KeptTuning(tuning, problem_of(tuning, remote)) for tuning in stored], problem
 
 
-def keep(result: TuneResult | LoadResult, environ: Mapping[str, str] = os.environ) -> str:
+def keep(result: TuneResult | ServerTuneResult, environ: Mapping[str, str] = os.environ) -> str:
     """Keep what a tuning has found; returns "", or what became of a file that cannot be read. Raises PhituiError where
     it cannot be written."""
-    if isinstance(result, LoadResult):
+    if isinstance(result, ServerTuneResult):
         return remember_load(result.remote, result.goal, result.answer, environ)
     return remember(result, environ)
 
 
-def forget(profile: Profile, environ: Mapping[str, str] = os.environ) -> None:
+def forget(profile: KeptTuning, environ: Mapping[str, str] = os.environ) -> None:
     """Take it out of its file. Raises PhituiError where that cannot be read or written."""
-    if isinstance(profile.tuning, LoadTuning):
+    if isinstance(profile.tuning, ServerTuning):
         remove_load_tuning(load_tunings_file(environ), profile.tuning)
     else:
         remove_tuning(tunings_file(environ), profile.tuning)
@@ -72,8 +72,8 @@ class _Judge:
         self._usable: dict[str, int | None] = {}  # by card, "" for the RAM
         self._now: dict[tuple[str, str], Conditions | None] = {}
 
-    def all(self, stored: list[Tuning]) -> list[Profile]:
-        return [Profile(tuning, self._problem(tuning)) for tuning in stored]
+    def all(self, stored: list[Tuning]) -> list[KeptTuning]:
+        return [KeptTuning(tuning, self._problem(tuning)) for tuning in stored]
 
     def _problem(self, tuning: Tuning) -> str:
         device = "cuda" if tuning.conditions.driver else "cpu"  # a CPU has none

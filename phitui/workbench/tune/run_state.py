@@ -8,29 +8,29 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 from phitui.autotune.probes import Verdict
-from phitui.autotune.server_search import LoadFit, LoadVerdict
+from phitui.autotune.server_search import ServerFit, ServerVerdict
 from phitui.core.ipc.messages import Progress
 from phitui.workbench.measure.preflight import Preflight
 from phitui.workbench.tune.events import ProbeBegan, ProbeEnded, TuneEvent, TuneResult
-from phitui.workbench.tune.form import LoadWish, Wish
-from phitui.workbench.tune.server import LoadBegan, LoadEnded, LoadEvent, LoadResult
+from phitui.workbench.tune.form import ServerTuneForm, TuneForm
+from phitui.workbench.tune.server import ServerProbeBegan, ServerProbeEnded, ServerTuneEvent, ServerTuneResult
 from phitui.workbench.tune.setups import Setup
 
 State = Literal["running", "done", "cancelled", "failed"]
 
-AWish = TypeVar("AWish")
+AForm = TypeVar("AForm")
 Probed = TypeVar("Probed")
-Began = TypeVar("Began", ProbeBegan, LoadBegan)
+Began = TypeVar("Began", ProbeBegan, ServerProbeBegan)
 Result = TypeVar("Result")
 
 
 @dataclass
-class _Course(Generic[AWish, Probed, Began, Result]):
+class _RunState(Generic[AForm, Probed, Began, Result]):
     """One tuning. `title` is the model's; `probes` are those that are over, `running` is the one that runs now,
     `progress` what else is under way. `before` says what the machine did besides when it began, "" while it is not
     known."""
 
-    wish: AWish
+    form: AForm
     title: str
     clock: Callable[[], float] = time.monotonic
     state: State = "running"
@@ -68,7 +68,7 @@ class _Course(Generic[AWish, Probed, Began, Result]):
 
 
 @dataclass
-class LocalCourse(_Course[Wish, tuple[Setup, Verdict], ProbeBegan, TuneResult]):
+class LocalRunState(_RunState[TuneForm, tuple[Setup, Verdict], ProbeBegan, TuneResult]):
     """A tuning of the engine on this machine. `fits` has the newest fits of each configuration; `limit_bytes` is 0
     while it is not known."""
 
@@ -118,17 +118,17 @@ class LocalCourse(_Course[Wish, tuple[Setup, Verdict], ProbeBegan, TuneResult]):
 
 
 @dataclass
-class ServerCourse(_Course[LoadWish, LoadVerdict, LoadBegan, LoadResult]):
+class ServerRunState(_RunState[ServerTuneForm, ServerVerdict, ServerProbeBegan, ServerTuneResult]):
     """A tuning of a server. `fit` and `knee` are those after the newest probe."""
 
-    fit: LoadFit | None = None
+    fit: ServerFit | None = None
     knee: int | None = None
 
-    def note(self, event: LoadEvent) -> None:
+    def note(self, event: ServerTuneEvent) -> None:
         """Take in what the tuning tells."""
-        if isinstance(event, LoadBegan):
+        if isinstance(event, ServerProbeBegan):
             self.running = event
-        elif isinstance(event, LoadEnded):
+        elif isinstance(event, ServerProbeEnded):
             self.probes.append(event.verdict)
             self.running, self.fit, self.knee = None, event.fit, event.knee
 
@@ -147,4 +147,4 @@ class ServerCourse(_Course[LoadWish, LoadVerdict, LoadBegan, LoadResult]):
         )
 
 
-Course = LocalCourse | ServerCourse
+RunState = LocalRunState | ServerRunState

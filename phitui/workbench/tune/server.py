@@ -10,59 +10,59 @@ from typing import NamedTuple
 
 from phitui.autotune.probes import Goal
 from phitui.autotune.server_search import (
-    LoadAnswer,
-    LoadFit,
-    LoadGoal,
-    LoadOutcome,
-    LoadProbe,
-    Loads,
-    LoadVerdict,
-    explore_load,
+    ServerFit,
+    ServerGoal,
+    ServerKnowledge,
+    ServerOutcome,
+    ServerProbe,
+    ServerTuneAnswer,
+    ServerVerdict,
+    explore_server,
     most_repetitions,
 )
 from phitui.config.layers import Config
 from phitui.core.errors import PhituiError
 from phitui.engine.protocol.api import Loaded, Remote
 from phitui.engine.protocol.latency import gaps, output_rate, percentile, tpot, ttft
-from phitui.storage.server_tunings import LoadTuning
+from phitui.storage.server_tunings import ServerTuning
 from phitui.workbench.engines import reached
-from phitui.workbench.measure.remote_load import Loader, Wave, notes_on
+from phitui.workbench.measure.remote_load import Loader, RequestWave, notes_on
 from phitui.workbench.tune.local import check_lengths
 from phitui.workbench.tune.saved_server import earlier_load
 
 
-class LoadBegan(NamedTuple):
+class ServerProbeBegan(NamedTuple):
     """A probe begins, the `number`-th of `most` or fewer (0: not told)."""
 
-    probe: LoadProbe
+    probe: ServerProbe
     number: int
     most: int = 0
 
 
-class LoadEnded(NamedTuple):
+class ServerProbeEnded(NamedTuple):
     """How it went, and the fit with it and the knee by that fit, None while there is none."""
 
-    verdict: LoadVerdict
+    verdict: ServerVerdict
     number: int
-    fit: LoadFit | None
+    fit: ServerFit | None
     knee: int | None
 
 
-class EarlierLoad(NamedTuple):
+class EarlierServerTuning(NamedTuple):
     """What an earlier tuning found and why it does not hold ("" where it does); or what is wrong with their file."""
 
-    tuning: LoadTuning | None
+    tuning: ServerTuning | None
     problem: str
 
 
-LoadEvent = LoadBegan | LoadEnded | EarlierLoad
+ServerTuneEvent = ServerProbeBegan | ServerProbeEnded | EarlierServerTuning
 
 
-class LoadResult(NamedTuple):
+class ServerTuneResult(NamedTuple):
     """The answer, for which server, and what it has to be read with."""
 
-    goal: LoadGoal
-    answer: LoadAnswer
+    goal: ServerGoal
+    answer: ServerTuneAnswer
     loaded: Loaded
     remote: Remote
     notes: list[str]
@@ -70,11 +70,11 @@ class LoadResult(NamedTuple):
 
 async def tune_server(
     config: Config,
-    goal: LoadGoal,
-    tell: Callable[[LoadEvent], None],
+    goal: ServerGoal,
+    tell: Callable[[ServerTuneEvent], None],
     environ: Mapping[str, str] = os.environ,
     go: asyncio.Event | None = None,
-) -> LoadResult:
+) -> ServerTuneResult:
     """Tune for `goal` on the configured server. Cancelling closes its connections; no probe begins while `go` is not
     set. Raises UsageError for lengths beyond the context window, and PhituiError where it does not answer."""
     client, loaded = await reached(config, environ)
@@ -86,33 +86,33 @@ async def tune_server(
             check_lengths(Goal(goal.prompt_tokens, goal.new_tokens), loaded.context_window)
         found, problem = await asyncio.to_thread(earlier_load, loaded.remote, goal, environ)
         if found is not None or problem:
-            tell(EarlierLoad(found, problem))
+            tell(EarlierServerTuning(found, problem))
         await loader.fit_prompts()
         await loader.wave(1, min(goal.new_tokens, 16))  # whatever a server does only once
-        tuning = _Tuning(loader, goal, tell, go)
+        tuning = _ServerTuning(loader, goal, tell, go)
         answer = await tuning.run()
         notes = notes_on(tuning.waves, goal.prompt_tokens, goal.new_tokens)
         if all(wave.waiting is None for wave in tuning.waves):
             why = (await client.server_load()).missing.get("waiting", "the server does not say it")
             notes.append(f"waiting requests are not known ({why}): one counts as waiting where another ended before it")
-        return LoadResult(goal, answer, loaded, loaded.remote, notes)
+        return ServerTuneResult(goal, answer, loaded, loaded.remote, notes)
     finally:
         await loader.stop()
         await client.stop()
 
 
-class _Tuning:
+class _ServerTuning:
     """One run of the search."""
 
     def __init__(
-        self, loader: Loader, goal: LoadGoal, tell: Callable[[LoadEvent], None], go: asyncio.Event | None
+        self, loader: Loader, goal: ServerGoal, tell: Callable[[ServerTuneEvent], None], go: asyncio.Event | None
     ) -> None:
         self._loader, self._goal, self._tell, self._go = loader, goal, tell, go
-        self.waves: list[Wave] = []
+        self.waves: list[RequestWave] = []
 
-    async def run(self) -> LoadAnswer:
-        know = Loads(self._goal)
-        asked = explore_load(know)
+    async def run(self) -> ServerTuneAnswer:
+        know = ServerKnowledge(self._goal)
+        asked = explore_server(know)
         probe, number = next(asked), 1
         most = self._goal.most_probes + most_repetitions(self._goal, self._goal.most_probes)
         repeating = False
@@ -122,7 +122,7 @@ class _Tuning:
                     await self._go.wait()
                 if probe.again and not repeating:  # the search is over
                     repeating, most = True, number - 1 + most_repetitions(self._goal, len(know.rates()))
-                self._tell(LoadBegan(probe, number, most))
+                self._tell(ServerProbeBegan(probe, number, most))
                 wave = await self._loader.wave(probe.concurrency, self._goal.new_tokens)
                 if not wave.problem:
                     self.waves.append(wave)
@@ -130,21 +130,21 @@ class _Tuning:
                 try:
                     following = asked.send(outcome)
                 finally:  # it has been judged, also where the search ends with it
-                    self._tell(LoadEnded(know.verdicts[-1], number, know.fit, know.knee))
+                    self._tell(ServerProbeEnded(know.verdicts[-1], number, know.fit, know.knee))
                 probe, number = following, number + 1
         except StopIteration as end:
-            answer: LoadAnswer = end.value
+            answer: ServerTuneAnswer = end.value
             return answer
 
 
-def outcome_of(wave: Wave) -> LoadOutcome:
+def outcome_of(wave: RequestWave) -> ServerOutcome:
     """What a wave says. Where the server does not tell of waiting requests, or not in time, those count that began when
     another had ended: all were sent at once."""
     if wave.problem:
-        return LoadOutcome("failed", seconds=wave.seconds, detail=wave.problem)
+        return ServerOutcome("failed", seconds=wave.seconds, detail=wave.problem)
     steps = [value for row, count in zip(wave.rows, wave.counts, strict=True) if (value := tpot(row, count))]
     pieces = gaps(wave.rows)
-    return LoadOutcome(
+    return ServerOutcome(
         kind="ok",
         rate=output_rate(wave.rows, sum(wave.counts)),
         seconds=max(row[-1] for row in wave.rows),

@@ -8,88 +8,84 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from phitui.config.layers import Config, shown_path
-from phitui.core.errors import PhituiError, UnavailableError, UsageError
-from phitui.core.ipc.messages import Failure
+from phitui.core.errors import PhituiError, UsageError
 from phitui.core.tasks import start_task
 from phitui.core.text import one_line
 from phitui.engine.protocol.api import Event
-from phitui.workbench.chat.chat import Chat
+from phitui.workbench.current import CurrentConfig
 from phitui.workbench.engines import Engines
+from phitui.workbench.lease import Lease, Leases, Use
 from phitui.workbench.measure.probing import ProbingEngine
-from phitui.workbench.start import engine_log, load_folder, start_local
+from phitui.workbench.start import engine_log
+from phitui.workbench.switching import Configured, LocalModel, Switching
 from phitui.workbench.tune.apply import Settings, apply, check_place, in_words, with_settings
 from phitui.workbench.tune.events import TuneEvent, TuneResult
-from phitui.workbench.tune.form import LOCAL_QUESTIONS, SERVER_QUESTIONS, LoadWish, Questions, Wish
+from phitui.workbench.tune.form import LOCAL_QUESTIONS, SERVER_QUESTIONS, Questions, ServerTuneForm, TuneForm
 from phitui.workbench.tune.local import tune
-from phitui.workbench.tune.profiles import Profile, forget, keep, profiles, server_profiles
-from phitui.workbench.tune.run_state import Course, LocalCourse, ServerCourse
-from phitui.workbench.tune.server import LoadEvent, LoadResult, tune_server
+from phitui.workbench.tune.profiles import KeptTuning, forget, keep, profiles, server_profiles
+from phitui.workbench.tune.run_state import LocalRunState, RunState, ServerRunState
+from phitui.workbench.tune.server import ServerTuneEvent, ServerTuneResult, tune_server
 
-# Whose the engine is: the chat's, the tuner's, or nobody's while it is handed over.
-Engine = Literal["chat", "handed over", "tuner"]
-_FIX = "Wait for it, or cancel it (F3, then c)."
-REFUSAL = UnavailableError("a tuning is under way: the chat has no engine", _FIX)
-SERVER_REFUSAL = UnavailableError("a tuning of the server is under way: a prompt would be measured, too", _FIX)
+# What a prompt would do to it.
+_ABOUT, _ABOUT_SERVER = "the chat has no engine", "a prompt to the server would be measured, too"
 
-Result = TypeVar("Result", TuneResult, LoadResult)
+Result = TypeVar("Result", TuneResult, ServerTuneResult)
 
 
 @dataclass(frozen=True)
 class Hooks:
     """All are called on the event loop. `changed`: something to show is different; `watch`: an event of the tuner's
-    engine; `pass_on`: there is no engine any more for this reason; `say`: one line for the chat; `configured`: other
-    settings hold from here on."""
+    engine; `say`: one line for a person."""
 
     changed: Callable[[], None]
     watch: Callable[[Event], None]
-    pass_on: Callable[[Event], None]
     say: Callable[[str], None]
-    configured: Callable[[Config], None]
 
 
-class TuningDesk:
+class Tuner:
     """One tuning at a time, and those that were kept."""
 
     def __init__(
         self,
         client: Engines,
-        config: Config,
-        chat: Chat,
+        config: CurrentConfig,
+        leases: Leases,
+        switching: Switching,
         hooks: Hooks,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self.config = config
-        self.course: Course | None = None
-        self.engine: Engine = "chat"
-        self.profiles: list[Profile] = []
+        self.run_state: RunState | None = None
+        self.profiles: list[KeptTuning] = []
         self.profiles_problem = ""
-        self._client, self._chat, self._hooks, self._environ = client, chat, hooks, environ
+        self._client, self._config, self._leases, self._switching = client, config, leases, switching
+        self._hooks, self._environ = hooks, environ
+        self._lease: Lease | None = None
         self._go = asyncio.Event()
         self._probing: ProbingEngine | None = None
-        self._tuning: asyncio.Task[TuneResult] | asyncio.Task[LoadResult] | None = None
+        self._tuning: asyncio.Task[TuneResult] | asyncio.Task[ServerTuneResult] | None = None
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._cancelled = self._closing = False
 
     @property
     def busy(self) -> bool:
-        """Whether a tuning is under way, or the engine is handed over."""
-        return self.engine != "chat"
+        """Whether a tuning is under way."""
+        return self._lease is not None
 
     @property
     def paused(self) -> bool:
         """Whether no other probe begins."""
-        return self.engine == "tuner" and not self._go.is_set()
+        return self.busy and not self._go.is_set()
 
     @property
     def cancelling(self) -> bool:
         """Whether the tuning has been cancelled and has not ended yet."""
-        return self._cancelled and self.engine == "tuner"
+        return self._cancelled and self.busy
 
     @property
     def pid(self) -> int | None:
@@ -106,33 +102,55 @@ class TuningDesk:
         """What there is to ask before a tuning of the engine that answers."""
         return SERVER_QUESTIONS if self.on_server else LOCAL_QUESTIONS
 
-    def check_start(self) -> None:
-        """Raise UsageError where a tuning is under way already."""
-        if self.engine == "tuner":
-            raise UsageError("a tuning is under way already", "c cancels it.")
-        if self.engine == "handed over":
-            raise UsageError("the engine is being handed over", "Try again in a moment.")
+    @property
+    def config(self) -> Config:
+        """What is configured now."""
+        return self._config.now
 
-    def start(self, wish: Wish | LoadWish, title: str) -> None:
+    @property
+    def coming_back(self) -> bool:
+        """Whether the engine is being loaded."""
+        return self._switching.busy
+
+    @property
+    def model(self) -> tuple[str, int | None]:
+        """What would be tuned, and its context window; while a tuning runs the model that it tunes."""
+        loaded = self._client.loaded
+        if loaded is not None:
+            on = f" on {loaded.remote.name}" if loaded.remote is not None else ""
+            return f"{loaded.title}{on}", loaded.context_window
+        return (self.run_state.title if self.run_state is not None and self.busy else ""), None
+
+    def losses(self, use: Use = Use.TUNING) -> list[str]:
+        """What a start of a tuning would stop, or another use of the engine; a sentence each."""
+        return self._leases.losses(use)
+
+    def check_start(self) -> None:
+        """Raise UsageError where no tuning can begin now."""
+        self._leases.check(Use.TUNING)
+
+    def start(self, form: TuneForm | ServerTuneForm, title: str) -> None:
         """Tune; the chat's engine on this machine stops for it. An answer on its way is stopped. Raises UsageError as
         `check_start`, and where the wish is not for the engine that answers now."""
         self.check_start()
-        if isinstance(wish, LoadWish) is not self.on_server:
+        if isinstance(form, ServerTuneForm) is not self.on_server:
             raise UsageError("another engine answers now", "s asks again what to tune for.")
-        self.engine = "tuner"
+        self._lease = lease = self._leases.claim(Use.TUNING, _ABOUT_SERVER if self.on_server else _ABOUT)
+        if lease is None:  # a tuning waits for nothing: it stops, or is refused
+            raise UsageError("the engine is not free", "Try again in a moment.")
         self._cancelled = False
         self._go.set()
-        if isinstance(wish, LoadWish):
-            self._chat.refusal, self.course = SERVER_REFUSAL, ServerCourse(wish, title)
-            self._begin(self._run_on_server(self.course))
+        if isinstance(form, ServerTuneForm):
+            self.run_state = ServerRunState(form, title)
+            self._begin(self._run_on_server(self.run_state, lease))
         else:
-            self._chat.refusal, self.course = REFUSAL, LocalCourse(wish, title)
-            self._begin(self._run(self.course))
+            self.run_state = LocalRunState(form, title)
+            self._begin(self._run(self.run_state, lease))
         self._hooks.changed()
 
     def toggle_pause(self) -> None:
         """Let no other probe begin, or let it. Raises UsageError where nothing is tuned."""
-        if self.engine != "tuner":
+        if not self.busy:
             raise UsageError("no tuning is under way: there is nothing to pause")
         if self._go.is_set():
             self._go.clear()
@@ -142,7 +160,7 @@ class TuningDesk:
 
     def cancel(self) -> None:
         """End the tuning, in the middle of a probe too. Raises UsageError where nothing is tuned."""
-        if self.engine != "tuner":
+        if not self.busy:
             raise UsageError("no tuning is under way: there is nothing to cancel")
         if not self._cancelled:  # a second time would cut short how it ends its process
             self._cancelled = True
@@ -152,22 +170,21 @@ class TuningDesk:
 
     async def apply(self, chosen: Settings) -> None:
         """Write the settings into the user's configuration, and have the engine run with them. An answer on its way is
-        stopped where the engine has to start anew for it. Raises PhituiError, and UsageError as `check_start` and
-        `check_apply`."""
-        self.check_start()
+        stopped where the engine has to start anew for it. Raises PhituiError, and UsageError as `check_apply`."""
         await self.check_apply(chosen)
         path = await asyncio.to_thread(apply, chosen, self._environ)
-        self.config = with_settings(self.config, chosen)
-        self._hooks.configured(self.config)
+        self._config.now = with_settings(self._config.now, chosen)
+        self._hooks.changed()
         self._hooks.say(f"Written to {shown_path(path)}: {in_words(chosen)}.")
         folder = self._client.folder
-        if self.restarts(chosen) and folder is not None and not self.busy:
-            self.engine = "handed over"
-            self._begin(self._restart(folder))
+        if self.restarts(chosen) and folder is not None:
+            self._switching.to(LocalModel(Path(folder)))
 
     async def check_apply(self, chosen: Settings) -> None:
-        """Raise UsageError where there is no place to write the settings to."""
-        await asyncio.to_thread(check_place, chosen, self.config, self._environ)
+        """Raise UsageError where there is no place to write the settings to, or the engine could not start anew now."""
+        if self.restarts(chosen):
+            self._leases.check(Use.SWITCH)
+        await asyncio.to_thread(check_place, chosen, self._config.now, self._environ)
 
     def restarts(self, chosen: Settings) -> bool:
         """Whether the engine has to start anew to run with these settings."""
@@ -185,7 +202,7 @@ class TuningDesk:
             self._reading.cancel()
         self._reading = start_task(self._read())
 
-    async def delete(self, profile: Profile) -> None:
+    async def delete(self, profile: KeptTuning) -> None:
         """Take out a kept tuning. Raises PhituiError where that fails."""
         await asyncio.to_thread(forget, profile, self._environ)
         self.refresh()
@@ -199,118 +216,102 @@ class TuningDesk:
             self._cancelled = True
             self._tuning.cancel()
         if self._task is not None:
-            if self.engine == "handed over":
-                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         self._task = start_task(work)
 
-    async def _run(self, course: LocalCourse) -> None:
+    async def _run(self, run_state: LocalRunState, lease: Lease) -> None:
         folder = self._client.folder
-        config = self.config
+        config = self._config.now
         if folder is not None:  # the model that the chat has now, which need not be the configured one
             config = replace(config, model=replace(config.model, name=folder))
-        await self._chat.release()
-        await self._client.stop()
-        result = await self._tune(config, course)
-        self.engine = "handed over"
-        self._chat.refusal = None
-        self._hooks.changed()
-        if result is not None:
-            await self._keep(result)
-        if folder is not None or result is not None:  # with neither there was no engine before, and there is no model
-            await self._restart(folder)
-        else:
-            self._handed_back()
-
-    async def _run_on_server(self, course: ServerCourse) -> None:
-        def tell(event: LoadEvent) -> None:
-            course.note(event)
-            self._hooks.changed()
-
-        config = replace(self.config, engine=replace(self.config.engine, name=self._client.name))
+        result: TuneResult | None = None
         try:
-            await self._chat.hold()
-            work = tune_server(config, course.wish.goal, tell, self._environ, self._go)
-            result = await self._made(work, course)
+            await lease.have_alone()
+            await self._client.stop()
+            result = await self._tune(config, run_state)
             if result is not None:
                 await self._keep(result)
         finally:  # whatever it was that went wrong
-            if course.state == "running":
-                course.end("failed", error="a defect of phitui's ended it; the log has the rest")
-            self._chat.refusal = None
-            if not self._closing:
-                self._chat.go_on()
-            self._handed_back()
-
-    async def _tune(self, config: Config, course: LocalCourse) -> TuneResult | None:
-        """The tuning itself; `course` says how it ended."""
-
-        def tell(event: TuneEvent) -> None:
-            course.note(event)
+            self._lease = None
+            if self._closing or (
+                folder is None and result is None
+            ):  # there was no engine before, and there is no model
+                lease.release()
+            else:
+                self._switching.to(LocalModel(Path(folder)) if folder is not None else Configured(local=True), lease)
             self._hooks.changed()
 
-        wish = course.wish
-        self._probing = ProbingEngine(engine_log(self._environ), tell, self._hooks.watch)
-        work = tune(config, wish.goal, wish.limit, tell, wish.vary_compute_type, self._environ, self._probing, self._go)
+    async def _run_on_server(self, run_state: ServerRunState, lease: Lease) -> None:
+        def tell(event: ServerTuneEvent) -> None:
+            run_state.note(event)
+            self._hooks.changed()
+
+        now = self._config.now
+        config = replace(now, engine=replace(now.engine, name=self._client.name))
         try:
-            return await self._made(work, course)
+            await lease.have_alone()
+            work = tune_server(config, run_state.form.goal, tell, self._environ, self._go)
+            result = await self._made(work, run_state)
+            if result is not None:
+                await self._keep(result)
+        finally:  # whatever it was that went wrong
+            if run_state.state == "running":
+                run_state.end("failed", error="a defect of phitui's ended it; the log has the rest")
+            self._lease = None
+            lease.release()
+            self._hooks.changed()
+
+    async def _tune(self, config: Config, run_state: LocalRunState) -> TuneResult | None:
+        """The tuning itself; `run_state` says how it ended."""
+
+        def tell(event: TuneEvent) -> None:
+            run_state.note(event)
+            self._hooks.changed()
+
+        form = run_state.form
+        self._probing = ProbingEngine(engine_log(self._environ), tell, self._hooks.watch)
+        work = tune(config, form.goal, form.limit, tell, form.vary_compute_type, self._environ, self._probing, self._go)
+        try:
+            return await self._made(work, run_state)
         finally:
             self._probing = None
 
-    async def _made(self, work: Coroutine[None, None, Result], course: Course) -> Result | None:
-        """Its result, None without one; `course` says why."""
+    async def _made(self, work: Coroutine[None, None, Result], run_state: RunState) -> Result | None:
+        """Its result, None without one; `run_state` says why."""
         # A task of its own: it is what is cancelled, and the engine comes back all the same.
         tuning = self._tuning = asyncio.create_task(work)
         if self._cancelled:
             tuning.cancel()
         try:
             await asyncio.wait({tuning})
-            return self._judge(tuning, course)
+            return self._judge(tuning, run_state)
         finally:
             self._tuning = None
 
-    def _judge(self, tuning: asyncio.Task[Result], course: Course) -> Result | None:
+    def _judge(self, tuning: asyncio.Task[Result], run_state: RunState) -> Result | None:
         if tuning.cancelled():
-            course.end("cancelled")
+            run_state.end("cancelled")
         elif isinstance(error := tuning.exception(), PhituiError):
-            course.end("failed", error=str(error))
+            run_state.end("failed", error=str(error))
         elif error is not None:
             said = f"an error of phitui itself: {type(error).__name__}: {one_line(str(error), 200)}"
-            course.end("failed", error=said)
+            run_state.end("failed", error=said)
             asyncio.get_running_loop().call_exception_handler({"message": "a tuning failed", "exception": error})
         else:
             found = tuning.result()
-            course.end("done", found)  # type: ignore[arg-type]  # a course and its tuning are of one kind
+            run_state.end("done", found)  # type: ignore[arg-type]  # a course and its tuning are of one kind
             return found
         return None
 
-    async def _keep(self, result: TuneResult | LoadResult) -> None:
+    async def _keep(self, result: TuneResult | ServerTuneResult) -> None:
         try:
             if problem := await asyncio.to_thread(keep, result, self._environ):
                 self._hooks.say(problem)
         except PhituiError as error:
             self._hooks.say(f"What the tuning found is not kept: {error}")
         self.refresh()
-
-    async def _restart(self, folder: str | None) -> None:
-        """Have the chat's engine load `folder`, else the configured model, as it is configured now."""
-        if self._closing:
-            return
-        try:
-            await self._chat.release()
-            if folder is not None:
-                await load_folder(self._client, self.config, Path(folder), self._environ)
-            else:
-                await start_local(self._client, self.config, self._hooks.watch, self._environ)
-        except PhituiError as error:
-            self._hooks.pass_on(Failure.of(error))
-        self._handed_back()
-
-    def _handed_back(self) -> None:
-        self.engine = "chat"
-        self._hooks.changed()
 
     async def _read(self) -> None:
         loaded, pid = self._client.loaded, self.pid or self._client.pid

@@ -6,7 +6,7 @@ FIRST_S = 0.2
 LONGEST_S = 5.0
 
 
-class Patience:
+class Backoff:
     """Each failure doubles the wait, up to `LONGEST_S`; what ends well takes it away. Times are of one clock, in
     seconds."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from phitui.core.errors import PhituiError
 from phitui.core.ipc.messages import Failure
 from phitui.engine.protocol.api import BatchEnded, BatchState, OpenBatch, Row, RowFailed, RowsMade
-from phitui.engine.worker.batching.backoff import Patience
+from phitui.engine.worker.batching.backoff import Backoff
 from phitui.engine.worker.batching.budget import Budget
 from phitui.engine.worker.batching.live_row import LiveRow
 from phitui.engine.worker.batching.prefixes import Prefixes
@@ -70,7 +70,7 @@ class BatchRun:
         self._failed: list[tuple[Wave, Exception]] = []
         self._ran: list[WaveShape] = []  # the waves that ran when the first of those failed
         self._ended: list[LiveRow] = []  # rows that are done and not told of
-        self._patience = Patience()
+        self._backoff = Backoff()
         self._tokens = self._begun = self._stopped = 0
         self._reported = time.perf_counter()
         self._clock = WaveClock(self._reported)
@@ -189,7 +189,7 @@ class BatchRun:
     # Waves
 
     def _fill(self) -> None:
-        if self._patience.waits(time.perf_counter()):
+        if self._backoff.waits(time.perf_counter()):
             return
         while len(self.waves) + self.reserved < self._workers and self._may_begin():
             self._budget.read()
@@ -247,7 +247,7 @@ class BatchRun:
             self._note_failure(wave, error)
             return
         if not wave.stopping:  # it ran to its end: there is memory again
-            self._patience.ended_well()
+            self._backoff.ended_well()
             self._budget.raise_again()
         for row in [row for row in alive if not wave.stopping]:  # its callback could not keep a token
             row.stalls += 1
@@ -274,7 +274,7 @@ class BatchRun:
             how = recover(self._model)
             self._budget.lower(self._ran)
             rows = sum(len(wave.alive()) for wave, _ in failed)
-            wait_s = self._patience.failed(time.perf_counter())
+            wait_s = self._backoff.failed(time.perf_counter())
             self._state(f"memory ran out at {rows} rows: split in two, budget 10 % lower, again in {wait_s:g} s; {how}")
         for wave, error in failed:
             self._split(wave, error)

@@ -6,22 +6,23 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from phitui.config.layers import Config
 from phitui.config.remotes import LOCAL
-from phitui.core.errors import PhituiError, UnavailableError
-from phitui.core.ipc.messages import Failure, Progress
-from phitui.engine.protocol.api import Died, Event, Loaded
+from phitui.core.errors import PhituiError
+from phitui.core.ipc.messages import Progress
+from phitui.engine.protocol.api import Event, Loaded
 from phitui.models.manifest import Manifest, read_manifest
 from phitui.workbench.batch.file import BatchFile
-from phitui.workbench.batch.job import Plan
+from phitui.workbench.batch.job import BatchPlan
 from phitui.workbench.batch.plan import plan_for, remote_plan
-from phitui.workbench.engines import Engines
-from phitui.workbench.start import engine_log, start_engine, what_to_load
+from phitui.workbench.front import Front
+from phitui.workbench.start import wait_loaded
+from phitui.workbench.workbench import Workbench
 
 
-class BatchRunner:
+class BatchRunner(Front):
     """One engine, loaded when the first order needs it. `tell` hears lines for a person, `show` the steps of loading;
     `began` is called with each file that is begun."""
 
@@ -33,14 +34,15 @@ class BatchRunner:
         show: Callable[[Progress], None],
         began: Callable[[BatchFile], None],
     ) -> None:
-        self._config = config
+        # What dies as it loads is not tried again, and nothing is parked between files.
+        self._workbench = Workbench(replace(config, engine=replace(config.engine, restart_limit=0, park_after_s=0.0)))
+        self._workbench.subscribe(self)
+        self._engine = self._workbench.engine
         self._rows = rows
         self._tell = tell
         self._show = show
         self._began = began
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._client = Engines(engine_log(), self._on_event)
-        self._client.restart_always(True)  # workbench.batch.job does
         self._is_local = config.engine.name == LOCAL
         self._current: BatchFile | None = None
         self._last: BatchFile | None = None
@@ -54,7 +56,7 @@ class BatchRunner:
         self._seeded = self._is_local and any(file.order.seed is not None for file in files)
         try:
             if self._is_local:
-                await self._client.warm()  # its imports run while the input is read
+                await self._engine.warm()  # its imports run while the input is read
             for file in files:
                 try:
                     todo = await file.scan()
@@ -68,7 +70,7 @@ class BatchRunner:
         finally:
             for file in files:
                 file.close()
-            await self._client.stop()
+            await self._workbench.close()
 
     def stop(self) -> bool:
         """End the batch and keep what is done. Whether there is one that can be ended so."""
@@ -86,10 +88,12 @@ class BatchRunner:
             self._tell(f"{file.name}: {plan.why}")
             self._current = file
             self._began(file)
-            await file.run(self._client, manifest, self._client.loaded or loaded, plan)
+            self._engine.restart_always(True)  # the job judges when it has died often enough
+            await file.run(self._engine, manifest, self._engine.loaded or loaded, plan)
         except PhituiError as error:
             self._failed(file, error)
         finally:
+            self._engine.restart_always(False)
             self._current = None
 
     def _failed(self, file: BatchFile, error: PhituiError) -> None:
@@ -97,39 +101,24 @@ class BatchRunner:
         if file is not self._last:
             self._tell(f"{file.name}: {error}; the next file goes on")
 
-    def _plan(self, manifest: Manifest | None, loaded: Loaded) -> Plan:
+    def _plan(self, manifest: Manifest | None, loaded: Loaded) -> BatchPlan:
         if manifest is None:
-            return remote_plan(self._config, loaded, self._rows)
-        return plan_for(self._config, manifest, loaded, self._rows, engine_pid=self._client.pid)
+            return remote_plan(self._workbench.config.now, loaded, self._rows)
+        return plan_for(self._workbench.config.now, manifest, loaded, self._rows, engine_pid=self._engine.pid)
 
     async def _load(self) -> tuple[Manifest | None, Loaded]:
         self._events = asyncio.Queue()
-        if not self._is_local:
-            await start_engine(self._client, self._config, self._show)
-            self._model = None, await self._ready()
-            return self._model
-        load = msgspec.structs.replace(await what_to_load(self._config, self._show), park_after_s=0.0)
-        if self._seeded and load.workers > 1:
+        config = self._workbench.config
+        if self._seeded and config.now.engine.workers > 1:
             self._tell("with a seed one worker runs: two would draw the same")
-            load = msgspec.structs.replace(load, workers=1)
-        await self._client.load(load)
-        loaded = await self._ready()
-        self._model = read_manifest(Path(load.folder)), loaded
+            config.now = replace(config.now, engine=replace(config.now.engine, workers=1))
+        self._workbench.start_engine()
+        loaded = await wait_loaded(self._events, self._show)
+        folder = self._engine.folder
+        self._model = read_manifest(Path(folder)) if folder is not None and self._is_local else None, loaded
         return self._model
 
-    async def _ready(self) -> Loaded:
-        while True:
-            event = await self._events.get()
-            if isinstance(event, Loaded):
-                return event
-            if isinstance(event, Progress):
-                self._show(event)
-            elif isinstance(event, Failure):
-                raise event.error()
-            elif isinstance(event, Died):
-                raise UnavailableError(f"the engine died ({event.reason})", "Run phitui doctor")
-
-    def _on_event(self, event: Event) -> None:
+    def show_event(self, event: Event) -> None:
         if self._current is not None:
             self._current.on_event(event)
         else:
