@@ -62,6 +62,17 @@ def answers(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+async def test_the_command_with_a_file_opens_the_screen_and_runs_it(home, tmp_path):
+    """From a fresh start: the file begins before the screen has anything to show it on."""
+    source = write(tmp_path / "in.jsonl", questions(12))
+    async with console().run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: pilot.app.workbench.engine.loaded is not None)
+        await pilot.press(*f"/batch {source}", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, BatchScreen))
+        await until(pilot, lambda: entry(pilot).state == "complete")
+        await until(pilot, lambda: table(pilot) and table(pilot)[0][2] == "12/12")
+
+
 async def test_files_run_one_after_the_other_and_say_what_failed(home, tmp_path):
     first = write(tmp_path / "first.jsonl", [*questions(12), {"prompt": ""}])
     second = write(tmp_path / "second.jsonl", questions(5, seed=3))

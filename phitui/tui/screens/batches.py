@@ -54,6 +54,7 @@ class BatchScreen(LeftOnce[None]):
     def __init__(self, queue: BatchQueue) -> None:
         super().__init__()
         self._queue = queue
+        self._ready = False
         self._rows: list[tuple[str, ...]] = []
 
     def compose(self) -> ComposeResult:
@@ -67,12 +68,13 @@ class BatchScreen(LeftOnce[None]):
         yield KeyFooter(show_command_palette=True)
 
     def on_mount(self) -> None:
+        self._ready = True
         self.set_interval(_REPAINT_S, self.show)
         self.show()
 
     def show(self) -> None:
         """Paint what is different."""
-        if not self.is_attached:  # it has been left
+        if not (self._ready and self.is_attached):  # not composed yet, or left
             return
         table = self.query_one(DataTable)
         wanted = [cells(entry) for entry in self._queue.entries]
