@@ -110,6 +110,9 @@ async def test_it_goes_on_behind_the_chat_which_takes_no_prompt(home):
         assert said == ["a tuning is under way: the chat has no engine. Wait for it, or cancel it (F3, then c)."]
         assert app.console_screen.query_one("#prompt").text == "hello"
         assert app.workbench.computing_pid() == app.workbench.tuner.pid is not None
+        await pilot.press("f8")
+        await until(pilot, lambda: len(app._notifications) == 2)
+        assert [note.message for note in app._notifications][1].startswith("a tuning is under way: the model cannot be")
         await pilot.press("f3")
         await until(pilot, lambda: isinstance(app.screen, TunerScreen))
         await pilot.press("c")

@@ -322,9 +322,9 @@ class ConsoleScreen(Screen[None]):
             prompt.replace_text(text)
         prompt.focus()
 
-    async def action_park(self) -> None:
+    def action_park(self) -> None:
         """Give the model's memory back until the next prompt."""
-        await self.workbench.park()
+        self.prompting.spawn(self.workbench.park())
 
     def action_new_chat(self) -> None:
         """Leave the chat, which stays as a session: the model starts from nothing."""
