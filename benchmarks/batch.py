@@ -39,11 +39,11 @@ from batch_ahead import ahead_part
 from batch_arms import BareArm, PhituiArm, Run, endless_demo, rows_of, shared
 from msgspec.structs import replace
 from report import RESULTS, machine, publish, summary
+from simulator import Simulated, Work, simulate
 
 from phitui.engine.protocol.api import Cost, Load
 from phitui.engine.worker.batching.prefixes import Prefixes
 from phitui.engine.worker.batching.scheduler import Limits, Policy
-from phitui.engine.worker.batching.simulator import Simulated, Work, simulate
 from phitui.engine.worker.batching.wave_cost import WaveCost, WaveShape
 
 PARTS = ("rows", "equal", "ahead", "alone", "agree", "simulate")

@@ -238,13 +238,9 @@ class ServerKnowledge:
         )
 
 
-def search_server(goal: ServerGoal) -> ServerSearch:
-    """Find the numbers for `goal`. Raises PhituiError where not even one request is answered."""
-    return explore_server(ServerKnowledge(goal))
-
-
 def explore_server(know: ServerKnowledge) -> ServerSearch:
-    """As `search_server`; what is known on the way is in `know`."""
+    """Find the numbers for the goal; what is known on the way is in `know`. Raises PhituiError where not even one
+    request is answered."""
     goal = know.goal
     first = yield from _ask(know, 1, "one request")
     if first.judged == "failed":

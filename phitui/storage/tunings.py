@@ -35,7 +35,7 @@ class Tuning(msgspec.Struct, frozen=True):
 
     The fitted costs, in seconds: a decode step of B rows with T cached tokens each takes `step_fixed_s` + B ×
     (`step_row_s` + T × `step_token_s`), reading B prompts of P tokens `prefill_call_s` + B × P × `prefill_token_s`. All
-    are 0 in what was stored before they were kept: `has_costs` says whether they are known. `spread` is the standard
+    are 0 in what was stored before they were kept. `spread` is the standard
     deviation of `tokens_per_s` over `measurements` runs, None where there was one."""
 
     conditions: Conditions
@@ -59,11 +59,6 @@ class Tuning(msgspec.Struct, frozen=True):
     prefill_token_s: float = 0.0
     spread: float | None = None
     measurements: int = 1
-
-    @property
-    def has_costs(self) -> bool:
-        """Whether the fitted costs are known."""
-        return self.step_fixed_s + self.step_row_s + self.step_token_s > 0
 
 
 _file = TuningFile(Tuning, lambda one: one.conditions)

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 from simulated_server import Server
 
-from phitui.autotune.server_search import ServerGoal, ServerKnowledge, explore_server, most_repetitions, search_server
+from phitui.autotune.server_search import ServerGoal, ServerKnowledge, explore_server, most_repetitions
 from phitui.core.errors import PhituiError
 
 GOAL = ServerGoal(prompt_tokens=100, new_tokens=100)
 
 
 def run(server, goal=GOAL):
-    asked = search_server(goal)
+    asked = explore_server(ServerKnowledge(goal))
     probe = next(asked)
     try:
         while True:

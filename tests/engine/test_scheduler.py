@@ -6,9 +6,9 @@ import statistics
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulator import Work, simulate
 
 from phitui.engine.worker.batching.scheduler import Item, Limits, Scheduler
-from phitui.engine.worker.batching.simulator import Work, simulate
 from phitui.engine.worker.batching.wave_cost import Need, WaveCost, cheapest_cuts, expected, shape, whole_s
 
 # Measured on two cores with the demo model, and a card's: the tuner's fits in seconds.

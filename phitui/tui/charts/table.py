@@ -27,10 +27,6 @@ class Scroll:
         self._first: int | None = None  # None: at the end
         self._count = self._room = 0
 
-    @property
-    def at_end(self) -> bool:
-        return self._first is None
-
     def window(self, count: int, room: int) -> range:
         """The rows to show."""
         self._count, self._room = count, room

@@ -109,7 +109,7 @@ class BatchRun:
         self._report()
 
     @property
-    def busy(self) -> bool:
+    def _busy(self) -> bool:
         """Whether there is work to be done soon: else it waits for rows."""
         return bool(self.waves or self._new or self._failed or len(self._scheduler))
 
@@ -308,7 +308,7 @@ class BatchRun:
             self._end("cancelled")
 
     def _end_if_empty(self) -> None:
-        if self._last and not self.busy and not self._rows:
+        if self._last and not self._busy and not self._rows:
             self._end("done")
 
     def _end(self, reason: Any) -> None:

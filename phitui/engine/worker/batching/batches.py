@@ -30,11 +30,6 @@ class Batches:
         return bool(self._runs)
 
     @property
-    def busy(self) -> bool:
-        """Whether there is something to do soon; else all wait for rows."""
-        return any(run.busy for run in self._runs.values())
-
-    @property
     def running(self) -> bool:
         """Whether rows are computed now."""
         return any(run.waves for run in self._runs.values())

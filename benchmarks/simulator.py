@@ -97,7 +97,7 @@ class _Run:
                 del self._left[item.key]
             self._after(number, wave)
             self._fill(now)
-        assert not self._left and not len(self._scheduler), "rows were lost"  # noqa: S101
+        assert not self._left and not len(self._scheduler), "rows were lost"
         return Simulated(now, sum(one.makes for one in self._work), self._waves, self._stopped)
 
     def _after(self, number: int, wave: _Wave) -> None:
