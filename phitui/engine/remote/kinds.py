@@ -36,7 +36,7 @@ class Server:
 
     @property
     def form(self) -> str:
-        """The form that requests have: a key of DIALECTS and REMOTE_HONOURS."""
+        """The form that requests have: a key of DIALECTS and REMOTE_PARAMETERS."""
         return self.kind if self.route == "chat" else f"{self.kind} {self.route}"
 
 
