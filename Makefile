@@ -10,13 +10,17 @@ GPU := $(wildcard /proc/driver/nvidia/version /dev/dxg)
 EXTRA := $(if $(GPU),[cuda],)
 SOURCES := pyproject.toml
 # A test that fails is run once more, and listed ("R"): many are of real terminals, processes and clocks, on machines that
-# others use, too. A defect fails twice.
+# others use, too. Each such rerun is a defect that the next change mends.
 PYTEST := -m pytest --reruns 1 -r fER
 
-.PHONY: run test test-vllm parity lint types bench bench-convert bench-engines bench-gpu bench-parity pictures clean
+.PHONY: run check test test-vllm parity lint types bench bench-convert bench-engines bench-gpu bench-parity pictures clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
+
+# What needs no model, process or terminal: within three minutes.
+check: $(VENV)/.installed-dev lint types
+	$(BIN)/python -m pytest -m "not real" --numprocesses logical --maxprocesses 4
 
 test: $(VENV)/.installed-dev lint types
 	$(BIN)/python $(PYTEST) --numprocesses logical --maxprocesses 4 --dist loadfile

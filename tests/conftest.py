@@ -16,6 +16,17 @@ settings.register_profile("phitui", deadline=None)
 settings.load_profile("phitui")
 
 
+# What needs a model, a process of its own, a real terminal or a server: `make check` goes without.
+_NEEDS = {"demo_folder", "tiny_folder", "home", "llama", "llama_smollm2", "open_console"}
+_FOLDERS = {"cli", "faults", "terminal", "models"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if _NEEDS & set(item.fixturenames) or item.path.parent.name in _FOLDERS:
+            item.add_marker("real")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_signals():
     """A shell without job control has what it starts with "&" ignore these, and all processes below it: phitui would do

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer of rows that say nothing of it")
     parser.add_argument("--resume", action="store_true", help="go on with an output that is not complete")
     parser.add_argument("--ordered", action="store_true", help="keep the order of the input (default: as they finish)")
-    parser.add_argument("--seed", metavar="N", type=int, help="for drawing tokens: what it needs is in docs/guide/batches.md")
+    parser.add_argument(
+        "--seed", metavar="N", type=int, help="for drawing tokens: what it needs is in docs/guide/batches.md"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object with the counts at the end")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phitui.config.layers import Config
+from phitui.config.remotes import LOCAL
 from phitui.core.ipc.messages import Progress
 from phitui.engine.protocol.api import Delta, Event, Loaded
 from phitui.workbench.chat.chat import Chat
@@ -60,7 +61,7 @@ class Workbench:
 
     def switch_engine(self, name: str) -> None:
         """Have a server answer, or this machine's engine. Raises UsageError where the engine cannot be had."""
-        self.switching.to(Configured(local=True) if name == "ct2" else RemoteServer(name))
+        self.switching.to(Configured(local=True) if name == LOCAL else RemoteServer(name))
 
     def new_chat(self) -> None:
         """Begin anew; the chat so far stays as a session, where sessions are kept."""
