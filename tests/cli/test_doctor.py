@@ -251,7 +251,7 @@ def test_packages_that_are_missing_or_too_old(tmp_path: Path, monkeypatch: pytes
     monkeypatch.syspath_prepend(tmp_path)
     check = machine.packages()
     assert check.ok is False
-    assert check.text == "textual is 7.9.9, but <9,>=8.2 is needed"
+    assert check.text == "textual is 7.9.9, but ==8.2.8 is needed"
     monkeypatch.setattr(machine.metadata, "requires", lambda name: ["no-such-thing>=1", "x; extra == 'dev'"])
     assert machine.packages().text == "no-such-thing is missing"
 
@@ -266,6 +266,8 @@ def test_packages_that_are_missing_or_too_old(tmp_path: Path, monkeypatch: pytes
         ("10.1", ">=9.2", True),
         ("1.26.4.post1", ">=1.26", True),
         ("3.1.6", "", True),
+        ("8.2.8", "==8.2.8", True),
+        ("8.2.9", "==8.2.8", False),
     ],
 )
 def test_version_bounds(version: str, bounds: str, fits: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata as metadata
 import json
+import operator
 import os
 import re
 import shutil
@@ -77,12 +78,11 @@ def _version(name: str) -> str | None:
 
 
 def _fits(version: str, bounds: str) -> bool:
-    """Whether a version is within bounds like ">=8.2,<9", by its leading numbers."""
+    """Whether a version is within bounds like ">=8.2,<9" or "==8.2.8", by its leading numbers."""
     have = _numbers(version)
-    for operator, bound in re.findall(r"(>=|<)\s*([\d.]+)", bounds):
-        if (have >= _numbers(bound)) != (operator == ">="):
-            return False
-    return True
+    within = {">=": operator.ge, "<": operator.lt, "==": operator.eq}
+    found = re.findall(r"(>=|<|==)\s*([\d.]+)", bounds)
+    return all(within[sign](have, _numbers(bound)) for sign, bound in found)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

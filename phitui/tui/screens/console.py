@@ -186,15 +186,15 @@ class ConsoleScreen(Screen[None]):
     def show_event(self, event: Event) -> None:
         """An event of the engine."""
         self.engine_status.show(event)
-        if isinstance(event, Loaded):
-            self._show_context()
-            self.prompting.recount()
 
     def show_activity(self, event: Event) -> None:
         """The engine may be doing something else since this event, which the chat has by now."""
         self.engine_status.show_activity(event)
         if isinstance(event, Delta):
             self._show_context()
+        elif isinstance(event, Loaded):  # each model counts tokens in its own way
+            self._show_context()
+            self.prompting.recount()
         elif isinstance(event, Finished):
             for note in event.notes:
                 self.say(note[:1].upper() + note[1:] + ".", "warn")
