@@ -109,8 +109,9 @@ class Tuner:
 
     @property
     def coming_back(self) -> bool:
-        """Whether the engine is being loaded."""
-        return self._switching.busy
+        """Whether the engine is being loaded, or will be in a moment: a tuning on this machine has ended."""
+        ended = self.busy and self.run_state is not None and self.run_state.state != "running"
+        return self._switching.busy or (ended and not self.on_server)
 
     @property
     def model(self) -> tuple[str, int | None]:
