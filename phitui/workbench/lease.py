@@ -158,10 +158,6 @@ class Leases:
             self._held.remove(lease)
             self.tell()
 
-    def holds(self, use: Use) -> bool:
-        """Whether there is a lease for it."""
-        return any(lease.use is use for lease in self._held)
-
     async def stop_others(self, own: Lease) -> None:
         """Have those end that `own` stops."""
         others = [lease for lease in self._held if isinstance(_RULES.get((own.use, lease.use)), _Stops)]

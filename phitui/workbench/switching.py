@@ -219,7 +219,11 @@ class Switching:
         else:
             self._teller.say(f"Connecting to {name}…")
         remote = await self._engine.reach(name, remote_settings(self._config.now, name), self._environ)
-        await self._alone()
+        try:
+            await self._alone()
+        except asyncio.CancelledError:  # something else is asked for by now: nobody would close its connections
+            await remote.stop()
+            raise
         self._epoch += 1
         await self._engine.connect(remote, self._epoch)
         return None
