@@ -201,7 +201,7 @@ def test_cublas_along_the_library_path(tmp_path: Path, monkeypatch: pytest.Monke
     check = machine.cublas(has_gpu=True)
     assert check.ok is False
     assert check.text.startswith("libcublasLt.so.12 not found")
-    assert check.fix == "pip install 'phitui[cuda]'"
+    assert check.fix.endswith("-m pip install nvidia-cublas-cu12")
     assert exit_code([check]) == 3
     (tmp_path / "libcublasLt.so.12").touch()
     assert machine.cublas(has_gpu=True) == Check("cuBLAS", True, f"{tmp_path}/libcublas.so.12")

@@ -40,8 +40,8 @@ def test_choice(device, kind, cards, problem, supported, expected):
 
 
 def test_a_missing_cublas_is_named_with_its_remedy():
-    assert "phitui[cuda]" in choose("auto", "auto", 1, "no libcublas.so.12", CPU, INT8).why
-    with pytest.raises(UnavailableError, match=r"cuBLAS 12 \(no libcublas.so.12\).*phitui\[cuda\]"):
+    assert "nvidia-cublas-cu12" in choose("auto", "auto", 1, "no libcublas.so.12", CPU, INT8).why
+    with pytest.raises(UnavailableError, match=r"cuBLAS 12 \(no libcublas.so.12\).*nvidia-cublas-cu12"):
         choose("cuda", "auto", 1, "no libcublas.so.12", CPU, INT8)
 
 

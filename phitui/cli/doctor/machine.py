@@ -16,12 +16,12 @@ from pathlib import Path
 
 from phitui.cli.doctor.report import Check
 from phitui.core.errors import ExitCode
+from phitui.core.installing import add_command, pip_command, reinstall_command
 from phitui.core.text import one_line
-from phitui.engine.worker.cuda import LIBRARIES, cublas_folder
+from phitui.engine.worker.cuda import CUBLAS_PACKAGE, LIBRARIES, cublas_folder
 from phitui.hardware.host.cpu_int8 import WHY, this_cpu_overflows
 from phitui.hardware.nvml.probe import DriverReport, Gpu
 
-_REINSTALL = "Install phitui again: pip install --force-reinstall phitui"
 _NVIDIA_VENDOR = "0x10de"
 _DISPLAY_CLASS = "0x03"
 _ENGINE_LIMIT_S = 30.0
@@ -32,6 +32,10 @@ import sys; sys.path[:] = {path!r}
 import json, ctranslate2 as c
 print(json.dumps([c.__version__, c.get_cuda_device_count(), sorted(c.get_supported_compute_types("cpu"))]))
 """
+
+
+def _reinstall() -> str:
+    return f"Install phitui again: {reinstall_command()}"
 
 
 def python() -> Check:
@@ -54,7 +58,7 @@ def packages() -> Check:
         elif not _fits(version, bounds):
             wrong.append(f"{name} is {version}, but {bounds} is needed")
     if wrong:
-        return Check("packages", False, "; ".join(wrong), _REINSTALL)
+        return Check("packages", False, "; ".join(wrong), _reinstall())
     return Check("packages", True, ", ".join(shown))
 
 
@@ -101,9 +105,9 @@ def nvml_package() -> Check:
         files = []
     if any(file.parts[0] in ("pynvml", "pynvml.py") for file in files):
         text = "the packages pynvml and nvidia-ml-py both bring a module pynvml"
-        return Check("NVML module", False, text, "pip uninstall pynvml; pip install --force-reinstall nvidia-ml-py")
+        return Check("NVML module", False, text, f"{pip_command()} uninstall pynvml; {reinstall_command()}")
     if _version("nvidia-ml-py") is None:
-        return Check("NVML module", False, "nvidia-ml-py is missing", _REINSTALL)
+        return Check("NVML module", False, "nvidia-ml-py is missing", _reinstall())
     return Check("NVML module", True, f"of nvidia-ml-py {_version('nvidia-ml-py')}")
 
 
@@ -161,10 +165,10 @@ def engine(has_gpu: bool) -> Check:
         )
     except subprocess.TimeoutExpired:
         text = f"importing CTranslate2 took longer than {_ENGINE_LIMIT_S:g} s"
-        return Check("engine", False, text, _REINSTALL, ExitCode.UNAVAILABLE)
+        return Check("engine", False, text, _reinstall(), ExitCode.UNAVAILABLE)
     if done.returncode != 0:
         text = f"CTranslate2 cannot be imported: {_failure(done)}"
-        return Check("engine", False, text, _REINSTALL, ExitCode.UNAVAILABLE)
+        return Check("engine", False, text, _reinstall(), ExitCode.UNAVAILABLE)
     version, devices, kinds = json.loads(done.stdout.splitlines()[-1])
     text = f"CTranslate2 {version}; CUDA devices: {devices}; on the CPU: {', '.join(kinds)}"
     if has_gpu and devices == 0:
@@ -193,12 +197,12 @@ def cublas(has_gpu: bool) -> Check:
         return Check("cuBLAS", None, "not needed without an NVIDIA GPU")
     folder = cublas_folder()
     if folder is not None and all((folder / name).is_file() for name in LIBRARIES):
-        return Check("cuBLAS", True, f"{LIBRARIES[-1]} of nvidia-cublas-cu12 {_version('nvidia-cublas-cu12') or '–'}")
+        return Check("cuBLAS", True, f"{LIBRARIES[-1]} of {CUBLAS_PACKAGE} {_version(CUBLAS_PACKAGE) or '–'}")
     places = {name: _system_library(name) for name in LIBRARIES}
     missing = [name for name, place in places.items() if place is None]
     if missing:
         text = f"{' and '.join(missing)} not found, so the GPU cannot be used"
-        return Check("cuBLAS", False, text, "pip install 'phitui[cuda]'", ExitCode.UNAVAILABLE)
+        return Check("cuBLAS", False, text, add_command(CUBLAS_PACKAGE), ExitCode.UNAVAILABLE)
     return Check("cuBLAS", True, one_line(str(places[LIBRARIES[-1]]), 160))
 
 

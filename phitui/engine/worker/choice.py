@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from phitui.core.errors import UnavailableError
+from phitui.core.installing import add_command
+from phitui.engine.worker.cuda import CUBLAS_PACKAGE
 from phitui.models.precision import ITEM_BYTES
 
 # In order of preference. On CUDA int8 weights with float16 around them: half the memory traffic of float16 and
@@ -120,7 +122,8 @@ def _device(device: str, cuda_devices: int, cublas_problem: str) -> tuple[str, s
     if cuda_devices and not cublas_problem:
         return "cuda", "CUDA device found"
     if cuda_devices:
-        problem, fix = f"there is a CUDA device but no cuBLAS 12 ({cublas_problem})", "Install phitui[cuda]"
+        problem = f"there is a CUDA device but no cuBLAS 12 ({cublas_problem})"
+        fix = f"Run: {add_command(CUBLAS_PACKAGE)}"
     else:
         problem, fix = "no CUDA device", "See phitui doctor, or use --device cpu"
     if device == "cuda":

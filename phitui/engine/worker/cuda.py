@@ -10,6 +10,7 @@ import ctypes
 import importlib.util
 from pathlib import Path
 
+CUBLAS_PACKAGE = "nvidia-cublas-cu12"
 LIBRARIES = ("libcublasLt.so.12", "libcublas.so.12")  # the second needs the first
 
 
