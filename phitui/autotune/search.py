@@ -186,7 +186,7 @@ def _length(know: Knowledge) -> _Steps:
 
 def _neighbours(know: Knowledge) -> _Steps:
     """Sizes between the best and the next measured ones, for step times are smooth in the model alone: whole tiles, and
-    not the powers of two, which everybody tries."""
+    not only powers of two."""
     for _ in range(2):
         best = know.best(GOOD_ENOUGH)
         sizes = [one.probe.shape.batch for one in know.good]

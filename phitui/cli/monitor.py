@@ -99,7 +99,7 @@ def _once(config: Config, args: argparse.Namespace, recorder: Recorder | None) -
 
 
 def _stream(config: Config, interval_s: float, recorder: Recorder | None) -> int:
-    """One line for each reading until Ctrl-C, or until nobody reads them any more; a slow reader gets the newest only.
+    """One line for each reading until Ctrl-C, or until the reader closes its end; a slow reader gets the newest only.
     Raises PhituiError where they cannot be recorded: a recording with holes is none."""
     found = Newest()
 

@@ -53,7 +53,7 @@ class Recorder:
             raise
 
     def _go_on(self, path: Path) -> None:
-        """Go on behind what a recording of before has; never behind something else."""
+        """Open an earlier recording to append to it; refuse a file that is no recording."""
         about = os.fstat(self._file)
         if not stat.S_ISREG(about.st_mode):
             raise UsageError(f"--record {path}: is not a file", "Name a file that can be written")

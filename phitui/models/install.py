@@ -270,7 +270,7 @@ def moved_aside(models_dir: Path, name: str) -> list[Path]:
 
 
 def clean(models_dir: Path, held: str) -> None:
-    """Remove the partial folders that nobody works on any more. The caller holds the lock of `held`."""
+    """Remove the partial folders that no process works on. The caller holds the lock of `held`."""
     for path in sorted(models_dir.iterdir()):
         made = _PARTIAL_NAME.fullmatch(path.name)
         if made is None:

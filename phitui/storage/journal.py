@@ -102,7 +102,7 @@ class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Synced(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """The output's first `size` bytes are on the disk: should they differ later, somebody changed them."""
+    """The output's first `size` bytes are on the disk: should they differ later, another program changed them."""
 
     size: int
 

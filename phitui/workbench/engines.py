@@ -153,7 +153,7 @@ def remote_settings(config: Config, name: str) -> RemoteSettings:
 
 
 async def reached(config: Config, environ: Mapping[str, str] = os.environ) -> tuple[RemoteClient, Loaded]:
-    """A connected client of the configured server, whose events nobody hears, and what it says of itself. Raises
+    """A connected client of the configured server, whose events are dropped, and what it says of itself. Raises
     PhituiError."""
     from phitui.engine.remote.endpoint import endpoint_of
 
@@ -164,7 +164,7 @@ async def reached(config: Config, environ: Mapping[str, str] = os.environ) -> tu
 
 
 def _nobody(event: Event) -> None:
-    """Who only asks hears no events."""
+    """Drops an event: a client that only asks what the server is needs none."""
     del event
 
 

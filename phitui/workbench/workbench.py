@@ -137,7 +137,7 @@ class Workbench:
             self.tell(event)
 
     def tell(self, event: Event) -> None:
-        """As `take`, of what is everybody's to know: not the failure of a model that another takes the place of."""
+        """Tell all subscribers of an event. `switching` keeps back the failure of a load that was replaced."""
         if self._used("telemetry"):
             self.telemetry.note_event(event)
         for front in self._fronts:

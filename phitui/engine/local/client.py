@@ -105,8 +105,8 @@ class EngineClient:
         self._watch = start_task(self._follow(self._child), name="phitui-engine")
 
     def restart_always(self, always: bool) -> None:
-        """Start the engine again whenever it dies: somebody else judges when it is enough. Without `always` the limit
-        holds again, and counts anew."""
+        """Start the engine again whenever it dies, without the limit: the caller decides when to give up. Without
+        `always` the limit holds again, and counts anew."""
         self._always, self._restarts = always, 0
 
     async def generate(self, turns: list[Turn], sampling: Sampling, answers: int = 1) -> int:
@@ -146,7 +146,7 @@ class EngineClient:
         return await self._request(request)
 
     async def open_batch(self, batch: OpenBatch) -> int:
-        """Begin a batch of rows; returns the id that its events carry. It is owed until `BatchEnded`. See
+        """Begin a batch of rows; returns the id that its events carry. It counts as running until `BatchEnded`. See
         `engine.rows_api.OpenBatch`."""
         return await self._request(replace(batch, id=next(self._ids)))
 
@@ -205,15 +205,15 @@ class EngineClient:
                 if self._stopping:
                     return
                 if not self._answer_count(event):
-                    self._note(event)
+                    self._record(event)
                     self._on_event(event)
         except FrameError as error:
             reason = f"it sent what is no message: {error}"
         if not self._stopping:
-            await self._bury(child, reason)
+            await self._report_end(child, reason)
 
     def _answer_count(self, event: WorkerEvent) -> bool:
-        """Whether it was the answer to a count, which is nobody's but the caller's."""
+        """Hand the answer of a `count` to its caller. Returns whether the event was one."""
         if isinstance(event, Counted | Rejected) and event.id in self._counts:
             future = self._counts.pop(event.id)
             if not future.done():
@@ -228,8 +228,8 @@ class EngineClient:
             if not future.done():
                 future.set_exception(PhituiError("the engine ended while it counted"))
 
-    def _note(self, event: WorkerEvent) -> None:
-        """Keep the book of what is loaded and what is owed."""
+    def _record(self, event: WorkerEvent) -> None:
+        """Record what is loaded, and which requests still need their last event."""
         if isinstance(event, Loaded):
             self.loaded = event
         elif isinstance(event, Finished | Probed | Room):
@@ -242,8 +242,8 @@ class EngineClient:
         elif isinstance(event, Failure):
             self._stopping = True  # it said why it ends: starting it again would end the same way
 
-    async def _bury(self, child: Child, reason: str) -> None:
-        """Tell of a death nobody asked for, and start again unless it keeps dying."""
+    async def _report_end(self, child: Child, reason: str) -> None:
+        """Report an unexpected end of the process, and start it again unless it keeps ending."""
         if reason:
             await child.stop(grace_s=0.5)
         reason = reason or await child.epitaph()

@@ -186,7 +186,7 @@ class RemoteClient:
                 self._on_event(self._finished(job, cancelled=True))
 
     async def park(self) -> None:
-        """`ParkRefused` follows: the memory is not ours."""
+        """`ParkRefused` follows: the memory is the server's."""
         refused = Failure(
             f"{self.endpoint.who} is not ours to park", "F8 is for the engine on this machine.", ExitCode.USAGE
         )
@@ -228,7 +228,7 @@ class RemoteClient:
             batch.wake()
 
     def _ended(self, job: Job) -> Event | None:
-        """What became of a job whose task was ended, None where nobody wants to know."""
+        """The last event of a job whose task was cancelled; None where no event is expected."""
         if job.why == "cancel":
             return self._finished(job, cancelled=True)
         if job.why == "late":

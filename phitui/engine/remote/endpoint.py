@@ -132,7 +132,7 @@ def _key(where: str, settings: RemoteSettings, environ: Mapping[str, str]) -> Se
 
 
 def expanded(path: str) -> Path:
-    """A path as it is configured, with ~ for the home folder of somebody whom the system knows."""
+    """A path as it is configured, with ~ or ~name for a user's home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -155,7 +155,7 @@ def _read_key(path: Path, source: str) -> str:
 
 
 def _check_plain(endpoint: Endpoint, hostname: str) -> None:
-    """Without encryption everybody on the way reads the key."""
+    """Refuse to send a key over an unencrypted connection, on which others could read it."""
     secret = endpoint.key or endpoint.headers
     if secret and not endpoint.encrypted and not _loopback(hostname) and not endpoint.settings.plain_http_key:
         raise UsageError(

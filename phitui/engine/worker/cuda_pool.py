@@ -66,7 +66,7 @@ class CudaPool:
         self._call("cuMemPoolTrimTo", self._pool, ctypes.c_size_t(0))
 
     def free(self) -> int:
-        """What the device has free, for anybody."""
+        """Free memory of the device, in bytes, for this process and others."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self._call("cuCtxSetCurrent", self._context)  # of this thread
         self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))

@@ -134,7 +134,7 @@ class Detokenizer:
 
 def _environment() -> ImmutableSandboxedEnvironment:
     """What chat templates of the Hub expect (trimmed blocks, raise_exception, strftime_now, tojson), in a sandbox:
-    a template is a program out of somebody's model folder."""
+    a template is a program that comes with the model and is not trusted."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )

@@ -1,4 +1,4 @@
-"""Prometheus' text format, read from somebody who is not trusted.
+"""Reads Prometheus' text format from an exporter that is not trusted.
 
 The lines that are wanted are picked out by name first: an exporter may send thousands that nobody looks at, and what is
 wrong in them is no concern of ours. Bounds are on bytes (by who fetches), length of a line, and number of samples.

@@ -109,7 +109,7 @@ class ProcessTable:
         return sorted(shown, key=lambda process: -(process.used_bytes or 0))
 
     def forget(self, now: float) -> None:
-        """Drop what nobody has asked for in a while."""
+        """Drop the entries that have not been asked for lately."""
         self._known = {pid: known for pid, known in self._known.items() if now - known.asked_at < _FORGET_S}
 
     def _facts(self, pid: int, now: float) -> _Facts | Missing:

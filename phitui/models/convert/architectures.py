@@ -138,7 +138,8 @@ def limited_window(rope: Rope, most: int, sliding: object, asked: int = 0) -> tu
 
 
 def refuse_unknown_tensors(architecture: Architecture, settings: Settings, tensors: set[str]) -> None:
-    """A tensor that nobody reads (a bias, a norm, an adapter) would change the answers: say so."""
+    """Refuse a checkpoint with tensors that the converter does not use (a bias, a norm, an adapter): without them the
+    answers would be wrong."""
     names = architecture.names
     known = {names.embeddings, names.norm, names.output}
     linear = [*names.qkv, names.attention_output, *names.gate_up, names.down]

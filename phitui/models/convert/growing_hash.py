@@ -46,7 +46,7 @@ class GrowingHash:
                 self._complete.wait(_POLL_S)
 
     def stop(self) -> None:
-        """End the thread; the file grows no more, or nobody wants to know. May be called twice."""
+        """End the thread: the file is complete, or its hash is not needed. May be called twice."""
         self._complete.set()
         self._thread.join()
 

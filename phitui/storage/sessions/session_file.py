@@ -45,7 +45,7 @@ class DamagedError(PhituiError):
 
 
 class MovedError(PhituiError):
-    """The file was removed or replaced while it was open: what is written to it is nobody's."""
+    """The file was removed or replaced while it was open: what is written to it would be lost."""
 
 
 class GoneError(PhituiError):

@@ -112,7 +112,7 @@ class SessionStore:
         return ids
 
     def _check_place(self) -> None:
-        """A file that was removed or replaced still takes what is written, for nobody."""
+        """A file that was removed or replaced still takes what is written, and it would be lost: raise instead."""
         try:
             now = self.path.stat()
         except OSError as error:

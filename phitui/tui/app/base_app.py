@@ -230,7 +230,7 @@ class BaseApp(App[None]):
         self.panic(Text(f"phitui: {sanitize(describe_defect(error, logs_dir()))}"))  # a str would be markup
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Somebody wants us gone. Not a handler of the loop's, which does not run while the loop is blocked."""
+        """SIGTERM or SIGHUP: close. Not a handler of the event loop, which would not run while the loop is blocked."""
         del frame
         leave_within_limit(128 + number)
         self._leave_from_outside(number)
@@ -242,8 +242,8 @@ class BaseApp(App[None]):
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Somebody else has the terminal; what happens meanwhile is painted afterwards. Raises PhituiError where the
-        terminal cannot be lent."""
+        """Lend the terminal to another program; what happens meanwhile is painted afterwards. Raises PhituiError where
+        the terminal cannot be lent."""
         failed: Exception | None = None
         self._away = True
         try:

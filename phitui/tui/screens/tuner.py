@@ -238,7 +238,7 @@ class TunerScreen(LeftOnce[None]):
                 return True
 
     def _chosen(self) -> tuple[Settings, str]:
-        """What would be applied, and what there is to say against it. Raises UsageError where there is nothing."""
+        """The configuration that would be applied, and a warning or "". Raises UsageError where there is none."""
         if self.picture.pane == "earlier":
             marked = self.picture.kept.marked
             if marked is None:

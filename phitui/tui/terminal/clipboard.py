@@ -17,7 +17,7 @@ _MOST_BYTES = 750_000
 
 
 def send(app: App[None], text: str, what: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Send it, and return the line that tells of it. `what` is what it is, in words."""
+    """Send `text` to the clipboard and return the line to show. `what` names it for that line ("answer", "code")."""
     size = len(text.encode("utf-8", "replace"))
     if size > _MOST_BYTES:
         return f"Not sent: {what} has {size:,} bytes, a terminal takes fewer. s saves an answer to a file."

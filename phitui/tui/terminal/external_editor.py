@@ -24,7 +24,7 @@ _MOST_BYTES = 10_000_000
 
 
 class TerminalOwner(Protocol):
-    """Who paints on the terminal, and can leave it to somebody else for a while."""
+    """The program that paints on the terminal, and can lend it to another program for a while."""
 
     def away(self) -> AbstractContextManager[None]:
         """While it is entered nothing is painted. Raises PhituiError where the terminal cannot be lent."""

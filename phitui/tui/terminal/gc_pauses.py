@@ -1,4 +1,4 @@
-"""Collections of garbage while nobody waits: a full one stops the screen for a tenth of a second."""
+"""Runs Python's full garbage collections while the user is idle: one stops the screen for a tenth of a second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GcPauses:
         gc.set_threshold(*self._thresholds)
 
     def typed(self) -> None:
-        """Somebody is there."""
+        """Record a key press; collections wait until the user is idle again."""
         self._typed = time.monotonic()
 
     def look(self) -> None:

@@ -199,7 +199,7 @@ class BatchFile:
         )
 
     def _open(self, header: Header) -> Output | None:
-        """The output to write to; None where it is whole by now, because somebody else wrote it since the scan."""
+        """The output to write to; None where another process has completed it since the scan."""
         target = self.order.target
         if target is None:
             return Output.stream(1, header)

@@ -62,7 +62,7 @@ class Stopped(Exception):
 
 
 def _quiet(line: str) -> None:
-    """Nobody listens."""
+    """The default listener: does nothing."""
 
 
 class BatchJob:

@@ -197,7 +197,7 @@ class Output:
 
     @property
     def needs_sync(self) -> bool:
-        """Whether something has waited for as long as it may."""
+        """Whether lines have waited unsynced for the longest time that is allowed."""
         return not self._clean and time.monotonic() - self._synced >= SYNC_EVERY_S
 
     def sync(self) -> None:
@@ -237,7 +237,7 @@ class Output:
         self.close()
 
     def close(self) -> None:
-        """Keep what there is. A failure was told of before, by what was written."""
+        """Close the journal and the output. Raises nothing: a failed write was reported when it happened."""
         if self._journal is not None:
             self._journal.close()
         if self.path is not None:

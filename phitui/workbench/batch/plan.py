@@ -79,7 +79,7 @@ def _tuning(
     manifest: Manifest, loaded: Loaded, environ: Mapping[str, str], engine_pid: int | None
 ) -> tuple[Tuning | None, Tuning | None, str]:
     """The newest one of this model, compute type, workers and threads whose conditions hold; the newest that free
-    memory has room for as well; and what the first lacks, "" where that is nothing."""
+    memory has room for as well; and what keeps the first from being used, "" where it is."""
     wanted = (manifest.name, loaded.compute_type, loaded.workers, loaded.threads)
     stored = [
         one

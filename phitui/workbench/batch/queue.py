@@ -63,7 +63,7 @@ class _NoEngineError(Exception):
 
 
 def _quiet(line: str) -> None:
-    """Nobody listens."""
+    """The default listener: does nothing."""
 
 
 class BatchQueue:
@@ -177,7 +177,7 @@ class BatchQueue:
             lease.release()  # which begins the next
 
     async def _let_go(self) -> None:
-        """Leave the engine to somebody else: what runs is stopped, and can go on later."""
+        """Give the engine up for another use: the running batch is stopped, and can be resumed later."""
         stopped = [entry for entry in self.entries if entry.busy]
         await self._stop(stopped)
         for entry in stopped:

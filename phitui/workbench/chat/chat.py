@@ -268,7 +268,7 @@ class Chat:
         self._close(exchange, State.DONE)
 
     async def _let_go(self) -> None:
-        """Leave the engine to somebody else: the answer on its way is stopped, and what is queued waits."""
+        """Give the engine up for another use: the running answer is stopped, and queued prompts wait."""
         current, deadline = self._current, asyncio.get_running_loop().time() + _LET_GO_WITHIN_S
         if current:
             self.cancel()

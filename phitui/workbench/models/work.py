@@ -30,7 +30,7 @@ class WorkOutcome:
 
 
 class _CheckStopped(Exception):
-    """Nobody waits for the check any more."""
+    """The check was cancelled."""
 
 
 class ModelWork:

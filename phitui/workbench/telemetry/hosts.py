@@ -1,4 +1,4 @@
-"""The hardware of other machines: asks their exporters, each at its own interval, and never lets anybody wait."""
+"""The hardware of other machines: asks their exporters, each at its own interval; readers never wait for one."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class Performance:
             self.answer_energy = PerToken(None, None, None, False, "with the next reading")
 
     def note_snapshot(self, snapshot: Snapshot) -> None:
-        """Take the readings of the engine's device into the book of energy."""
+        """Add the power readings of the engine's device to its energy count."""
         device = self._engine_device(snapshot)
         if device is None or device.kind != "gpu":  # a CPU's energy is not read
             return

@@ -1,4 +1,4 @@
-"""Reads the hardware while somebody looks, and brings its readings and the engine's figures together."""
+"""Reads the hardware while a screen shows it, and joins its readings with the engine's figures."""
 
 from __future__ import annotations
 
