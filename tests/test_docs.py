@@ -11,7 +11,7 @@ import pytest
 from phitui.cli import main
 from phitui.config.schema import SECTIONS
 from phitui.tui.commands.chat import register_chat
-from phitui.tui.commands.console import register_all
+from phitui.tui.commands.console import register_console
 from phitui.tui.commands.registry import Commands
 from phitui.tui.keys.catalog import all_actions
 
@@ -140,7 +140,7 @@ class _Anything:
 @lru_cache
 def slash_commands():
     commands = Commands()
-    register_all(commands, _Anything())
+    register_console(commands, _Anything())
     register_chat(commands, _Anything())
     return {command.name for command in commands.all()}
 
@@ -224,7 +224,7 @@ def test_files_that_are_named_are_there(path):
     """Paths of this repository in code spans."""
     tops = "benchmarks|docs|parity|phitui|tests|themes|vllm_tests"
     found = {span for span in spans(path) if re.fullmatch(rf"({tops})/[\w./-]+", span)}
-    assert {name for name in found - {"themes/NAME.toml"} if not (ROOT / name).exists()} == set()
+    assert {name for name in found if "NAME" not in name and not (ROOT / name).exists()} == set()
 
 
 def test_all_pages_are_linked_from_the_readme():
@@ -246,3 +246,51 @@ def test_the_readme_is_short_and_has_the_two_commands():
 def test_there_are_pages():
     assert len(GUIDE) >= 11
     assert len(REFERENCE) >= 3
+
+
+HOUSE = [ROOT / "CONTRIBUTING.md", ROOT / "docs/ARCHITECTURE.md", ROOT / "docs/METRICS.md"]
+
+
+@lru_cache
+def files_of_the_house():
+    """Every file's path as it may be named: whole, or from any folder on."""
+    tops = ("phitui", "tests", "benchmarks", "docs", "parity", "themes", "vllm_tests")
+    paths = [path.relative_to(ROOT).parts for top in tops for path in (ROOT / top).rglob("*.*")]
+    paths += [(path.name,) for path in ROOT.iterdir()]
+    return {"/".join(parts[start:]) for parts in paths for start in range(len(parts))}
+
+
+def dotted_is_there(name):
+    """Whether `tui.app.app.PhituiApp` names a module of phitui, or what one defines; True of what is no such name."""
+    parts = name.removeprefix("phitui.").split(".")
+    if not (ROOT / "phitui" / parts[0]).is_dir():
+        # A module by its own name and a class in it, as `lease.Lease`.
+        found = [path for path in files_of_the_house() if path == f"{parts[0]}.py"] or not parts[-1][0].isupper()
+        return bool(found)
+    for end in range(len(parts), 0, -1):
+        at = ROOT.joinpath("phitui", *parts[:end])
+        if at.is_dir():
+            return end == len(parts)
+        if (module := at.with_suffix(".py")).is_file():
+            words = set(re.findall(r"\w+", text_of(module)))
+            return all(part in words for part in parts[end:])
+    return False
+
+
+def is_setting(name):
+    section, _, key = name.partition(".")
+    return section in SECTIONS and key in SECTIONS[section].__struct_fields__
+
+
+@pytest.mark.parametrize("path", HOUSE, ids=named)
+def test_the_house_is_as_it_is_described(path):
+    wrong = []
+    for span in spans(path):
+        if re.fullmatch(r"[\w/-]+\.(py|c|toml|ini)", span):
+            there = span in files_of_the_house() or "NAME" in span
+        else:
+            other = not re.fullmatch(r"(\w+\.)+\w+", span) or span.rpartition(".")[2] in SUFFIXES
+            there = other or is_setting(span) or dotted_is_there(span)
+        if not there:
+            wrong.append(span)
+    assert wrong == []

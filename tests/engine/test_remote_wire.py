@@ -136,6 +136,7 @@ async def test_tgi():
         async with connected(server.url) as engine:
             loaded = engine.client.loaded
             assert (loaded.remote.kind, loaded.name, loaded.context_window) == ("TGI", "org/phi", 4000)
+            assert loaded.remote.at_once == 128  # of a server that takes few, a batch sends no more
             assert "TGI 3.3.6-dev0; counts tokens at the end; 128 prompts at once" in loaded.why
             text, end = await engine.ask(TURNS, GREEDY)
             assert (text, end.reason, end.notes) == ("Hello", "length", [])

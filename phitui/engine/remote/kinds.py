@@ -178,7 +178,7 @@ async def _look_tgi(client: httpx.AsyncClient, endpoint: Endpoint, models: list[
     at_once = _count(info.max_concurrent_requests)
     can = [_AT_END, *([f"{at_once} prompts at once"] if at_once else [])]
     named = endpoint.settings.model or info.model_id
-    return Server("tgi", named, info.version, _count(info.max_total_tokens), can)
+    return Server("tgi", named, info.version, _count(info.max_total_tokens), can, at_once)
 
 
 async def _look_ollama(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:

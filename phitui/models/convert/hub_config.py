@@ -19,6 +19,9 @@ from phitui.models.convert.settings import Settings, check_sizes
 from phitui.models.convert.tokenizer import read_json
 from phitui.models.manifest import Sizes
 
+# By model_type: which tensor is which weight, and rms_norm_eps where config.json leaves it out.
+_KINDS = {"phi3": (PHI3_HUB, 1e-5), "llama": (LLAMA_HUB, 1e-6)}
+
 
 def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str], context: int = 0) -> Architecture:
     """The architecture of config.json. `tensors` are the checkpoint's names; `context` is how many tokens the
@@ -28,6 +31,7 @@ def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str], cont
     """
     settings = Settings(config, where)
     kind = _kind(settings)
+    names, epsilon = _KINDS[kind]
     sizes = _sizes(settings)
     most = settings.integer("max_position_embeddings")
     sliding = settings.values.get("sliding_window") if settings.flag("use_sliding_window", True) else None
@@ -36,8 +40,8 @@ def from_hub_config(config: dict[str, Any], where: Path, tensors: set[str], cont
     architecture = Architecture(
         name=kind,
         sizes=sizes,
-        names=PHI3_HUB if kind == "phi3" else LLAMA_HUB,
-        epsilon=settings.number("rms_norm_eps", 1e-5 if kind == "phi3" else 1e-6),
+        names=names,
+        epsilon=settings.number("rms_norm_eps", epsilon),
         rope=rotary,
         tied=settings.flag("tie_word_embeddings"),
         context_window=window,
@@ -59,13 +63,13 @@ def check_config(path: Path, quantization: str = "") -> None:
 
 
 def _kind(settings: Settings) -> str:
-    """The architecture, "phi3" or "llama"."""
+    """The architecture, a key of _KINDS."""
     kind = settings.values.get("model_type")
-    if kind not in ("phi3", "llama"):
+    if not isinstance(kind, str) or kind not in _KINDS:
         names = settings.values.get("architectures")
         said = ", ".join(map(str, names)) if isinstance(names, list) else "no name"
         raise settings.unsupported(f"the architecture is {str(kind)[:60]!r} ({said[:60]})")
-    return str(kind)
+    return kind
 
 
 def _sizes(settings: Settings) -> Sizes:

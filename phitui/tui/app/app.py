@@ -25,7 +25,7 @@ from phitui.tui.app.prompt_actions import PromptActions
 from phitui.tui.app.session_actions import NEW_CHAT, SessionActions
 from phitui.tui.app.tuning_actions import TuningActions
 from phitui.tui.commands.chat import register_chat
-from phitui.tui.commands.console import register_all
+from phitui.tui.commands.console import register_console
 from phitui.tui.commands.navigation import Place
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
@@ -112,7 +112,7 @@ class PhituiApp(BaseApp):
 
     def register_commands(self) -> None:
         """Have the prompt know the slash commands."""
-        register_all(self.console_screen.prompting.commands, self)
+        register_console(self.console_screen.prompting.commands, self)
         register_chat(self.console_screen.prompting.commands, self)
 
     async def _import_later(self) -> None:

@@ -17,7 +17,7 @@ from phitui.tui.widgets.completion import Suggestion
 from phitui.workbench.chat.attachments import path_of
 
 
-def register_all(commands: Commands, app: Navigation) -> None:
+def register_console(commands: Commands, app: Navigation) -> None:
     """Add them to `commands`."""
 
     def simple(name: str, summary: str, deed: Callable[[], object]) -> None:

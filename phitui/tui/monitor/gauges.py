@@ -14,8 +14,6 @@ from phitui.tui.charts.memory_cells import LOOKS, Counts, bar_cells, cells, entr
 from phitui.tui.terminal.levels import Level, heat_level, memory_level, power_level
 
 GIB = 1024**3
-# Of the driver's reasons those that say nothing is wrong.
-
 
 # Labels for narrow columns.
 _SHORT = {"Bandwidth": "BW", "RAM (shared)": "RAM"}
