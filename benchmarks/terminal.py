@@ -100,9 +100,9 @@ class Console:
     def _ended(self) -> bool:
         return self.process.poll() is not None
 
-    def send(self, keys: str) -> None:
+    def send(self, keys: str | bytes) -> None:
         """Type `keys` (control characters and escape sequences as a terminal sends them)."""
-        os.write(self._master, keys.encode())
+        os.write(self._master, keys if isinstance(keys, bytes) else keys.encode())
 
     def paste(self, text: str) -> None:
         """Paste as a terminal does where the program has asked for brackets around it."""

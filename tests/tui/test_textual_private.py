@@ -15,6 +15,7 @@ PINNED = "8.2.8"
 USED = {
     "_anchored": ("textual.widget:Widget", "whether the transcript follows its end"),
     "_anchor_released": ("textual.widget:Widget", "the same, after paging up"),
+    "_app": ("textual.driver:Driver", "a defect while the terminal is read"),
     "_bindings": ("textual.dom:DOMNode", "the keys of [keys] in config.toml"),
     "_check_action_state": ("textual.app:App", "what the palette leaves out"),
     "_dirty_regions": ("textual._compositor:Compositor", "a layout that came with a question is painted"),
@@ -37,6 +38,7 @@ OVERRIDDEN = {
     "_display": "textual.app:App",
     "_fatal_error": "textual.app:App",
     "_on_hide": "textual.widget:Widget",
+    "_run_input_thread": "textual.drivers.linux_driver:LinuxDriver",
     "_on_key": "textual.widgets:TextArea",
     "_on_paste": "textual.widgets:TextArea",
     "_register": "textual.app:App",
@@ -45,6 +47,7 @@ IMPORTED = {
     "textual._compositor": {"Compositor", "CompositorMap", "ChopsUpdate", "CompositorUpdate"},
     "textual._ansi_sequences": {"ANSI_SEQUENCES_KEYS"},
 }
+REPLACED = {"getincrementaldecoder": ("textual.drivers.linux_driver", 'getincrementaldecoder("utf-8")().decode')}
 NOT_TEXTUALS = {"_exit", "_replace"}  # of os and of named tuples
 
 
@@ -72,6 +75,12 @@ def test_textual_has(name):
 @pytest.mark.parametrize("name", sorted(OVERRIDDEN))
 def test_textual_still_has_what_is_overridden(name):
     assert hasattr(found(OVERRIDDEN[name]), name)
+
+
+@pytest.mark.parametrize("name", sorted(REPLACED))
+def test_textual_still_uses_what_is_replaced(name):
+    module, use = REPLACED[name]
+    assert use in inspect.getsource(import_module(module))
 
 
 @pytest.mark.parametrize(("module", "names"), sorted(IMPORTED.items()))

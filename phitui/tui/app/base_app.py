@@ -20,6 +20,8 @@ from textual._compositor import ChopsUpdate
 from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -32,6 +34,7 @@ from phitui.tui.keys.remap import keys_for, parsed, rebind, told
 from phitui.tui.terminal import clipboard, mouse
 from phitui.tui.terminal.ascii_filter import AsciiFilter
 from phitui.tui.terminal.display import displayable, reduced_motion, wants_ascii
+from phitui.tui.terminal.driver import TerminalDriver
 from phitui.tui.terminal.gc_pauses import GcPauses
 from phitui.tui.terminal.hangup import leave_within_limit, watch_terminal
 from phitui.tui.terminal.screen_diff import DiffUpdate
@@ -204,6 +207,11 @@ class BaseApp(App[None]):
     def help_commands(self) -> list[tuple[str, str]]:
         """The slash commands with their summaries, where there are any."""
         return []
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's, but for a terminal on Linux."""
+        usual = super().get_driver_class()
+        return TerminalDriver if usual is LinuxDriver else usual
 
     def exit(self, *args: Any, **options: Any) -> None:
         """Leave. From here on events find no widgets that could show them."""
