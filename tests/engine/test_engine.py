@@ -6,12 +6,16 @@ import os
 import signal
 import time
 from contextlib import asynccontextmanager
+from functools import partialmethod
 
 import psutil
 import pytest
+import pytest_asyncio
+from support.waiting import until
 
 from phitui.core.errors import UsageError
 from phitui.core.ipc.messages import Failure, Progress
+from phitui.core.ipc.parent import Child
 from phitui.engine.local.client import EngineClient
 from phitui.engine.protocol.api import (
     Delta,
@@ -28,6 +32,8 @@ from phitui.engine.protocol.api import (
     Woken,
 )
 
+# One loop for all tests here, since most share an engine.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 GREEDY = Sampling(max_tokens=32, temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
 LONG = Sampling(max_tokens=2000, temperature=0.7, top_k=50, top_p=0.9, repetition_penalty=1.1)
 PARIS = [Turn("user", "What is the capital of France? Answer with one word.")]
@@ -80,14 +86,32 @@ async def running(tmp_path, folder, **options):
         await engine.client.stop()
 
 
-async def test_the_demo_model_answers_and_counts(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        text, finished = await engine.ask(PARIS)
-        assert "Paris" in text
-        assert finished.reason == "stop"
-        assert finished.usage.completion_tokens >= 2  # a word and the end token
-        assert finished.timings.ttft_ms > 0
-        assert finished.timings.total_ms >= finished.timings.ttft_ms
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo_engine(tmp_path_factory, demo_folder):
+    async with running(tmp_path_factory.mktemp("engine"), demo_folder) as engine:
+        yield engine
+
+
+@pytest.fixture
+def demo(demo_engine):
+    """An engine with the demo model, that other tests have used."""
+    demo_engine.events.clear()
+    return demo_engine
+
+
+def processor_s(engine):
+    """How long the engine's process has computed."""
+    times = psutil.Process(engine.client.pid).cpu_times()
+    return times.user + times.system
+
+
+async def test_the_demo_model_answers_and_counts(demo):
+    text, finished = await demo.ask(PARIS)
+    assert "Paris" in text
+    assert finished.reason == "stop"
+    assert finished.usage.completion_tokens >= 2  # a word and the end token
+    assert finished.timings.ttft_ms > 0
+    assert finished.timings.total_ms >= finished.timings.ttft_ms
 
 
 async def test_what_is_loaded_is_what_was_asked_for(tmp_path, tiny_folder):
@@ -98,32 +122,26 @@ async def test_what_is_loaded_is_what_was_asked_for(tmp_path, tiny_folder):
     assert loaded.weight_bytes == (tiny_folder / "model.bin").stat().st_size
 
 
-async def test_token_counts_are_those_of_the_tokenizer(tmp_path, demo_folder):
+async def test_token_counts_are_those_of_the_tokenizer(demo, demo_folder):
     from tokenizers import Tokenizer
 
     prompt = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\n"
     tokenizer = Tokenizer.from_file(str(demo_folder / "tokenizer.json"))
-    async with running(tmp_path, demo_folder) as engine:
-        text, finished = await engine.ask([Turn("system", "Be brief."), Turn("user", "Hi there")])
-        assert finished.usage.prompt_tokens == len(tokenizer.encode(prompt, add_special_tokens=False).ids)
-        ended = finished.reason == "stop"  # the end token is counted and has no text
-        assert finished.usage.completion_tokens == len(tokenizer.encode(text).ids) + ended
+    text, finished = await demo.ask([Turn("system", "Be brief."), Turn("user", "Hi there")])
+    assert finished.usage.prompt_tokens == len(tokenizer.encode(prompt, add_special_tokens=False).ids)
+    ended = finished.reason == "stop"  # the end token is counted and has no text
+    assert finished.usage.completion_tokens == len(tokenizer.encode(text).ids) + ended
 
 
-async def test_a_limit_of_tokens_cuts_the_answer(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        _, finished = await engine.ask(STORY, Sampling(7, 0.0, 0, 1.0, 1.0))
-        assert (finished.reason, finished.usage.completion_tokens) == ("length", 7)
+async def test_a_limit_of_tokens_cuts_the_answer(demo):
+    _, finished = await demo.ask(STORY, Sampling(7, 0.0, 0, 1.0, 1.0))
+    assert (finished.reason, finished.usage.completion_tokens) == ("length", 7)
 
 
-async def test_pulses_account_for_the_time_and_the_steps_of_an_answer(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        await engine.client.generate(STORY, Sampling(60, 0.0, 0, 1.0, 1.0))
-        for _ in range(6000):
-            if engine.events and isinstance(engine.events[-1], Finished):
-                break
-            await asyncio.sleep(0.01)
-        finished, pulses = engine.events[-1], [event for event in engine.events if isinstance(event, Pulse)]
+async def test_pulses_account_for_the_time_and_the_steps_of_an_answer(demo):
+    await demo.client.generate(STORY, Sampling(60, 0.0, 0, 1.0, 1.0))
+    await until(lambda: demo.events and isinstance(demo.events[-1], Finished))
+    finished, pulses = demo.events[-1], [event for event in demo.events if isinstance(event, Pulse)]
     assert [pulse.last for pulse in pulses] == [False] * (len(pulses) - 1) + [True]
     total_s, tokens = finished.timings.total_ms / 1000, finished.usage.completion_tokens
     assert 2 <= len(pulses) <= 4 * total_s + 2
@@ -138,49 +156,46 @@ async def test_pulses_account_for_the_time_and_the_steps_of_an_answer(tmp_path, 
     assert mean == pytest.approx(finished.usage.prompt_tokens + tokens / 2)
 
 
-async def test_the_footprint_is_that_of_the_compute_type(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        made = engine.client.loaded.footprint
+async def test_the_footprint_is_that_of_the_compute_type(demo, demo_folder):
+    made = demo.client.loaded.footprint
     # SmolLM2 135M: 30 layers, 9 heads of 64 (3 of them are stored, all are cached), float32 on a CPU; tied embeddings.
     assert made.kv_token == 2 * 30 * 9 * 64 * 4
     assert made.weights == made.weight_step
     assert 0 <= (demo_folder / "model.bin").stat().st_size - made.weights < 100_000
 
 
-async def test_prompts_are_answered_in_order(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        ids = [await engine.client.generate(STORY, Sampling(5, 0.0, 0, 1.0, 1.0)) for _ in range(4)]
-        done = [(await engine.wait(lambda e: isinstance(e, Finished))).id for _ in ids]
-        assert done == ids
+async def test_prompts_are_answered_in_order(demo):
+    ids = [await demo.client.generate(STORY, Sampling(5, 0.0, 0, 1.0, 1.0)) for _ in range(4)]
+    done = [(await demo.wait(lambda e: isinstance(e, Finished))).id for _ in ids]
+    assert done == ids
 
 
-async def test_cancel_stops_within_one_decode_step(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        number = await engine.client.generate(STORY, LONG)
-        await engine.wait(lambda e: isinstance(e, Delta) and e.tokens >= 5)
-        before = max((e.tokens for e in engine.events if isinstance(e, Delta)), default=5)
-        await engine.client.cancel(number)
-        finished = await engine.wait(lambda e: isinstance(e, Finished))
-        assert finished.reason == "cancelled"
-        # The step that ran when the cancel came and one more; and what was made in the 100 ms that messages may take.
-        on_the_way = 100 / finished.timings.tpot_ms
-        assert finished.usage.completion_tokens <= before + 3 + on_the_way
-        text, _ = await engine.ask(PARIS)
-        assert "Paris" in text
+async def test_cancel_stops_within_one_decode_step(demo):
+    number = await demo.client.generate(STORY, LONG)
+    await demo.wait(lambda e: isinstance(e, Delta) and e.tokens >= 5)
+    used = processor_s(demo)
+    await demo.client.cancel(number)
+    finished = await demo.wait(lambda e: isinstance(e, Finished))
+    assert finished.reason == "cancelled"
+    # Of the processor, which a busy machine gives late: the step that ran when the cancel came and two more, and 100 ms
+    # for the messages and for all around them.
+    assert processor_s(demo) - used <= 0.1 + 3 * finished.timings.tpot_ms / 1000
+    assert finished.usage.completion_tokens < LONG.max_tokens
+    text, _ = await demo.ask(PARIS)
+    assert "Paris" in text
 
 
-async def test_a_queued_prompt_can_be_taken_back(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        first = await engine.client.generate(STORY, Sampling(20, 0.0, 0, 1.0, 1.0))
-        second = await engine.client.generate(STORY, LONG)
-        await engine.client.cancel(second)
-        assert (await engine.wait(lambda e: isinstance(e, Finished))).id == first
-        taken_back = await engine.wait(lambda e: isinstance(e, Finished))
-        assert (taken_back.id, taken_back.reason, taken_back.usage.completion_tokens) == (
-            second,
-            "cancelled",
-            0,
-        )
+async def test_a_queued_prompt_can_be_taken_back(demo):
+    first = await demo.client.generate(STORY, Sampling(20, 0.0, 0, 1.0, 1.0))
+    second = await demo.client.generate(STORY, LONG)
+    await demo.client.cancel(second)
+    assert (await demo.wait(lambda e: isinstance(e, Finished))).id == first
+    taken_back = await demo.wait(lambda e: isinstance(e, Finished))
+    assert (taken_back.id, taken_back.reason, taken_back.usage.completion_tokens) == (
+        second,
+        "cancelled",
+        0,
+    )
 
 
 async def test_a_prompt_that_does_not_fit_is_refused_with_figures_and_the_engine_goes_on(tmp_path, tiny_folder):
@@ -194,16 +209,15 @@ async def test_a_prompt_that_does_not_fit_is_refused_with_figures_and_the_engine
         assert isinstance(finished, Finished)
 
 
-async def test_a_megabyte_of_prompt_is_refused_in_time(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        begun = time.monotonic()
-        _, rejected = await engine.ask([Turn("user", "lorem ipsum " * 90_000)])
-        assert "does not fit" in rejected.failure.message
-        assert time.monotonic() - begun < 20
+async def test_a_megabyte_of_prompt_is_refused_in_time(demo):
+    used = processor_s(demo)
+    _, rejected = await demo.ask([Turn("user", "lorem ipsum " * 90_000)])
+    assert "does not fit" in rejected.failure.message
+    assert processor_s(demo) - used < 10
 
 
-async def test_a_worker_that_is_killed_is_replaced(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
+async def test_a_worker_that_is_killed_is_replaced(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder) as engine:
         number = await engine.client.generate(STORY, LONG)
         await engine.wait(lambda e: isinstance(e, Delta))
         killed = engine.client.pid
@@ -214,8 +228,8 @@ async def test_a_worker_that_is_killed_is_replaced(tmp_path, demo_folder):
         assert "SIGKILL" in died.reason
         await engine.wait(lambda e: isinstance(e, Loaded))
         assert engine.client.pid != killed
-        text, _ = await engine.ask(PARIS)
-        assert "Paris" in text
+        _, finished = await engine.ask(PARIS)
+        assert isinstance(finished, Finished)
 
 
 async def test_an_engine_that_keeps_dying_is_given_up(tmp_path, tiny_folder):
@@ -232,15 +246,21 @@ async def test_an_engine_that_keeps_dying_is_given_up(tmp_path, tiny_folder):
     await engine.client.stop()
 
 
-async def test_stop_leaves_no_process_even_in_mid_answer(tmp_path, demo_folder):
+async def stopped(child, stop, ended):
+    """As `stop`, with the time that a busy machine may need."""
+    ended.append(await stop(child, 60))
+
+
+async def test_stop_leaves_no_process_even_in_mid_answer(tmp_path, tiny_folder, monkeypatch):
     engine = Engine(tmp_path)
-    await engine.load(demo_folder)
+    await engine.load(tiny_folder)
     await engine.client.generate(STORY, LONG)
     await engine.wait(lambda e: isinstance(e, Delta))
     worker = psutil.Process(engine.client.pid)
-    begun = time.monotonic()
+    ended = []
+    monkeypatch.setattr(Child, "stop", partialmethod(stopped, Child.stop, ended))
     await engine.client.stop()
-    assert time.monotonic() - begun < 3  # by itself, before it would be killed
+    assert ended == [0]  # by itself
     assert not worker.is_running()
     log = (tmp_path / "engine.log").read_text()
     assert "terminate" not in log and "Traceback" not in log
@@ -255,20 +275,19 @@ async def test_stop_while_it_loads(tmp_path, demo_folder):
     assert not worker.is_running()
 
 
-async def test_a_parked_model_gives_its_memory_back_and_wakes_for_a_prompt(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder) as engine:
-        await engine.ask(PARIS)
-        worker = psutil.Process(engine.client.pid)
-        before = worker.memory_info().rss
-        await engine.client.park()
-        assert (await engine.wait(lambda e: isinstance(e, Parked))).place == "disk"
-        weights = (demo_folder / "model.bin").stat().st_size
-        assert worker.memory_info().rss < before - 0.6 * weights
-        number = await engine.client.generate(PARIS, GREEDY)
-        assert (await engine.wait(lambda e: isinstance(e, Woken))).seconds > 0
-        finished = await engine.wait(lambda e: isinstance(e, Finished))
-        assert finished.id == number
-        assert finished.usage.completion_tokens >= 2
+async def test_a_parked_model_gives_its_memory_back_and_wakes_for_a_prompt(demo, demo_folder):
+    await demo.ask(PARIS)
+    worker = psutil.Process(demo.client.pid)
+    before = worker.memory_info().rss
+    await demo.client.park()
+    assert (await demo.wait(lambda e: isinstance(e, Parked))).place == "disk"
+    weights = (demo_folder / "model.bin").stat().st_size
+    assert worker.memory_info().rss < before - 0.6 * weights
+    number = await demo.client.generate(PARIS, GREEDY)
+    assert (await demo.wait(lambda e: isinstance(e, Woken))).seconds > 0
+    finished = await demo.wait(lambda e: isinstance(e, Finished))
+    assert finished.id == number
+    assert finished.usage.completion_tokens >= 2
 
 
 async def test_an_idle_model_parks_by_itself_but_never_in_an_answer(tmp_path, demo_folder):
@@ -282,21 +301,27 @@ async def test_an_idle_model_parks_by_itself_but_never_in_an_answer(tmp_path, de
         assert kinds == [Finished, Parked]
 
 
-@pytest.mark.parametrize(
-    "profile", ['{"threads": 1, "load": "x"}', '{"threads": 1, "step_ms": [1]}', '{"threads": true}', "[]"]
-)
-async def test_a_damaged_profile_is_measured_again(tmp_path, tiny_folder, profile):
+async def test_the_thread_count_is_measured_once_and_again_where_its_file_is_damaged(tmp_path, tiny_folder):
     engine = Engine(tmp_path)
-    await engine.load(tiny_folder, threads=0)
-    await engine.client.stop()
-    stored = json.loads(engine.profiles.read_text())
-    engine.profiles.write_text(json.dumps({key: json.loads(profile) for key in stored}))
-    engine.events.clear()
     loaded = await engine.load(tiny_folder, threads=0)
+    assert "measured fastest per token" in loaded.why
+    stored = engine.profiles.read_text()
     await engine.client.stop()
-    assert "measured fastest" in loaded.why
-    assert json.loads(engine.profiles.read_text()).keys() == stored.keys()
-    assert all(value["step_ms"] for value in json.loads(engine.profiles.read_text()).values())
+    # A second start reads it (a machine that was busy then and is idle now measures again: not here).
+    engine.profiles.write_text(stored.replace('"load": ', '"load": 0.0, "was": '))
+    engine.events.clear()
+    again = await engine.load(tiny_folder, threads=0)
+    assert again.threads == loaded.threads
+    assert not [e for e in engine.events if isinstance(e, Progress) and e.stage == "measure"]
+    for damaged in ('{"threads": 1, "load": "x"}', '{"threads": 1, "step_ms": [1]}', '{"threads": true}', "[]"):
+        await engine.client.stop()
+        engine.profiles.write_text(json.dumps({key: json.loads(damaged) for key in json.loads(stored)}))
+        engine.events.clear()
+        assert "measured fastest" in (await engine.load(tiny_folder, threads=0)).why
+        written = json.loads(engine.profiles.read_text())
+        assert written.keys() == json.loads(stored).keys()
+        assert all(value["step_ms"] for value in written.values())
+    await engine.client.stop()
 
 
 async def test_text_that_is_no_unicode_is_refused_and_the_engine_goes_on(tmp_path, tiny_folder):
@@ -305,20 +330,6 @@ async def test_text_that_is_no_unicode_is_refused_and_the_engine_goes_on(tmp_pat
             await engine.client.generate([Turn("user", "caf\udce9")], GREEDY)
         _, finished = await engine.ask([Turn("user", "hi")])
         assert isinstance(finished, Finished)
-
-
-async def test_the_thread_count_is_measured_once(tmp_path, demo_folder):
-    engine = Engine(tmp_path)
-    loaded = await engine.load(demo_folder, threads=0)
-    assert "measured fastest per token" in loaded.why
-    written = engine.profiles.read_text()
-    engine.events.clear()
-    # A second start reads it (a machine that was busy then and is idle now measures again: not here).
-    engine.profiles.write_text(written.replace('"load": ', '"load": 0.0, "was": '))
-    again = await engine.load(demo_folder, threads=0)
-    assert again.threads == loaded.threads
-    assert not [e for e in engine.events if isinstance(e, Progress) and e.stage == "measure"]
-    await engine.client.stop()
 
 
 @pytest.mark.parametrize(
