@@ -1,8 +1,11 @@
 """The console on engines of other machines: llama.cpp's real server, and servers that fail."""
 
+import threading
 import time
 
+from frozen_console import FrozenConsole
 from raw_server import raw_server
+from support.resting import at_rest
 from support.waiting import until_shown as until
 from textual.widgets import OptionList, Static
 
@@ -46,7 +49,7 @@ async def send(pilot, words="hello"):
     await pilot.press(*words, "enter")
     chat = pilot.app.console_screen.chat
     await until(pilot, lambda: chat.exchanges and chat.exchanges[-1].state.over)
-    await pilot.pause(0.3)
+    await at_rest(pilot)
     return chat.exchanges[-1]
 
 
@@ -111,9 +114,28 @@ async def test_stop_in_mid_answer(home):
             assert "answering · – tokens" in texts(app, ".facts")[0]
             await pilot.press("escape")
             await until(pilot, lambda: chat.exchanges[0].state.over)
-            await pilot.pause(0.3)
+            await at_rest(pilot)
             assert chat.exchanges[0].reason == "cancelled"
             assert texts(app, ".facts")[0].startswith("– tokens") and texts(app, ".facts")[0].endswith("stopped")
+
+
+async def test_a_server_that_answers_while_the_list_closes_is_no_error():
+    closed = threading.Event()
+
+    def late(connection):
+        closed.wait(60)
+        connection.reply(404)
+
+    with raw_server(late, {"/v1/models": late}) as server:
+        app = FrozenConsole(engines={"box": {"url": server.url}})
+        async with app.run_test(size=(120, 40)) as pilot:
+            app.engines.open()
+            await until(pilot, lambda: app.screen.query(OptionList))
+            dialog = app.screen
+            await dialog.query("#box").remove()  # as on its way out: its parts go before it does
+            closed.set()
+            await until(pilot, lambda: all(task.done() for task in dialog._asking))
+            assert [task.exception() for task in dialog._asking] == [None]
 
 
 async def test_a_server_that_is_not_there_leaves_the_console_usable(home):

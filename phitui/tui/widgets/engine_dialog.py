@@ -76,8 +76,8 @@ class EngineDialog(Dialog[str | None]):
             state = f"not there: {found.message}"
         else:
             state = f"{found.title} · {found.why} · {1000 * found.load_s:.0f} ms"
-        if self.is_mounted:
-            self.query_one(OptionList).replace_option_prompt(name, self._line(name, state))
+        for options in self.query(OptionList):  # none while the list is on its way out
+            options.replace_option_prompt(name, self._line(name, state))
 
     def _line(self, name: str, state: str) -> Content:
         mark = "● " if name == self._current else "  "
