@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import ssl
 
@@ -64,7 +63,11 @@ def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
 def _root(error: BaseException) -> BaseException:
     """The first cause: what the system or OpenSSL said."""
     seen = 0
-    while (below := error.__cause__ or error.__context__) is not None and seen < 20:
+    while seen < 20:
+        # Of a host with several addresses, as localhost has, the group has an error for each.
+        below = next(iter(getattr(error, "exceptions", ())), None) or error.__cause__ or error.__context__
+        if below is None:
+            break
         error, seen = below, seen + 1
         if isinstance(error, ssl.SSLError | socket.gaierror):
             break
@@ -72,12 +75,8 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _lost(error: Exception, root: BaseException, endpoint: Endpoint) -> str:
-    if isinstance(root, OSError):
-        # asyncio's own text repeats the address; of several addresses, as localhost has, it has all their errors.
-        listed = re.search(r"\[Errno (\d+)\]", str(root))
-        number = root.errno or (int(listed[1]) if listed else 0)
-        if number > 0:
-            return os.strerror(number)
+    if isinstance(root, OSError) and root.errno and root.errno > 0:
+        return os.strerror(root.errno)  # its own text repeats the address
     return endpoint.told(str(error) or str(root) or type(root).__name__, 120)
 
 

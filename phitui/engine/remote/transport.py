@@ -14,7 +14,6 @@ from phitui import __version__
 from phitui.core.errors import PhituiError, UsageError
 from phitui.engine.remote.endpoint import Endpoint, expanded
 from phitui.engine.remote.faults import Fault, fault_of, refusal
-from phitui.engine.remote.network import read_plainly
 
 # Far above what an honest server sends: one event has a token or a few, and their text is what an answer is.
 EVENT_BYTES = 1_000_000
@@ -78,7 +77,7 @@ def open_client(endpoint: Endpoint) -> httpx.AsyncClient:
     without the proxy that the environment names. Raises UsageError."""
     settings = endpoint.settings
     connect = settings.connect_timeout_s
-    client = httpx.AsyncClient(
+    return httpx.AsyncClient(
         auth=_Secrets(endpoint),
         headers={"User-Agent": f"phitui/{__version__}", "Accept-Encoding": "identity"},
         verify=_tls(endpoint),
@@ -88,9 +87,6 @@ def open_client(endpoint: Endpoint) -> httpx.AsyncClient:
         timeout=httpx.Timeout(connect=connect, write=max(connect, 30.0), pool=None, read=None),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
     )
-    if not endpoint.encrypted:
-        read_plainly(client)
-    return client
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
