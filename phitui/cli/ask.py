@@ -54,12 +54,14 @@ def run(config: Config, args: argparse.Namespace) -> int:
     try:
         finished = asyncio.run(asker.answer([*turns, Turn("user", prompt)], draw))
     except PhituiError:
-        if args.json and asker.text:  # of an answer that broke off
-            write(json.dumps(_unfinished(asker.text), ensure_ascii=sys.stdout.isatty()) + "\n")
+        if args.json and (asker.text or asker.thinking):  # of an answer that broke off
+            write(json.dumps(_unfinished(asker), ensure_ascii=sys.stdout.isatty()) + "\n")
         raise
     if args.json:
-        write(json.dumps(_report(asker.text, finished), ensure_ascii=sys.stdout.isatty()) + "\n")
-    return int(ExitCode.INTERRUPTED if finished.reason == "cancelled" else ExitCode.DONE)
+        write(json.dumps(_report(asker, finished), ensure_ascii=sys.stdout.isatty()) + "\n")
+    if finished.reason == "cancelled":
+        return int(ExitCode.INTERRUPTED)
+    return int(ExitCode.FAILED if finished.failed else ExitCode.DONE)
 
 
 def read_prompt(argument: str) -> str:
@@ -92,7 +94,7 @@ class Asker(Front):
         self._workbench = Workbench(replace(config, engine=engine))
         self._workbench.subscribe(self)
         self._narrator = Narrator()
-        self.text = ""
+        self.text = self.thinking = ""
 
     def show_event(self, event: Event) -> None:
         self._events.put_nowait(event)
@@ -114,11 +116,13 @@ class Asker(Front):
         while True:
             event = await self._events.get()
             if isinstance(event, Delta):
-                self._take(event.text)
+                self._take(event)
             elif isinstance(event, Finished):
                 self._end()
                 for note in event.notes:
                     narrate(f"phitui: {note}")
+                if event.shortfall and (self._stream or event.failed):  # JSON has it
+                    narrate(f"phitui: {event.shortfall}")
                 return event
             elif isinstance(event, Retrying):
                 narrate(f"phitui: {event.text}")
@@ -135,25 +139,35 @@ class Asker(Front):
         if isinstance(event, Died):
             raise UnavailableError(f"the engine died ({event.reason})", "Run phitui doctor")
 
-    def _take(self, text: str) -> None:
-        self.text += text
+    def _take(self, event: Delta) -> None:
+        """What was thought is no part of the answer. Where only its end was marked, it is on stdout by then."""
+        if event.moved:
+            self.thinking, self.text = self.thinking + self.text, ""
+        self.thinking += event.thinking
+        self.text += event.text
         if self._stream:
-            write(self._clean.feed(text))
+            write(self._clean.feed(event.text))
 
     def _end(self) -> None:
-        if self._stream:
+        if self._stream and self.text:
             write(self._clean.flush() + "\n")
+        if self._stream and self.thinking:
+            narrate(
+                f"phitui: the model thought before it answered ({len(self.thinking):,} characters; --json has them)"
+            )
 
     def _narrate(self, progress: Progress) -> None:
         if progress.stage not in ("load", "connect"):  # a second's work that happens at every start
             self._narrator.show(progress)
 
 
-def _report(text: str, finished: Finished) -> dict[str, Any]:
+def _report(asker: Asker, finished: Finished) -> dict[str, Any]:
     usage, times = finished.usage, finished.timings
     return {
-        "text": text,
+        "text": asker.text,
+        **({"thinking": asker.thinking} if asker.thinking else {}),
         "finish_reason": finished.reason,
+        **({"shortfall": finished.shortfall} if finished.shortfall else {}),
         "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens},
         "timings": {
             "ttft_ms": _rounded(times.ttft_ms),
@@ -164,11 +178,12 @@ def _report(text: str, finished: Finished) -> dict[str, Any]:
     }
 
 
-def _unfinished(text: str) -> dict[str, Any]:
+def _unfinished(asker: Asker) -> dict[str, Any]:
     """What came of an answer that a remote engine did not end: its counts are at the end."""
     times = dict.fromkeys(("ttft_ms", "tpot_ms", "total_ms", "tokens_per_s"))
     usage = {"prompt_tokens": None, "completion_tokens": None}
-    return {"text": text, "finish_reason": "error", "usage": usage, "timings": times}
+    thought = {"thinking": asker.thinking} if asker.thinking else {}
+    return {"text": asker.text, **thought, "finish_reason": "error", "usage": usage, "timings": times}
 
 
 def _rounded(value: float | None) -> float | None:

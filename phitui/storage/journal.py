@@ -52,13 +52,16 @@ class MadeRecord(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 class AnswerRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """An answer that is complete while its line is not yet in the output. A `reason` of "error": `text` says why there
-    is none. Counts of tokens are None where a server did not tell them."""
+    is none. Counts of tokens are None where a server did not tell them. `thinking` came before the answer; `failure`
+    says why what came is not the answer that was asked for."""
 
     key: int
     text: str
     reason: str
     prompt_tokens: int | None = 0
     completion_tokens: int | None = 0
+    thinking: str = ""
+    failure: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import time
+import zlib
 
 import pytest
 import trustme
@@ -62,9 +63,9 @@ BROKEN_AFTER_TEXT = {
     "killed": (lambda c: c.reset(), "connection"),
     "closed": (lambda c: c.socket.close(), "ended in the middle"),
     "half an event": (lambda c: c.send(b'data: {"choices": [{"del'), "ended in the middle"),
-    "wrong JSON": (lambda c: c.event(b'{"choices": [}'), "no chunk of an answer"),
-    "JSON of another kind": (lambda c: c.event(b'{"choices": 7}'), "no chunk of an answer"),
-    "nested JSON": (lambda c: c.event(b"[" * 100_000), "no chunk of an answer"),
+    "wrong JSON": (lambda c: c.event(b'{"choices": [}'), "no part of an answer"),
+    "JSON of another kind": (lambda c: c.event(b"7"), "no part of an answer"),
+    "nested JSON": (lambda c: c.event(b"[" * 100_000), "no part of an answer"),
     "an error event": (lambda c: c.event({"error": {"message": "out of memory"}}), "out of memory"),
     "TGI's error event": (lambda c: c.event({"error": "dead", "error_type": "generation"}), "dead"),
     "an error with escapes": (lambda c: c.event({"error": "\x1b]0;x\x07\x1b[31mred\nline"}), "red line"),
@@ -271,18 +272,33 @@ async def test_a_count_that_drips_is_estimated(monkeypatch):
             assert not counted.exact and time.monotonic() - begun < 5
 
 
-async def test_compressed_where_plain_was_asked_for():
-    with raw_server(lambda c: c.head(Content_Encoding="gzip")) as server:
-        async with connected(server.url) as engine:
+@pytest.mark.parametrize(
+    ("encoding", "sent", "words"),
+    [
+        ("gzip", b"no gzip at all", "cannot be read"),
+        ("gzip", zlib.compress(b"x" * 30_000_000, wbits=31), "a body of more than 4,000,000 bytes"),
+        ("br", b"\x8b", "packed as br"),
+    ],
+    ids=("no gzip", "too much", "brotli"),
+)
+async def test_compressed_where_plain_was_asked_for(encoding, sent, words):
+    """It is read, but no more of it than of what comes plain."""
+
+    def chat(connection):
+        connection.head(Content_Encoding=encoding)
+        connection.send(sent)
+
+    with raw_server(chat) as server:
+        async with connected(server.url, retries=0) as engine:
             _, end = await engine.ask()
-            assert "compressed" in end.failure.message
+            assert words in one_line(end.failure.message)
 
 
 async def test_a_page_instead_of_a_stream():
     with raw_server(lambda c: c.reply(200, b"<html>hello</html>", "text/html")) as server:
         async with connected(server.url) as engine:
             _, end = await engine.ask()
-            assert "no stream of events but text/html" in one_line(end.failure.message)
+            assert "a web page in the place of an answer: hello" in one_line(end.failure.message)
 
 
 @pytest.mark.parametrize(

@@ -326,14 +326,14 @@ async def test_counts_that_cannot_be_true_are_told_and_not_believed(prompt, comp
 async def test_a_reason_that_nobody_knows_is_told():
     def chat(connection):
         connection.head()
-        connection.piece("one", "content_filter")
+        connection.piece("one", "tired_of_it")
         connection.usage(5, 1)
         connection.done()
 
     with raw_server(chat) as server:
         async with connected(server.url) as engine:
             _, end = await engine.ask(TURNS)
-            assert end.reason == "stop" and "content_filter" in end.notes[0]
+            assert end.reason == "stop" and "tired_of_it" in end.notes[0]
 
 
 async def test_prompts_side_by_side():

@@ -219,7 +219,7 @@ async def test_errors_are_events():
     [
         (b'data:{"error":"Request failed during generation","error_type":"generation"}\n\n', "failed during"),
         (b'data:{"token":null}\n\n', "no token of an answer"),
-        (b"data:{half\n\n", "no token of an answer"),
+        (b"data:{half\n\n", "no part of an answer"),
         (b'data:{"token":{"text":7}}\n\n', "no token of an answer"),
         (b'data:{"error":"Input bad","error_type":"validation"}\n\n', "fails in the answer: Input bad"),
     ],

@@ -206,12 +206,15 @@ class Started(msgspec.Struct, tag=True, frozen=True):
 
 
 class Delta(msgspec.Struct, tag=True, frozen=True):
-    """More text of an answer. `tokens` counts all of the answer so far, None where the server does not say it on the
-    way; text may be empty where a character is still incomplete."""
+    """More of an answer. `tokens` counts all of it so far, None where the server does not say it on the way; text may
+    be empty where a character is still incomplete. `thinking` is more of what the model thinks before it answers;
+    `moved` says that all text that came before this was thought, too: only the end of the thinking was marked."""
 
     id: int
     text: str
     tokens: int | None
+    thinking: str = ""
+    moved: bool = False
 
 
 class Pulse(msgspec.Struct, tag=True, frozen=True):
@@ -241,13 +244,17 @@ class Pulse(msgspec.Struct, tag=True, frozen=True):
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True):
-    """An answer is complete. `notes` are what a person should know of it, as counts of a server that cannot be true."""
+    """An answer is over. `notes` are what a person should know of it, as counts of a server that cannot be true.
+    `shortfall` says in one line what it lacks ("Only thinking, no answer: …"), "" where nothing; `failed` that it is
+    not the answer that was asked for: there is none, a filter or the model refused it, or it is the call of a tool."""
 
     id: int
     reason: FinishReason
     usage: Usage
     timings: Timings
     notes: list[str] = []
+    shortfall: str = ""
+    failed: bool = False
 
 
 class Rejected(msgspec.Struct, tag=True, frozen=True):

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from phitui.core.ipc.messages import Failure
-from phitui.engine.protocol.values import Sampling, Turn
+from phitui.engine.protocol.values import FinishReason, Sampling, Turn
 
 Policy = Literal["waves", "sorted", "in order"]
 # Requests to a server at once, where nothing is known of it.
@@ -86,16 +86,20 @@ class RowUsage(msgspec.Struct, frozen=True):
 
 
 class RowDone(msgspec.Struct, tag=True, frozen=True):
-    """A row's answer is complete. `made` are its ids since the last `RowsMade` that named it; `text` is the whole
-    answer; `usage` counts what an earlier run made too; `seconds` from when it was first begun here."""
+    """A row's answer is over. `made` are its ids since the last `RowsMade` that named it; `text` is the whole
+    answer, `thinking` what the model thought before it; `usage` counts what an earlier run made too; `seconds` from
+    when it was first begun here. `shortfall` and `failed` as in `Finished`."""
 
     id: int
     key: int
     text: str
-    reason: Literal["stop", "length"]
+    reason: FinishReason
     usage: RowUsage
     made: list[int]
     seconds: float
+    thinking: str = ""
+    shortfall: str = ""
+    failed: bool = False
 
 
 class RowFailed(msgspec.Struct, tag=True, frozen=True):

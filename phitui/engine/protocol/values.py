@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
-FinishReason = Literal["stop", "length", "cancelled"]
+# "content_filter", "refusal" and "tool_calls" are a server's: a filter held the answer back or cut it off, the model
+# declined, or asked for a tool instead.
+FinishReason = Literal["stop", "length", "cancelled", "content_filter", "refusal", "tool_calls"]
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -31,10 +33,12 @@ class Sampling(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Real counts, in tokens. The end token is counted where the model made one. None where a server does not tell."""
+    """Real counts, in tokens. The end token is counted where the model made one. None where a server does not tell.
+    `thinking_tokens` are those of the answer that were thought, where a server tells that."""
 
     prompt_tokens: int | None
     completion_tokens: int | None
+    thinking_tokens: int | None = None
 
 
 class Gaps(msgspec.Struct, frozen=True):

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 
 from phitui.core.text import one_line
 from phitui.engine.protocol.api import Delta, Finished, FinishReason, Gaps, Timings, Usage
+from phitui.engine.protocol.endings import is_failure, shortfall
+from phitui.engine.protocol.thinking import Split, ThinkSplitter
 from phitui.engine.remote.pieces import Piece
-from phitui.engine.remote.transport import TooMuch
+from phitui.engine.remote.wire import TooMuch
 
-_STOP = ("stop", "eos_token", "stop_sequence", "end_turn")
-_LENGTH = ("length", "max_tokens")
+# Servers' words for why an answer ended, in lower case, by what they mean; of several words the first counts, as in
+# Gemini's "content_filter: SAFETY".
+_REASONS: dict[str, tuple[str, ...]] = {
+    "stop": ("stop", "eos_token", "stop_sequence", "end_turn", "eos", "stop_string", "complete", "completed", "done"),
+    "length": ("length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens", "max_length"),
+    "content_filter": (
+        "content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii",
+        "sensitive", "guardrail_intervened", "guardrails", "moderation",
+    ),
+    "refusal": ("refusal",),
+    "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call"),
+}  # fmt: skip
+_MEANING: dict[str, FinishReason] = {word: meaning for meaning, words in _REASONS.items() for word in words}  # type: ignore[misc]
+_BROKEN = ("error", "abort", "aborted", "network_error", "insufficient_system_resource", "unavailable")
 # An answer's text is bounded by its tokens: hardly any has more bytes than this, and none so many on average.
 _TOKEN_CHARS = 128
 _LEAST_TEXT_CHARS = 1_000_000
@@ -20,6 +35,7 @@ _LEAST_TEXT_CHARS = 1_000_000
 _TEMPLATE_TOKENS = 10_000
 # One token may come as two pieces where an answer follows upon reasoning.
 _SLACK_PIECES = 2
+_CALL_CHARS = 2000
 
 
 class Account:
@@ -43,10 +59,13 @@ class Account:
         self._gaps: list[float] = []
         self._pieces = 0
         self._chars = 0
-        self._newest = Piece()
+        self._splitter = ThinkSplitter()
+        self._answered = self._thought = self._refused = self._whole = False
+        self._call = ""
         self._prompt: object = None
         self._completion: object = None
         self._total: object = None
+        self._thinking: object = None
         self.reason: str | None = None
 
     @property
@@ -57,22 +76,45 @@ class Account:
     @property
     def complete(self) -> bool:
         """Whether the server has said why the answer ended."""
-        return self.reason is not None
+        return self.reason is not None and not self.broken
+
+    @property
+    def broken(self) -> str:
+        """The server's word for that it could not end the answer, "" where there is none."""
+        return self.reason if self.reason is not None and self.reason.lower() in _BROKEN else ""
 
     def take(self, piece: Piece) -> Delta | None:
         """Write a piece into the book; what to show of it. Raises TooMuch."""
         self._prompt = self._prompt if piece.prompt_tokens is None else piece.prompt_tokens
         self._completion = self._completion if piece.completion_tokens is None else piece.completion_tokens
         self._total = self._total if piece.total_tokens is None else piece.total_tokens
+        self._thinking = self._thinking if piece.thinking_tokens is None else piece.thinking_tokens
         self.reason = piece.reason or self.reason
-        if not (piece.text or piece.thinking):
+        self._refused = self._refused or piece.refusal
+        self._whole = self._whole or piece.whole
+        if len(self._call) < _CALL_CHARS:
+            self._call += piece.call
+        if not (piece.text or piece.thinking or piece.unseen):
             if piece.reason and self._first is not None:  # the end token has no text
                 self._last = self._clock()
             return None
-        self._mark(len(piece.text))
+        self._mark(len(piece.text) + len(piece.thinking))
         running = self._completion
         told = running if type(running) is int and 0 < running <= self._max_tokens else None
-        return Delta(self._number, piece.text, told)
+        return self._shown(self._splitter.feed(piece.text), piece.thinking, told)
+
+    def flush(self) -> Delta | None:
+        """What was held back at the end of the answer, None for nothing."""
+        split = self._splitter.flush()
+        return self._shown(split, "", None) if split.text or split.thinking else None
+
+    def _shown(self, split: Split, thinking: str, told: int | None) -> Delta:
+        if split.moved:
+            self._thought, self._answered = self._thought or self._answered, False
+        thinking += split.thinking
+        self._thought = self._thought or bool(thinking.strip())
+        self._answered = self._answered or bool(split.text.strip())
+        return Delta(self._number, split.text, told, thinking, split.moved)
 
     def _mark(self, chars: int) -> None:
         now = self._clock()
@@ -90,14 +132,33 @@ class Account:
         told = list(notes or [])
         prompt, completion = self._believed(told, whole=not cancelled)
         reason: FinishReason = "cancelled" if cancelled else self._reason(told)
-        return Finished(self._number, reason, Usage(prompt, completion), self._timings(completion), told)
+        if self._call and reason == "tool_calls":
+            told.append(f"the model asks for a tool: {one_line(self._call, 200)}")
+        if self._whole:
+            told.append("the server did not stream: the answer came in one piece, so its times are of the whole")
+        thinking = self._thinking if type(self._thinking) is int and 0 < self._thinking <= (completion or 0) else None
+        lacks = shortfall(reason, self._answered, self._thought, self._max_tokens)
+        return Finished(
+            self._number,
+            reason,
+            Usage(prompt, completion, thinking),
+            self._timings(completion),
+            told,
+            lacks,
+            is_failure(reason, self._answered),
+        )
 
     def _reason(self, told: list[str]) -> FinishReason:
-        if self.reason in _LENGTH:
-            return "length"
-        if self.reason is not None and self.reason not in _STOP:
-            told.append(f'the server ended the answer with "{one_line(self.reason, 40)}"')
-        return "stop"
+        if self._refused:
+            return "refusal"
+        word = (self.reason or "stop").lower()
+        found = _MEANING.get(word) or _MEANING.get(re.split(r"[^a-z_]", word)[0])
+        if found is None:
+            told.append(f'the server ended the answer with "{one_line(self.reason or "", 40)}"')
+            found = "stop"
+        if found == "stop" and self._call and not self._answered:  # Ollama and others call that a stop
+            return "tool_calls"
+        return found
 
     def _believed(self, told: list[str], whole: bool) -> tuple[int | None, int | None]:
         """The server's counts of prompt and answer, None for one that is missing or cannot be true; `told` says which.

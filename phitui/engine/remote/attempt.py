@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from phitui.core.errors import PhituiError, UsageError
+from phitui.core.text import one_line
 from phitui.engine.protocol.api import Event, Sampling, Started, Turn
 from phitui.engine.remote.account import Account
 from phitui.engine.remote.deadline import Deadline
@@ -18,7 +19,8 @@ from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import SHOWN_CHARS, Fault, fault_of
 from phitui.engine.remote.kinds import Server
 from phitui.engine.remote.pieces import Garbled, Piece
-from phitui.engine.remote.transport import TooMuch, streaming
+from phitui.engine.remote.transport import streaming
+from phitui.engine.remote.wire import TooMuch
 
 # An answer is complete with its reason; its counts come right behind it or not at all.
 _COUNTS_WITHIN_S = 5.0
@@ -81,6 +83,7 @@ class Attempt:
             raise self._broken(error) from error
         finally:
             self._deadline.stop()
+            self._flush()
         if not job.account.complete:
             raise Fault(
                 PhituiError(f"{self._endpoint.who}: the connection ended in the middle of the answer"), again=True
@@ -94,6 +97,10 @@ class Attempt:
             if piece.said is not None:
                 raise self._told(piece)
             begun, delta = account.begun, account.take(piece)
+            if account.broken:
+                raise Fault(
+                    PhituiError(f"{self._endpoint.who} broke the answer off ({one_line(account.broken, 40)})"), True
+                )
             if delta is not None:
                 self._send(delta)
                 if not begun:
@@ -106,6 +113,12 @@ class Attempt:
             elif delta is not None:
                 self._expect(no_token, idle_s)
 
+    def _flush(self) -> None:
+        """What was held back because it might have become the mark of a thought."""
+        delta = self._job.account.flush()
+        if delta is not None:
+            self._send(delta)
+
     def _expect(self, what: str, seconds: float) -> None:
         self._job.limit = what
         self._deadline.within(seconds)
@@ -115,7 +128,7 @@ class Attempt:
         who, said = self._endpoint.who, self._endpoint.told(piece.said or "", SHOWN_CHARS)
         if piece.refused and not self._job.account.begun:
             return Fault(UsageError(f"{who} refuses the request: {said}"))
-        return Fault(PhituiError(f"{who} fails in the answer: {said}"), again=True)
+        return Fault(PhituiError(f"{who} fails in the answer: {said}"), again=not (piece.final or piece.refused))
 
     def _broken(self, error: Exception) -> Fault:
         if isinstance(error, Garbled):

@@ -7,17 +7,18 @@ import socket
 import ssl
 
 import httpx
-import msgspec
 
 from phitui.core.errors import ExitCode, PhituiError, UnavailableError, UsageError
 from phitui.core.text import one_line
 from phitui.engine.remote.endpoint import Endpoint
+from phitui.engine.remote.said import decoded_error, is_final, said_in
 
 # Of what a server says of its error, so many characters are shown.
 SHOWN_CHARS = 300
 # What a server refuses because of what is in the request.
 _BAD_INPUT = (400, 413, 422)
 _AGAIN = (408, 409, 425, 429)
+_NEVER = (501, 505)
 
 
 class Fault(Exception):
@@ -96,26 +97,13 @@ def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint
         return Fault(PhituiError(line, fix))
     if status in _BAD_INPUT:
         return Fault(UsageError(line), status=status)
-    return Fault(PhituiError(line), status in _AGAIN or status >= 500, _retry_after(headers), status)
+    again = (status in _AGAIN or status >= 500) and status not in _NEVER and not is_final(decoded_error(body))[0]
+    return Fault(PhituiError(line), again, _retry_after(headers), status)
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
     value = headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdecimal() and len(value) < 10 else None
-
-
-def said_in(body: bytes) -> str:
-    """The message in an error's body: `{"error": "…"}`, `{"error": {"message": "…"}}`, `{"message"|"detail": "…"}`,
-    else the text itself. It is as the server sent it: show it by `Endpoint.told`."""
-    try:
-        found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        found = body[:2000].decode("utf-8", "replace")
-        return "" if found.lstrip().startswith("<") else found
-    for _ in range(2):
-        if isinstance(found, dict):
-            found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), "")
-    return found if isinstance(found, str) else ""
 
 
 def unreachable(fault: Fault) -> PhituiError:

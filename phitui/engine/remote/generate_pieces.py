@@ -7,70 +7,50 @@ they were asked for, `details`. Errors come as events as well, with status 200.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import httpx
-import msgspec
-from httpx_sse import EventSource, SSEError
 from msgspec.structs import replace
 
-from phitui.engine.remote.faults import said_in
-from phitui.engine.remote.pieces import Garbled, Piece
-from phitui.engine.remote.transport import TooMuch
+from phitui.engine.remote.pieces import Garbled, Piece, decoded_event, error_piece
+from phitui.engine.remote.said import error_in
+from phitui.engine.remote.wire import TooMuch, WireEvent, wire_events
 from phitui.engine.worker.stops import StopFinder
-
-# Error types that say that the request itself is at fault.
-_REFUSED = ("validation", "tool_error", "template_error")
-
-
-class _Token(msgspec.Struct):
-    text: str = ""
-    special: bool = False
-
-
-class _Details(msgspec.Struct):
-    finish_reason: str | None = None
-    generated_tokens: Any = None
-    input_length: Any = None  # since 3.0
-
-
-class _Event(msgspec.Struct):
-    token: _Token | None = None
-    generated_text: str | None = None
-    details: _Details | None = None
-    error: Any = None
-    error_type: Any = None
-
-
-_events = msgspec.json.Decoder(_Event)
 
 
 async def generate_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
     """Pieces of /generate_stream. Raises Garbled, and what httpx raises."""
-    try:
-        async for event in EventSource(response).aiter_sse():
-            if event.data:
-                yield _piece(event.data)
-    except SSEError as error:
-        raise Garbled(f"no stream of events but {response.headers.get('content-type', 'no content type')}") from error
+    async for event in wire_events(response):
+        piece = generate_piece(event)
+        if piece is not None:
+            yield piece
+            if piece.done:
+                return
 
 
-def _piece(data: str) -> Piece:
-    try:
-        event = _events.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        raise Garbled(f"an event that is no token of an answer ({error})") from error
-    if event.error is not None:
-        return Piece(said=said_in(data.encode()) or "an error without a message", refused=event.error_type in _REFUSED)
-    if event.token is None:
+def generate_piece(event: WireEvent) -> Piece | None:
+    """None for an event that says nothing. Raises Garbled."""
+    found = decoded_event(event)
+    if found is None:
+        return None
+    if error_in(found, event.name):
+        return error_piece(found)
+    token, whole, details = found.get("token"), found.get("generated_text"), found.get("details")
+    ended = whole is not None or details is not None
+    if not isinstance(token, dict):
+        if not isinstance(whole, str):
+            raise Garbled("an event that is no token of an answer")
+        token = {"text": whole}  # the whole answer where a stream was asked for
+    details = details if isinstance(details, dict) else {}
+    if not isinstance(token.get("text", ""), str):
         raise Garbled("an event that is no token of an answer")
-    ended = event.generated_text is not None or event.details is not None
-    details = event.details or _Details()
-    text = "" if event.token.special else event.token.text
+    special = token.get("special") is True
+    text = "" if special else token.get("text", "")
     # A token without a text of its own (part of a character, a mark of the template) is one all the same.
-    unseen = not text and not (event.token.special and ended)
-    reason = (details.finish_reason or "stop") if ended else None
-    return Piece(text, unseen, reason, details.input_length, details.generated_tokens, done=ended)
+    unseen = not text and not (special and ended)
+    said = details.get("finish_reason")
+    reason = (said if isinstance(said, str) and said else "stop") if ended else None
+    counts = (details.get("input_length"), details.get("generated_tokens"))  # the one since 3.0
+    return Piece(text, "", reason, *counts, done=ended, unseen=unseen, whole=event.whole)
 
 
 async def before_stops(pieces: AsyncIterator[Piece], stops: Sequence[str]) -> AsyncIterator[Piece]:
@@ -97,4 +77,4 @@ def _cut(piece: Piece, finder: StopFinder) -> Piece:
     text = finder.feed(piece.text)
     if piece.done:
         text += finder.flush()
-    return replace(piece, text=text, thinking=piece.thinking or (bool(piece.text) and not text))
+    return replace(piece, text=text, unseen=piece.unseen or (bool(piece.text) and not text))

@@ -1,4 +1,8 @@
-"""What a server streams, as pieces of an answer: the OpenAI style (server-sent events) and Ollama's (JSON lines)."""
+"""What a server streams, as pieces of an answer: the OpenAI style and Ollama's, in every form in which they are met.
+
+Nothing is relied upon to be there or of its type: content may be a list of parts; `choices` and `delta` missing, empty
+or null; a whole answer, or an error, may stand where a stream was asked for.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ from typing import Any
 
 import httpx
 import msgspec
-from httpx_sse import EventSource, SSEError
 
-from phitui.engine.remote.faults import said_in
+from phitui.engine.remote.contents import call_in, content_of, text_of
+from phitui.engine.remote.said import error_in, is_final, said_in, words_of
+from phitui.engine.remote.wire import WireEvent, wire_events
 
 DONE = "[DONE]"
 
@@ -19,125 +24,177 @@ class Garbled(Exception):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """One event. `reason` is the server's own word for why the answer ended, None before; `thinking` says that tokens
-    were made that are not part of the answer. Counts are for the whole answer so far, None where not said; they are as
-    the server sent them, so of any type. `said` is an error, and `refused` says that the request is at fault;
-    `done` is the mark that nothing more comes."""
+    """One event. `thinking` is text that is no part of the answer; `unseen` says that tokens were made that have no
+    text; `refusal` that the text is the model's refusal; `call` is more of a tool call. `reason` is the server's own
+    word for why the answer ended, None before. Counts are for the whole answer so far, None where not said; they are as
+    the server sent them, so of any type.
+
+    `said` is an error: `refused` says that the request is at fault, `final` that a second try cannot help. `done` is
+    the mark that nothing more comes, `whole` that the answer came in one piece where a stream was asked for."""
 
     text: str = ""
-    thinking: bool = False
+    thinking: str = ""
     reason: str | None = None
     prompt_tokens: object = None
     completion_tokens: object = None
     total_tokens: object = None
+    thinking_tokens: object = None
     said: str | None = None
     refused: bool = False
+    final: bool = False
     done: bool = False
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None  # llama.cpp, vLLM until 0.15
-    reasoning: str | None = None  # vLLM
-    thinking: str | None = None  # Ollama
-
-    @property
-    def thinks(self) -> bool:
-        return bool(self.reasoning_content or self.reasoning or self.thinking)
-
-
-class _Choice(msgspec.Struct):
-    delta: _Message | None = None
-    text: str | None = None  # of /v1/completions
-    finish_reason: str | None = None
-
-    @property
-    def message(self) -> _Message:
-        """TGI's completions stream the end token's own text as well."""
-        return self.delta or _Message(None if self.finish_reason == "eos_token" else self.text)
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    total_tokens: Any = None
-
-
-class _LlamaTimings(msgspec.Struct):
-    predicted_n: Any = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    timings: _LlamaTimings | None = None
-    error: Any = None
-
-
-class _Line(msgspec.Struct):
-    message: _Message | None = None
-    done: bool = False
-    done_reason: str | None = None
-    prompt_eval_count: Any = None
-    eval_count: Any = None
-    error: Any = None
-
-
-_chunks = msgspec.json.Decoder(_Chunk)
-_lines = msgspec.json.Decoder(_Line)
+    whole: bool = False
+    unseen: bool = False
+    refusal: bool = False
+    call: str = ""
 
 
 async def openai_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
     """Pieces of /v1/chat/completions and /v1/completions. Raises Garbled, and what httpx raises."""
-    try:
-        async for event in EventSource(response).aiter_sse():
-            if event.data == DONE:
-                yield Piece(done=True)
+    chunks = OpenAIChunks()
+    async for event in wire_events(response):
+        piece = chunks.piece(event)
+        if piece is not None:
+            yield piece
+            if piece.done:
                 return
-            if event.data:
-                yield _openai_piece(event.data, event.event)
-    except SSEError as error:
-        raise Garbled(f"no stream of events but {response.headers.get('content-type', 'no content type')}") from error
-
-
-def _openai_piece(data: str, event: str) -> Piece:
-    try:
-        chunk = _chunks.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        raise Garbled(f"an event that is no chunk of an answer ({error})") from error
-    if chunk.error is not None or event == "error":
-        return Piece(said=said_in(data.encode()) or "an error without a message")
-    usage = chunk.usage or _Usage(completion_tokens=chunk.timings.predicted_n if chunk.timings else None)
-    counts = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
-    if not chunk.choices:
-        return Piece("", False, None, *counts)
-    message = chunk.choices[0].message
-    # Some servers write "" for an answer that goes on.
-    return Piece(message.content or "", message.thinks, chunk.choices[0].finish_reason or None, *counts)
 
 
 async def ollama_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
     """Pieces of Ollama's /api/chat. Raises Garbled, and what httpx raises."""
-    parts: list[bytes] = []
-    async for chunk in response.aiter_raw():
-        first, *more = chunk.split(b"\n")
-        parts.append(first)
-        for after in more:
-            line, parts = b"".join(parts), [after]
-            if line.strip():
-                yield _ollama_piece(line)
-    # What stands behind the last line end is half a line: the connection was lost in it.
+    async for event in wire_events(response):
+        piece = ollama_piece(event)
+        if piece is not None:
+            yield piece
+            if piece.done:
+                return
 
 
-def _ollama_piece(line: bytes) -> Piece:
+class OpenAIChunks:
+    """Chunks of one answer, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+
+    def piece(self, event: WireEvent) -> Piece | None:
+        """None for an event that says nothing. Raises Garbled."""
+        if event.data.strip() == DONE:
+            return Piece(done=True)
+        found = decoded_event(event)
+        if found is None:
+            return None
+        if error_in(found, event.name):
+            return error_piece(found)
+        choice = _first(found.get("choices"))
+        reason = _reason(choice)
+        whole = event.whole
+        message = choice.get("delta")
+        if isinstance(message, dict):
+            text, thinking = content_of(message)
+        elif isinstance(choice.get("message"), dict):
+            message = choice["message"]
+            text, thinking = content_of(message)
+            whole = whole or (reason is not None and not self._text)
+            text = self._new_of(text)
+        else:  # of /v1/completions; TGI streams the end token's own text as well
+            text, thinking = ("" if reason == "eos_token" else text_of(choice.get("text"))), ""
+        refusal = text_of(message.get("refusal")) if isinstance(message, dict) else ""
+        text += refusal
+        self._text.append(text)
+        return Piece(
+            text,
+            thinking,
+            reason or ("stop" if whole and text else None),
+            *_counts(found, choice),
+            done=event.whole and (reason is not None or bool(text)),
+            whole=whole,
+            refusal=bool(refusal),
+            call=call_in(message),
+        )
+
+    def _new_of(self, text: str) -> str:
+        """Of a `message`: some servers repeat in it all that they have sent so far."""
+        before = "".join(self._text)
+        return text[len(before) :] if before and text.startswith(before) else text
+
+
+def ollama_piece(event: WireEvent) -> Piece | None:
+    """None for an event that says nothing. Raises Garbled."""
+    found = decoded_event(event)
+    if found is None:
+        return None
+    if error_in(found, event.name):
+        return error_piece(found)
+    message = found.get("message")
+    text, thinking = content_of(message)
+    over, said = found.get("done") is True, found.get("done_reason")
+    reason = (said if isinstance(said, str) and said else "stop") if over else None
+    counts = (found.get("prompt_eval_count"), found.get("eval_count"))
+    return Piece(text, thinking, reason, *counts, done=over, call=call_in(message))
+
+
+def decoded_event(event: WireEvent) -> dict[str, Any] | None:
+    """An event's JSON object, None for an event without data. Raises Garbled where there is none."""
+    data = event.data.strip()
+    if not data and event.name != "error":
+        return None
     try:
-        found = _lines.decode(line.decode("utf-8", "replace"))
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Garbled(f"a line that is no part of an answer ({error})") from error
-    if found.error is not None:
-        return Piece(said=said_in(line) or "an error without a message")
-    message = found.message or _Message()
-    reason = (found.done_reason or "stop") if found.done else None
-    return Piece(
-        message.content or "", message.thinks, reason, found.prompt_eval_count, found.eval_count, done=found.done
+        found = msgspec.json.decode(data) if data else {}
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        if event.name == "error":
+            return {"error": data}
+        if event.last:
+            return None
+        raise Garbled(_unread(event)) from None
+    while isinstance(found, list) and found:  # Gemini's errors
+        found = found[0]
+    if found is None or found == []:
+        return None
+    if not isinstance(found, dict):
+        raise Garbled(_unread(event))
+    return found
+
+
+def _unread(event: WireEvent) -> str:
+    said = said_in(event.data.encode("utf-8", "replace")) or "nothing that can be read"
+    if not event.whole:
+        return f"what is no part of an answer: {said}"
+    return (
+        f"a web page in the place of an answer: {said}" if event.data.lstrip().startswith("<") else f"no answer: {said}"
     )
+
+
+def error_piece(found: dict[str, Any]) -> Piece:
+    """An error that comes as an event, or in the place of them."""
+    final, refused = is_final(found)
+    return Piece(said=words_of(found) or "an error without a message", refused=refused, final=final)
+
+
+def _first(choices: object) -> dict[str, Any]:
+    """The first choice that is one; the only one that was asked for."""
+    if isinstance(choices, dict):
+        return choices
+    return next((one for one in choices if isinstance(one, dict)), {}) if isinstance(choices, list) else {}
+
+
+def _reason(choice: dict[str, Any]) -> str | None:
+    """Some write "" for an answer that goes on, SGLang's own form is an object."""
+    found = choice.get("finish_reason")
+    if isinstance(found, dict):
+        found = found.get("type")
+    return found if isinstance(found, str) and found else None
+
+
+def _counts(found: dict[str, Any], choice: dict[str, Any]) -> tuple[object, object, object, object]:
+    """Tokens of prompt, answer, both, and thinking. Moonshot has them in the choice, Groq had them in a field of its
+    own; llama.cpp tells those so far in `timings`."""
+    groq = found.get("x_groq")
+    for usage in (found.get("usage"), choice.get("usage"), groq.get("usage") if isinstance(groq, dict) else None):
+        if isinstance(usage, dict):
+            details = usage.get("completion_tokens_details")
+            thinking = details.get("reasoning_tokens") if isinstance(details, dict) else usage.get("reasoning_tokens")
+            prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
+            made = usage.get("completion_tokens", usage.get("output_tokens"))
+            return prompt, made, usage.get("total_tokens"), thinking
+    timings = found.get("timings")
+    return None, timings.get("predicted_n") if isinstance(timings, dict) else None, None, None

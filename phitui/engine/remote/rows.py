@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -60,6 +60,7 @@ class _Flight:
     begun: float
     sent: float
     parts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     told: int = 0
 
 
@@ -206,6 +207,10 @@ class RemoteBatch:
             flight.sent = time.monotonic()
             self._retrying.discard(number)
         elif isinstance(event, Delta):
+            if event.moved:
+                flight.thoughts += flight.parts
+                flight.parts.clear()
+            flight.thoughts.append(event.thinking)
             flight.parts.append(event.text)
             self._count(flight, event.tokens)
         elif isinstance(event, Retrying):
@@ -245,10 +250,13 @@ class RemoteBatch:
                 self._notes.add(note)
                 self._state(note)
         text = _before("".join(flight.parts), flight.row.sampling.stop)
-        reason: Literal["stop", "length"] = "length" if event.reason == "length" else "stop"
         usage = RowUsage(event.usage.prompt_tokens, event.usage.completion_tokens)
         seconds = time.monotonic() - flight.begun
-        self._tell(RowDone(self._id, flight.row.key, text, reason, usage, [], seconds))
+        thinking = "".join(flight.thoughts)
+        told = RowDone(
+            self._id, flight.row.key, text, event.reason, usage, [], seconds, thinking, event.shortfall, event.failed
+        )
+        self._tell(told)
 
     def _failed(self, flight: _Flight, failure: Failure) -> None:
         self._failures += 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Generator
+import zlib
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -12,50 +13,48 @@ import msgspec
 
 from phitui import __version__
 from phitui.core.errors import PhituiError, UsageError
+from phitui.core.text import one_line
 from phitui.engine.remote.endpoint import Endpoint, expanded
 from phitui.engine.remote.faults import Fault, fault_of, refusal
+from phitui.engine.remote.wire import BODY_BYTES, TooMuch
 
-# Far above what an honest server sends: one event has a token or a few, and their text is what an answer is.
-EVENT_BYTES = 1_000_000
 STREAM_BYTES = 256_000_000
-BODY_BYTES = 4_000_000
+_PART_BYTES = 65_536
 # The head of a response is bounded by h11 (64 KiB).
 
 Reply = TypeVar("Reply")
 
 
-class TooMuch(Exception):
-    """A server sends more than an answer can be."""
+class Plain(httpx.AsyncByteStream):
+    """A response's bytes as they come, decompressed, up to `most`. Plain bytes are asked for, but some proxies send
+    compressed ones all the same, and a few of those can stand for very many."""
 
-
-class Bounded(httpx.AsyncByteStream):
-    """A response's bytes as they come, until an event (what stands between blank lines), a line, or the whole is too
-    long: libraries above it would gather without end."""
-
-    def __init__(self, stream: httpx.AsyncByteStream, lines_are_events: bool) -> None:
-        self._stream = stream
-        self._end = (b"\n",) if lines_are_events else (b"\n\n", b"\r\n\r\n", b"\r\r")
+    def __init__(self, stream: httpx.AsyncByteStream, encoding: str, most: int) -> None:
+        self._stream, self._most = stream, most
+        # Of either: zlib's own format, which is what "deflate" means, and gzip's.
+        self._zip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if encoding else None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        total = event = 0
-        tail = b""
+        total = 0
         async for chunk in self._stream:
-            total += len(chunk)
-            if chunk.endswith(self._end):  # as nearly all do
-                event, tail = 0, b""
-            else:
-                seen = tail + chunk
-                last = max(seen.rfind(end) + len(end) if end in seen else -1 for end in self._end)
-                event = event + len(chunk) if last < 0 else len(seen) - last
-                tail = seen[-3:]
-            if event > EVENT_BYTES:
-                raise TooMuch(f"an event of more than {EVENT_BYTES:,} bytes")
-            if total > STREAM_BYTES:
-                raise TooMuch(f"more than {STREAM_BYTES:,} bytes")
-            yield chunk
+            for part in [chunk] if self._zip is None else _unzipped(self._zip, chunk):
+                total += len(part)
+                if total > self._most:
+                    raise TooMuch(f"more than {self._most:,} bytes")
+                if part:
+                    yield part
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def _unzipped(decompressor: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
+    while chunk and not decompressor.eof:
+        try:
+            yield decompressor.decompress(chunk, _PART_BYTES)
+        except zlib.error as error:
+            raise httpx.DecodingError("what it sends compressed cannot be read") from error
+        chunk = decompressor.unconsumed_tail
 
 
 class _Secrets(httpx.Auth):
@@ -163,13 +162,20 @@ async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> AsyncItera
 
 async def read_body(response: httpx.Response) -> bytes:
     """A whole small body. Raises TooMuch."""
-    parts, size = [], 0
-    async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > BODY_BYTES:
-            raise TooMuch(f"more than {BODY_BYTES:,} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
+    _unpack(response, BODY_BYTES)
+    return b"".join([chunk async for chunk in response.aiter_raw()])
+
+
+def _unpack(response: httpx.Response, most: int) -> None:
+    """Have its raw bytes be plain ones, and no more than `most`. Raises Fault where they are packed in a way that is
+    not known."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("identity", "none"):
+        encoding = ""
+    if encoding not in ("", "gzip", "x-gzip", "deflate"):
+        raise Fault(PhituiError(f"the server sends what was asked plain packed as {one_line(encoding, 40)}"))
+    if isinstance(response.stream, httpx.AsyncByteStream):
+        response.stream = Plain(response.stream, encoding, most)
 
 
 @asynccontextmanager
@@ -184,11 +190,7 @@ async def streaming(
             if response.status_code != 200:
                 said = await read_body(response)
                 raise refusal(response.status_code, response.headers, said, endpoint)
-            if "content-encoding" in response.headers:  # it was asked for plain bytes: a bomb, or a broken proxy
-                raise Fault(PhituiError(f"{endpoint.who}: it sends compressed what was asked plain"))
-            if isinstance(response.stream, httpx.AsyncByteStream):
-                response.stream = Bounded(response.stream, lines_are_events)
-            response.encoding = "utf-8"
+            _unpack(response, STREAM_BYTES)
             yield response
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TooMuch) as error:
         raise fault_of(error, endpoint) from error

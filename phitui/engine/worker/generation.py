@@ -11,6 +11,8 @@ from typing import Any
 
 from phitui.core.errors import PhituiError, UnavailableError, UsageError
 from phitui.engine.protocol.api import Delta, Finished, FinishReason, Generate, Sampling, Started, Timings, Usage
+from phitui.engine.protocol.endings import is_failure, shortfall
+from phitui.engine.protocol.thinking import Split, ThinkSplitter
 from phitui.engine.worker.loading import Model, check_answers, is_out_of_memory
 from phitui.engine.worker.recovery import wait_idle
 from phitui.engine.worker.step_clock import StepClock
@@ -131,18 +133,14 @@ class Answer:
             time.sleep(_GATHER_S)
 
     def _send_text(self, strand: Strand, last: bool) -> None:
-        text, new = strand.unsent(last)
-        if text or new:
-            self._send(Delta(strand.id, text, len(strand.ids)))
+        strand.send_unsent(self._send, last)
         others = any(not one.over(self._room) for one in self._strands)
         if (
             others and not last and not strand.told and strand.over(self._room)
         ):  # the last of them when the engine is idle
             self._pulse()
             self._clock.rows -= 1
-            rest, _ = strand.unsent(last=True)
-            if rest:
-                self._send(Delta(strand.id, rest, len(strand.ids)))
+            strand.send_unsent(self._send, last=True)
             self._tell_end(strand)
 
     def _tell_end(self, strand: Strand) -> None:
@@ -152,9 +150,10 @@ class Answer:
         strand.told = True
         usage = Usage(self._prompt_tokens, len(strand.ids))
         reason: FinishReason = strand.reason or ("cancelled" if self.cancelled.is_set() else "length")
-        self._send(
-            Finished(strand.id, reason, usage, timings(self._begun, strand.first_s, strand.last_s, len(strand.ids)))
-        )
+        times = timings(self._begun, strand.first_s, strand.last_s, len(strand.ids))
+        lacks = shortfall(reason, strand.answered, strand.thought, self._room)
+        failed = is_failure(reason, strand.answered)
+        self._send(Finished(strand.id, reason, usage, times, shortfall=lacks, failed=failed))
 
     def _pulse(self, last: bool = False) -> None:
         self._send(self._clock.pulse(time.perf_counter(), self._queued(), last))
@@ -171,7 +170,8 @@ class Answer:
 
 
 class Strand:
-    """One of the answers to a request. `ids` are its tokens; `told` says that its end has been sent."""
+    """One of the answers to a request. `ids` are its tokens; `told` says that its end has been sent; `answered` and
+    `thought` whether there is text of either kind."""
 
     def __init__(self, model: Model, request: Generate, number: int) -> None:
         self.id = number
@@ -179,7 +179,8 @@ class Strand:
         self.first_s: float | None = None
         self.last_s = 0.0
         self.stops = StopFinder(request.sampling.stop)
-        self.told = False
+        self.told = self.answered = self.thought = False
+        self._splitter = ThinkSplitter()
         self._end_ids = model.prompt.end_ids
         self._detokenizer = model.prompt.detokenizer()
         self._text = ""
@@ -194,13 +195,22 @@ class Strand:
         self.last_s = made_at
         self._text += self.stops.feed(self._detokenizer.feed(number))
 
-    def unsent(self, last: bool) -> tuple[str, int]:
-        """Text and number of tokens since the last call; with `last` also what was held back."""
+    def send_unsent(self, send: Callable[[Any], None], last: bool) -> None:
+        """Send what there is since the last call; with `last` also what was held back."""
         text, self._text = self._text, ""
         new, self._sent = len(self.ids) - self._sent, len(self.ids)
         if last and not self.told:
             text += self.stops.feed(self._detokenizer.flush()) + self.stops.flush()
-        return text, new
+        split = self._splitter.feed(text)
+        if split.moved:
+            self.thought, self.answered = self.thought or self.answered, False
+        if last and not self.told:
+            rest = self._splitter.flush()
+            split = Split(split.thinking + rest.thinking, split.text + rest.text, split.moved)
+        self.thought = self.thought or bool(split.thinking.strip())
+        self.answered = self.answered or bool(split.text.strip())
+        if new or any(split):
+            send(Delta(self.id, split.text, len(self.ids), split.thinking, split.moved))
 
     @property
     def reason(self) -> FinishReason | None:

@@ -37,6 +37,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     # The parameters in which the chat differs from config.toml, as JSON; "" for none.
     ("ALTER TABLE session ADD COLUMN parameters TEXT NOT NULL DEFAULT ''",),
+    # What a model thought before it answered.
+    ("ALTER TABLE turn ADD COLUMN thinking TEXT NOT NULL DEFAULT ''",),
 )
 
 

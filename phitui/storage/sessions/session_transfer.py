@@ -50,7 +50,8 @@ def to_markdown(session: Session) -> str:
     if row.system:
         parts += ["## System", row.system]
     for turn in session.path():
-        parts += ["## Prompt", turn.prompt, "## Answer", turn.text or f"*(none: {turn.error or turn.state})*"]
+        parts += ["## Prompt", turn.prompt, *(["## Thinking", turn.thinking] if turn.thinking else [])]
+        parts += ["## Answer", turn.text or f"*(none: {turn.error or turn.state})*"]
     return "\n\n".join(parts) + "\n"
 
 

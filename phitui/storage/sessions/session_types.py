@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 TurnState = Literal["queued", "prefill", "answering", "done", "refused", "lost", "broken"]
-TurnReason = Literal["", "stop", "length", "cancelled"]
+TurnReason = Literal["", "stop", "length", "cancelled", "content_filter", "refusal", "tool_calls"]
 # In these nothing more comes. A turn that is in another one, and that nobody is answering, was cut off.
 OVER = ("done", "refused", "lost", "broken")
 
@@ -21,7 +21,8 @@ TITLE_CHARS = 80
 class KeptTurn(msgspec.Struct, forbid_unknown_fields=True):
     """A prompt with its answer. Turns make a tree: `parent` is the turn before, None at the beginning of a chat; turns
     with one parent are siblings, different ways in which the chat went on. In what is given to `SessionStore.save` an
-    `id` below 0 stands for a turn that has none yet."""
+    `id` below 0 stands for a turn that has none yet. `error` says why there is no answer, or not all of one; `thinking`
+    is what the model thought before it."""
 
     id: int
     prompt: str
@@ -39,6 +40,7 @@ class KeptTurn(msgspec.Struct, forbid_unknown_fields=True):
     tpot_ms: _Millis | None = None
     total_ms: _Millis | None = None
     tokens_per_s: _Millis | None = None
+    thinking: str = ""
 
 
 class SessionRow(NamedTuple):

@@ -30,11 +30,11 @@ KEEP_DELETED_S = 86_400.0
 # In the order of Turn's fields, without the id.
 _FIELDS = (
     "prompt", "parent", "text", "state", "reason", "error", "model", "created", "tokens", "prompt_tokens",
-    "completion_tokens", "ttft_ms", "tpot_ms", "total_ms", "tokens_per_s",
+    "completion_tokens", "ttft_ms", "tpot_ms", "total_ms", "tokens_per_s", "thinking",
 )  # fmt: skip
 _INSERT = f"INSERT INTO turn (session, {', '.join(_FIELDS)}) VALUES (?{', ?' * len(_FIELDS)})"
 _CHANGING = ("text", "state", "reason", "error", "model", "tokens", "prompt_tokens", "completion_tokens", "ttft_ms",
-             "tpot_ms", "total_ms", "tokens_per_s")  # fmt: skip
+             "tpot_ms", "total_ms", "tokens_per_s", "thinking")  # fmt: skip
 _UPDATE = f"UPDATE turn SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE id = ?"
 _ROW = """SELECT id, title, system, created, changed, leaf,
     (SELECT count(*) FROM turn WHERE session = session.id),

@@ -150,8 +150,8 @@ def _tokens(count: int | None) -> str:
 
 
 def _done(exchange: Exchange) -> str:
-    ends = {"stop": "", "length": " · token limit reached", "cancelled": " · stopped"}
-    end = ends[exchange.reason or "stop"]
+    ends = {"length": " · token limit reached", "cancelled": " · stopped"}
+    end = ends.get(exchange.reason or "", "")
     if exchange.usage is None and exchange.tokens:  # another model was asked for before the engine had stopped
         return f"{_tokens(exchange.tokens)}{end}"
     nothing = not exchange.text and not (exchange.usage and exchange.usage.completion_tokens)

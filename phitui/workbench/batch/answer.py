@@ -51,20 +51,34 @@ def failed_line(line: int, name: Id, form: Form, reason: str, origin: Origin, n:
 
 def answered_line(line: int, name: Id, form: Form, answers: Sequence[AnswerRecord], origin: Origin) -> Written:
     """The line of a row with its answers, one for each of `n`. The prompt's tokens count once. A count that a server
-    did not tell is null."""
+    did not tell is null. Where one of them is not the answer that was asked for, the row counts as failed, with all
+    that came."""
     made = [answer.completion_tokens for answer in answers]
     usage = {
         "prompt_tokens": answers[0].prompt_tokens,
         "completion_tokens": None if None in made else sum(one or 0 for one in made),
     }
-    found = _plain(line, name, answers, usage) if form == "plain" else _openai(line, name, answers, dict(usage), origin)
-    return Written(line, _json(found), False, usage["prompt_tokens"], usage["completion_tokens"], len(answers))
+    reason = next((f"line {line}: {answer.failure}" for answer in answers if answer.failure), "")
+    if form == "plain":
+        found = _plain(line, name, answers, usage) | {"error": reason or None}
+    else:
+        found = _openai(line, name, answers, dict(usage), origin)
+        found["error"] = {"code": "no_answer", "message": reason} if reason else None
+    counts = usage["prompt_tokens"], usage["completion_tokens"]
+    return Written(line, _json(found), bool(reason), *counts, len(answers), reason)
 
 
 def _plain(line: int, name: Id, answers: Sequence[AnswerRecord], usage: dict[str, int | None]) -> dict[str, Any]:
-    texts = [{"text": answer.text, "finish_reason": answer.reason} for answer in answers]
+    texts = [
+        {
+            "text": answer.text,
+            **({"thinking": answer.thinking} if answer.thinking else {}),
+            "finish_reason": answer.reason,
+        }
+        for answer in answers
+    ]
     told = texts[0] if len(texts) == 1 else {"choices": texts}
-    return {"id": name, "line": line, **told, "usage": usage, "error": None}
+    return {"id": name, "line": line, **told, "usage": usage}
 
 
 def _openai(
@@ -75,7 +89,11 @@ def _openai(
     choices = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": answer.text},
+            "message": {
+                "role": "assistant",
+                "content": answer.text,
+                **({"reasoning_content": answer.thinking} if answer.thinking else {}),
+            },
             "logprobs": None,
             "finish_reason": answer.reason,
         }

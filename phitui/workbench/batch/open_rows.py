@@ -100,10 +100,9 @@ class OpenRows:
 
     def answered(self, event: RowDone) -> AnswerRecord | None:
         """An answer is complete. None where its row is not open."""
-        usage = event.usage
-        return self.take(
-            AnswerRecord(event.key, event.text, event.reason, usage.prompt_tokens, usage.completion_tokens)
-        )
+        usage, failure = event.usage, event.shortfall if event.failed else ""
+        counts = (usage.prompt_tokens, usage.completion_tokens)
+        return self.take(AnswerRecord(event.key, event.text, event.reason, *counts, event.thinking, failure))
 
     def failed(self, key: int, reason: str) -> AnswerRecord | None:
         """There will be no answer, and so none to this row. None where its row is not open."""

@@ -247,6 +247,9 @@ class Chat:
             return False
         first = exchange.state is not State.ANSWERING
         exchange.state = State.ANSWERING
+        if event.moved:
+            exchange.thinking, exchange.text = exchange.thinking + exchange.text, ""
+        exchange.thinking += event.thinking
         exchange.text += event.text
         exchange.tokens = event.tokens
         self._tell(exchange)
@@ -265,7 +268,7 @@ class Chat:
         exchange.reason, exchange.usage, exchange.timings = event.reason, event.usage, event.timings
         if exchange.prompt_tokens is None:  # a remote engine counts at the end
             exchange.prompt_tokens, exchange.tokens = event.usage.prompt_tokens, event.usage.completion_tokens
-        self._close(exchange, State.DONE)
+        self._close(exchange, State.DONE, event.shortfall)
 
     async def _let_go(self) -> None:
         """Give the engine up for another use: the running answer is stopped, and queued prompts wait."""

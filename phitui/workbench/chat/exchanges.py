@@ -29,8 +29,9 @@ class State(Enum):
 
 @dataclass(eq=False, slots=True)
 class Exchange:
-    """A prompt and what became of it. `text` is the model's, untrusted; `tokens` of the answer so
-    far, None where a remote engine does not count on the way; `model` is the name of the one that answered.
+    """A prompt and what became of it. `text` is the model's, untrusted, as is the `thinking` that came before it and is
+    no part of the chat; `error` says why there is no answer, or not all of one; `tokens` of the answer so far, None
+    where a remote engine does not count on the way; `model` is the name of the one that answered.
 
     Exchanges with one `parent` are siblings: other answers to a prompt, or other prompts in its place. `chosen` is the
     child that was shown last. `sampling` and `system` are what the answer is asked for with. `counted` is the number of
@@ -42,6 +43,7 @@ class Exchange:
     prompt: str
     state: State = State.QUEUED
     text: str = ""
+    thinking: str = ""
     prompt_tokens: int | None = None
     tokens: int | None = 0
     reason: FinishReason | None = None

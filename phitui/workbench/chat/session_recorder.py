@@ -192,6 +192,7 @@ def turn_of(exchange: Exchange) -> KeptTurn:
         parent=None if exchange.parent is None else _id_of(exchange.parent),
         prompt=exchange.prompt,
         text=exchange.text,
+        thinking=exchange.thinking,
         state=exchange.state.value,
         reason=exchange.reason or "",
         error=exchange.error,
@@ -218,7 +219,8 @@ def kept_exchanges(session: Session, number: Callable[[], int]) -> tuple[Keeping
         parent = made.get(turn.parent) if turn.parent is not None else None
         done = turn.completion_tokens is not None or turn.total_ms is not None
         made[turn.id] = exchange = Exchange(
-            number(), turn.prompt, states[turn.state], turn.text, turn.prompt_tokens, turn.tokens, turn.reason or None,
+            number(), turn.prompt, states[turn.state], turn.text, turn.thinking, turn.prompt_tokens, turn.tokens,
+            turn.reason or None,
             Usage(turn.prompt_tokens, turn.completion_tokens) if done else None,
             Timings(turn.ttft_ms, turn.tpot_ms, turn.total_ms, turn.tokens_per_s) if done else None,
             turn.error, turn.model, turn.created, -1, parent, kept=turn.id, keeper=keeping,

@@ -6,7 +6,9 @@ from collections.abc import Hashable
 from typing import Literal
 
 from phitui.engine.protocol.api import Row, RowDone, Sampling
+from phitui.engine.protocol.endings import is_failure, shortfall
 from phitui.engine.protocol.rows_api import RowUsage
+from phitui.engine.protocol.thinking import split_thinking
 from phitui.engine.worker.batching.scheduler import Item
 from phitui.engine.worker.generation import fit
 from phitui.engine.worker.loading import Model
@@ -93,4 +95,7 @@ class LiveRow:
         reason = self.reason or "length"
         seconds = now - self.begun_s if self.begun_s is not None else 0.0
         usage = RowUsage(len(self.tokens), len(self.ids))
-        return RowDone(batch, self.key, self.text(), reason, usage, self.unsent(), seconds)
+        thinking, text, _ = split_thinking(self.text())
+        lacks = shortfall(reason, bool(text.strip()), bool(thinking.strip()), len(self.ids))
+        failed = is_failure(reason, bool(text.strip()))
+        return RowDone(batch, self.key, text, reason, usage, self.unsent(), seconds, thinking, lacks, failed)
