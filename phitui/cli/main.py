@@ -50,6 +50,7 @@ class Parser(argparse.ArgumentParser):
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code. Nothing escapes as a traceback but a defect of phitui's own."""
+    os.umask(os.umask(0o022) | 0o022)  # no other user writes to what is made here, models above all
     try:
         args = _parse(arguments)
         return _dispatch(args)

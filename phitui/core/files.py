@@ -1,9 +1,37 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and files for this user's eyes alone."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+
+
+def open_private(path: Path, flags: int) -> int:
+    """A descriptor of the file at `path`, made where it is missing; nobody but its owner can read or write it, whatever
+    the umask is and whatever it was before. `flags` are os.open's.
+
+    Never waits: a pipe or device in its place is refused. Raises OSError.
+    """
+    handle = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        if about.st_mode & 0o077 and about.st_uid == os.geteuid():
+            os.fchmod(handle, 0o600)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def create_private(path: Path) -> int:
+    """A descriptor to write the new file at `path` with, for its owner alone. What was there by this name, such as a
+    link to another file, only loses the name: nothing is written through it. Raises OSError."""
+    path.unlink(missing_ok=True)
+    return open_private(path, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -51,7 +79,7 @@ def _take_name(made: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # vfat, exFAT and others know no hard links: the name is taken first, then what is in it changes
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(open_private(path, os.O_WRONLY | os.O_EXCL))
         try:
             made.replace(path)
         except BaseException:

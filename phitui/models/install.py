@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phitui.core.errors import PhituiError, UsageError
+from phitui.core.files import open_private
 
 PARTIAL = ".partial-"
 OLD = ".old-"
@@ -79,7 +80,7 @@ def locked(models_dir: Path, name: str, on_wait: Callable[[], None] | None = Non
 def _try_lock(path: Path) -> int | None:
     """A descriptor that holds the lock at `path`; None while another process has it."""
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        lock = open_private(path, os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(lock, path):

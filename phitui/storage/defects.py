@@ -6,6 +6,8 @@ import os
 import traceback
 from pathlib import Path
 
+from phitui.core.files import open_private
+
 FILE_NAME = "defects.log"
 
 
@@ -15,7 +17,7 @@ def describe_defect(error: BaseException, logs: Path) -> str:
     path = logs / FILE_NAME
     try:
         logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as log:
+        with os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as log:
             traceback.print_exception(error, file=log)
     except OSError:
         return f"{what}. Please report it"

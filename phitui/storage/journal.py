@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from phitui.core.errors import PhituiError
+from phitui.core.files import create_private
 
 SUFFIX = ".journal"
 VERSION = 1
@@ -153,7 +154,7 @@ class Journal:
         """A journal with these records, in place of one that may be there: whole on the disk, or not at all. Raises
         OSError."""
         fresh = path.with_name(f".{path.name}.new")  # one name: whoever holds the output's lock may replace it
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        handle = create_private(fresh)
         journal = cls(path, handle, 0)
         try:
             journal.append(records)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from phitui.core.files import replace_file
+from phitui.core.files import open_private, replace_file
 
 HISTORY, DRAFT, LOCK = "prompts.jsonl", "draft.txt", ".prompts.lock"
 # Far above any honest file: what else may lie there is not read.
@@ -63,7 +63,7 @@ class PromptStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = open_private(self._folder / LOCK, os.O_RDWR)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

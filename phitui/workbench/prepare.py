@@ -20,7 +20,7 @@ async def prepare(request: Request, log: Path, tell: Callable[[Progress], None])
     Raises PhituiError with the reason when it cannot be done. Cancelling ends the process; the store is left as it
     was.
     """
-    child = await Child.start(PREPARE, Reply, log)
+    child = await Child.start(PREPARE, Reply, log, ("HF_", "HUGGING_FACE_", "PIP_"))
     try:
         await child.send(request)
         async for reply in child.messages():

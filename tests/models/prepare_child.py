@@ -13,7 +13,7 @@ from phitui.models.messages import Prepared, Reply
 
 
 async def start(request, log: Path, **environment: str) -> Child:
-    child = await Child.start("phitui.models.prepare", Reply, log, **environment)
+    child = await Child.start("phitui.models.prepare", Reply, log, ("HF_", "PIP_"), environment)
     await child.send(request)
     return child
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from phitui.core.errors import PhituiError
+from phitui.core.files import open_private
 from phitui.core.ipc.frames import LENGTH, body_length, decoder, pack
 
 # The child sees the same modules as we do: in particular no file of the working directory that happens to be
@@ -25,6 +27,8 @@ die_with({parent})
 from {module} import main
 main()"""
 _LOG_LIMIT_BYTES = 1_000_000
+# Variables that hold what opens something: servers' API keys above all.
+_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 
 
 class Child:
@@ -37,10 +41,18 @@ class Child:
         self._log_start = log.stat().st_size if log.is_file() else 0
 
     @classmethod
-    async def start(cls, module: str, sends: Any, log: Path, **environment: str) -> Child:
+    async def start(
+        cls,
+        module: str,
+        sends: Any,
+        log: Path,
+        secrets: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
         """Run `main()` of `module` in a new Python, in a session of its own so that the terminal's signals spare it.
 
-        `sends` is the union of message types that it may send; its standard error is appended to `log` (0600).
+        `sends` is the union of message types that it may send; its standard error is appended to `log` (0600). Of
+        variables with keys and tokens it only gets those that begin with one of `secrets`; `environment` is added.
         Raises PhituiError when it cannot be started.
         """
         errors = _open_log(log)
@@ -54,7 +66,7 @@ class Child:
                 stderr=errors,
                 start_new_session=True,
                 cwd=_working_directory(),
-                env={**os.environ, **environment},
+                env={**_without_secrets(os.environ, secrets), **(environment or {})},
             )
         except OSError as error:
             raise PhituiError(f"cannot start {sys.executable}: {error.strerror}") from error
@@ -127,6 +139,11 @@ class Child:
         return f"{how}: {last[:300]}" if last else how
 
 
+def _without_secrets(environ: Mapping[str, str], needed: tuple[str, ...]) -> dict[str, str]:
+    """The environment without keys and tokens, but for those whose names begin with one of `needed`."""
+    return {name: value for name, value in environ.items() if name.startswith(needed) or not _SECRET.search(name)}
+
+
 def _working_directory() -> str | None:
     """Ours, or the root where ours was deleted: libraries fail to load in a directory that is not there."""
     try:
@@ -144,6 +161,6 @@ def _open_log(log: Path) -> int:
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = os.O_TRUNC if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES else os.O_APPEND
-        return os.open(log, os.O_WRONLY | os.O_CREAT | mode, 0o600)
+        return open_private(log, os.O_WRONLY | mode)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY)

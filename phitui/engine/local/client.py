@@ -81,7 +81,7 @@ class EngineClient:
     async def warm(self) -> None:
         """Start the process before it is known what to load: its imports run meanwhile."""
         if self._child is None:
-            self._child = await Child.start(WORKER, WorkerEvent, self._log, **allocator_environment())
+            self._child = await Child.start(WORKER, WorkerEvent, self._log, (), allocator_environment())
 
     async def load(self, load: Load) -> None:
         """Load a model. `Loaded` or `Failure` comes as an event.

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from phitui.core.errors import PhituiError
+from phitui.core.files import open_private
 
 FILE_NAME = "sessions.db"
 # Two consoles may write at once; each holds the file for milliseconds.
@@ -106,9 +107,7 @@ def _make_private(path: Path) -> None:
     """SQLite gives the files beside it (-wal, -shm, -journal) the mode of this one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
+        os.close(open_private(path, os.O_RDWR))
     except OSError as error:
         raise PhituiError(f"{path}: {error.strerror}") from error
 

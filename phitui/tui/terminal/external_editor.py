@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Protocol
 
 from phitui.core.errors import PhituiError, UsageError
+from phitui.core.files import create_private
 from phitui.core.text import one_line
 from phitui.tui.terminal.display import displayable
 
@@ -55,7 +56,7 @@ async def edited(app: TerminalOwner, text: str, environ: Mapping[str, str] = os.
     command = editor_command(environ)
     with tempfile.TemporaryDirectory(prefix="phitui-") as folder:  # 0700
         path = Path(folder) / "prompt.md"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(create_private(path), "w", encoding="utf-8") as file:
             file.write(f"{text}\n".encode("utf-8", "replace").decode("utf-8"))  # editors end the last line, too
         with app.away(), _unharmed():
             code = await _run([*command, str(path)])

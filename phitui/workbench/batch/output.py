@@ -20,6 +20,7 @@ import msgspec
 
 from phitui.config.layers import shown_path
 from phitui.core.errors import PhituiError, UsageError
+from phitui.core.files import open_private
 from phitui.storage.journal import (
     SUFFIX,
     AnswerRecord,
@@ -82,7 +83,7 @@ class Output:
         UsageError and PhituiError."""
         with _explained(path):
             try:
-                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                handle = open_private(path, os.O_RDWR | os.O_EXCL)
             except FileExistsError as error:
                 raise UsageError(f"{shown_path(path)} is there already", "Choose another output") from error
             made = cls(path, handle, header)
