@@ -16,11 +16,10 @@ from phitui.engine.remote.deadline import Deadline
 from phitui.engine.remote.demands import forced_length
 from phitui.engine.remote.dialects import DIALECTS
 from phitui.engine.remote.endpoint import Endpoint
-from phitui.engine.remote.faults import SHOWN_CHARS, Fault, fault_of
+from phitui.engine.remote.faults import SHOWN_CHARS, Fault
 from phitui.engine.remote.kinds import Server
-from phitui.engine.remote.pieces import Garbled, Piece
+from phitui.engine.remote.pieces import Piece
 from phitui.engine.remote.transport import streaming
-from phitui.engine.remote.wire import TooMuch
 
 # An answer is complete with its reason; its counts come right behind it or not at all.
 _COUNTS_WITHIN_S = 5.0
@@ -79,8 +78,6 @@ class Attempt:
             self._expect(f"no first token within {first_s:g} s", first_s)
             async with streaming(self._http, self._endpoint, dialect.path, body, dialect.lines_are_events) as response:
                 await self._read(dialect.read(response, body))
-        except (Garbled, TooMuch, httpx.HTTPError, httpx.StreamError) as error:
-            raise self._broken(error) from error
         finally:
             self._deadline.stop()
             self._flush()
@@ -129,8 +126,3 @@ class Attempt:
         if piece.refused and not self._job.account.begun:
             return Fault(UsageError(f"{who} refuses the request: {said}"))
         return Fault(PhituiError(f"{who} fails in the answer: {said}"), again=not (piece.final or piece.refused))
-
-    def _broken(self, error: Exception) -> Fault:
-        if isinstance(error, Garbled):
-            return Fault(PhituiError(f"{self._endpoint.who}: it sends {self._endpoint.told(str(error), 200)}"))
-        return fault_of(error, self._endpoint)

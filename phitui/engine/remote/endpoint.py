@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from phitui.config.remotes import HostSettings, RemoteSettings
 from phitui.core.errors import UsageError
 from phitui.core.text import one_line
+from phitui.engine.remote.proxies import Proxy, proxy_for
 
 _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
 _KEY_FILE_BYTES = 16_384
@@ -45,7 +46,8 @@ class Secret:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`base` is the address without /v1 and without a slash at its end; `host` has the port where the address has."""
+    """`base` is the address without /v1 and without a slash at its end; `host` has the port where the address has;
+    `proxy` is on the way there where the environment names one."""
 
     name: str
     base: str
@@ -54,6 +56,7 @@ class Endpoint:
     key: Secret
     headers: dict[str, Secret] = field(default_factory=dict)
     table: str = "engines"
+    proxy: Proxy | None = None
 
     @property
     def who(self) -> str:
@@ -63,11 +66,6 @@ class Endpoint:
     @property
     def encrypted(self) -> bool:
         return self.base.startswith("https://")
-
-    @property
-    def loopback(self) -> bool:
-        """Whether it is on this machine."""
-        return _loopback(urlsplit(self.base).hostname or "")
 
     def told(self, text: str, limit: int) -> str:
         """What the server says, made safe, on one line of `limit` characters, with "…" for a key or header of ours that
@@ -108,7 +106,10 @@ def endpoint_of(
     parts = urlsplit(settings.url)
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}".removesuffix("/v1").rstrip("/")
     headers = {header: Secret(value) for header, value in settings.headers.items()}
-    endpoint = Endpoint(name, base, parts.netloc, settings, _key(where, settings, environ), headers, table)
+    key = _key(where, settings, environ)
+    # What is on this machine is asked without a proxy.
+    proxy = None if _loopback(parts.hostname or "") else proxy_for(base, environ)
+    endpoint = Endpoint(name, base, parts.netloc, settings, key, headers, table, proxy)
     _check_plain(endpoint, parts.hostname or "")
     return endpoint
 

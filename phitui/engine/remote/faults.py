@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import httpx
 
 from phitui.core.errors import ExitCode, PhituiError, UnavailableError, UsageError
 from phitui.core.text import one_line
 from phitui.engine.remote.endpoint import Endpoint
+from phitui.engine.remote.proxies import Proxy
 from phitui.engine.remote.said import decoded_error, is_final, said_in
+from phitui.engine.remote.wire import Garbled
 
 # Of what a server says of its error, so many characters are shown.
 SHOWN_CHARS = 300
@@ -35,18 +40,38 @@ class Fault(Exception):
         self.status = status
 
 
+# Of these only our own code raises any here: they are a defect, and are to be seen as one.
+_DEFECTS = (AssertionError, AttributeError, NameError, TypeError, LookupError, NotImplementedError)
+
+
+@contextmanager
+def faults_told(endpoint: Endpoint) -> Iterator[None]:
+    """The boundary between the libraries and phitui: whatever they raise, of httpx or below it, leaves here as a Fault.
+    What is one already, or a PhituiError, stays as it is."""
+    try:
+        yield
+    except (Fault, PhituiError, *_DEFECTS):
+        raise
+    except Exception as error:
+        raise fault_of(error, endpoint) from error
+
+
 def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
     """What httpx, or the reading of a stream, has raised."""
     who = endpoint.who
+    if isinstance(error, Garbled):
+        return Fault(PhituiError(f"{who}: it sends {endpoint.told(str(error), 200)}"))
     root = _root(error)
+    if endpoint.proxy is not None and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return _behind_proxy(error, root, endpoint, endpoint.proxy)
     if isinstance(root, socket.gaierror):
         return Fault(UnavailableError(f"{endpoint.name}: the host of {endpoint.host} is not known", "Check the url."))
     if isinstance(root, ssl.SSLCertVerificationError):
-        why = one_line(root.verify_message or str(root), 120)
+        why = one_line(getattr(root, "verify_message", "") or str(root), 120)
         fix = "Check the host's name, or give its authority as ca_file."
         return Fault(UnavailableError(f"{who}: its certificate cannot be trusted: {why}", fix))
     if isinstance(root, ssl.SSLError):
-        why = one_line(root.reason or str(root), 80)
+        why = one_line(getattr(root, "reason", None) or str(root), 80)
         return Fault(UnavailableError(f"{who}: no TLS connection: {why}", "Is it https:// on this port?"))
     if isinstance(error, httpx.ConnectTimeout):
         limit = endpoint.settings.connect_timeout_s
@@ -59,6 +84,22 @@ def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
     if isinstance(error, httpx.RemoteProtocolError | httpx.NetworkError):
         return Fault(PhituiError(f"{who}: the connection was lost ({_lost(error, root, endpoint)})"), again=True)
     return Fault(PhituiError(f"{who}: {endpoint.told(str(error) or type(error).__name__, 200)}"))
+
+
+def _behind_proxy(error: Exception, root: BaseException, endpoint: Endpoint, proxy: Proxy) -> Fault:
+    """No connection, where the environment has a proxy on the way."""
+    limit = endpoint.settings.connect_timeout_s
+    late = isinstance(error, httpx.ConnectTimeout)
+    why = f"no connection within {limit:g} s" if late else _lost(error, root, endpoint)
+    why = "its host is not known" if isinstance(root, socket.gaierror) else why
+    host = urlsplit(endpoint.base).hostname
+    return Fault(
+        UnavailableError(
+            f"{endpoint.who} cannot be reached through the proxy {proxy.place} ({proxy.variable}): {why}",
+            f"Is that proxy right and running? NO_PROXY={host} goes without it.",
+        ),
+        again=True,
+    )
 
 
 def _root(error: BaseException) -> BaseException:

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Sequence
 import httpx
 from msgspec.structs import replace
 
-from phitui.engine.remote.pieces import Garbled, Piece, decoded_event, error_piece
+from phitui.engine.remote.pieces import Piece, decoded_event, error_piece
 from phitui.engine.remote.said import error_in
-from phitui.engine.remote.wire import TooMuch, WireEvent, wire_events
+from phitui.engine.remote.wire import Garbled, TooMuch, WireEvent, wire_events
 from phitui.engine.worker.stops import StopFinder
 
 

@@ -14,13 +14,9 @@ import msgspec
 
 from phitui.engine.remote.contents import call_in, content_of, text_of
 from phitui.engine.remote.said import error_in, is_final, said_in, words_of
-from phitui.engine.remote.wire import WireEvent, wire_events
+from phitui.engine.remote.wire import Garbled, WireEvent, wire_events
 
 DONE = "[DONE]"
-
-
-class Garbled(Exception):
-    """A server sends what is not of its own wire format."""
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -15,7 +17,7 @@ from phitui import __version__
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
 from phitui.engine.remote.endpoint import Endpoint, expanded
-from phitui.engine.remote.faults import Fault, fault_of, refusal
+from phitui.engine.remote.faults import Fault, faults_told, refusal
 from phitui.engine.remote.wire import BODY_BYTES, TooMuch
 
 STREAM_BYTES = 256_000_000
@@ -72,20 +74,27 @@ class _Secrets(httpx.Auth):
 
 
 def open_client(endpoint: Endpoint) -> httpx.AsyncClient:
-    """A client for this server alone. It follows no redirect: a key goes nowhere else. What is on this machine is asked
-    without the proxy that the environment names. Raises UsageError."""
-    settings = endpoint.settings
-    connect = settings.connect_timeout_s
-    return httpx.AsyncClient(
-        auth=_Secrets(endpoint),
-        headers={"User-Agent": f"phitui/{__version__}", "Accept-Encoding": "identity"},
-        verify=_tls(endpoint),
-        follow_redirects=False,
-        trust_env=not endpoint.loopback,
-        # The time for a token is the reader's to watch: a server that sends bytes and no token is no better.
-        timeout=httpx.Timeout(connect=connect, write=max(connect, 30.0), pool=None, read=None),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-    )
+    """A client for this server alone. It follows no redirect: a key goes nowhere else. Raises UsageError."""
+    try:
+        return _opened(endpoint)
+    except Fault as fault:
+        raise fault.error from fault
+
+
+def _opened(endpoint: Endpoint) -> httpx.AsyncClient:
+    connect = endpoint.settings.connect_timeout_s
+    with faults_told(endpoint):
+        return httpx.AsyncClient(
+            auth=_Secrets(endpoint),
+            headers={"User-Agent": f"phitui/{__version__}", "Accept-Encoding": "identity"},
+            verify=_tls(endpoint),
+            follow_redirects=False,
+            trust_env=False,  # engine/remote/proxies.py and `_tls` read the environment
+            proxy=endpoint.proxy.url if endpoint.proxy else None,
+            # The time for a token is the reader's to watch: a server that sends bytes and no token is no better.
+            timeout=httpx.Timeout(connect=connect, write=max(connect, 30.0), pool=None, read=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        )
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
@@ -94,6 +103,7 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
     if not endpoint.settings.verify:
         return httpx.create_ssl_context(verify=False)
     if not endpoint.settings.ca_file:
+        _check_variables()
         context = httpx.create_ssl_context()
         context.load_default_certs()  # those of the system beside certifi's
         return context
@@ -106,15 +116,32 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
         raise UsageError(f"{where}: it cannot be read: {error.strerror}") from error
 
 
+def _check_variables() -> None:
+    """Raises UsageError where OpenSSL would fail at a file that the environment names, or pass over it."""
+    for name, needed in (("SSL_CERT_FILE", os.R_OK), ("SSL_CERT_DIR", os.R_OK | os.X_OK)):
+        place = os.environ.get(name, "")
+        if place and not os.access(place, needed):
+            why = "cannot be read" if Path(place).exists() else "is not there"
+            raise UsageError(f"{name} names {one_line(place, 120)}, which {why}", "Unset it, or name what is there.")
+    if os.environ.get("SSL_CERT_FILE"):
+        try:
+            ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
+        except OSError as error:  # ssl.SSLError is one
+            raise UsageError("SSL_CERT_FILE names what holds no certificate in PEM form", "Unset it.") from error
+    if os.environ.get("SSLKEYLOGFILE"):
+        try:
+            ssl.create_default_context()
+        except OSError as error:
+            raise UsageError(f"SSLKEYLOGFILE names what cannot be written: {error.strerror}", "Unset it.") from error
+
+
 async def get(client: httpx.AsyncClient, endpoint: Endpoint, path: str) -> tuple[int, httpx.Headers, bytes]:
     """Status, headers and body of a small resource. Raises Fault where there is no answer or one that is too large."""
     limit = endpoint.settings.connect_timeout_s
     request = client.build_request("GET", endpoint.base + path, timeout=limit)
-    try:
+    with faults_told(endpoint):
         async with _sent(client, request) as response:
             return response.status_code, response.headers, await read_body(response)
-    except (httpx.HTTPError, httpx.InvalidURL, TooMuch) as error:
-        raise fault_of(error, endpoint) from error
 
 
 def decoded(body: bytes, kind: type[Reply]) -> Reply | None:
@@ -140,13 +167,11 @@ async def post_json(
     """What the server answers to a small question, None where it has no such route or answers otherwise. Raises
     Fault where there is no answer."""
     request = client.build_request("POST", endpoint.base + path, json=body, timeout=endpoint.settings.connect_timeout_s)
-    try:
+    with faults_told(endpoint):
         async with _sent(client, request) as response:
             if response.status_code != 200:
                 return None
             return decoded(await read_body(response), kind)
-    except (httpx.HTTPError, httpx.InvalidURL, TooMuch) as error:
-        raise fault_of(error, endpoint) from error
 
 
 @asynccontextmanager
@@ -185,12 +210,10 @@ async def streaming(
     """A POST whose answer comes in pieces, bounded. Raises Fault where the server refuses it."""
     accept = "application/x-ndjson" if lines_are_events else "text/event-stream"
     request = client.build_request("POST", endpoint.base + path, json=body, headers={"Accept": accept})
-    try:
+    with faults_told(endpoint):
         async with _sent(client, request) as response:
             if response.status_code != 200:
                 said = await read_body(response)
                 raise refusal(response.status_code, response.headers, said, endpoint)
             _unpack(response, STREAM_BYTES)
             yield response
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TooMuch) as error:
-        raise fault_of(error, endpoint) from error

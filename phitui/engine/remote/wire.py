@@ -24,6 +24,10 @@ class TooMuch(Exception):
     """A server sends more than an answer can be."""
 
 
+class Garbled(Exception):
+    """A server sends what is not of its own wire format."""
+
+
 class WireEvent(NamedTuple):
     """`name` is that of a server-sent event, mostly "". `whole`: the body was no stream, and this is all of it. `last`:
     the stream ended in it, so that it may be a half."""
