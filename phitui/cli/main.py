@@ -67,8 +67,15 @@ def run(arguments: list[str]) -> int:
         _abandon_stdout()
         return int(ExitCode.FAILED)
     except Exception as error:  # noqa: BLE001 - a defect of ours: the line says so, the log has the rest
-        narrate(f"phitui: {describe_defect(error, logs_dir())}")
+        narrate(f"phitui: {describe_defect(error, _logs())}")
         return int(ExitCode.FAILED)
+
+
+def _logs() -> Path | None:
+    try:
+        return logs_dir()
+    except PhituiError:  # nowhere to write
+        return None
 
 
 def _abandon_stdout() -> None:
@@ -183,3 +190,5 @@ def need_terminal(what: str, instead: str) -> None:
         raise UsageError(f"{what} needs a terminal on stdin and stdout", instead)
     if os.environ.get("TERM", "") in ("", "dumb"):
         raise UsageError(f"TERM={os.environ.get('TERM', '')!r} cannot show {what}", f"Set TERM. {instead}")
+    if sys.__stderr__ is None or not sys.__stderr__.isatty():  # Textual draws there, and it may be a file
+        vars(sys)["__stderr__"] = sys.__stdout__

@@ -55,7 +55,8 @@ _MAX_BYTES = 1_000_000
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of models, sessions, profiles and logs: PHITUI_HOME, or the system's for user data."""
+    """The folder of models, sessions, profiles and logs: PHITUI_HOME, or the system's for user data. Raises UsageError
+    where there is neither, as for a user whom the system does not know."""
     if environ.get("PHITUI_HOME"):
         return _expanded(environ["PHITUI_HOME"]).absolute()
     return _base(environ, "XDG_DATA_HOME", "user_data_path")
@@ -72,7 +73,8 @@ def logs_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of the user's config.toml and themes."""
+    """The folder of the user's config.toml and themes: with PHITUI_HOME below that, where there is no home folder.
+    Raises UsageError as `home`."""
     return _base(environ, "XDG_CONFIG_HOME", "user_config_path")
 
 
@@ -87,7 +89,15 @@ def _base(environ: Mapping[str, str], variable: str, function: str) -> Path:
         return Path(environ[variable]) / "phitui"
     import platformdirs
 
-    path: Path = getattr(platformdirs, function)("phitui", appauthor=False)
+    try:
+        path: Path = getattr(platformdirs, function)("phitui", appauthor=False)
+    except (RuntimeError, KeyError) as error:
+        if environ.get("PHITUI_HOME"):
+            return _expanded(environ["PHITUI_HOME"]).absolute() / "config"
+        raise UsageError(
+            f"there is no home folder here: HOME is not set, and the system does not know user {os.getuid()}",
+            "Set HOME, or PHITUI_HOME to a folder that phitui may write.",
+        ) from error
     return path
 
 

@@ -25,8 +25,9 @@ _OWN_HEADERS = ("host", "content-length", "content-type", "transfer-encoding", "
 
 class RemoteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[engines.NAME]: a server with an OpenAI-style API, or Ollama's own. Times in seconds; for `route` see
-    engine/remote/routes.py; `retries` of a request that has not given a first token; `concurrency` rows of a batch at
-    once, 0: as tuned, or as the server says."""
+    engine/remote/routes.py; `retries` of a request that has not given a first token; `context_window` in tokens, which
+    Ollama is asked for (0: as the model is set there); `concurrency` rows of a batch at once, 0: as tuned, or as the
+    server says."""
 
     url: str = ""
     model: str = ""
@@ -39,6 +40,7 @@ class RemoteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     first_token_timeout_s: Annotated[float, msgspec.Meta(ge=0.1, le=86400)] = 300.0
     idle_timeout_s: Annotated[float, msgspec.Meta(ge=0.1, le=86400)] = 60.0
     retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 3
+    context_window: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
     concurrency: Annotated[int, msgspec.Meta(ge=0, le=65536)] = 0
     ca_file: str = ""
     verify: bool = True

@@ -11,9 +11,12 @@ from phitui.core.files import open_private
 FILE_NAME = "defects.log"
 
 
-def describe_defect(error: BaseException, logs: Path) -> str:
-    """Append the traceback of `error` to the log in `logs` (0600); returns the one line that a person sees."""
+def describe_defect(error: BaseException, logs: Path | None) -> str:
+    """Append the traceback of `error` to the log in `logs` (0600; None: nowhere); returns the one line that a person
+    sees."""
     what = f"a defect: {type(error).__name__}: {error}"
+    if logs is None:
+        return f"{what}. Please report it"
     path = logs / FILE_NAME
     try:
         logs.mkdir(parents=True, exist_ok=True, mode=0o700)

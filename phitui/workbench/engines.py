@@ -119,13 +119,20 @@ class Engines:
         if name == self._name:
             self._on_event(event)
 
-    async def reach(self, name: str, settings: RemoteSettings, environ: Mapping[str, str] = os.environ) -> RemoteClient:
-        """A connected client of the configured engine `name`; nothing else has changed yet. Raises PhituiError."""
+    async def reach(
+        self,
+        name: str,
+        settings: RemoteSettings,
+        environ: Mapping[str, str] = os.environ,
+        tell: Callable[[str], None] | None = None,
+    ) -> RemoteClient:
+        """A connected client of the configured engine `name`; nothing else has changed yet. `tell` as in
+        `RemoteClient.connect`. Raises PhituiError."""
         client = await _import_client()
         from phitui.engine.remote.endpoint import endpoint_of
 
         remote = client(endpoint_of(name, settings, environ), partial(self._pass_on, name))
-        await remote.connect()
+        await remote.connect(tell)
         return remote
 
 

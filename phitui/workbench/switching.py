@@ -218,7 +218,8 @@ class Switching:
             self._teller.tell(Progress("connect", f"connecting to {name}…"))
         else:
             self._teller.say(f"Connecting to {name}…")
-        remote = await self._engine.reach(name, remote_settings(self._config.now, name), self._environ)
+        settings = remote_settings(self._config.now, name)
+        remote = await self._engine.reach(name, settings, self._environ, self._tell_waiting)
         try:
             await self._alone()
         except asyncio.CancelledError:  # something else is asked for by now: nobody would close its connections
@@ -227,6 +228,13 @@ class Switching:
         self._epoch += 1
         await self._engine.connect(remote, self._epoch)
         return None
+
+    def _tell_waiting(self, text: str) -> None:
+        """A server's model is not in memory yet."""
+        if self._engine.loaded is None:
+            self._teller.tell(Progress("wait", text))
+        else:
+            self._teller.say(f"{text}.")
 
     async def _load_model(self, model: LocalModel) -> Failure | None:
         self._teller.show_switching(model.title or model.name)

@@ -67,7 +67,7 @@ def test_by_name_and_with_a_key(home, tmp_path, llama):
         configure(
             home, f'[engines.box]\nurl = "{server.url}"\napi_key_file = "{key}"\n[engines.bare]\nurl = "{server.url}"'
         )
-        assert ask(home, "box", "--max-tokens", "4", "Hi").returncode == 0
+        assert ask(home, "box", "--max-tokens", "12", "Hi").returncode == 0
         fails(ask(home, "bare", "Hi"), 1, "401")
         fails(ask(home, "boxx", "Hi"), 2, "did you mean box?")
 

@@ -5,6 +5,8 @@ import errno
 import os
 import socket
 import ssl
+import subprocess
+import sys
 
 import httpcore
 import httpx
@@ -164,8 +166,8 @@ def test_nothing_that_a_library_raises_gets_past_the_boundary(proxied):
             raise error
         line = str(caught.value.error)
         assert (
-            (isinstance(caught.value.error, PhituiError) and line.startswith("box at engine.example")) or "box:" in line
-        )
+            isinstance(caught.value.error, PhituiError) and line.startswith("box at engine.example")
+        ) or "box:" in line
         assert "\n" not in line and len(line) < 500
 
 
@@ -182,3 +184,55 @@ def test_what_is_an_error_already_stays():
         raise UsageError("x")
     with pytest.raises(asyncio.CancelledError), faults_told(endpoint):
         raise asyncio.CancelledError
+
+
+def unknown_user(tmp_path, *arguments, **environ):
+    """phitui as a user without an entry in the system's list and without HOME, as in many containers."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG")}
+    # Imported before it is somebody else, who may not be allowed to read the packages.
+    code = "import encodings.utf_8_sig, os, sys, platformdirs, phitui.cli.main, phitui.cli.model, phitui.models.store; "
+    code += "os.setgid(54321); os.setuid(54321); sys.exit(phitui.cli.main.run(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env={**kept, **environ}, cwd="/", capture_output=True, text=True
+    )
+
+
+def test_no_home_is_said_with_what_to_set(tmp_path):
+    done = unknown_user(tmp_path, "model", "list")
+    assert done.returncode == 2
+    assert "HOME is not set, and the system does not know user 54321" in done.stderr and "PHITUI_HOME" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_home_of_phitui_is_enough(tmp_path):
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    os.chown(home, 54321, 54321)
+    done = unknown_user(tmp_path, "model", "list", PHITUI_HOME=str(home))
+    assert (done.returncode, "defect" in done.stderr) == (0, False), done
+
+
+def test_the_console_is_shown_where_stderr_is_a_file(tmp_path):
+    """Textual draws on the standard error: with 2>log the screen would go into that file."""
+    main, side = os.openpty()
+    errors = tmp_path / "errors"
+    environ = {**os.environ, "TERM": "xterm-256color", "HOME": str(tmp_path)}
+    with errors.open("wb") as file:
+        console = subprocess.Popen(
+            [sys.executable, "-m", "phitui", "monitor"],
+            stdin=side, stdout=side, stderr=file, env=environ, start_new_session=True,
+        )  # fmt: skip
+        os.close(side)
+        shown = b""
+        try:
+            while b"\x1b[?1049h" not in shown or len(shown) < 1000:
+                shown += os.read(main, 65536)
+        finally:
+            console.kill()
+            console.wait()
+            os.close(main)
+    assert b"\x1b" not in errors.read_bytes()

@@ -36,6 +36,9 @@ _TEMPLATE_TOKENS = 10_000
 # One token may come as two pieces where an answer follows upon reasoning.
 _SLACK_PIECES = 2
 _CALL_CHARS = 2000
+# English text has 4 bytes a token, code with its blanks hardly more than 8.
+_MOST_BYTES_PER_TOKEN = 12
+_SHORT_PROMPT_BYTES = 2000
 
 
 class Account:
@@ -51,6 +54,7 @@ class Account:
     ) -> None:
         self._number = number
         self._max_tokens = max_tokens
+        self._prompt_bytes, self._window = prompt_bytes, context_window
         self._most_prompt = min(prompt_bytes + _TEMPLATE_TOKENS, context_window or 10**9)
         self._clock = clock
         self._sent = clock()
@@ -166,6 +170,7 @@ class Account:
         prompt = self._count(self._prompt, 1, self._most_prompt, "prompt", told, whole)
         least = max(self._pieces - _SLACK_PIECES, 1 if self._pieces else 0)
         completion = self._count(self._completion, least, self._max_tokens, "answer", told, whole)
+        self._doubt_prompt(prompt, told)
         if prompt is None or completion is None or type(self._total) is not int or not whole:
             return prompt, completion
         if self._total != prompt + completion:
@@ -173,6 +178,16 @@ class Account:
             told.append(f"the server counts {shown} tokens in all for {prompt} + {completion}: not believed")
             return None, None
         return prompt, completion
+
+    def _doubt_prompt(self, prompt: int | None, told: list[str]) -> None:
+        """Some servers cut a prompt that is longer than their window, and say nothing."""
+        least = self._prompt_bytes // _MOST_BYTES_PER_TOKEN
+        cut = self._window is not None and self._prompt_bytes // 4 > self._window
+        if prompt is not None and self._prompt_bytes > _SHORT_PROMPT_BYTES and (prompt < least or cut):
+            told.append(
+                f"the server read {prompt} tokens of a prompt of {self._prompt_bytes:,} bytes: it has cut it to its "
+                "context window, or does not count what it knew from before"
+            )
 
     def _count(self, value: object, least: int, most: int, what: str, told: list[str], whole: bool) -> int | None:
         if value is None:

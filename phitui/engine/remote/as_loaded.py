@@ -7,6 +7,7 @@ from phitui.engine.protocol.api import Loaded, Remote
 from phitui.engine.protocol.capabilities import REMOTE_PARAMETERS
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.kinds import TITLES, Server, described
+from phitui.engine.remote.refused_fields import PARAMETER_OF
 
 
 def as_loaded(server: Server, endpoint: Endpoint, seconds: float) -> Loaded:
@@ -17,9 +18,9 @@ def as_loaded(server: Server, endpoint: Endpoint, seconds: float) -> Loaded:
         can.append("not encrypted")
     elif not endpoint.settings.verify:
         can.append("its certificate is not verified")
-    remote = Remote(
-        endpoint.name, endpoint.host, TITLES[server.kind], model, can, REMOTE_PARAMETERS[server.form], server.at_once
-    )
+    refused = {PARAMETER_OF.get(field, field) for field in server.left_out} - {"max_tokens", "stop"}
+    taken = tuple(name for name in REMOTE_PARAMETERS[server.form] if name not in refused)
+    remote = Remote(endpoint.name, endpoint.host, TITLES[server.kind], model, can, taken, server.at_once)
     return Loaded(
         name=model,
         title=model,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -17,8 +18,10 @@ from phitui.engine.remote.demands import forced_length
 from phitui.engine.remote.dialects import DIALECTS
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import SHOWN_CHARS, Fault
+from phitui.engine.remote.generate_pieces import before_stops
 from phitui.engine.remote.kinds import Server
 from phitui.engine.remote.pieces import Piece
+from phitui.engine.remote.refused_fields import fields_of, without_fields
 from phitui.engine.remote.transport import streaming
 
 # An answer is complete with its reason; its counts come right behind it or not at all.
@@ -28,7 +31,7 @@ _COUNTS_WITHIN_S = 5.0
 @dataclass
 class Job:
     """An answer on its way; `request` is the id of the first of those that were asked for together. `why` says who
-    ended its task: "cancel" or "late"."""
+    ended its task: "cancel" or "late"; `fields` are those of its request that it could do without."""
 
     id: int
     request: int
@@ -42,6 +45,8 @@ class Job:
     limit: str = ""
     tries: int = 0
     running: bool = False
+    fields: tuple[str, ...] = ()
+    begun: float = field(default_factory=time.monotonic)
 
     def end(self, why: str) -> None:
         self.why = self.why or why
@@ -71,13 +76,19 @@ class Attempt:
         prompt_bytes = sum(len(turn.content.encode()) for turn in job.turns)
         job.account = Account(job.id, job.sampling.max_tokens, prompt_bytes, job.server.context_window)
         body = dialect.body(job.server.model, job.turns, job.sampling)
+        if job.server.kind == "ollama" and job.server.context_window is not None:
+            body["options"]["num_ctx"] = job.server.context_window
         body = forced_length(job.server.kind, body) if job.exact else body
+        job.fields = fields_of(body)
+        body = without_fields(body, job.server.left_out)
         self._send(Started(job.id, None))
         try:
             first_s = settings.first_token_timeout_s
             self._expect(f"no first token within {first_s:g} s", first_s)
             async with streaming(self._http, self._endpoint, dialect.path, body, dialect.lines_are_events) as response:
-                await self._read(dialect.read(response, body))
+                pieces = dialect.read(response, body)
+                stops = job.sampling.stop if "stop" in job.server.left_out else ()
+                await self._read(before_stops(pieces, stops) if stops else pieces)
         finally:
             self._deadline.stop()
             self._flush()

@@ -41,6 +41,7 @@ from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import SHOWN_CHARS, Fault, unreachable
 from phitui.engine.remote.kinds import Server, look
 from phitui.engine.remote.metrics import ServerLoad, read_load
+from phitui.engine.remote.refused_fields import without_refused
 from phitui.engine.remote.routes import routed, without_chat
 from phitui.engine.remote.rows import RemoteBatch
 from phitui.engine.remote.transport import open_client
@@ -48,6 +49,8 @@ from phitui.engine.remote.transport import open_client
 # Back-off before the n-th try: 0.5 s · 2^n, half of it by chance, so that many clients do not come back together.
 _BACKOFF_S = 0.5
 _LONGEST_WAIT_S = 30.0
+# How often a server is asked whether its model is in memory by now.
+_LOADING_POLL_S = 2.0
 
 
 class RemoteClient:
@@ -69,13 +72,22 @@ class RemoteClient:
         self._server: Server | None = None
         self.loaded: Loaded | None = None
 
-    async def connect(self) -> Loaded:
-        """Ask the server what it is; no event is sent. Raises PhituiError: UnavailableError if it does not answer."""
+    async def connect(self, tell: Callable[[str], None] | None = None) -> Loaded:
+        """Ask the server what it is; no event is sent. With `tell`, which hears what the server says, a model that is
+        still being loaded is waited for. Raises PhituiError: UnavailableError if it does not answer."""
         begun = time.monotonic()
         self._http = open_client(self.endpoint)
         limit = self.endpoint.settings.connect_timeout_s
         try:
-            self._server = routed(await asyncio.wait_for(look(self._http, self.endpoint), 2 * limit), self.endpoint)
+            while True:
+                try:
+                    found = await asyncio.wait_for(look(self._http, self.endpoint), 2 * limit)
+                    break
+                except Fault as fault:
+                    if tell is None or not fault.loading or not self._patient(begun):
+                        raise
+                    await self._while_loading(fault, tell)
+            self._server = routed(found, self.endpoint)
         except (TimeoutError, asyncio.TimeoutError):
             await self.stop()
             late = PhituiError(f"{self.endpoint.who} does not say within {2 * limit:g} s what it is")
@@ -248,7 +260,10 @@ class RemoteClient:
             except Fault as fault:
                 if job.account.complete:  # what follows the reason is counts at most
                     return self._finished(job, f"{fault.error.message.rstrip('.')}, after the end of the answer")
-                if self._goes_native(job, fault):
+                if self._goes_native(job, fault) or self._leaves_out(job, fault):
+                    continue
+                if fault.loading and not job.account.begun and self._patient(job.begun):
+                    await self._while_loading(fault, lambda text: self._on_event(Retrying(job.id, text)))
                     continue
                 left = self.endpoint.settings.retries - job.tries
                 if job.account.begun or not fault.again or left <= 0:
@@ -265,13 +280,29 @@ class RemoteClient:
         """Whether the request is to be sent by the server's native route, as all are from here on: it was refused
         because there is no chat route. Others that were sent meanwhile are refused as well, and follow."""
         native = None if job.account.begun else without_chat(job.server, self.endpoint, fault)
-        if native is None:
-            return False
+        return native is not None and self._goes_on_with(native, job, fault)
+
+    def _leaves_out(self, job: Job, fault: Fault) -> bool:
+        """Whether the request is to be sent without a field that the server refuses, as all are from here on."""
+        less = None if job.account.begun else without_refused(job.server, job.fields, fault)
+        return less is not None and self._goes_on_with(less, job, fault)
+
+    def _goes_on_with(self, server: Server, job: Job, fault: Fault) -> bool:
         if self._server is job.server and self.loaded is not None:
-            self._server = native
-            self.loaded = replace(as_loaded(native, self.endpoint, self.loaded.load_s), epoch=self.loaded.epoch)
-            self._on_event(Retrying(job.id, f"{fault.error.message.rstrip('.')}. From here on {native.can[-1]}"))
+            self._server = server
+            self.loaded = replace(as_loaded(server, self.endpoint, self.loaded.load_s), epoch=self.loaded.epoch)
+            said = fault.error.message.rstrip(".")
+            self._on_event(Retrying(job.id, f"{said}. From here on it {server.can[-1].removeprefix('it ')}"))
         return True
+
+    def _patient(self, since: float) -> bool:
+        """Whether a model that is being loaded is still waited for: as long as for a first token."""
+        return time.monotonic() - since < self.endpoint.settings.first_token_timeout_s
+
+    async def _while_loading(self, fault: Fault, tell: Callable[[str], None]) -> None:
+        wait_s = min(max(_LOADING_POLL_S, fault.after_s or 0.0), _LONGEST_WAIT_S)
+        tell(f"{fault.error.message.rstrip('.')}. Asked again in {wait_s:.0f} s")
+        await asyncio.sleep(wait_s)
 
     async def _wait(self, job: Job, fault: Fault, left: int) -> None:
         wait_s = _BACKOFF_S * 2 ** (job.tries - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

@@ -24,6 +24,9 @@ SHOWN_CHARS = 300
 _BAD_INPUT = (400, 413, 422)
 _AGAIN = (408, 409, 425, 429)
 _NEVER = (501, 505)
+_LOADING = re.compile(
+    r"\b(loading|loaded yet|being loaded|not (yet )?(loaded|ready)|starting|warming)\b", re.IGNORECASE
+)
 
 
 class Fault(Exception):
@@ -38,6 +41,12 @@ class Fault(Exception):
         self.again = again
         self.after_s = after_s
         self.status = status
+
+    @property
+    def loading(self) -> bool:
+        """Whether the server says that its model is still on its way into memory: that takes minutes, not tries."""
+        late = self.status is not None and (self.status >= 500 or self.status in (409, 425, 429))
+        return late and _LOADING.search(self.error.message) is not None
 
 
 # Of these only our own code raises any here: they are a defect, and are to be seen as one.

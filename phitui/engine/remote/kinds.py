@@ -13,6 +13,8 @@ from phitui.core.errors import PhituiError, UnavailableError
 from phitui.core.text import one_line
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, refusal
+from phitui.engine.remote.models_listed import Model, listed
+from phitui.engine.remote.ollama import ollama_window
 from phitui.engine.remote.transport import decoded, get, get_json
 
 TITLES = {"vllm": "vLLM", "tgi": "TGI", "llama.cpp": "llama.cpp", "ollama": "Ollama", "other": "OpenAI-style"}
@@ -24,7 +26,7 @@ _AT_END = "counts tokens at the end"
 class Server:
     """`model` is what a request names. `can`: what it does and what it does not tell, each in a few words for a person.
     `context_window` in tokens and `at_once`, how many prompts it answers at the same time, are None where they are not
-    told. `route`: see engine/remote/routes.py."""
+    told. `route`: see engine/remote/routes.py. `left_out`: fields that it refuses (engine/remote/refused_fields.py)."""
 
     kind: str
     model: str
@@ -33,22 +35,12 @@ class Server:
     can: list[str] = field(default_factory=list)
     at_once: int | None = None
     route: str = "chat"
+    left_out: tuple[str, ...] = ()
 
     @property
     def form(self) -> str:
         """The form that requests have: a key of DIALECTS and REMOTE_PARAMETERS."""
         return self.kind if self.route == "chat" else f"{self.kind} {self.route}"
-
-
-class _Model(msgspec.Struct):
-    id: str
-    owned_by: str | None = None
-    max_model_len: Any = None  # vLLM
-    meta: Any = None  # llama.cpp
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model] = []
 
 
 class _Version(msgspec.Struct):
@@ -86,12 +78,15 @@ async def look(client: httpx.AsyncClient, endpoint: Endpoint) -> Server:
     server = await _LOOKS[kind](client, endpoint, models)
     if server.context_window is None:
         server.can.append("context window not told")
+    passed = [] if endpoint.settings.model else [one_line(model.id, 60) for model in models if not model.chats]
+    if passed:
+        server.can.append(f"passed over {', '.join(passed[:4])}, which does not chat")
     if not server.model:
         raise UnavailableError(f"{endpoint.who} lists no model", f"Name one: engines.{endpoint.name}.model.")
     return server
 
 
-async def _models(client: httpx.AsyncClient, endpoint: Endpoint) -> list[_Model]:
+async def _models(client: httpx.AsyncClient, endpoint: Endpoint) -> list[Model]:
     """/v1/models, which all of them have by now (TGI since 2.0). A server without it is not of this kind at all, unless
     something else of it is known."""
     status, headers, body = await get(client, endpoint, "/v1/models")
@@ -99,12 +94,11 @@ async def _models(client: httpx.AsyncClient, endpoint: Endpoint) -> list[_Model]
         raise refusal(status, headers, body, endpoint)
     if status != 200:
         return []
-    found = decoded(body, _Models)
-    return found.data if found else []
+    return listed(decoded(body, object))
 
 
-async def _kind(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> str:
-    owner = models[0].owned_by if models else None
+async def _kind(client: httpx.AsyncClient, endpoint: Endpoint, models: list[Model]) -> str:
+    owner = next((model.owned_by for model in models if model.owned_by), None)
     if owner in ("vllm", "llamacpp"):
         return {"vllm": "vllm", "llamacpp": "llama.cpp"}[owner]
     props, info, ollama = await asyncio.gather(
@@ -135,17 +129,23 @@ async def _quietly(client: httpx.AsyncClient, endpoint: Endpoint, path: str, kin
         return None
 
 
-def _chosen(endpoint: Endpoint, models: list[_Model], strict: bool) -> _Model | None:
-    """The configured model, or the first. With `strict`, raises PhituiError where the server has not the configured
-    one: it lists all that it has."""
+def _chosen(endpoint: Endpoint, models: list[Model], strict: bool) -> Model | None:
+    """The configured model, or the first that chats. With `strict`, raises PhituiError where the server has not the
+    configured one: it lists all that it has."""
     wanted = endpoint.settings.model
     if not wanted:
-        return models[0] if models else None
+        found = next((model for model in models if model.chats), None)
+        if found is None and models:
+            names = ", ".join(one_line(model.id, 60) for model in models[:8])
+            raise UnavailableError(
+                f"{endpoint.who} lists no model that chats: {names}", f"Name one: engines.{endpoint.name}.model."
+            )
+        return found
     found = next((model for model in models if model.id in (wanted, f"{wanted}:latest")), None)
     if found is None and strict and models:
         names = ", ".join(one_line(model.id, 60) for model in models[:8])
         raise PhituiError(f"{endpoint.who} has no model {one_line(wanted, 80)}", f"It has: {names}.")
-    return found or _Model(wanted)
+    return found or Model(wanted)
 
 
 def _count(value: object) -> int | None:
@@ -153,7 +153,7 @@ def _count(value: object) -> int | None:
     return value if type(value) is int and 0 < value <= 10**9 else None
 
 
-async def _look_vllm(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:
+async def _look_vllm(client: httpx.AsyncClient, endpoint: Endpoint, models: list[Model]) -> Server:
     model = _chosen(endpoint, models, strict=True)
     version = await _quietly(client, endpoint, "/version", _Version)
     can = ["counts tokens on the way", "many prompts at once"]
@@ -161,7 +161,7 @@ async def _look_vllm(client: httpx.AsyncClient, endpoint: Endpoint, models: list
     return Server("vllm", model.id if model else "", version.version if version else "", window, can)
 
 
-async def _look_llama_cpp(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:
+async def _look_llama_cpp(client: httpx.AsyncClient, endpoint: Endpoint, models: list[Model]) -> Server:
     model = _chosen(endpoint, models, strict=False)  # it answers to any name
     props = await _quietly(client, endpoint, "/props", _Props)
     window = _count(props.default_generation_settings.n_ctx) if props else None
@@ -170,7 +170,7 @@ async def _look_llama_cpp(client: httpx.AsyncClient, endpoint: Endpoint, models:
     return Server("llama.cpp", model.id if model else "default", props.build_info if props else "", window, can, slots)
 
 
-async def _look_tgi(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:
+async def _look_tgi(client: httpx.AsyncClient, endpoint: Endpoint, models: list[Model]) -> Server:
     model = _chosen(endpoint, models, strict=False)  # it has one, and answers to any name
     info = await _quietly(client, endpoint, "/info", _Info)
     if info is None:
@@ -181,13 +181,17 @@ async def _look_tgi(client: httpx.AsyncClient, endpoint: Endpoint, models: list[
     return Server("tgi", named, info.version, _count(info.max_total_tokens), can, at_once)
 
 
-async def _look_ollama(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:
+async def _look_ollama(client: httpx.AsyncClient, endpoint: Endpoint, models: list[Model]) -> Server:
     model = _chosen(endpoint, models, strict=True)
-    version = await _quietly(client, endpoint, "/api/version", _Version)
-    return Server("ollama", model.id if model else "", version.version if version else "", can=[_AT_END])
+    name = model.id if model else ""
+    version, window = await asyncio.gather(
+        _quietly(client, endpoint, "/api/version", _Version), ollama_window(client, endpoint, name)
+    )
+    can = [_AT_END] if window is None else [_AT_END, f"is asked for a context of {window} tokens (num_ctx)"]
+    return Server("ollama", name, version.version if version else "", window, can)
 
 
-async def _look_other(client: httpx.AsyncClient, endpoint: Endpoint, models: list[_Model]) -> Server:
+async def _look_other(client: httpx.AsyncClient, endpoint: Endpoint, models: list[Model]) -> Server:
     del client  # there is nothing more to ask
     model = _chosen(endpoint, models, strict=False)  # a gateway need not list all that it has
     return Server("other", model.id if model else "", can=["counts of tokens not promised"])

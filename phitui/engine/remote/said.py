@@ -76,10 +76,14 @@ def _words_in_dict(found: dict[str, Any], depth: int) -> str:
         words = words_of(found.get(key), depth + 1)
         if words:
             place = found.get("loc") or found.get("param")
-            where = ".".join(str(part) for part in place) if isinstance(place, list) else ""
+            where = ".".join(str(part) for part in place) if isinstance(place, list) else text_or_nothing(place)
             words = f"{where}: {words}" if where and where not in words else words
             return f"{words}: {raw}" if raw and raw not in words else words
     return raw
+
+
+def text_or_nothing(found: object) -> str:
+    return found if isinstance(found, str) else ""
 
 
 def _page(text: str) -> str:
