@@ -104,7 +104,7 @@ class _Run:
         alive = wave.alive()
         if not alive:
             self._end(number)
-        elif self._scheduler.should_stop(alive, self._limits.rows, self._idle):
+        elif self._scheduler.should_stop(alive, self._limits.rows):
             self._stop(number, alive)
         else:
             heapq.heappush(self._events, (wave.next_end(), number))

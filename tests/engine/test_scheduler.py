@@ -164,20 +164,16 @@ def test_survivors_are_pooled_where_a_step_costs_more_than_reading_again():
     for cost, stops in ((CARD, True), (WaveCost(0.001, 0.01, 0.0, 0.0, 0.05), False)):
         scheduler = Scheduler("waves", 1, cost)
         scheduler.add(waiting)
+        assert not scheduler.should_stop(survivor, 26)  # limits are what ends rows, as far as is known
+        scheduler.learn(1000, True)
         assert scheduler.should_stop(survivor, 26) == stops
     alone = Scheduler("waves", 1, CARD)
+    alone.learn(1000, True)
     assert not alone.should_stop(survivor, 26)  # nobody to be pooled with
     unmeasured = Scheduler("waves", 1, None)
     unmeasured.add(waiting)
+    unmeasured.learn(1000, True)
     assert not unmeasured.should_stop(survivor, 26)
-
-
-def test_what_is_left_is_shared_with_an_idle_worker_where_that_pays():
-    scheduler = Scheduler("waves", 2, CPU)
-    alive = [Item(key, 50, 200) for key in range(12)]
-    assert scheduler.should_stop(alive, 26, idle=1)
-    assert not scheduler.should_stop(alive, 26, idle=0)
-    assert not scheduler.should_stop([item._replace(left=5) for item in alive], 26, idle=1)
 
 
 def test_expected_tokens_of_rows_that_end_by_themselves():

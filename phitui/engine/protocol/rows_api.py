@@ -115,7 +115,7 @@ class BatchState(msgspec.Struct, tag=True, frozen=True):
 
     `alive` rows make tokens, `waiting` rows have none made now; `tokens` were made for this batch by this process;
     `kv_tokens` is the budget now; `note` is one line for the log, or nothing; `waves` have begun, and `stopped` of them
-    ended before their rows, to be pooled or shared out. `counted` are tokens since the last
+    ended before their rows, to be pooled. `counted` are tokens since the last
     state that no `RowsMade` or `RowDone` has ids of: a remote engine only counts them.
     """
 

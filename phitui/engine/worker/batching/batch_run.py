@@ -230,12 +230,11 @@ class BatchRun:
 
     def _judge(self) -> None:
         """Stop waves of which so few rows are alive that pooling these costs less."""
-        idle = self._workers - len(self.waves) - self.reserved
         for wave in self.waves:
             alive = wave.alive()
             if wave.stopping or len(alive) == len(wave.rows) or wave.rows[0].sampling.repetition_penalty != 1.0:
                 continue  # with a penalty the tokens made before would no longer count
-            if self._scheduler.should_stop([row.item for row in alive], self._most_rows, idle):
+            if self._scheduler.should_stop([row.item for row in alive], self._most_rows):
                 self._stopped += 1
                 wave.stop()
 
