@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ from phitui.hardware.exporters.exposition import MetricSample, NotMetrics, sampl
 
 FIGURES = ("running", "waiting", "kv_use", "prefix", "ttft", "itl", "prompt_tokens", "generated_tokens")
 _MOST = 1e15  # no count of requests or tokens is larger
+_Names = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ async def read_load(http: httpx.AsyncClient, endpoint: Endpoint, server: Server)
         return _nothing("Ollama has no metrics" if server.kind == "ollama" else "not a server whose metrics are known")
     try:
         limit = endpoint.settings.connect_timeout_s
-        return await asyncio.wait_for(reader(http, endpoint), limit)
+        found = await asyncio.wait_for(reader(http, endpoint), limit)
+        return _nothing(found) if isinstance(found, str) else found
     except (TimeoutError, asyncio.TimeoutError):
         return _nothing(f"no answer within {limit:g} s")
     except Fault as fault:
@@ -72,57 +75,71 @@ def _nothing(reason: str) -> ServerLoad:
 
 
 class _Sheet:
-    """The wanted samples of one text, by name."""
+    """The wanted samples of one text. `names` has for each figure the names of its sample, the newest first; a figure
+    that a kind does not have is in `missing`, with the reason."""
 
-    def __init__(self, found: list[MetricSample]) -> None:
+    def __init__(self, found: list[MetricSample], names: _Names, missing: Mapping[str, str]) -> None:
         self._found: dict[str, list[MetricSample]] = {}
         for sample in found:
             self._found.setdefault(sample.name, []).append(sample)
-        self.missing: dict[str, str] = {}
+        self._names = names
+        self._missing = dict(missing)
 
-    def values(self, names: tuple[str, ...], most: float = _MOST) -> list[float]:
+    def load(self) -> ServerLoad:
+        """All figures."""
+        running, waiting = self._total("running"), self._total("waiting")
+        return ServerLoad(
+            time.monotonic(),
+            None if running is None else int(running),
+            None if waiting is None else int(waiting),
+            max(self._values("kv_use", "kv_use", 1.0), default=None),
+            self._total("prompt_tokens"),
+            self._total("generated_tokens"),
+            self._total("queries", "prefix"),
+            self._total("hits", "prefix"),
+            self._times("ttft"),
+            self._times("itl"),
+            self._missing,
+        )
+
+    def _total(self, of: str, figure: str = "") -> float | None:
+        values = self._values(of, figure or of)
+        return sum(values) if values else None
+
+    def _values(self, of: str, figure: str, most: float = _MOST) -> list[float]:
         """The values under the first of the names that is there; those that cannot be are left out."""
-        for name in names:
-            if name in self._found:
-                return [sample.value for sample in self._found[name] if 0 <= sample.value <= most]
-        return []
+        names = self._names.get(of, ())
+        found: list[MetricSample] = next((self._found[name] for name in names if name in self._found), [])
+        values = [sample.value for sample in found if 0 <= sample.value <= most]
+        if names and not values:
+            self._missing[figure] = f"the server has no {names[0]}"
+        return values
 
-    def total(self, figure: str, *names: str) -> float | None:
-        values = self.values(names)
-        if not values:
-            self.missing[figure] = f"the server has no {names[0]}"
-            return None
-        return sum(values)
-
-    def count(self, figure: str, *names: str) -> int | None:
-        total = self.total(figure, *names)
-        return None if total is None else int(total)
-
-    def share(self, figure: str, *names: str) -> float | None:
-        values = self.values(names, 1.0)
-        if not values:
-            self.missing[figure] = f"the server has no {names[0]}"
-        return max(values, default=None)
-
-    def times(self, figure: str, *names: str) -> Histogram | None:
+    def _times(self, figure: str) -> Histogram | None:
+        names = self._names.get(figure, ())
         for name in names:
             found = histogram(self._found.get(f"{name}_bucket", []))
             if found is not None:
                 return found
-        self.missing[figure] = f"the server has no {names[0]}"
+        if names:
+            self._missing[figure] = f"the server has no {names[0]}"
         return None
 
 
-async def _sheet(http: httpx.AsyncClient, endpoint: Endpoint, wanted: frozenset[str]) -> _Sheet | str:
-    """The wanted samples of /metrics, or why there are none. Raises Fault where the server is not there."""
+async def _read(
+    names: _Names, missing: Mapping[str, str], http: httpx.AsyncClient, endpoint: Endpoint
+) -> ServerLoad | str:
+    """What /metrics tells, or why it tells nothing. Raises Fault where the server is not there."""
     status, _, body = await get(http, endpoint, "/metrics")
     if status != 200:
         return f"the server answers {status} to /metrics"
+    buckets = {f"{name}_bucket" for figure in ("ttft", "itl") for name in names.get(figure, ())}
     try:
         # Some ten ms for a large text, which are not the screen's.
-        return _Sheet(await asyncio.to_thread(samples, body, wanted))
+        found = await asyncio.to_thread(samples, body, frozenset(buckets.union(*names.values())))
     except NotMetrics as error:
         return endpoint.told(f"/metrics sends {error}", 300)
+    return _Sheet(found, names, missing).load()
 
 
 _VLLM = {
@@ -136,6 +153,7 @@ _VLLM = {
     "ttft": ("vllm:time_to_first_token_seconds",),
     "itl": ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
 }
+# `itl` is TGI's mean of each request; its tokens count when their request ends.
 _TGI = {
     "running": ("tgi_batch_current_size",),
     "waiting": ("tgi_queue_size",),
@@ -143,60 +161,19 @@ _TGI = {
     "generated_tokens": ("tgi_request_generated_tokens_sum",),
     "itl": ("tgi_request_mean_time_per_token_duration",),
 }
+_TGI_LACKS = {
+    "kv_use": "TGI does not tell its KV cache",
+    "prefix": "TGI does not count prefix hits",
+    "ttft": "TGI does not measure it",
+}
 _LLAMA_CPP = {
     "running": ("llamacpp:requests_processing",),
     "waiting": ("llamacpp:requests_deferred",),
     "prompt_tokens": ("llamacpp:prompt_tokens_total",),
-    "cached": ("llamacpp:prompt_tokens_cached_total",),
+    "hits": ("llamacpp:prompt_tokens_cached_total",),
     "generated_tokens": ("llamacpp:tokens_predicted_total",),
 }
-
-
-def _wanted(names: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-    """All names of a kind; of a histogram its buckets."""
-    buckets = {f"{name}_bucket" for figure in ("ttft", "itl") for name in names.get(figure, ())}
-    return frozenset(buckets.union(*names.values()))
-
-
-async def _vllm(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerLoad:
-    sheet = await _sheet(http, endpoint, _wanted(_VLLM))
-    if isinstance(sheet, str):
-        return _nothing(sheet)
-    return ServerLoad(
-        time.monotonic(),
-        sheet.count("running", *_VLLM["running"]),
-        sheet.count("waiting", *_VLLM["waiting"]),
-        sheet.share("kv_use", *_VLLM["kv_use"]),
-        sheet.total("prompt_tokens", *_VLLM["prompt_tokens"]),
-        sheet.total("generated_tokens", *_VLLM["generated_tokens"]),
-        sheet.total("prefix", *_VLLM["queries"]),
-        sheet.total("prefix", *_VLLM["hits"]),
-        sheet.times("ttft", *_VLLM["ttft"]),
-        sheet.times("itl", *_VLLM["itl"]),
-        sheet.missing,
-    )
-
-
-async def _tgi(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerLoad:
-    """`itl` is TGI's mean of each request; tokens count when their request ends."""
-    sheet = await _sheet(http, endpoint, _wanted(_TGI))
-    if isinstance(sheet, str):
-        return _nothing(sheet)
-    sheet.missing |= {
-        "kv_use": "TGI does not tell its KV cache",
-        "prefix": "TGI does not count prefix hits",
-        "ttft": "TGI does not measure it",
-    }
-    return ServerLoad(
-        time.monotonic(),
-        sheet.count("running", *_TGI["running"]),
-        sheet.count("waiting", *_TGI["waiting"]),
-        None,
-        sheet.total("prompt_tokens", *_TGI["prompt_tokens"]),
-        sheet.total("generated_tokens", *_TGI["generated_tokens"]),
-        itl=sheet.times("itl", *_TGI["itl"]),
-        missing=sheet.missing,
-    )
+_LLAMA_CPP_LACKS = dict.fromkeys(("ttft", "itl"), "llama.cpp has no histograms")
 
 
 class _Slot(msgspec.Struct):
@@ -209,33 +186,21 @@ class _Slot(msgspec.Struct):
 
 async def _llama_cpp(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerLoad:
     """/metrics is there with --metrics. /slots tells the KV cache and, without /metrics, what runs."""
-    sheet = await _sheet(http, endpoint, _wanted(_LLAMA_CPP))
-    slots = await _slots(http, endpoint)
-    if isinstance(sheet, str):
-        why = f"{sheet}; it may have been started without --metrics"
-        sheet = _Sheet([])
-        running = sum(slot.is_processing for slot in slots) if slots else None
-        sheet.missing = dict.fromkeys(FIGURES, why)
-        figures: tuple[Any, ...] = (running, None, None, None)
-        cached = None
-    else:
-        figures = tuple(sheet.count(name, *_LLAMA_CPP[name]) for name in ("running", "waiting"))
-        figures += tuple(sheet.total(name, *_LLAMA_CPP[name]) for name in ("prompt_tokens", "generated_tokens"))
-        cached = sheet.total("prefix", *_LLAMA_CPP["cached"])
-        sheet.missing |= dict.fromkeys(("ttft", "itl"), "llama.cpp has no histograms")
-    running, waiting, prompt, generated = figures
-    kv_use = _kv_use(slots)
-    known = {name for name, value in (("running", running), ("kv_use", kv_use)) if value is not None}
-    missing = {name: why for name, why in sheet.missing.items() if name not in known}
-    if kv_use is None:
-        missing["kv_use"] = "the server's /slots does not tell it"
-    queries = None if prompt is None or cached is None else prompt + cached  # prompt_tokens_total leaves cached out
-    return ServerLoad(time.monotonic(), running, waiting, kv_use, prompt, generated, queries, cached, missing=missing)
-
-
-async def _slots(http: httpx.AsyncClient, endpoint: Endpoint) -> list[_Slot]:
+    load = await _read(_LLAMA_CPP, _LLAMA_CPP_LACKS, http, endpoint)
     status, _, body = await get(http, endpoint, "/slots")
-    return (decoded(body, list[_Slot]) or []) if status == 200 else []
+    slots = (decoded(body, list[_Slot]) or []) if status == 200 else []
+    if isinstance(load, str):
+        load = _nothing(f"{load}; it may have been started without --metrics")
+        if slots:
+            del load.missing["running"]
+            load = replace(load, running=sum(slot.is_processing for slot in slots))
+    if load.prompt_tokens is not None and load.prefix_hits is not None:  # prompt_tokens_total leaves cached ones out
+        load = replace(load, prefix_queries=load.prompt_tokens + load.prefix_hits)
+    kv_use = _kv_use(slots)
+    load.missing.pop("kv_use", None)
+    if kv_use is None:
+        load.missing["kv_use"] = "the server's /slots does not tell it"
+    return replace(load, kv_use=kv_use)
 
 
 def _kv_use(slots: list[_Slot]) -> float | None:
@@ -247,8 +212,8 @@ def _kv_use(slots: list[_Slot]) -> float | None:
     return min(float(sum(taken) / sum(sizes)), 1.0)
 
 
-_READERS: dict[str, Callable[[httpx.AsyncClient, Endpoint], Any]] = {
-    "vllm": _vllm,
-    "tgi": _tgi,
+_READERS: dict[str, Callable[[httpx.AsyncClient, Endpoint], Coroutine[Any, Any, ServerLoad | str]]] = {
+    "vllm": partial(_read, _VLLM, {}),
+    "tgi": partial(_read, _TGI, _TGI_LACKS),
     "llama.cpp": _llama_cpp,
 }
