@@ -233,7 +233,6 @@ async def scroll(app: PhituiApp, seconds: float) -> dict[str, dict[str, float]]:
         stalls = Stalls()
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
-            app._garbage.typed()  # as each key does: garbage is collected when none has come for a while
             step()
             await asyncio.sleep(pause)
         found[name] = stalls.end()

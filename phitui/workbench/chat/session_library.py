@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -130,8 +128,7 @@ class SessionLibrary:
             loaded = store.load(session)
             return loaded, *kept_exchanges(loaded, number)
 
-        with _without_collections():
-            loaded, keeping, made = await self._thread.run(load)
+        loaded, keeping, made = await self._thread.run(load)
         leaf = made.get(loaded.row.leaf) if loaded.row.leaf is not None else None
         leaf = leaf or (list(made.values())[-1] if made else None)
         self._chat.adopt(keeping.roots, leaf, loaded.row.system)
@@ -205,16 +202,3 @@ class SessionLibrary:
         """Write what is left and close the file."""
         await self.recorder.close()
         await self._thread.close()
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Thousands of turns that are loaded are no garbage: each collection would look through them all again, while the
-    screen waits."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
