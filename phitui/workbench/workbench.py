@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from phitui.config.layers import Config
 from phitui.config.remotes import LOCAL
@@ -22,14 +22,13 @@ from phitui.workbench.start import engine_log, sampling
 from phitui.workbench.switching import Configured, RemoteServer, Switching
 
 if TYPE_CHECKING:  # imported with their first use: not before a console's first frame, and never by most commands
-    from phitui.hardware.snapshot import Snapshot
-    from phitui.workbench.batch.queue import BatchEntry, BatchQueue
-    from phitui.workbench.chat.exchanges import Exchange
+    from phitui.workbench.batch.queue import BatchQueue
     from phitui.workbench.chat.session_library import SessionLibrary
     from phitui.workbench.models.library import ModelLibrary
-    from phitui.workbench.telemetry.performance import DeviceView
     from phitui.workbench.telemetry.telemetry import Telemetry
     from phitui.workbench.tune.tuner import Tuner
+
+P = ParamSpec("P")
 
 
 class Workbench:
@@ -44,8 +43,9 @@ class Workbench:
         self.engine = Engines(engine_log(environ), self.take, config.engine.restart_limit)
         self.switching = Switching(self.engine, self.config, self.leases, self, self._keep_model, environ)
         generation = config.generation
-        self.chat = Chat(self.engine, sampling(generation), generation.system, self._exchange, self.leases)
-        self.chat.on_over = self._answered
+        changed = self._to_all(Front.show_exchange)
+        self.chat = Chat(self.engine, sampling(generation), generation.system, changed, self.leases)
+        self.chat.on_over = self._to_all(Front.show_answered)
         self.parameters = Parameters(generation, self.chat)
         self._environ = environ
         self._fronts: list[Front] = []
@@ -80,7 +80,7 @@ class Workbench:
         """Readings of the hardware, and what they mean."""
         from phitui.workbench.telemetry.telemetry import Telemetry
 
-        return Telemetry(self.engine, self.config.now, self.computing_pid, self._snapshot)
+        return Telemetry(self.engine, self.config.now, self.computing_pid, self._to_all(Front.show_snapshot))
 
     @cached_property
     def sessions(self) -> SessionLibrary:
@@ -95,16 +95,15 @@ class Workbench:
         """The models, and what is being done with them."""
         from phitui.workbench.models.library import ModelLibrary
 
-        return ModelLibrary(
-            self.engine, self.config, self.leases, self.switching, self._models_changed, self.say, self._environ
-        )
+        changed = self._to_all(Front.show_models)
+        return ModelLibrary(self.engine, self.config, self.leases, self.switching, changed, self.say, self._environ)
 
     @cached_property
     def batches(self) -> BatchQueue:
         """The queue of files."""
         from phitui.workbench.batch.queue import BatchQueue
 
-        return BatchQueue(self.engine, self.config, self.leases, self._batch_changed)
+        return BatchQueue(self.engine, self.config, self.leases, self._to_all(Front.show_batch))
 
     @cached_property
     def tuner(self) -> Tuner:
@@ -124,10 +123,9 @@ class Workbench:
     def take(self, event: Event) -> None:
         """An event of the engine."""
         if isinstance(event, Delta):  # thousands in a second
-            for front in self._fronts:
-                front.show_event(event)
+            self._to_all(Front.show_event)(event)
             if self.chat.grow(event):
-                self._activity(event)
+                self._to_all(Front.show_activity)(event)
             return
         if self._used("batches"):
             self.batches.take(event)
@@ -140,44 +138,26 @@ class Workbench:
         """Tell all subscribers of an event. `switching` keeps back the failure of a load that was replaced."""
         if self._used("telemetry"):
             self.telemetry.note_event(event)
-        for front in self._fronts:
-            front.show_event(event)
+        self._to_all(Front.show_event)(event)
         self.chat.handle(event)
-        self._activity(event)
+        self._to_all(Front.show_activity)(event)
 
     def say(self, text: str, kind: str = "") -> None:
         """A line for a person."""
-        for front in self._fronts:
-            front.say(text, kind)
+        self._to_all(Front.say)(text, kind)
 
     def show_switching(self, title: str) -> None:
         """See `Front.show_switching`."""
-        for front in self._fronts:
-            front.show_switching(title)
+        self._to_all(Front.show_switching)(title)
 
-    def _activity(self, event: Event) -> None:
-        for front in self._fronts:
-            front.show_activity(event)
+    def _to_all(self, hears: Callable[Concatenate[Front, P], None]) -> Callable[P, None]:
+        """Calls this method of every front."""
 
-    def _snapshot(self, snapshot: Snapshot, views: list[DeviceView]) -> None:
-        for front in self._fronts:
-            front.show_snapshot(snapshot, views)
+        def call(*what: P.args, **named: P.kwargs) -> None:
+            for front in self._fronts:
+                getattr(front, hears.__name__)(*what, **named)
 
-    def _exchange(self, exchange: Exchange) -> None:
-        for front in self._fronts:
-            front.show_exchange(exchange)
-
-    def _answered(self, together: list[Exchange]) -> None:
-        for front in self._fronts:
-            front.show_answered(together)
-
-    def _models_changed(self) -> None:
-        for front in self._fronts:
-            front.show_models()
-
-    def _batch_changed(self, entry: BatchEntry) -> None:
-        for front in self._fronts:
-            front.show_batch(entry)
+        return call
 
     def _tuning_changed(self) -> None:
         tuning = self.tuner.busy
@@ -186,8 +166,7 @@ class Workbench:
             if self.engine.is_local:
                 self.telemetry.performance.probing = tuning
                 self.telemetry.note_event(Progress("load", ""))  # what was loaded before is gone
-        for front in self._fronts:
-            front.show_tuning()
+        self._to_all(Front.show_tuning)()
 
     def _watch(self, event: Event) -> None:
         """The tuner's engine: the gauges show what it holds."""

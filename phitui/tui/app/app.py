@@ -13,15 +13,15 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from phitui.config.layers import Config
+from phitui.config.layers import Config, home
 from phitui.core.tasks import start_task
+from phitui.storage.prompts import PromptStore
 from phitui.tui.app.base_app import BaseApp, run_app
 from phitui.tui.app.batch_actions import BatchActions
 from phitui.tui.app.console_front import ConsoleFront
 from phitui.tui.app.engine_actions import EngineActions
 from phitui.tui.app.model_actions import ModelActions
 from phitui.tui.app.parameter_actions import ParameterActions
-from phitui.tui.app.prompt_actions import PromptActions
 from phitui.tui.app.session_actions import NEW_CHAT, SessionActions
 from phitui.tui.app.tuning_actions import TuningActions
 from phitui.tui.commands.chat import register_chat
@@ -31,6 +31,8 @@ from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.terminal.display import graphs_in_ascii
 from phitui.tui.terminal.notices import Notices
+from phitui.tui.widgets.prompt import Prompt
+from phitui.workbench.chat.prompt_history import PromptKeeper
 from phitui.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("textual.widgets.markdown", "phitui.workbench.models.library")
-_TO_SCREENS = tuple(f"app.{name}" for name in ("models", "tuner", "monitor", "batches", "sessions", "parameters"))
 
 
 class PhituiApp(BaseApp):
@@ -65,7 +66,7 @@ class PhituiApp(BaseApp):
         ),
         Binding(
             "alt+e",
-            "engines",
+            "open('engines')",
             "Engines",
             show=False,
             id="app.engines",
@@ -93,7 +94,8 @@ class PhituiApp(BaseApp):
         self.sessions = SessionActions(self, console, workbench, resume, self._showing)
         self.batches = BatchActions(self, console, workbench)
         self.parameters = ParameterActions(self, console, workbench)
-        self.prompts = PromptActions(console, config, self._showing)
+        self._prompts = PromptKeeper(PromptStore(home(), config.console.history_size), self.warn)
+        self._keeps_prompts = config.console.keep_prompts
         workbench.subscribe(
             ConsoleFront(self._showing, workbench, console, self.monitor, self.models, self.tuning, self.batches)
         )
@@ -105,17 +107,22 @@ class PhituiApp(BaseApp):
     async def begin(self) -> None:
         self.workbench.telemetry.start()
         self.sessions.start()
-        self.prompts.start()
         self.register_commands()
         self.workbench.start_engine()
-        self._later = start_task(self._import_later())
+        self._later = start_task(self._begin_later())
 
     def register_commands(self) -> None:
         """Have the prompt know the slash commands."""
         register_console(self.console_screen.prompting.commands, self)
         register_chat(self.console_screen.prompting.commands, self)
 
-    async def _import_later(self) -> None:
+    async def _begin_later(self) -> None:
+        if self._keeps_prompts:
+            older, draft = await self._prompts.load()
+            if self._showing():
+                console = self.console_screen
+                console.query_one(Prompt).remember(older, draft)
+                console.on_draft, console.on_kept = self._prompts.draft, self._prompts.sent
         for module in _LATER:
             await asyncio.to_thread(importlib.import_module, module)
         self.workbench.models.refresh()
@@ -138,7 +145,7 @@ class PhituiApp(BaseApp):
             self._later.cancel()
             await asyncio.gather(self._later, return_exceptions=True)
         self.sessions.close()
-        await self.prompts.close()
+        await self._prompts.close()
         await self.workbench.close()
 
     def warn(self, line: str) -> None:
@@ -161,7 +168,7 @@ class PhituiApp(BaseApp):
         if priority or self.screen is self.console_screen:
             return False
         for binding in self.console_screen._bindings.key_to_bindings.get(key, ()):
-            if binding.action in _TO_SCREENS:
+            if binding.action.startswith("app."):
                 return await self.run_action(binding.action)
         return False
 
@@ -179,30 +186,9 @@ class PhituiApp(BaseApp):
         }
         actions[place]()
 
-    def action_models(self) -> None:
-        """Open the model screen."""
-        self.models.open()
-
-    def action_tuner(self) -> None:
-        """Open the tuner screen."""
-        self.tuning.open()
-
-    def action_engines(self) -> None:
-        """Open the list of engines, unless a question is open."""
-        if not self.screen.is_modal:
-            self.engines.open()
-
-    def action_sessions(self) -> None:
-        """Open the list of sessions."""
-        self.sessions.open()
-
-    def action_parameters(self) -> None:
-        """Open the panel of the chat's parameters."""
-        self.parameters.open()
-
-    def action_batches(self) -> None:
-        """Open the batch screen."""
-        self.batches.open()
+    def action_open(self, place: Place) -> None:
+        """As `open`."""
+        self.open(place)
 
     def leave(self) -> Awaitable[None]:
         return self.action_quit()

@@ -35,7 +35,9 @@ class EngineActions:
         return {LOCAL: "", **{name: one.url for name, one in self._workbench.config.now.engines.items()}}
 
     def open(self) -> None:
-        """Open the list of engines."""
+        """Open the list of engines, unless a question is open."""
+        if self._app.screen.is_modal:
+            return
         dialog = importlib.import_module("phitui.tui.widgets.engine_dialog").EngineDialog  # with the first use
         engine = self._workbench.engine
 

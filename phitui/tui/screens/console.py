@@ -13,7 +13,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from phitui.config.layers import Config, EngineSettings
+from phitui.config.layers import Config
+from phitui.config.schema import EngineSettings
 from phitui.engine.protocol.api import (
     Delta,
     Event,
@@ -63,12 +64,12 @@ class ConsoleScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="console.stop", priority=True, tooltip="Stop the answer"),
         Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
-        Binding("f2", "app.models", "Models", id="console.models", priority=True),
-        Binding("f3", "app.tuner", "Tuner", id="console.tuner", priority=True),
+        Binding("f2", "app.open('models')", "Models", id="console.models", priority=True),
+        Binding("f3", "app.open('tuner')", "Tuner", id="console.tuner", priority=True),
         Binding("f4,alt+m", "app.monitor", "Monitor", key_display="f4", id="console.monitor", priority=True),
-        Binding("f5", "app.batches", "Batches", id="console.batches", priority=True),
-        Binding("f6", "app.sessions", "Sessions", id="console.sessions", priority=True),
-        Binding("f7", "app.parameters", "Parameters", id="console.parameters", priority=True),
+        Binding("f5", "app.open('batches')", "Batches", id="console.batches", priority=True),
+        Binding("f6", "app.open('sessions')", "Sessions", id="console.sessions", priority=True),
+        Binding("f7", "app.open('parameters')", "Parameters", id="console.parameters", priority=True),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding(
             "ctrl+o",
