@@ -9,45 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from phitui.config.schema import (
-    KEYS,
-    NAMED,
-    SECTIONS,
-    Config,
-    ConsoleSettings,
-    EngineSettings,
-    GenerationSettings,
-    HardwareSettings,
-    ModelSettings,
-    ThemeSettings,
-    check_layer,
-    nearest,
-)
+from phitui.config.schema import KEYS, NAMED, SECTIONS, check_layer
+from phitui.config.schema import Config as Config  # what most modules want of the two
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.files import replace_file
 from phitui.core.resources import resource
 from phitui.core.text import one_line
-
-__all__ = [
-    "Config",
-    "ConsoleSettings",
-    "EngineSettings",
-    "GenerationSettings",
-    "HardwareSettings",
-    "ModelSettings",
-    "ThemeSettings",
-    "config_dir",
-    "home",
-    "load_config",
-    "logs_dir",
-    "models_dir",
-    "nearest",
-    "read_toml",
-    "save_setting",
-    "save_settings",
-    "shown_path",
-    "user_config_file",
-]
 
 CONFIG_NAME = "config.toml"
 # Far above any real configuration; below what a device file or a wrong path would pour in.

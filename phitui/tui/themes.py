@@ -16,7 +16,8 @@ from textual.css.parse import parse_declarations
 from textual.css.tokenizer import TokenError
 from textual.theme import Theme
 
-from phitui.config.layers import config_dir, nearest, read_toml, shown_path
+from phitui.config.layers import config_dir, read_toml, shown_path
+from phitui.config.schema import nearest
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.resources import resource
 from phitui.core.text import one_line

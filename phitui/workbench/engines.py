@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phitui.config.layers import Config, nearest
+from phitui.config.layers import Config
 from phitui.config.remotes import LOCAL, RemoteSettings
+from phitui.config.schema import nearest
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
 from phitui.engine.local.client import EngineClient

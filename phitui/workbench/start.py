@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from phitui.config.layers import Config, GenerationSettings, home, logs_dir, models_dir
+from phitui.config.layers import Config, home, logs_dir, models_dir
+from phitui.config.schema import GenerationSettings
 from phitui.core.errors import UnavailableError
 from phitui.core.ipc.messages import Failure, Progress
 from phitui.engine.protocol.api import Died, Event, Load, Loaded, Sampling

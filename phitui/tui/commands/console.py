@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from phitui.config.layers import nearest
 from phitui.config.remotes import LOCAL
+from phitui.config.schema import nearest
 from phitui.core.errors import UsageError
 from phitui.core.text import one_line
 from phitui.tui.commands.navigation import Navigation

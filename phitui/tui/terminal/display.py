@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from typing import NamedTuple
 
-from phitui.config.layers import ConsoleSettings
+from phitui.config.schema import ConsoleSettings
 from phitui.core.text import sanitize
 
 _REDUCED_HZ = 4

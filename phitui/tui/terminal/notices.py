@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from textual.app import App
 
-from phitui.config.layers import ConsoleSettings
+from phitui.config.schema import ConsoleSettings
 from phitui.core.text import one_line
 
 _CHARS = 200

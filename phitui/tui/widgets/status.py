@@ -8,7 +8,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from phitui.config.layers import EngineSettings
+from phitui.config.schema import EngineSettings
 from phitui.core.text import one_line
 from phitui.engine.protocol.api import Loaded, Remote
 from phitui.tui.terminal.display import displayable

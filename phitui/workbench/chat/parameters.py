@@ -9,8 +9,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec.structs import replace
 
-from phitui.config.layers import GenerationSettings
-from phitui.config.schema import check_layer, expected, nearest
+from phitui.config.schema import GenerationSettings, check_layer, expected, nearest
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
 from phitui.engine.protocol.api import Loaded
