@@ -10,44 +10,6 @@ from typing import Literal
 
 import msgspec
 
-MEMORY_FIGURES = ("total_bytes", "used_bytes", "reserved_bytes", "free_bytes")
-LINK_FIGURES = ("generation", "generation_max", "width", "width_max", "tx_gb_s", "rx_gb_s")
-PROCESS_FIGURES = ("used_bytes", "util_pct", "name", "user", "command", "cpu_pct", "rss_bytes", "started")
-DEVICE_FIGURES = (
-    "util_pct",
-    "memory_busy_pct",
-    *(f"vram.{name}" for name in MEMORY_FIGURES),
-    "power_w",
-    "power_limit_w",
-    "temperature_c",
-    "sm_clock_mhz",
-    "mem_clock_mhz",
-    "fan_pct",
-    "throttle_reasons",
-    "bandwidth.value_gb_s",
-    "bandwidth.peak_gb_s",
-    "sm_active_pct",
-    "tensor_active_pct",
-    "power_instant_w",
-    "energy_j",
-    "memory_temperature_c",
-    "sm_clock_max_mhz",
-    "mem_clock_max_mhz",
-    "bus_width_bits",
-    *(f"link.{name}" for name in LINK_FIGURES),
-    "processes",
-)
-HOST_FIGURES = (
-    "cpu_pct",
-    "cpus",
-    "cpu_quota",
-    "load1",
-    "ram_total_bytes",
-    "ram_used_bytes",
-    "ram_available_bytes",
-    "temperature_c",
-)
-
 
 class Memory(msgspec.Struct, frozen=True):
     """A device's own memory in bytes; on a device of kind "cpu", the machine's RAM.
@@ -240,3 +202,18 @@ class Snapshot(msgspec.Struct, frozen=True):
     def host_of(self, device: Device) -> Host:
         """The machine that the device is in."""
         return next((other.host for other in self.hosts if other.name == device.host), self.host)
+
+
+# What has a reason where it is None: names of figures, and of those within a figure "vram.total_bytes" and so on.
+MEMORY_FIGURES = Memory.__struct_fields__
+PROCESS_FIGURES = tuple(name for name in Process.__struct_fields__ if name not in ("pid", "kind", "unavailable"))
+HOST_FIGURES = tuple(name for name in Host.__struct_fields__ if name not in ("rss_bytes", "unavailable"))
+_PARTS = {"vram": MEMORY_FIGURES, "bandwidth": ("value_gb_s", "peak_gb_s"), "link": Link.__struct_fields__}
+_IDENTITY = ("kind", "index", "name", "uuid", "mig", "shares_ram", "host")
+_STATE = ("unavailable", "stale_s", "stale_why", "lost")
+DEVICE_FIGURES = tuple(
+    f"{name}.{part}" if part else name
+    for name in Device.__struct_fields__
+    if name not in _IDENTITY + _STATE
+    for part in _PARTS.get(name, ("",))
+)

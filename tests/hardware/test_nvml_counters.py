@@ -9,7 +9,7 @@ import pytest
 from figure_checks import check_device
 
 from phitui.hardware.figures import WAITING, Missing
-from phitui.hardware.nvml.counters import Counter
+from phitui.hardware.nvml.card import Counter
 from phitui.hardware.nvml.driver import call
 from phitui.hardware.nvml.gpm import Gpm
 from phitui.hardware.nvml.gpus import Gpus

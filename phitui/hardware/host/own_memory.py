@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from phitui.hardware.figures import Missing, Sheet, same_uuid
 from phitui.hardware.nvml.device_figures import MEMORY, memory_figures
-from phitui.hardware.nvml.driver import GpuLostError, Question, ask, call, gpu_count
+from phitui.hardware.nvml.driver import GpuLostError, ask, call, gpu_count, within
+from phitui.hardware.nvml.gpu_processes import COMPUTE
 
-_COMPUTE: tuple[Question, ...] = (
-    ("nvmlDeviceGetComputeRunningProcesses_v3", ()),
-    ("nvmlDeviceGetComputeRunningProcesses_v2", ()),
-)
 _MOST_BYTES = 1 << 50
 _WAIT_S = 2.0
 
@@ -47,7 +43,7 @@ class OwnMemory:
 def processes_on(uuid: str) -> dict[int, int | None] | Missing:
     """Bytes by process id on a card, None where the driver does not tell; or why there is no list. Waits for the driver
     2 s at most. Raises nothing."""
-    return _patiently(lambda: _of_card(uuid, _listed))
+    return _of_card(uuid, _listed)
 
 
 def usable_vram(uuid: str, pid: int | None) -> int | Missing:
@@ -64,29 +60,24 @@ def usable_vram(uuid: str, pid: int | None) -> int | Missing:
         held = _held_by(handle, pid)
         return held if isinstance(held, Missing) else free + held
 
-    return _patiently(lambda: _of_card(uuid, read))
+    return _of_card(uuid, read)
 
 
 def _of_card(uuid: str, question: Callable[[Any], T | Missing]) -> T | Missing:
-    started = call("nvmlInitWithFlags", 0)
-    if isinstance(started, Missing):
-        return started
-    try:
-        handle = _card(uuid)
-        return handle if isinstance(handle, Missing) else question(handle)
-    except GpuLostError as error:
-        return Missing(str(error))
-    finally:
-        call("nvmlShutdown")
+    def ask_driver() -> T | Missing:
+        started = call("nvmlInitWithFlags", 0)
+        if isinstance(started, Missing):
+            return started
+        try:
+            handle = _card(uuid)
+            return handle if isinstance(handle, Missing) else question(handle)
+        except GpuLostError as error:
+            return Missing(str(error))
+        finally:
+            call("nvmlShutdown")
 
-
-def _patiently(question: Callable[[], T | Missing]) -> T | Missing:
-    answers: list[T | Missing] = []
-    # A call that hangs cannot be taken back: its thread is left behind and ends with the process.
-    thread = threading.Thread(target=lambda: answers.append(question()), name="phitui-own-memory", daemon=True)
-    thread.start()
-    thread.join(_WAIT_S)
-    return answers[0] if answers else Missing(f"the driver has not answered for {_WAIT_S:g} s")
+    answer = within(_WAIT_S, ask_driver)
+    return Missing(f"the driver has not answered for {_WAIT_S:g} s") if answer is None else answer
 
 
 def _card(uuid: str) -> Any:
@@ -115,7 +106,7 @@ def _held_by(handle: Any, pid: int) -> int | Missing:
 
 def _listed(handle: Any) -> dict[int, int | None] | Missing:
     """Bytes by process id. Raises GpuLostError."""
-    listed = ask(handle, _COMPUTE)
+    listed = ask(handle, COMPUTE)
     if isinstance(listed, Missing):
         return listed
     return {entry.pid: entry.usedGpuMemory if _may_be(entry.usedGpuMemory) else None for entry in listed}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from phitui.hardware.figures import BOUNDS, Missing, Sheet
+from phitui.hardware.figures import BOUNDS, WAITING, Missing, Sheet
 from phitui.hardware.host.cpu import memory
 from phitui.hardware.host.os_processes import PERIOD_S, SECOND_READING_S, ProcessTable
 from phitui.hardware.nvml import fields
-from phitui.hardware.nvml.counters import Counter
 from phitui.hardware.nvml.device_figures import MEMORY, device_of, part
 from phitui.hardware.nvml.driver import GpuLostError, Question, ask, call
 from phitui.hardware.nvml.gpm import ANY_TENSOR_UTIL, DRAM_BW_UTIL, SM_UTIL, Gpm
@@ -49,6 +48,34 @@ _SLOW: dict[str, Questions] = {
 }
 _SLOW_PERIOD_S = 5.0
 _FASTEST_MJ_PER_S = BOUNDS["power_w"].high * 1000
+
+
+class Counter:
+    """What the driver only counts up, from reading to reading."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None
+
+    def rate(self, answer: Any, now: float) -> Any:
+        """Counts per second since the reading before, or Missing. `now` is a monotonic time in seconds."""
+        if isinstance(answer, Missing):
+            return answer
+        last, self._last = self._last, (answer, now)
+        if last is None:
+            return WAITING
+        value, then = last
+        if now <= then:
+            return Missing("no time has passed since the reading before")
+        if answer < value:
+            return Missing("the driver's counter went backwards")
+        return (answer - value) / (now - then)
+
+    def total(self, answer: Any, now: float, fastest_per_s: float) -> Any:
+        """`answer` itself, or Missing where the step since the reading before cannot be."""
+        rate = self.rate(answer, now)
+        if isinstance(rate, Missing):
+            return answer if rate == WAITING else rate
+        return answer if rate <= fastest_per_s else Missing("the driver's counter jumped")
 
 
 class Card:

@@ -7,9 +7,9 @@ that must not wait.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from phitui.hardware.figures import Missing
 
@@ -42,6 +42,7 @@ _ASK_ANOTHER_WAY = {2, 3, _FUNCTION_NOT_FOUND, 25, 26}
 _MOST_GPUS = 64
 
 Question = tuple[str, tuple[Any, ...]]
+T = TypeVar("T")
 
 
 class GpuLostError(Exception):
@@ -128,6 +129,16 @@ def gpu_count() -> int | Missing:
     if not isinstance(count, int) or not 0 <= count <= _MOST_GPUS:
         return Missing(f"the driver speaks of {count} GPUs")
     return count or Missing("the driver sees no GPU")
+
+
+def within(limit_s: float, question: Callable[[], T]) -> T | None:
+    """What `question` finds, None where it takes longer: some drivers never answer. It must not raise anything."""
+    answers: list[T] = []
+    # A call that hangs cannot be taken back: its thread is left behind and ends with the process.
+    thread = threading.Thread(target=lambda: answers.append(question()), name="phitui-driver", daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    return next(iter(answers), None)
 
 
 def cuda_driver_version() -> Any:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
-import threading
 import time
 from typing import Any
 
 import msgspec
 
 from phitui.hardware.figures import Missing, clean
-from phitui.hardware.nvml.driver import watched
+from phitui.hardware.nvml.driver import watched, within
 from phitui.hardware.nvml.fields import member
 from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.nvml.probe import ask_driver
@@ -50,17 +49,15 @@ def dump_nvml(limit_s: float = 15.0) -> Dump:
     """Read the driver as the gauges do, twice, and the doctor once. Gives up after `limit_s`. Raises nothing."""
     notebook = _Notebook()
 
-    def work() -> None:
+    def work() -> bool:
         try:
             _read_all(notebook)
         except Exception as error:  # noqa: BLE001 - the dump is what says it
             notebook.calls.append(Call("", "phitui", [], error=clean(f"{type(error).__name__}: {error}"), us=0.0))
+        return True
 
-    # A call that hangs cannot be taken back: its thread is left behind and ends with the process.
-    thread = threading.Thread(target=work, name="phitui-dump", daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    return Dump(_version(), list(notebook.calls), limit_s, thread.is_alive())
+    ended = within(limit_s, work)
+    return Dump(_version(), list(notebook.calls), limit_s, not ended)
 
 
 def _read_all(notebook: _Notebook) -> None:

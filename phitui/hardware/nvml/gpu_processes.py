@@ -11,7 +11,7 @@ from phitui.hardware.nvml.driver import Question, ask
 from phitui.hardware.snapshot import Process
 
 # By name and not by the newest form alone: with the wrong layout of its answer a driver's list is garbage.
-_COMPUTE: tuple[Question, ...] = (
+COMPUTE: tuple[Question, ...] = (
     ("nvmlDeviceGetComputeRunningProcesses_v3", ()),
     ("nvmlDeviceGetComputeRunningProcesses_v2", ()),
 )
@@ -29,7 +29,7 @@ _NO_SAMPLE = Missing("the driver has no sample of this process")
 
 def gpu_processes(handle: Any, table: ProcessTable, now: float) -> list[Process] | Missing:
     """Who uses the GPU, by process id; ids that cannot be are left out. Raises GpuLostError."""
-    lists = {"C": ask(handle, _COMPUTE), "G": ask(handle, _GRAPHICS)}
+    lists = {"C": ask(handle, COMPUTE), "G": ask(handle, _GRAPHICS)}
     told = {kind: answer for kind, answer in lists.items() if not isinstance(answer, Missing)}
     if not told:
         refusal: Missing = lists["C"]

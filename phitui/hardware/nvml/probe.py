@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import msgspec
 
 from phitui.hardware.figures import Missing, Sheet
 from phitui.hardware.nvml.device_figures import MEMORY, cuda_version, memory_figures
-from phitui.hardware.nvml.driver import GpuLostError, Question, ask, call, cuda_driver_version, gpu_count
+from phitui.hardware.nvml.driver import (
+    GpuLostError,
+    Question,
+    ask,
+    call,
+    cuda_driver_version,
+    gpu_count,
+    within,
+)
 
 _CAPABILITY: tuple[Question, ...] = (("nvmlDeviceGetCudaComputeCapability", ()),)
 
@@ -40,19 +47,14 @@ class DriverReport(msgspec.Struct, frozen=True):
 
 def probe_driver(limit_s: float = 5.0) -> DriverReport:
     """Ask the driver, and give up after `limit_s` seconds: some drivers never answer. Raises nothing."""
-    reports: list[DriverReport] = []
 
-    def work() -> None:
+    def report() -> DriverReport:
         try:
-            reports.append(ask_driver())
+            return ask_driver()
         except Exception as error:  # noqa: BLE001 - the report is what says it
-            reports.append(DriverReport(reason=f"reading the driver failed: {type(error).__name__}: {error}"))
+            return DriverReport(reason=f"reading the driver failed: {type(error).__name__}: {error}")
 
-    # A call that hangs cannot be taken back: its thread is left behind and ends with the process.
-    thread = threading.Thread(target=work, name="phitui-probe", daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    return reports[0] if reports else DriverReport(reason=f"the driver has not answered for {limit_s:g} s")
+    return within(limit_s, report) or DriverReport(reason=f"the driver has not answered for {limit_s:g} s")
 
 
 def ask_driver() -> DriverReport:
