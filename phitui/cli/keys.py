@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from phitui.cli.markdown import columns
 from phitui.cli.output import narrate, write
 from phitui.config.layers import Config
 from phitui.core.errors import ExitCode
@@ -40,15 +41,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
             keys, default = (" ".join(map(shown, keys)) or "none" for keys in (one.keys, one.action.keys))
             about = f"{one.action.place}: {one.action.about}"
             table.append((one.action.id, keys, default if one.changed else "", about))
-        write(as_columns(table) if sys.stdout.isatty() else "".join("\t".join(row) + "\n" for row in table[1:]))
+        lines = columns(table) if sys.stdout.isatty() else map("\t".join, table[1:])
+        write("".join(line + "\n" for line in lines))
     for line in wrong:
         narrate(f"phitui: {line}")
     return int(ExitCode.FAILED if wrong else ExitCode.DONE)
-
-
-def as_columns(table: list[tuple[str, ...]]) -> str:
-    """Rows with the columns below each other."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return "".join(
-        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() + "\n" for row in table
-    )

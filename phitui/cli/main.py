@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import importlib
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from phitui import __version__
-from phitui.cli.output import OutputError, narrate
+from phitui.cli.output import OutputError, abandon_stdout, narrate
 from phitui.config.layers import Config, load_config, logs_dir
 from phitui.config.remotes import LOCAL, check_url
 from phitui.core.errors import ExitCode, PhituiError, UsageError
@@ -58,13 +57,13 @@ def run(arguments: list[str]) -> int:
         narrate(f"phitui: {error}")
         return int(error.exit_code)
     except OutputError as error:
-        _abandon_stdout()
+        abandon_stdout()
         narrate(f"phitui: cannot write the answer: {error}")
         return int(ExitCode.FAILED)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has gone, and knows it
-        _abandon_stdout()
+        abandon_stdout()
         return int(ExitCode.FAILED)
     except Exception as error:  # noqa: BLE001 - a defect of ours: the line says so, the log has the rest
         narrate(f"phitui: {describe_defect(error, _logs())}")
@@ -76,12 +75,6 @@ def _logs() -> Path | None:
         return logs_dir()
     except PhituiError:  # nowhere to write
         return None
-
-
-def _abandon_stdout() -> None:
-    """What is still buffered goes nowhere: Python would complain once more when it flushes at the end."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

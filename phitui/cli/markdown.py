@@ -1,4 +1,4 @@
-"""Markdown tables that can be read in a terminal as they stand."""
+"""Tables for a terminal: Markdown that can be read as it stands, and plain columns."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ def _line(row: Sequence[str], widths: Sequence[int], left: int) -> str:
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
     return f"| {' | '.join(padded)} |"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the cells of a column below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import os
 import sys
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phitui.cli.output import write
+from phitui.cli.output import abandon_stdout, write
 from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.hardware.feed import Newest, SnapshotFeed
 from phitui.hardware.sampler import Sampler
@@ -117,7 +116,7 @@ def _stream(config: Config, interval_s: float, recorder: Recorder | None) -> int
                 _check(recorder)
                 write(_as_json(snapshot))
         except BrokenPipeError:  # as `head` does when it has what it wants: that is how a stream ends
-            _close_stdout()
+            abandon_stdout()
             return int(ExitCode.DONE)
         finally:
             sampler.stop()
@@ -143,11 +142,6 @@ def _check(recorder: Recorder | None) -> None:
     """Raises PhituiError where the recorder could not write."""
     if recorder is not None and recorder.error:
         raise PhituiError(f"{recorder.path}: {recorder.error}")
-
-
-def _close_stdout() -> None:
-    """What is still buffered goes nowhere: Python would complain when it flushes at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _as_json(snapshot: Snapshot) -> str:
@@ -180,12 +174,12 @@ def _screen(config: Config, args: argparse.Namespace, interval_s: float, recorde
         sampler = Sampler(interval_s, take, others=watch.latest if watch else list)
         sampler.start()  # it reads while the screen is imported
         try:
+            from phitui.tui.app.base_app import run_app
             from phitui.tui.app.monitor_app import MonitorApp
-            from phitui.tui.app.monitor_app import run as run_monitor
 
             trouble = (lambda: recorder.error or f"● {recorder.path.name}") if recorder is not None else str
             app = MonitorApp(config, feed, readonly=args.readonly, ascii_only=_ascii(config, args), trouble=trouble)
-            return run_monitor(app, config)
+            return run_app(app, config)
         finally:
             sampler.stop()
 
@@ -204,10 +198,10 @@ def _replay(config: Config, args: argparse.Namespace) -> int:
 
     recording = Recording(args.replay)
     _need_terminal()
+    from phitui.tui.app.base_app import run_app
     from phitui.tui.app.replay_app import ReplayApp
-    from phitui.tui.app.replay_app import run as run_replay
 
-    return run_replay(ReplayApp(config, recording, ascii_only=_ascii(config, args)), config)
+    return run_app(ReplayApp(config, recording, ascii_only=_ascii(config, args)), config)
 
 
 def _ascii(config: Config, args: argparse.Namespace) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
+from phitui.cli.markdown import columns
 from phitui.core.text import one_line
 from phitui.hardware.snapshot import Device, OtherHost, Process, Snapshot
 
@@ -24,18 +24,13 @@ def table(snapshot: Snapshot) -> str:
     about += [f"NVIDIA driver {one_line(snapshot.driver, 40)}"] if snapshot.driver else []
     about += [f"CUDA {one_line(snapshot.cuda, 20)}"] if snapshot.cuda else []
     parts = ["  ".join(about), ""]
-    parts += _columns([_DEVICE_HEADS, *(_device(device) for device in snapshot.all_devices())])
+    parts += columns([_DEVICE_HEADS, *(_device(device) for device in snapshot.all_devices())])
     parts += ["", *_host(snapshot)]
     parts += _reasons(snapshot)
     processes = [(device, process) for device in snapshot.all_devices() for process in device.processes or ()]
     if processes:
-        parts += ["", *_columns([_PROCESS_HEADS, *(_process(device, process) for device, process in processes)])]
+        parts += ["", *columns([_PROCESS_HEADS, *(_process(device, process) for device, process in processes)])]
     return "\n".join(parts) + "\n"
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _name(device: Device) -> str:

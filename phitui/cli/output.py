@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 
 from phitui.core.ipc.messages import Progress
@@ -24,6 +25,12 @@ def write(text: str) -> None:
         raise
     except OSError as error:
         raise OutputError(error.strerror or str(error)) from error
+
+
+def abandon_stdout() -> None:
+    """What is still buffered goes nowhere: Python would complain once more when it flushes at the end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def narrate(line: str) -> None:

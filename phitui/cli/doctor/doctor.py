@@ -9,8 +9,7 @@ import sys
 from functools import partial
 
 from phitui.cli.doctor import machine, nvml, user
-from phitui.cli.doctor.engines import engine_checks
-from phitui.cli.doctor.hosts import host_checks
+from phitui.cli.doctor.others import engine_checks, host_checks
 from phitui.cli.doctor.report import Check, as_json, as_text, checked, exit_code
 from phitui.cli.output import write
 from phitui.config.layers import Config

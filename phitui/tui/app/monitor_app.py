@@ -13,7 +13,7 @@ from phitui.config.layers import Config
 from phitui.hardware.feed import SnapshotFeed
 from phitui.hardware.history import History
 from phitui.hardware.snapshot import Snapshot
-from phitui.tui.app.base_app import BaseApp, run_app
+from phitui.tui.app.base_app import BaseApp
 from phitui.tui.screens.monitor import MonitorScreen
 
 
@@ -52,8 +52,3 @@ class MonitorApp(BaseApp):
     def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         del screen
         return self.monitor.system_commands()
-
-
-def run(app: MonitorApp, config: Config) -> int:
-    """Run until it is left. Returns the exit code."""
-    return run_app(app, config)

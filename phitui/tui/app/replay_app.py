@@ -16,7 +16,7 @@ from phitui.config.layers import Config
 from phitui.core.errors import PhituiError
 from phitui.hardware.history import CAPACITY, History
 from phitui.hardware.recording import Recording
-from phitui.tui.app.base_app import BaseApp, run_app
+from phitui.tui.app.base_app import BaseApp
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.terminal.display import displayable
 
@@ -150,8 +150,3 @@ class ReplayApp(BaseApp):
 def _clock(seconds: float) -> str:
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
-
-
-def run(app: ReplayApp, config: Config) -> int:
-    """Run until it is left. Returns the exit code."""
-    return run_app(app, config)
