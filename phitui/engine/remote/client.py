@@ -34,12 +34,11 @@ from phitui.engine.protocol.api import (
     Turn,
 )
 from phitui.engine.remote.account import Account
-from phitui.engine.remote.as_loaded import as_loaded
 from phitui.engine.remote.attempt import Attempt, Job
 from phitui.engine.remote.counting import bounded, count_tokens
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import SHOWN_CHARS, Fault, unreachable
-from phitui.engine.remote.kinds import Server, look
+from phitui.engine.remote.kinds import Server, as_loaded, look
 from phitui.engine.remote.metrics import ServerLoad, read_load
 from phitui.engine.remote.refused_fields import without_refused
 from phitui.engine.remote.routes import routed, without_chat

@@ -5,7 +5,7 @@ Which parameters a form has is also in engine/protocol/capabilities.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,19 +22,19 @@ _Body = Callable[[str, list[Turn], Sampling], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Dialect:
-    """`body` makes a request of model, turns and sampling. `shown_stops`: those stop strings of a body that the server
-    streams as part of the answer."""
+    """`body` makes a request of model, turns and sampling. `shows_stops`: the server streams the stop string that ends
+    an answer as part of it."""
 
     path: str
     body: _Body
     pieces: Callable[[httpx.Response], AsyncIterator[Piece]]
     lines_are_events: bool = False
-    shown_stops: Callable[[dict[str, Any]], Sequence[str]] | None = None
+    shows_stops: bool = False
 
     def read(self, response: httpx.Response, body: dict[str, Any]) -> AsyncIterator[Piece]:
         """The answer to `body`. Raises Garbled, TooMuch, and what httpx raises."""
         pieces = self.pieces(response)
-        return pieces if self.shown_stops is None else before_stops(pieces, self.shown_stops(body))
+        return before_stops(pieces, body.get("parameters", body)["stop"]) if self.shows_stops else pieces
 
 
 def _messages(turns: list[Turn]) -> list[dict[str, str]]:
@@ -78,11 +78,6 @@ def _tgi_generate(model: str, turns: list[Turn], sampling: Sampling) -> dict[str
     if sampling.repetition_penalty != 1.0:
         parameters["repetition_penalty"] = sampling.repetition_penalty
     return {"inputs": prompt_of(model, turns), "parameters": parameters | _seed(sampling)}
-
-
-def _generate_stops(body: dict[str, Any]) -> Sequence[str]:
-    stops: list[str] = body["parameters"]["stop"]
-    return stops
 
 
 def _seed(sampling: Sampling) -> dict[str, Any]:
@@ -137,22 +132,17 @@ def _tgi_completions(model: str, turns: list[Turn], sampling: Sampling) -> dict[
     return body | ({"repetition_penalty": sampling.repetition_penalty} if sampling.repetition_penalty != 1.0 else {})
 
 
-def _body_stops(body: dict[str, Any]) -> Sequence[str]:
-    stops: list[str] = body["stop"]
-    return stops
-
-
 _CHAT, _TEXT = "/v1/chat/completions", "/v1/completions"
 # Ollama's OpenAI-style route leaves counts out where a prompt was cached, and bounds no options: its own has all.
 DIALECTS = {
     "vllm": Dialect(_CHAT, _vllm, openai_pieces),
     "tgi": Dialect(_CHAT, _tgi, openai_pieces),
-    "tgi generate": Dialect("/generate_stream", _tgi_generate, generate_pieces, shown_stops=_generate_stops),
+    "tgi generate": Dialect("/generate_stream", _tgi_generate, generate_pieces, shows_stops=True),
     "llama.cpp": Dialect(_CHAT, _llama_cpp, openai_pieces),
     "ollama": Dialect("/api/chat", _ollama, ollama_pieces, lines_are_events=True),
     "other": Dialect(_CHAT, _openai, openai_pieces),
     "vllm completions": Dialect(_TEXT, partial(_completions, chat=_vllm), openai_pieces),
-    "tgi completions": Dialect(_TEXT, _tgi_completions, openai_pieces, shown_stops=_body_stops),
+    "tgi completions": Dialect(_TEXT, _tgi_completions, openai_pieces, shows_stops=True),
     "llama.cpp completions": Dialect(_TEXT, partial(_completions, chat=_llama_cpp), openai_pieces),
     "other completions": Dialect(_TEXT, partial(_completions, chat=_openai), openai_pieces),
 }

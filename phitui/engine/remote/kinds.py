@@ -11,10 +11,13 @@ import msgspec
 
 from phitui.core.errors import PhituiError, UnavailableError
 from phitui.core.text import one_line
+from phitui.engine.protocol.api import Loaded, Remote
+from phitui.engine.protocol.capabilities import REMOTE_PARAMETERS
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, refusal
 from phitui.engine.remote.models_listed import Model, listed
 from phitui.engine.remote.ollama import ollama_window
+from phitui.engine.remote.refused_fields import PARAMETER_OF
 from phitui.engine.remote.transport import decoded, get, get_json
 
 TITLES = {"vllm": "vLLM", "tgi": "TGI", "llama.cpp": "llama.cpp", "ollama": "Ollama", "other": "OpenAI-style"}
@@ -206,6 +209,26 @@ _LOOKS = {
 }
 
 
-def described(server: Server) -> str:
-    """Kind and version, for a person."""
-    return one_line(f"{TITLES[server.kind]} {server.version}".strip(), _NAME_CHARS)
+def as_loaded(server: Server, endpoint: Endpoint, seconds: float) -> Loaded:
+    """The server as an engine that has loaded its model. `seconds` passed until it was known."""
+    model = one_line(server.model, 120)
+    can = [*server.can, "its hardware is not read from here"]
+    if not endpoint.encrypted:
+        can.append("not encrypted")
+    elif not endpoint.settings.verify:
+        can.append("its certificate is not verified")
+    refused = {PARAMETER_OF.get(field, field) for field in server.left_out} - {"max_tokens", "stop"}
+    taken = tuple(name for name in REMOTE_PARAMETERS[server.form] if name not in refused)
+    remote = Remote(endpoint.name, endpoint.host, TITLES[server.kind], model, can, taken, server.at_once)
+    return Loaded(
+        name=model,
+        title=model,
+        device="remote",
+        compute_type="",
+        threads=0,
+        context_window=server.context_window,
+        weight_bytes=0,
+        load_s=seconds,
+        why=f"{one_line(f'{TITLES[server.kind]} {server.version}'.strip(), _NAME_CHARS)}; {'; '.join(can)}",
+        remote=remote,
+    )
