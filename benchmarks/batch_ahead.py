@@ -12,6 +12,7 @@ from typing import Any
 
 from batch_arms import PhituiArm, common_beginning, rows_of, shared
 from report import summary
+from simulator import steps_s
 
 from phitui.engine.protocol.api import BatchEnded, Cost, Delta, Finished, OpenBatch, Row, Sampling, Turn
 from phitui.engine.worker.batching.scheduler import Item, Limits, Scheduler
@@ -89,7 +90,7 @@ def _until_it_has_stopped_s(cost: WaveCost, lengths: list[int], prefix: int) -> 
     seconds = cost.read_s(len(lengths), shortest)
     for step in range(max(lengths) - shortest + 1):
         fed = sum(length - shortest >= step for length in lengths)
-        seconds += cost.steps_s(fed, prefix + shortest - 1 + step, 1)
+        seconds += steps_s(cost, fed, prefix + shortest - 1 + step, 1)
     return seconds
 
 

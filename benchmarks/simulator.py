@@ -37,6 +37,11 @@ def simulate(work: Sequence[Work], policy: Policy, limits: Limits, workers: int,
     return _Run(work, policy, limits, workers, cost).run()
 
 
+def steps_s(cost: WaveCost, alive: int, cached: float, steps: float) -> float:
+    """`steps` decode steps of `alive` rows that begin with `cached` tokens each."""
+    return steps * (cost.fixed_s + alive * (cost.row_s + cost.token_s * (cached + steps / 2)))
+
+
 class _Wave:
     """A wave on its way. `left` is what each row really makes still; steps count from the end of the prefill."""
 
@@ -52,7 +57,7 @@ class _Wave:
         """When the next row ends."""
         steps = min(self._ends.values()) - self._steps
         cached = self.items[0].prefix + self._shortest - 1 + self._steps
-        return self.now + self._cost.steps_s(len(self._ends), cached, steps)
+        return self.now + steps_s(self._cost, len(self._ends), cached, steps)
 
     def advance(self) -> list[Item]:
         """Go on to there; the rows that have ended."""

@@ -47,11 +47,6 @@ class WaveCost:
         """From fits over the rows of all workers together: of those each worker has its share only."""
         return cls(fixed, row * workers, token * workers, call, prefill * workers)
 
-    def steps_s(self, alive: int, cached: float, steps: float) -> float:
-        """`steps` decode steps of `alive` rows that begin with `cached` tokens each."""
-        per_step = self.fixed_s + alive * (self.row_s + self.token_s * (cached + steps / 2))
-        return steps * per_step
-
     def read_s(self, rows: int, length: int) -> float:
         """Reading `length` tokens of each of `rows` prompts; the last one is the first decode step's."""
         return self.call_s + self.prefill_s * rows * max(length - 1, 0)
