@@ -25,6 +25,8 @@ REMOTE_PARAMETERS = {
     "tgi completions": (*_EVERY, "repetition_penalty", "seed"),
     "other completions": _EVERY,
 }
+# The names of parameters for fields of a server's request that are called otherwise.
+PARAMETER_OF = {"repeat_penalty": "repetition_penalty", "num_predict": "max_tokens", "max_new_tokens": "max_tokens"}
 
 
 def supported_parameters(loaded: Loaded | None) -> tuple[str, ...]:

@@ -12,12 +12,11 @@ import msgspec
 from phitui.core.errors import PhituiError, UnavailableError
 from phitui.core.text import one_line
 from phitui.engine.protocol.api import Loaded, Remote
-from phitui.engine.protocol.capabilities import REMOTE_PARAMETERS
+from phitui.engine.protocol.capabilities import PARAMETER_OF, REMOTE_PARAMETERS
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import Fault, refusal
 from phitui.engine.remote.models_listed import Model, listed
 from phitui.engine.remote.ollama import ollama_window
-from phitui.engine.remote.refused_fields import PARAMETER_OF
 from phitui.engine.remote.transport import decoded, get, get_json
 
 TITLES = {"vllm": "vLLM", "tgi": "TGI", "llama.cpp": "llama.cpp", "ollama": "Ollama", "other": "OpenAI-style"}

@@ -16,8 +16,6 @@ from phitui.engine.remote.kinds import Server
 _INNER = ("options", "parameters")
 # What the request is made of: without it there is none.
 _NEEDED = ("model", "messages", "prompt", "inputs", "stream", *_INNER)
-# The names of parameters (engine/protocol/capabilities.py) for fields that are called otherwise.
-PARAMETER_OF = {"repeat_penalty": "repetition_penalty", "num_predict": "max_tokens", "max_new_tokens": "max_tokens"}
 # OpenAI's newer name, which its reasoning models take alone.
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 _UNKNOWN = re.compile(
