@@ -378,3 +378,16 @@ def test_report() -> None:
     assert as_text(checks) == "ok  one    fine\nnot three  bad\n           → mend\n–   two    unneeded"
     assert json.loads(as_json(checks))["checks"][1] == {"name": "three", "ok": False, "text": "bad", "fix": "mend"}
     assert [exit_code(checks), exit_code(checks[:1]), exit_code(checks[2:])] == [1, 0, 0]
+
+
+def test_a_lost_card_is_not_ok_whatever_the_others_say(tmp_path: Path) -> None:
+    if standin.compiler() is None:
+        pytest.skip(standin.NO_COMPILER)
+    driver = standin.Driver(standin.build(tmp_path), tmp_path / "state", standin.profile("2x4090"))
+    driver.change({"0.err": 15})
+    code, checks = doctor(environ=driver.environment())
+    assert (code, checks["GPU"]["ok"]) == (3, False)
+    assert "GPU 0 does not answer" in checks["GPU"]["text"] and "NVIDIA GeForce RTX 4090" in checks["GPU"]["text"]
+    driver.change({"1.err": 15})
+    code, checks = doctor("--device", "cpu", environ=driver.environment())
+    assert (code, checks["GPU"]["ok"]) == (3, False)

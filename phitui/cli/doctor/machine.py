@@ -113,6 +113,8 @@ def nvml_package() -> Check:
 
 def gpu(report: DriverReport, device: str, on_bus: bool) -> Check:
     """`device` is the configured one; `on_bus` whether there is a card, which the driver may not know."""
+    if any(not card.answers for card in report.gpus):
+        return _silent_gpu(report)
     if not report.reason:
         return _working_gpu(report)
     reason = one_line(report.reason, 200)
@@ -134,6 +136,20 @@ def _working_gpu(report: DriverReport) -> Check:
         fix = "Update NVIDIA's driver to 525 or newer: the engine is built for CUDA 12"
         return Check("GPU", False, text, fix, ExitCode.UNAVAILABLE)
     return Check("GPU", True, text)
+
+
+def _silent_gpu(report: DriverReport) -> Check:
+    """A card that the driver lists and that does not answer, as one that has fallen off the bus."""
+    said = [
+        _described(card) if card.answers else f"{one_line(card.name, 60)} does not answer ({_why_silent(card)})"
+        for card in report.gpus
+    ]
+    fix = "See nvidia-smi, and the kernel's log for Xid; a lost card needs a reset or a restart"
+    return Check("GPU", False, one_line(", ".join(said), 400), fix, ExitCode.UNAVAILABLE)
+
+
+def _why_silent(card: Gpu) -> str:
+    return one_line(next(iter(card.unavailable.values()), "no reason given"), 120)
 
 
 def _described(card: Gpu) -> str:

@@ -25,6 +25,7 @@ from phitui.engine.remote.transport import decoded, get
 from phitui.hardware.exporters.exposition import MetricSample, NotMetrics, samples
 
 FIGURES = ("running", "waiting", "kv_use", "prefix", "ttft", "itl", "prompt_tokens", "generated_tokens")
+_READINGS = 3
 _MOST = 1e15  # no count of requests or tokens is larger
 _Names = Mapping[str, tuple[str, ...]]
 
@@ -37,7 +38,7 @@ class ServerLoad:
     - `running`, `waiting`: requests that are being computed, and that wait for it. `kv_use`: share of the KV cache that
       is taken, 0 to 1.
     - Since the server's start: `prompt_tokens`, `generated_tokens`; `prefix_hits` of `prefix_queries` tokens of prompts
-      that were in the cache; `ttft` and `itl` in seconds.
+      that were in the cache; `ttft` and `itl` in seconds. `at_end`: tokens count when their request ends.
     """
 
     at: float
@@ -50,6 +51,7 @@ class ServerLoad:
     prefix_hits: float | None = None
     ttft: Histogram | None = None
     itl: Histogram | None = None
+    at_end: bool = False
     missing: dict[str, str] = field(default_factory=dict)
 
 
@@ -99,7 +101,7 @@ class _Sheet:
             self._total("hits", "prefix"),
             self._times("ttft"),
             self._times("itl"),
-            self._missing,
+            missing=self._missing,
         )
 
     def _total(self, of: str, figure: str = "") -> float | None:
@@ -176,24 +178,39 @@ _LLAMA_CPP = {
 _LLAMA_CPP_LACKS = dict.fromkeys(("ttft", "itl"), "llama.cpp has no histograms")
 
 
+async def _tgi(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerLoad | str:
+    found = await _read(_TGI, _TGI_LACKS, http, endpoint)
+    return found if isinstance(found, str) else replace(found, at_end=True)
+
+
 class _Slot(msgspec.Struct):
-    """One of llama.cpp's places for a prompt. `n_prompt_tokens` has what was generated in it, too."""
+    """One of llama.cpp's places for a prompt. `n_prompt_tokens` has what was generated in it, too; how much that is
+    stands in `next_token`, which is an object or a list of one, or beside it in older versions."""
 
     is_processing: bool
     n_ctx: Any = None
     n_prompt_tokens: Any = 0
+    next_token: Any = None
+    n_decoded: Any = None
+
+    @property
+    def decoded(self) -> int | None:
+        """Tokens that the request on its way has made."""
+        told = self.next_token[0] if isinstance(self.next_token, list) and self.next_token else self.next_token
+        found = told.get("n_decoded") if isinstance(told, dict) else self.n_decoded
+        return found if type(found) is int and 0 <= found <= _MOST else None
 
 
 async def _llama_cpp(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerLoad:
     """/metrics is there with --metrics. /slots tells the KV cache and, without /metrics, what runs."""
-    load = await _read(_LLAMA_CPP, _LLAMA_CPP_LACKS, http, endpoint)
-    status, _, body = await get(http, endpoint, "/slots")
-    slots = (decoded(body, list[_Slot]) or []) if status == 200 else []
+    load, slots = await _at_one_time(http, endpoint)
     if isinstance(load, str):
         load = _nothing(f"{load}; it may have been started without --metrics")
         if slots:
             del load.missing["running"]
-            load = replace(load, running=sum(slot.is_processing for slot in slots))
+            load = replace(load, running=_busy(slots))
+    else:
+        load = replace(load, generated_tokens=_with_running(load, slots))
     if load.prompt_tokens is not None and load.prefix_hits is not None:  # prompt_tokens_total leaves cached ones out
         load = replace(load, prefix_queries=load.prompt_tokens + load.prefix_hits)
     kv_use = _kv_use(slots)
@@ -201,6 +218,34 @@ async def _llama_cpp(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerLoad:
     if kv_use is None:
         load.missing["kv_use"] = "the server's /slots does not tell it"
     return replace(load, kv_use=kv_use)
+
+
+def _busy(slots: list[_Slot]) -> int:
+    return sum(slot.is_processing for slot in slots)
+
+
+def _with_running(load: ServerLoad, slots: list[_Slot]) -> float | None:
+    """All tokens that were made: /metrics counts those of a request when it ends, /slots those of the ones on their
+    way."""
+    ended, made = load.generated_tokens, [slot.decoded for slot in slots if slot.is_processing]
+    if ended is None or (not load.running and not made):
+        return ended
+    if not made or None in made:
+        load.missing["generated_tokens"] = "the server counts an answer's tokens when it ends, and /slots does not tell"
+        return None
+    return ended + sum(one or 0 for one in made)
+
+
+async def _at_one_time(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ServerLoad | str, list[_Slot]]:
+    """/metrics and /slots: read anew where a request has begun or ended in between, since its tokens would count twice
+    or not at all."""
+    for _ in range(_READINGS):
+        load = await _read(_LLAMA_CPP, _LLAMA_CPP_LACKS, http, endpoint)
+        status, _, body = await get(http, endpoint, "/slots")
+        slots = (decoded(body, list[_Slot]) or []) if status == 200 else []
+        if isinstance(load, str) or not slots or load.running == _busy(slots):
+            break
+    return load, slots
 
 
 def _kv_use(slots: list[_Slot]) -> float | None:
@@ -214,6 +259,6 @@ def _kv_use(slots: list[_Slot]) -> float | None:
 
 _READERS: dict[str, Callable[[httpx.AsyncClient, Endpoint], Coroutine[Any, Any, ServerLoad | str]]] = {
     "vllm": partial(_read, _VLLM, {}),
-    "tgi": partial(_read, _TGI, _TGI_LACKS),
+    "tgi": _tgi,
     "llama.cpp": _llama_cpp,
 }

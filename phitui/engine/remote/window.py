@@ -14,6 +14,7 @@ WINDOW_S = 60.0
 # A rate over less would jump with every reading.
 _RATE_S = 4.0
 _ONE = "known from the second reading on"
+_AT_END = "the server counts an answer's tokens when it ends"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def figures(loads: Sequence[ServerLoad]) -> LoadFigures:
             seconds = last.at - began[name].at
             missing.setdefault(name, f"no request in the last {seconds:.0f} s" if seconds > 0 else _ONE)
     if rate is None:
-        missing["rate"] = last.missing.get("generated_tokens", _ONE)
+        missing["rate"] = last.missing.get("generated_tokens", _AT_END if _waits_for_ends(loads) else _ONE)
     return LoadFigures(last.running, last.waiting, last.kv_use, prefix, ttft, itl, rate, missing)
 
 
@@ -74,6 +75,11 @@ def _share(first: ServerLoad, last: ServerLoad) -> float | None:
     return hits / queries if queries > 0 and 0 <= hits <= queries else None
 
 
+def _waits_for_ends(loads: Sequence[ServerLoad]) -> bool:
+    """Whether answers are being made whose tokens count when they end: that none came is no rate of 0."""
+    return loads[-1].at_end and bool(loads[-1].running)
+
+
 def _rate(loads: Sequence[ServerLoad]) -> float | None:
     last = loads[-1]
     known = [load for load in loads if load.generated_tokens is not None] or [last]
@@ -81,4 +87,6 @@ def _rate(loads: Sequence[ServerLoad]) -> float | None:
     if last.generated_tokens is None or before.generated_tokens is None or last.at <= before.at:
         return None
     made = last.generated_tokens - before.generated_tokens
+    if made == 0 and _waits_for_ends(loads):
+        return None
     return made / (last.at - before.at) if made >= 0 else None

@@ -31,6 +31,11 @@ class Gpu(msgspec.Struct, frozen=True):
     unavailable: dict[str, str] = {}
     uuid: str | None = None
 
+    @property
+    def answers(self) -> bool:
+        """Whether the card says anything of itself: one that is lost does not."""
+        return self.compute_capability is not None or self.vram_bytes is not None
+
 
 class DriverReport(msgspec.Struct, frozen=True):
     """Versions as "550.54.14" and "12.4" (the newest CUDA that the driver runs), and the cards.
@@ -76,7 +81,7 @@ def _report() -> DriverReport:
     if isinstance(count, Missing):
         return DriverReport(driver, cuda, reason=count.reason, unavailable=sheet.unavailable)
     gpus = [_gpu(index) for index in range(count)]
-    reason = "" if any(gpu.compute_capability or gpu.vram_bytes for gpu in gpus) else "no card answers"
+    reason = "" if any(gpu.answers for gpu in gpus) else "no card answers"
     return DriverReport(driver, cuda, gpus, reason, sheet.unavailable)
 
 
