@@ -19,7 +19,7 @@ _STRING = rf"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x1b\x07\x9c\x18\x1a\r\n]{
 # Everything else that begins with ESC: character sets (ESC ( B), resets (ESC c), saved cursors (ESC 7), …
 _SHORT = r"\x1b[ -/]{0,16}"
 _ESCAPE = rf"(?P<escape>{_CSI}[@-~]?|{_STRING}(?:\x1b\\|[\x07\x9c\x18\x1a])?|{_SHORT}[0-~]?)"
-_NEWLINE = r"(?P<newline>\r\n?|[\u2028\u2029])"
+_NEWLINE = r"(?P<newline>\r\n?|[\x0b\x0c\x85\u2028\u2029])"
 _SURROGATE = r"(?P<surrogate>[\ud800-\udfff])"
 # Controls; then what shows nothing but changes what is seen or copied: soft hyphen, zero-width space, word
 # joiner and invisible operators, embeddings, overrides and isolates of direction, deprecated format controls,
@@ -30,6 +30,7 @@ _HIDDEN = (
     r"\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
 )
 _TOKEN = f"{_ESCAPE}|{_NEWLINE}|{_SURROGATE}|{_HIDDEN}"
+_CONTROL = r"[\x00-\x08\x0e-\x1f\x7f-\x9f]"
 # What stands at the end of a chunk and may go on in the next one.
 _OPEN = rf"(?P<open>(?:{_CSI}|{_STRING}|{_SHORT}|\r)\Z)"
 
@@ -55,6 +56,14 @@ def sanitize(text: str) -> str:
     if _may_be_unsafe.search(text) is None:
         return text
     return re.sub(_TOKEN, _replacement, text)
+
+
+def without_controls(text: str) -> str:
+    """`text` without terminal sequences and controls alone, as a person may send it: what shows nothing stays, such as
+    the tags of a flag, or the spaces without width of Khmer. It is not safe to draw."""
+    if _may_be_unsafe.search(text) is None:
+        return text
+    return re.sub(f"{_ESCAPE}|{_NEWLINE}|{_SURROGATE}|{_CONTROL}", _replacement, text)
 
 
 class StreamSanitizer:

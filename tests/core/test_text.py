@@ -47,7 +47,7 @@ def chunked(text: str, cuts: list[int]) -> list[str]:
         ("end \x1b[12;", "end "),
         ("end \x1b", "end "),
         ("\x1b\x1b[31mx", "x"),
-        ("a\x00\x01\x07\x08\x0b\x0c\x0e\x1f\x7fb\x85c\tz\n", "abc\tz\n"),
+        ("a\x00\x01\x07\x08\x0b\x0c\x0e\x1f\x7fb\x85c\tz\n", "a\n\nb\nc\tz\n"),
         ("a\r\nb\rc\r\r\nd", "a\nb\nc\n\nd"),
         ("a\u2028b\u2029c", "a\nb\nc"),
         ("bad \ud83d and \udc00", "bad \ufffd and \ufffd"),

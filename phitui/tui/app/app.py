@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from phitui.workbench.models.inventory import ModelRow
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
-_LATER = ("textual.widgets.markdown", "phitui.workbench.models.library")
+_LATER = ("phitui.tui.widgets.answer_markdown", "phitui.workbench.models.library")
 
 
 class PhituiApp(BaseApp):

@@ -14,10 +14,9 @@ class CodeBlock(NamedTuple):
 
 def code_blocks(text: str) -> list[CodeBlock]:
     """All code blocks of a Markdown text, in order, those in lists and quotes too."""
-    from markdown_it import MarkdownIt  # tens of ms that only this and the first laid out answer need
+    from phitui.tui.widgets.answer_parser import answer_parser  # tens of ms that only the first answer needs
 
-    # As answers are laid out: character references stay as they are written.
-    tokens = MarkdownIt("gfm-like").disable("entity").parse(text)
+    tokens = answer_parser().blocks(text)
     return [
         CodeBlock((token.info.split() or [""])[0], token.content)
         for token in tokens

@@ -102,15 +102,10 @@ class ExchangeView(Vertical):
         """Lay the answer out as Markdown, in the place of the plain text."""
         self._markdown = self._shown_growing = False
         text = self._shown_text
-        from markdown_it import MarkdownIt  # these cost tens of ms: not before the first frame
-        from textual.widgets import Markdown
-
-        # Character references stay as they are written: decoded, they would bring back what was taken out.
-        def parser() -> MarkdownIt:
-            return MarkdownIt("gfm-like").disable("entity")
+        from phitui.tui.widgets.answer_markdown import AnswerMarkdown  # tens of ms: not before the first frame
 
         plain = self.query_one(StreamText)
-        rich = Markdown(text, open_links=False, parser_factory=parser)
+        rich = AnswerMarkdown(text)
         await self.mount(rich, after=plain)
         await plain.remove()
 
