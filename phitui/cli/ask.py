@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from phitui.cli.output import Narrator, narrate, write
+from phitui.cli.piped import read_text, with_piped
 from phitui.cli.signals import cancel_on_signals
 from phitui.config.layers import Config
 from phitui.core.errors import ExitCode, PhituiError, UnavailableError, UsageError
@@ -34,7 +35,7 @@ from phitui.workbench.workbench import Workbench
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT|-", help="the prompt; - reads it from standard input")
+    parser.add_argument("prompt", metavar="PROMPT|-", help="the prompt, below what is piped in; - is that alone")
     parser.add_argument("-s", "--system", metavar="SYSTEM", help="a system prompt")
     parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer, in tokens")
     parser.add_argument("--json", action="store_true", help="print one JSON object with text, usage and timings")
@@ -65,20 +66,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 
 def read_prompt(argument: str) -> str:
-    """The prompt as text. Raises UsageError where it is empty or no UTF-8."""
-    if argument == "-":
-        if sys.stdin is None:
-            raise UsageError("standard input is closed", "Give the prompt as an argument")
-        data = sys.stdin.buffer.read()
-        try:
-            prompt = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"standard input is not valid UTF-8 (byte 0x{data[error.start]:02x} at {error.start})",
-                "Convert it to UTF-8 first",
-            ) from error
-    else:
-        prompt = argument
+    """The prompt, with what is piped into it. Raises UsageError where it is empty or no UTF-8."""
+    prompt = read_text() if argument == "-" else with_piped(argument)
     check_prompt(prompt)
     return prompt
 
