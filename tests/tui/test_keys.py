@@ -64,9 +64,10 @@ def test_the_defaults_can_be_pressed_and_do_not_clash():
 
 
 # What a text field does with these keys itself is meant to be otherwise here: Ctrl-C copies for the whole screen, the
-# pages are those of the pane beside it, the arrows lead through history and matches, F6 and F7 to other screens.
+# pages are those of the pane beside it, the arrows lead through history and matches, F6 and F7 to other screens, and
+# Ctrl-Z to the shell.
 SHADOWED = {
-    ("app.interrupt", "ctrl+c"),
+    ("app.interrupt", "ctrl+c"), ("app.suspend", "ctrl+z"), ("parameters.back", "f7"),
     *((f"{place}.page_{way}", f"page{way}") for place in ("console", "sessions") for way in ("up", "down")),
     *((f"{place}.{way}", way) for place in ("sessions",) for way in ("up", "down")),
     ("prompt.older", "up"), ("prompt.newer", "down"), ("find.previous", "up"), ("find.next", "down"),

@@ -28,7 +28,7 @@ from textual.widget import Widget
 
 from phitui.config.layers import Config, config_dir, logs_dir, save_setting
 from phitui.core.errors import ExitCode, PhituiError
-from phitui.core.text import sanitize
+from phitui.core.text import sanitize, without_controls
 from phitui.storage.defects import describe_defect
 from phitui.tui.keys.palette import actions_of
 from phitui.tui.keys.remap import keys_for, parsed, rebind, told
@@ -39,6 +39,8 @@ from phitui.tui.terminal.driver import TerminalDriver
 from phitui.tui.terminal.hangup import leave_within_limit, watch_terminal
 from phitui.tui.terminal.screen_diff import DiffUpdate
 from phitui.tui.terminal.shown_cells import ShownCells
+from phitui.tui.terminal.suspending import can_come_back, suspend_job
+from phitui.tui.terminal.typed import take_all_characters
 from phitui.tui.themes import load_all, load_theme
 from phitui.tui.widgets.single_dismiss import Palette
 
@@ -75,11 +77,21 @@ class BaseApp(App[None]):
             priority=True,
             tooltip="See each theme before it is kept",
         ),
+        Binding(
+            "ctrl+z",
+            "suspend_process",
+            "Suspend",
+            show=False,
+            id="app.suspend",
+            priority=True,
+            tooltip="Back to the shell for a while; fg comes back",
+        ),
         Binding("f12", "toggle_mouse", "Mouse", show=False, id="app.mouse", priority=True),
     ]
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        take_all_characters()
         self.keys_set = config.keys
         self._keys = parsed(config.keys)
         rebind([self], self._keys)
@@ -123,6 +135,7 @@ class BaseApp(App[None]):
                 signal.signal(number, self._on_signal)
             watch_terminal(partial(self._leave_from_outside, signal.SIGHUP))
         self._resume_only_if_suspended()
+        self.app_resume_signal.subscribe(self, self._paint_anew)
         self.prepare()
         self.call_after_refresh(self._start)  # nothing of this is needed for the first frame
 
@@ -149,7 +162,7 @@ class BaseApp(App[None]):
         """Keep the keys that were typed before there was a prompt to take them. Of what is pasted no field gets the
         controls: it would write them to the terminal as they are."""
         if isinstance(event, events.Paste):
-            event.text = displayable(event.text)
+            event.text = without_controls(event.text)
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._early is not None:
             self._early.append(event)
         else:
@@ -291,6 +304,19 @@ class BaseApp(App[None]):
             self.notify(clipboard.send(self, displayable(selected), "The selection"))
         else:
             await self.action_quit()
+
+    def action_suspend_process(self) -> None:
+        """Back to the shell until it takes the console up again; engine and answers go on."""
+        if can_come_back():
+            suspend_job()
+        else:
+            self.notify("Not suspended: no shell started phitui here, so nothing could take it up again.")
+
+    def _paint_anew(self, app: App[Any]) -> None:
+        """The shell has had the terminal meanwhile."""
+        del app
+        self._terminal_cells.forget()
+        self.refresh(layout=True)
 
     def action_toggle_mouse(self) -> None:
         """Take the mouse, or leave it to the terminal."""

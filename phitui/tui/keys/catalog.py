@@ -54,7 +54,7 @@ PLACES = (
         f"{_SCREENS}.sessions:SessionsScreen",
         (f"{_WIDGETS}.session_list:SessionTable", f"{_WIDGETS}.session_list:SearchField"),
     ),
-    Place("Parameters", f"{_SCREENS}.parameters:ParametersScreen"),
+    Place("Parameters", f"{_SCREENS}.parameters:ParametersScreen", (f"{_SCREENS}.parameters:SystemArea",)),
     Place("Presets", f"{_WIDGETS}.preset_list:PresetList"),
     Place("Answers side by side", f"{_SCREENS}.several:SeveralScreen"),
     Place("Parts of an answer", f"{_WIDGETS}.part_list:PartList"),

@@ -12,7 +12,7 @@ from textual.screen import Screen
 from phitui.tui.keys.names import shown
 
 # What moves the cursor, chooses in a list or types is of no use there.
-_KEYS_ONLY = ("prompt.send", "prompt.newline", "prompt.older", "prompt.newer", "app.palette", "find.")
+_KEYS_ONLY = ("prompt.send", "prompt.newline", "prompt.older", "prompt.newer", "prompt.undo", "app.palette", "find.")
 
 
 def actions_of(screen: Screen[object], offered: set[str]) -> Iterator[SystemCommand]:

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Input, Static, TextArea
 
 from phitui.core.errors import PhituiError
-from phitui.core.text import one_line
+from phitui.core.text import one_line, without_controls
 from phitui.engine.protocol.api import Loaded
 from phitui.engine.protocol.capabilities import PARAMETERS
 from phitui.storage.presets import NAME_CHARS, Preset, Presets
@@ -21,6 +21,7 @@ from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.dialogs import Ask, Confirm
 from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.parameter_row import ParameterRow
+from phitui.tui.widgets.plain_area import PlainArea
 from phitui.tui.widgets.preset_list import PresetList
 from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.workbench.chat.parameters import SYSTEM, Parameters
@@ -28,6 +29,14 @@ from phitui.workbench.chat.parameters import SYSTEM, Parameters
 HELP = (
     "What is typed holds from the next prompt on, and is kept with this chat. A new chat begins as config.toml has it."
 )
+
+
+class SystemArea(PlainArea):
+    """The system prompt."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+underscore,alt+z", "undo", "Undo", show=False, id="system.undo", tooltip="Undo what was typed")
+    ]
 
 
 class ParametersScreen(LeftOnce[None]):
@@ -63,13 +72,15 @@ class ParametersScreen(LeftOnce[None]):
         self._parameters = parameters
         self._presets = presets
         self._loaded = loaded
-        self._system = displayable(parameters.now.system)
+        self._system = without_controls(parameters.now.system)
 
     def compose(self) -> ComposeResult:
         offered = self._parameters.offered(self._loaded)
         yield Static(Content(self._head(offered)), id="head", markup=False)
         yield Static("", classes="label", id="about-system", markup=False)
-        yield TextArea(self._system, soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, id="system")
+        yield SystemArea(
+            self._system, soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, id="system"
+        )
         with VerticalScroll(id="rows", can_focus=False):
             for name in offered:
                 yield ParameterRow(name, self._parameters)
@@ -131,7 +142,7 @@ class ParametersScreen(LeftOnce[None]):
     def _show_all(self) -> None:
         for row in self.query(ParameterRow):
             row.show()
-        self._system = displayable(self._parameters.now.system)
+        self._system = without_controls(self._parameters.now.system)
         self.query_one(TextArea).text = self._system
         self._show_system()
 
@@ -140,7 +151,7 @@ class ParametersScreen(LeftOnce[None]):
 
         def chosen(preset: Preset | None) -> None:
             if preset is not None:
-                self.query_one(TextArea).text = displayable(preset.text)
+                self.query_one(TextArea).text = without_controls(preset.text)
                 self.say(f"The system prompt is “{one_line(preset.name, NAME_CHARS)}”.")
 
         try:

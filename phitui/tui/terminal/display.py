@@ -14,6 +14,8 @@ from phitui.core.text import sanitize
 _REDUCED_HZ = 4
 
 _JOINER = "\u200d"
+_NOTHING = "\u200c"  # has no width, and joins nothing
+_IN_PLACE = {"\u00ad": "-", "\n": "\n"}
 _joiners = re.compile(f"{_JOINER}+")
 
 
@@ -60,6 +62,15 @@ def displayable(text: str) -> str:
     if _JOINER not in text:
         return text
     return _joiners.sub(_kept, text)
+
+
+def drawn(line: str) -> str:
+    """A line that is edited, safe to draw: each character that must not reach the terminal has one in its place, of
+    the same width in Rich's tables, so that cursor and selection stand where they should."""
+    if displayable(line) == line:
+        return line
+    shown = "".join(one if one == _JOINER or sanitize(one) == one else _IN_PLACE.get(one, _NOTHING) for one in line)
+    return _joiners.sub(lambda match: _kept(match) or _NOTHING * len(match.group()), shown)
 
 
 def _kept(match: re.Match[str]) -> str:

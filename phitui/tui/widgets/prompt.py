@@ -1,7 +1,7 @@
 """Where a person types: several lines, history, and a limit on what is pasted.
 
 A text area writes to the terminal whatever it holds, and an earlier prompt may hold anything: a file that went with
-it, a session from elsewhere. So what comes in is shown without controls, and stays what it was until it is edited.
+it, a session from elsewhere. So what comes in is held without controls, and stays what it was until it is edited.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType, NoBinding
 from textual.message import Message
-from textual.widgets import TextArea
-from textual.widgets.text_area import Edit, EditResult
+from textual.widgets.text_area import EditResult
 
-from phitui.tui.terminal.display import displayable
+from phitui.core.text import without_controls
 from phitui.tui.widgets.completion import Completion
 from phitui.tui.widgets.history import PromptHistory
+from phitui.tui.widgets.plain_area import PlainArea
 
 
-class Prompt(TextArea):
+class Prompt(PlainArea):
     """A text area that sends with Enter."""
 
     DEFAULT_CSS = """
@@ -40,6 +40,7 @@ class Prompt(TextArea):
         Binding("enter", "send", "Send", id="prompt.send"),
         Binding("ctrl+j,shift+enter", "newline", "New line", key_display="^j", id="prompt.newline"),
         Binding("tab", "accept", "Complete", show=False, id="prompt.accept", tooltip="Take the completion, else go on"),
+        Binding("ctrl+underscore,alt+z", "undo", "Undo", show=False, id="prompt.undo", tooltip="Undo what was typed"),
         Binding("up", "up", "Older prompt", show=False, id="prompt.older"),
         Binding("down", "down", "Newer prompt", show=False, id="prompt.newer"),
     ]
@@ -114,13 +115,8 @@ class Prompt(TextArea):
 
     def load_text(self, text: str) -> None:
         """Have this as the text."""
-        self._shown, self._given = displayable(text), text
+        self._shown, self._given = without_controls(text), text
         super().load_text(self._shown)
-
-    def edit(self, edit: Edit) -> EditResult:
-        """Every insertion passes here, whether typed, pasted or completed."""
-        edit.text = displayable(edit.text)
-        return super().edit(edit)
 
     def clear(self) -> EditResult:
         """Have no text."""
