@@ -26,8 +26,14 @@ COPY_DEEDS = ("copy", "parts", "save")
 _PATH_CHARS = 400
 
 
+def answer_of(exchange: Exchange) -> str:
+    """What is copied or saved of an answer is what is shown of it: without what would steer a terminal, and without the
+    thinking, which is folded, unless nothing else came."""
+    return displayable(exchange.text if exchange.text.strip() else exchange.thinking.strip())
+
+
 class Copying:
-    """The console's helper. What is copied or saved is what is shown: without what would steer a terminal."""
+    """The console's helper."""
 
     def __init__(self, screen: Screen[None]) -> None:
         self._screen = screen
@@ -39,7 +45,7 @@ class Copying:
 
     def do(self, deed: str, exchange: Exchange) -> None:
         """What a key or a command asks for."""
-        text = displayable(exchange.text)
+        text = answer_of(exchange)
         if not text.strip():
             self._screen.notify("There is no answer to copy yet.", severity="warning")
         elif deed == "copy":
@@ -53,7 +59,7 @@ class Copying:
         """The code blocks of an answer."""
         from phitui.tui.widgets.code_blocks import code_blocks
 
-        return code_blocks(displayable(exchange.text))
+        return code_blocks(answer_of(exchange))
 
     def copy_block(self, exchange: Exchange, number: int) -> None:
         """Copy code block `number`, from 1 on. Raises UsageError where there is none."""
@@ -64,7 +70,7 @@ class Copying:
 
     def save_to(self, exchange: Exchange, path: Path) -> None:
         """Save an answer to a file; another is replaced only after a question."""
-        self._save_or_ask(path, displayable(exchange.text))
+        self._save_or_ask(path, answer_of(exchange))
 
     def _copy(self, text: str, what: str) -> None:
         self._screen.notify(clipboard.send(self._app, text, what))

@@ -18,6 +18,7 @@ from phitui.tui.widgets.exchange import facts
 from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.tui.widgets.stream_text import StreamText
+from phitui.tui.widgets.thinking import with_thinking
 from phitui.workbench.chat.exchanges import Exchange
 
 # Of a column: below this the answers stand one above the other.
@@ -156,7 +157,7 @@ class AnswerColumn(Vertical):
 
     def show(self) -> None:
         """Show what is there by now; what is the same is not painted again."""
-        self.query_one(StreamText).show(displayable(self._exchange.text), grows=not self._exchange.state.over)
+        self.query_one(StreamText).show(displayable(with_thinking(self._exchange)), grows=not self._exchange.state.over)
         pane = self.query_one(VerticalScroll)
         if pane.max_scroll_y and not self._follows:  # from the top until it is full
             self._follows = True

@@ -12,6 +12,7 @@ from textual.widgets import Static
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.readings import NOTHING
 from phitui.tui.widgets.stream_text import StreamText
+from phitui.tui.widgets.thinking import ThinkingView
 from phitui.workbench.chat.chat import Exchange, State
 
 # More of a prompt than this is not repeated in the transcript.
@@ -51,6 +52,8 @@ class ExchangeView(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(Content(_clipped(displayable(self.exchange.prompt))), classes="asked", markup=False)
+        if self.exchange.thinking:
+            yield ThinkingView(self.exchange, self._scroll_lines)
         answer = StreamText("answer", self._scroll_lines)
         answer.display = bool(self._shown_text)
         answer.show(self._shown_text, self._shown_growing)
@@ -60,7 +63,8 @@ class ExchangeView(Vertical):
 
     @property
     def _went_wrong(self) -> bool:
-        return self.exchange.state in (State.REFUSED, State.LOST, State.BROKEN)
+        exchange = self.exchange
+        return exchange.state in (State.REFUSED, State.LOST, State.BROKEN) or _lacks_answer(exchange)
 
     @property
     def _grows(self) -> bool:
@@ -76,6 +80,7 @@ class ExchangeView(Vertical):
 
     async def refresh_exchange(self) -> None:
         """Show what has changed; parts that are the same are not painted again."""
+        await self._show_thinking()
         text = displayable(self.exchange.text)
         if (text, self._grows) != (self._shown_text, self._shown_growing):
             self._shown_text, self._shown_growing = text, self._grows
@@ -90,6 +95,22 @@ class ExchangeView(Vertical):
             label = self.query_one(".facts", Static)
             label.set_class(self._went_wrong, "bad")
             label.update(Content(line), layout=resize)
+
+    async def _show_thinking(self) -> None:
+        if not self.exchange.thinking:
+            return
+        view = next(iter(self.query(ThinkingView)), None)
+        if view is None:
+            await self.mount(ThinkingView(self.exchange, self._scroll_lines), after=self.query_one(".asked"))
+        else:
+            view.show()
+
+    def toggle_thinking(self) -> bool:
+        """Fold or unfold what was thought; False where nothing was."""
+        view = next(iter(self.query(ThinkingView)), None)
+        if view is not None:
+            view.toggle()
+        return view is not None
 
     @property
     def wants_markdown(self) -> bool:
@@ -126,7 +147,8 @@ def facts(exchange: Exchange) -> str:
             return "sent · waiting for the first token"
         return f"reading the prompt · {_tokens(exchange.prompt_tokens)}"
     if exchange.state is State.ANSWERING:
-        return f"answering · {_tokens(exchange.tokens)} · Esc stops"
+        doing = "thinking" if exchange.thinking and not exchange.text else "answering"
+        return f"{doing} · {_tokens(exchange.tokens)} · Esc stops"
     if exchange.state is State.REFUSED:
         return f"not answered: {displayable(exchange.error)}"
     if exchange.state is State.LOST and not exchange.error:
@@ -144,7 +166,16 @@ def _tokens(count: int | None) -> str:
     return f"{NOTHING if count is None else count} token{'s' * (count != 1)}"
 
 
+def _lacks_answer(exchange: Exchange) -> bool:
+    """Whether it has ended in a way that nobody asked for: without an answer, or by a filter."""
+    ended = exchange.state is State.DONE and bool(exchange.error)
+    return ended and not (exchange.text.strip() and exchange.reason in ("stop", "length"))
+
+
 def _done(exchange: Exchange) -> str:
+    if _lacks_answer(exchange):
+        count = exchange.usage.completion_tokens if exchange.usage else None
+        return displayable(exchange.error) + (f" · {_tokens(count)}" if count else "")
     ends = {"length": " · token limit reached", "cancelled": " · stopped"}
     end = ends.get(exchange.reason or "", "")
     if exchange.usage is None and exchange.tokens:  # another model was asked for before the engine had stopped

@@ -98,6 +98,9 @@ class Transcript(WindowedScroll):
         Binding("y", "deed('copy')", "Copy", id="transcript.copy", tooltip="Copy the marked answer"),
         Binding("c", "deed('parts')", "Code", id="transcript.parts", tooltip="Choose a block of code to copy"),
         Binding("s", "deed('save')", "Save", id="transcript.save", tooltip="Save the marked answer to a file"),
+        Binding(
+            "t", "thinking", "Thinking", show=False, id="transcript.thinking", tooltip="Fold or unfold the thinking"
+        ),
         Binding("f", "deed('fork')", "Fork", id="transcript.fork", tooltip="Go on after the marked exchange"),
         Binding(
             "left",
@@ -153,7 +156,8 @@ class Transcript(WindowedScroll):
             return 2 + len(item.text) // room
         assert isinstance(item, Exchange)  # noqa: S101
         asked = min(item.prompt.count("\n") + len(item.prompt) // room, PROMPT_LINES)
-        return 5 + asked + item.text.count("\n") + len(item.text) // room
+        shown = item.text or item.thinking
+        return 5 + asked + shown.count("\n") + len(shown) // room + (2 if item.thinking else 0)
 
     def note(self, text: str, kind: str = "") -> None:
         """Add a line of phitui's own. `kind` is "", "warn" or "bad"."""
@@ -338,6 +342,12 @@ class Transcript(WindowedScroll):
     def action_last(self) -> None:
         """To its end, and follow it."""
         self.anchor()
+
+    def action_thinking(self) -> None:
+        """Fold or unfold what the model thought before the marked answer."""
+        view = self.view_of(self.marked) if self.marked is not None else None
+        if not isinstance(view, ExchangeView) or not view.toggle_thinking():
+            self.notify("This answer has no thinking.")
 
     def action_deed(self, deed: Deed) -> None:
         """Have something done with the marked exchange."""

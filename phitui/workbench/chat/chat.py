@@ -252,6 +252,8 @@ class Chat:
         exchange.thinking += event.thinking
         exchange.text += event.text
         exchange.tokens = event.tokens
+        if exchange.thinking and (event.thinking or event.moved):
+            exchange.thinking_tokens = event.tokens
         self._tell(exchange)
         return first
 
@@ -266,6 +268,8 @@ class Chat:
 
     def _finish(self, exchange: Exchange, event: Finished) -> None:
         exchange.reason, exchange.usage, exchange.timings = event.reason, event.usage, event.timings
+        if event.usage.thinking_tokens is not None:
+            exchange.thinking_tokens = event.usage.thinking_tokens
         if exchange.prompt_tokens is None:  # a remote engine counts at the end
             exchange.prompt_tokens, exchange.tokens = event.usage.prompt_tokens, event.usage.completion_tokens
         self._close(exchange, State.DONE, event.shortfall)
@@ -319,7 +323,7 @@ class Chat:
             if exchange.counted < 0 or exchange.prompt_tokens is None:
                 continue
             if _counts(exchange) or not exchange.state.over:
-                return None if exchange.tokens is None else exchange.prompt_tokens + exchange.tokens
+                return None if exchange.tokens is None else exchange.prompt_tokens + _stays(exchange)
         return None
 
     def _lose(self, reason: str, all_of_them: bool) -> None:
@@ -351,6 +355,12 @@ class Chat:
         known = next((one for one in reversed(self.exchanges) if one.parent is exchange.parent), None)
         if known is exchange:
             self.on_change(exchange)
+
+
+def _stays(exchange: Exchange) -> int:
+    """Tokens of an answer that the next prompt has in front of it: what was thought is left out there."""
+    thought = exchange.thinking_tokens if exchange.text and exchange.state.over else None
+    return max((exchange.tokens or 0) - (thought or 0), 0)
 
 
 def _counts(exchange: Exchange) -> bool:

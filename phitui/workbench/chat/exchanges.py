@@ -60,6 +60,7 @@ class Exchange:
     system: str = ""
     kept: int | None = None
     keeper: object = field(default=None, repr=False)
+    thinking_tokens: int | None = None  # of `tokens`, where it is known
 
 
 def path_to(exchange: Exchange | None) -> list[Exchange]:
