@@ -16,8 +16,9 @@ _TEXTS = ("h1", "h2", "h3", "h4", "h5", "h6", "paragraph_open", "th_open", "td_o
 _STYLES = {"em_open": ".em", "strong_open": ".strong", "s_open": ".s"}
 
 
-class _Inline(MarkdownBlock):
-    """A block of text. Textual's own makes one space of several, and has no place for what it does not know."""
+class _Inline:
+    """Goes before a class of text blocks. Textual's own makes one space of several, and has no place for what it does
+    not know. Not a widget itself: Textual would take the styles of that in the place of the block's."""
 
     def _token_to_content(self, token: Token) -> Content:
         parts: list[str] = []
@@ -59,14 +60,16 @@ class _Fence(MarkdownFence):
     _Fence {
         overflow: hidden;
         & > Label { width: 1fr; }
-        & > .language { padding: 0 2; height: auto; color: $text-muted; }
+        & > .language { padding: 1 2 0 2; height: auto; color: $text-muted; }
+        & > .named { padding: 0 2 1 2; }
     }
     """
 
     def compose(self) -> ComposeResult:
-        if self.lexer.strip():
-            yield Static(Content(self.lexer.strip()), classes="language", markup=False)
-        yield Label(self._highlighted_code, id="code-content", expand=True)
+        language = self.lexer.strip()
+        if language:
+            yield Static(Content(language), classes="language", markup=False)
+        yield Label(self._highlighted_code, id="code-content", classes="named" if language else "", expand=True)
 
 
 def _inline(name: str) -> type[MarkdownBlock]:

@@ -268,8 +268,9 @@ class Chat:
 
     def _finish(self, exchange: Exchange, event: Finished) -> None:
         exchange.reason, exchange.usage, exchange.timings = event.reason, event.usage, event.timings
-        if event.usage.thinking_tokens is not None:
-            exchange.thinking_tokens = event.usage.thinking_tokens
+        only = exchange.thinking and not exchange.text.strip()
+        told = event.usage.completion_tokens if only else event.usage.thinking_tokens
+        exchange.thinking_tokens = exchange.thinking_tokens if told is None else told
         if exchange.prompt_tokens is None:  # a remote engine counts at the end
             exchange.prompt_tokens, exchange.tokens = event.usage.prompt_tokens, event.usage.completion_tokens
         self._close(exchange, State.DONE, event.shortfall)
