@@ -8,6 +8,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models
 from phitui.core.errors import PhituiError, UsageError
 from phitui.engine.protocol.api import Turn
 from phitui.engine.worker.prompt import ChatPrompt
+from phitui.models.chat.tokenizer import ChatTokenizer
 from phitui.models.manifest import read_manifest
 
 TEXTS = [
@@ -72,7 +73,7 @@ def test_a_vocabulary_of_single_bytes_survives_bytes_that_are_no_character():
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     ids = [*"😊".encode(), 0xF0, 0x9F, 256, 257]
-    detokenizer = Detokenizer(tokenizer)
+    detokenizer = Detokenizer(ChatTokenizer(tokenizer.to_str().encode(), ()))
     text = "".join(detokenizer.feed(number) for number in ids) + detokenizer.flush()
     assert text.startswith("😊")
     assert text.endswith("the" + "a")
@@ -97,7 +98,7 @@ def test_a_template_cannot_leave_its_sandbox(demo_folder, template):
 
 
 def test_a_damaged_template_or_tokenizer_is_named(demo_folder, tmp_path):
-    with pytest.raises(PhituiError, match="chat template of smollm2-135m is damaged"):
+    with pytest.raises(PhituiError, match=r"chat template is damaged.*smollm2-135m"):
         with_template(demo_folder, "{% for %}")
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(PhituiError, match=r"cannot read .*tokenizer.json"):

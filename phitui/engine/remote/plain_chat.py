@@ -12,6 +12,8 @@ from phitui.engine.protocol.api import Turn
 
 _PHI3 = re.compile(r"phi[-_]?3(?!\d)", re.IGNORECASE)
 _PHI3_END = "<|end|>"
+# Where the server's tokenizer would find a control token of Phi-3's in a text.
+_PHI3_CONTROL = re.compile(r"<(?=\|[^<>|\s]{1,40}\|>|/?s>|unk>)")
 
 
 def is_phi3(model: str) -> bool:
@@ -25,9 +27,15 @@ def form_of(model: str) -> str:
 
 
 def prompt_of(model: str, turns: list[Turn]) -> str:
-    """The text up to where the answer begins."""
+    """The text up to where the answer begins.
+
+    In Phi-3's form control tokens come from the form alone: in a content a space stands in them, as nothing else keeps
+    a server from reading them as such. In the plain form, which has none, contents go as they are.
+    """
     if is_phi3(model):
-        return "".join(f"<|{turn.role}|>\n{turn.content}{_PHI3_END}\n" for turn in turns) + "<|assistant|>\n"
+        contents = [_PHI3_CONTROL.sub("< ", turn.content) for turn in turns]
+        said = zip(turns, contents, strict=True)
+        return "".join(f"<|{turn.role}|>\n{content}{_PHI3_END}\n" for turn, content in said) + "<|assistant|>\n"
     return "".join(f"{turn.role}: {turn.content}\n" for turn in turns) + "assistant:"
 
 

@@ -39,8 +39,9 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
     tell(Progress("load", f"loading {manifest.title}", 0, manifest.weight_bytes, "bytes"))
     chosen = _choose(load, manifest)
     with ThreadPoolExecutor(1) as pool:  # the tokenizer's file is read while the weights are
-        prompt = pool.submit(ChatPrompt, folder, manifest)
+        reading = pool.submit(ChatPrompt, folder, manifest)
         generator, count, thread_why = _generator(load, folder, manifest, chosen, tell)
+        prompt = reading.result()
         loaded = Loaded(
             name=manifest.name,
             title=manifest.title,
@@ -50,14 +51,14 @@ def load_model(load: Load, tell: Callable[[Progress], None]) -> Model:
             context_window=manifest.context_window,
             weight_bytes=manifest.weight_bytes,
             load_s=time.perf_counter() - started,
-            why="; ".join(filter(None, (chosen.why, thread_why, manifest.context_note))),
+            why="; ".join(filter(None, (chosen.why, thread_why, manifest.context_note, prompt.note))),
             footprint=footprint(manifest, generator.compute_type),
             workers=load.workers,
             compute_types=sorted(ctranslate2.get_supported_compute_types(chosen.device)),
             device_uuid=device_uuid() if chosen.device == "cuda" else "",
             epoch=load.epoch,
         )
-        return Model(generator, prompt.result(), manifest, loaded)
+        return Model(generator, prompt, manifest, loaded)
 
 
 def _choose(load: Load, manifest: Manifest) -> choice.Choice:

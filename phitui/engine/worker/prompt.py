@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from phitui.core.errors import PhituiError, UsageError
 from phitui.engine.protocol.api import Turn
+from phitui.models.chat.prompt import prompt_ids
+from phitui.models.chat.template import ChatTemplate, Message
+from phitui.models.chat.tokenizer import ChatTokenizer
 from phitui.models.manifest import Manifest
 
 # What probes read: any text does, the time of a step does not depend on it.
@@ -32,43 +30,49 @@ class ChatPrompt:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         """Read both from a model folder. Raises PhituiError where one is damaged."""
+        path = folder / "tokenizer.json"
         try:
-            self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # tokenizers raises nothing narrower
-            raise PhituiError(f"cannot read {folder / 'tokenizer.json'}: {error}") from error
+            self._tokenizer = ChatTokenizer(
+                path.read_bytes(), {*manifest.end_tokens, *manifest.special_tokens.values()}
+            )
+        except (OSError, ValueError) as error:
+            raise PhituiError(f"cannot read {path}: {error}") from error
         self._vocabulary = folder / "vocabulary.json"
-        self._special = dict(manifest.special_tokens)
         try:
-            self._template = _environment().from_string(manifest.chat_template)
-        except TemplateError as error:
-            raise PhituiError(f"the chat template of {manifest.name} is damaged: {error}") from error
-        ids = (self._tokenizer.token_to_id(token) for token in manifest.end_tokens)
+            self._template = ChatTemplate(manifest.chat_template, manifest.special_tokens)
+        except PhituiError as error:
+            raise PhituiError(f"{error.message} ({manifest.name})", error.fix) from error
+        ids = (self._tokenizer.number(token) for token in manifest.end_tokens)
         self.end_ids = frozenset(number for number in ids if number is not None)
         if not self.end_ids or manifest.context_window < 1:
             raise PhituiError(f"the manifest of {manifest.name} names no end token of its vocabulary, or no context")
 
+    @cached_property
+    def note(self) -> str:
+        """What a user should know of the chats; "" where there is nothing."""
+        if self._template.takes_system:
+            return ""
+        return "the chat template takes no system prompt: it stands before the first question"
+
     def render(self, turns: list[Turn]) -> str:
         """The text that the model sees, up to where its answer begins. Raises UsageError where the template
         refuses the turns."""
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-        try:
-            return self._template.render(messages=messages, add_generation_prompt=True, **self._special)
-        except (TemplateError, TypeError, ValueError, OverflowError) as error:
-            raise UsageError(f"the model's chat template refuses this chat: {error}") from error
+        return self._template.render(_messages(turns))
+
+    def ids(self, turns: list[Turn]) -> list[int]:
+        """The prompt as token ids: contents as text, the template's control tokens as such. Raises as `render` does."""
+        return prompt_ids(self._template, self._tokenizer, _messages(turns))
 
     def tokens(self, turns: list[Turn]) -> list[str]:
         """The prompt as the token strings that CTranslate2 takes. Raises UsageError where there are none."""
-        encoding = self._tokenizer.encode(self.render(turns), add_special_tokens=False)
-        # Not its `tokens`: in Phi-3 special tokens take the line break after them, and there they are "<|user|>\n",
-        # which no vocabulary has.
-        tokens = [self._tokenizer.id_to_token(number) for number in encoding.ids]
+        tokens = [self._tokenizer.token(number) for number in self.ids(turns)]
         if not tokens:
             raise UsageError("the model's chat template makes nothing of this chat", "Convert the model again")
         return [token for token in tokens if token is not None]
 
     def count(self, text: str) -> int:
         """How many tokens a text alone is."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return len(self._tokenizer.encode(text))
 
     @cached_property
     def _names(self) -> list[str]:
@@ -87,13 +91,12 @@ class ChatPrompt:
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of a whole answer, with U+FFFD for bytes that are no character."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text
+        return self._tokenizer.decode(ids)
 
     def ordinary(self, rows: int, count: int) -> list[list[str]]:
         """`rows` prompts of `count` tokens of plain text each, no two alike as far as the text reaches: for probes."""
-        ids = self._tokenizer.encode(_PLAIN, add_special_tokens=False).ids
-        words = [token for number in ids if (token := self._tokenizer.id_to_token(number)) is not None]
+        ids = self._tokenizer.encode(_PLAIN)
+        words = [token for number in ids if (token := self._tokenizer.token(number)) is not None]
         if not words:
             raise PhituiError("the model's tokenizer makes nothing of plain text", "Convert the model again")
         length = len(words)
@@ -107,7 +110,7 @@ class ChatPrompt:
 class Detokenizer:
     """Text from token ids as they come; a character that is spread over tokens waits until it is whole."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
         self._tokenizer = tokenizer
         self._stream = DecodeStream(skip_special_tokens=True)
         self._ids: list[int] = []
@@ -117,35 +120,20 @@ class Detokenizer:
         """The text that this token completes, often one word, sometimes nothing."""
         self._ids.append(token_id)
         try:
-            text: str = self._stream.step(self._tokenizer, token_id) or ""
+            text = self._tokenizer.step(self._stream, token_id)
         except Exception:  # noqa: BLE001 - tokenizers raises nothing narrower
             # Vocabularies with single bytes, as Phi-3's: bytes that turn out to be no character change what had
             # been sent already. It stands; the stream begins anew with this token.
             self._stream = DecodeStream(skip_special_tokens=True)
-            text = self._stream.step(self._tokenizer, token_id) or ""
+            text = self._tokenizer.step(self._stream, token_id)
         self._sent += text
         return text
 
     def flush(self) -> str:
         """What is left at the end of the answer, with U+FFFD for bytes that never became a character."""
-        whole: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        whole = self._tokenizer.decode(self._ids)
         return whole[len(self._sent) :] if whole.startswith(self._sent) else ""
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    """What chat templates of the Hub expect (trimmed blocks, raise_exception, strftime_now, tojson), in a sandbox:
-    a template is a program that comes with the model and is not trusted."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    def tojson(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
-
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    environment.filters["tojson"] = tojson
-    return environment
+def _messages(turns: list[Turn]) -> list[Message]:
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
