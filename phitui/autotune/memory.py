@@ -21,6 +21,9 @@ _ROW_BYTES = 132
 _UNPACKED_FROM = 1024
 # Below this spread of the predicted sizes two measurements say nothing of base and slope apart.
 _SPREAD = 1.2
+# Runs that are predicted to take less than this share of what is in use at rest do not show how much rows take: what
+# allocators hold beside them scatters by as much.
+_SCATTER = 0.05
 
 
 class Shape(NamedTuple):
@@ -156,13 +159,15 @@ class FittedMemory:
 
 def fit(model: MemoryModel, rest_bytes: int, measured: Iterable[Measured]) -> FittedMemory:
     """Base and scale by least squares of the relative errors; from one point the scale alone, above `rest_bytes`, which
-    is what is in use before anything runs."""
+    is what is in use before anything runs. Small runs do not make the scale less than 1."""
     points = [(float(model.peak(one.shape)), float(one.peak_bytes)) for one in measured]
     if not points:
         return FittedMemory(model, rest_bytes)
     base, scale = _line(points) if len(points) > 1 else (0.0, 0.0)
     if scale <= 0 or base < 0:
         base, scale = rest_bytes, _slope_above(points, rest_bytes)
+    if scale < 1 and max(x for x, _ in points) < _SCATTER * rest_bytes:
+        base, scale = max(y - x for x, y in points), 1.0
     error = max(abs(base + scale * x - y) / y for x, y in points)
     return FittedMemory(model, base, scale, error, len(points))
 

@@ -82,6 +82,20 @@ def test_points_of_one_size_say_nothing_of_the_base() -> None:
     assert fitted.scale == pytest.approx(1.0, rel=1e-3)
 
 
+def test_small_runs_do_not_say_that_rows_take_nothing() -> None:
+    """As measured: 4 rows and 1 row of a tiny model beside 104 MB at rest, whose peaks differ by less than the heap
+    scatters. A fit of these alone had 16,000 rows in 200 MB."""
+    tiny = MemoryModel(2, 2, 64, 64, 128, 32064, 32, 4, int8=False)
+    four, one = Shape(4, 120, 16), Shape(1, 120, 16)
+    assert tiny.peak(four) < 0.05 * 104_000_000
+    fitted = fit(tiny, 104_000_000, [Measured(four, 106_900_000), Measured(one, 106_880_000)])
+    rows = fitted.largest(one, 200_000_000, 16384)
+    assert tiny.peak(Shape(rows, 120, 16)) < 100_000_000
+    assert fitted.error is not None and fitted.error < 0.02
+    large = Shape(400, 120, 16)  # a larger run does say it
+    assert fit(tiny, 104_000_000, [Measured(large, 110_000_000)]).scale < 0.1
+
+
 def test_nothing_measured_is_the_prior() -> None:
     fitted = fit(PHI3, 4_000_000_000, [])
     assert (fitted.scale, fitted.error, fitted.points) == (1.0, None, 0)
