@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
+from contextvars import copy_context
 
 from textual.app import SystemCommand
 from textual.screen import Screen
@@ -34,6 +34,7 @@ class MonitorApp(BaseApp):
         return self.monitor
 
     def prepare(self) -> None:
+        self._own_context = copy_context()  # the sampler's thread knows no app
         # Those that are there already go into the first frame.
         for snapshot in self._feed.listen(self._on_snapshot_thread):
             self._take(snapshot)
@@ -41,7 +42,7 @@ class MonitorApp(BaseApp):
     def _on_snapshot_thread(self, snapshot: Snapshot) -> None:
         """Called from the sampler's thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(partial(self._take, snapshot))
+            self._loop.call_soon_threadsafe(self._take, snapshot, context=self._own_context)
 
     def _take(self, snapshot: Snapshot) -> None:
         self._history.add(snapshot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 
 from phitui.config.layers import Config
 from phitui.engine.protocol.api import Event
@@ -30,6 +31,7 @@ class Telemetry:
     ) -> None:
         self._pid, self._tell = pid, tell
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = copy_context()
         self.history = History()
         self.performance = Performance(config.tuner.limit, pid)
         self.server = ServerWatch(engine, config.hardware.interval_s)
@@ -38,8 +40,9 @@ class Telemetry:
         self._sampler = Sampler(config.hardware.interval_s, self._on_thread, self._processes, self._hosts.latest)
 
     def start(self) -> None:
-        """Begin to read."""
-        self._loop = asyncio.get_running_loop()
+        """Begin to read. Readings are told in the caller's context: Textual finds the app of a widget that is being
+        mounted in it, and the sampler's thread has none."""
+        self._loop, self._context = asyncio.get_running_loop(), copy_context()
         self._sampler.start()
         self._hosts.start()
         self.server.start()
@@ -71,4 +74,4 @@ class Telemetry:
     def _on_thread(self, snapshot: Snapshot) -> None:
         """Called from the sampler's thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.take, snapshot)
+            self._loop.call_soon_threadsafe(self.take, snapshot, context=self._context)
