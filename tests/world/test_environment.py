@@ -191,11 +191,24 @@ def unknown_user(tmp_path, *arguments, **environ):
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG")}
-    # Imported before it is somebody else, who may not be allowed to read the packages.
-    code = "import encodings.utf_8_sig, os, sys, platformdirs, phitui.cli.main, phitui.cli.model, phitui.models.store; "
-    code += "os.setgid(54321); os.setuid(54321); sys.exit(phitui.cli.main.run(sys.argv[1:]))"
+    # The command runs once before the process is another user's, who may not be allowed to read the packages.
+    code = """
+import contextlib, io, os, sys
+import phitui.cli.main as command
+os.environ["PHITUI_HOME"] = sys.argv[1]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    command.run(sys.argv[2:])
+del os.environ["PHITUI_HOME"]
+os.environ.update(item.split("=", 1) for item in os.environ.pop("LATER").splitlines())
+os.setgid(54321); os.setuid(54321); sys.exit(command.run(sys.argv[2:]))
+"""
+    kept["LATER"] = "\n".join(f"{name}={value}" for name, value in environ.items())
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], env={**kept, **environ}, cwd="/", capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path / "first"), *arguments],
+        env=kept,
+        cwd="/",
+        capture_output=True,
+        text=True,
     )
 
 
