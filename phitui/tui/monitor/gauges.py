@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from phitui.hardware.analysis.hints import HARMLESS
 from phitui.hardware.analysis.memory_parts import MemoryParts, memory_name
@@ -12,6 +12,9 @@ from phitui.hardware.snapshot import Device, Host
 from phitui.tui.charts.cells import MUTED, NOTHING, OK, VALUE, WARN, Row, apart, bar, fit, name
 from phitui.tui.charts.memory_cells import LOOKS, Counts, bar_cells, cells, entries, shortened
 from phitui.tui.terminal.levels import Level, heat_level, memory_level, power_level
+
+if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
+    from phitui.workbench.telemetry.performance import DeviceView
 
 GIB = 1024**3
 
@@ -140,12 +143,12 @@ def facts(device: Device, host: Host) -> list[Fact]:
     """The smaller figures of a device, the most wanted first."""
     if device.kind == "cpu":
         return [
-            Fact("load", _plain(host.load1, ".2f", f" on {host.cpus} CPUs" if host.cpus else ""), 19),
-            Fact("temp", _plain(device.temperature_c, ".0f", " °C"), 6),
-            Fact("peak", _plain(device.bandwidth.peak_gb_s, ".0f", " GB/s"), 9),
+            Fact("load", plain(host.load1, ".2f", f" on {host.cpus} CPUs" if host.cpus else ""), 19),
+            Fact("temp", plain(device.temperature_c, ".0f", " °C"), 6),
+            Fact("peak", plain(device.bandwidth.peak_gb_s, ".0f", " GB/s"), 9),
         ]
     return [
-        Fact("temp", _plain(device.temperature_c, ".0f", " °C"), 6, _heat(device.temperature_c)),
+        Fact("temp", plain(device.temperature_c, ".0f", " °C"), 6, _heat(device.temperature_c)),
         Fact("mem busy", _percent(device.memory_busy_pct), 5),
         Fact("SM", _clock(device.sm_clock_mhz, device.sm_clock_max_mhz), 15),
         Fact("mem", _clock(device.mem_clock_mhz, None), 9),
@@ -162,9 +165,9 @@ def _measured(device: Device) -> list[Fact]:
     found = [
         Fact("SM active", _percent(device.sm_active_pct), 5),
         Fact("tensor", _percent(device.tensor_active_pct), 5),
-        Fact("mem temp", _plain(device.memory_temperature_c, ".0f", " °C"), 6, _heat(device.memory_temperature_c)),
-        Fact("down", _plain(device.link.rx_gb_s, ".2f", " GB/s"), 10),
-        Fact("up", _plain(device.link.tx_gb_s, ".2f", " GB/s"), 10),
+        Fact("mem temp", plain(device.memory_temperature_c, ".0f", " °C"), 6, _heat(device.memory_temperature_c)),
+        Fact("down", plain(device.link.rx_gb_s, ".2f", " GB/s"), 10),
+        Fact("up", plain(device.link.tx_gb_s, ".2f", " GB/s"), 10),
     ]
     return [fact for fact in found if fact.value != NOTHING]
 
@@ -225,8 +228,32 @@ def _level(level: Level) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return _plain(value, ".0f", " %")
+    return plain(value, ".0f", " %")
 
 
-def _plain(value: float | None, form: str, unit: str) -> str:
+def plain(value: float | None, form: str, unit: str) -> str:
+    """A figure with its unit."""
     return NOTHING if value is None else f"{value:{form}}{unit}"
+
+
+def engine_facts(view: DeviceView) -> list[Fact]:
+    """Speed against what the memory allows; nothing of a device without our engine."""
+    if not view.engine:
+        return []
+    traffic, decode = view.traffic, view.decode
+    return [
+        Fact("decode", plain(decode.tokens_per_s if decode else None, ".0f", " tok/s"), 10),
+        Fact("at most", plain(traffic.ceiling_tokens_per_s, ".0f", " tok/s"), 10),
+        Fact("MBU", plain(traffic.mbu and 100 * traffic.mbu, ".0f", " %"), 5),
+        # CTranslate2 copies each layer's cache to append to it: up to three times what a step has to read of it.
+        Fact("with KV copies", plain(traffic.engine_gb_s, ".0f", " GB/s"), 9),
+        *_joules(view),
+    ]
+
+
+def _joules(view: DeviceView) -> list[Fact]:
+    """Of a GPU: a CPU's energy is not read."""
+    if view.device.kind != "gpu":
+        return []
+    joules = view.joules_per_token
+    return [Fact("J/token", NOTHING if joules is None else f"≈{joules:.2f}", 6)]

@@ -14,7 +14,7 @@ from phitui.tui.charts.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, Row
 from phitui.tui.charts.layout import LayoutPlan, plan
 from phitui.tui.monitor import device_block
 from phitui.tui.monitor.device_block import DeviceBlock
-from phitui.tui.monitor.gauges import Fact, facts, memory_facts
+from phitui.tui.monitor.gauges import Fact, engine_facts, facts, memory_facts
 from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, host_hints, worst_first
 from phitui.tui.monitor.process_table import ProcessPane
 
@@ -126,11 +126,7 @@ class MonitorPicture:
 
     def _facts(self, device: Device, host: Host, memory: MemoryParts) -> list[Fact]:
         view = self._view(device)
-        own: list[Fact] = []
-        if view is not None:
-            from phitui.tui.monitor.engine_facts import engine_facts  # only where there is an engine
-
-            own = engine_facts(view)
+        own = engine_facts(view) if view is not None else []
         parts, rest = memory_facts(memory, view is not None and view.engine)
         return [*own, *parts, *facts(device, host), *rest]
 
