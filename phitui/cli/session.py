@@ -96,11 +96,4 @@ def _day(row: SessionRow) -> str:
     return f"{datetime.fromtimestamp(row.changed):%Y-%m-%d %H:%M}"
 
 
-_ACTIONS = {
-    "list": _list,
-    "show": _show,
-    "export": _export,
-    "import": _import,
-    "rm": _remove,
-    "search": _search,
-}
+_ACTIONS = {"list": _list, "show": _show, "export": _export, "import": _import, "rm": _remove, "search": _search}

@@ -76,9 +76,7 @@ def _expanded(path: Path | str) -> Path:
 
 
 def load_config(
-    config_flag: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    environ: Mapping[str, str] = os.environ,
+    config_flag: Path | None = None, overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
 ) -> Config:
     """The settings of all layers: shipped < user's file < PHITUI_CONFIG < `config_flag` < `overrides`.
 

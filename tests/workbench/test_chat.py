@@ -126,7 +126,7 @@ async def test_who_changes_the_engine_stops_the_answer_and_what_is_queued_waits(
     lease = await alone(room)
     assert (first.state, first.reason) == (State.DONE, "cancelled")
     assert first.usage.completion_tokens >= 3
-    assert second.state is State.QUEUED and not room.chat.answering
+    assert second.state is State.QUEUED and not room.chat.on_its_way
     room.chat.handle(replace(room.client.loaded, epoch=7))
     assert room.chat.context_tokens is None
     lease.release()

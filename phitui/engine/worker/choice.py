@@ -12,10 +12,7 @@ from phitui.models.precision import ITEM_BYTES
 
 # In order of preference. On CUDA int8 weights with float16 around them: half the memory traffic of float16 and
 # tensor cores for the rest; cards before 7.0 lack fast float16. On a CPU int8 alone.
-_PREFERRED = {
-    "cuda": ("int8_float16", "int8_float32", "float16", "float32"),
-    "cpu": ("int8", "float32"),
-}
+_PREFERRED = {"cuda": ("int8_float16", "int8_float32", "float16", "float32"), "cpu": ("int8", "float32")}
 # The compute capability from which CTranslate2 reports a kind, by what is in its name. bfloat16 comes before float16,
 # whose name is in its own.
 _CAPABILITY = (("bfloat16", "8.0"), ("float16", "7.0"), ("int8", "6.1"))

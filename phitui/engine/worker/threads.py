@@ -31,11 +31,7 @@ _BUSY = 0.5
 
 
 def fastest(
-    make: Callable[[int], Any],
-    manifest: Manifest,
-    compute_type: str,
-    profiles: Path,
-    tell: Callable[[Progress], None],
+    make: Callable[[int], Any], manifest: Manifest, compute_type: str, profiles: Path, tell: Callable[[Progress], None]
 ) -> tuple[Any, int, str]:
     """A generator with the fastest thread count for one prompt, that count, and why.
 

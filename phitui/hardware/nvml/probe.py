@@ -8,15 +8,7 @@ import msgspec
 
 from phitui.hardware.figures import Missing, Sheet
 from phitui.hardware.nvml.device_figures import MEMORY, cuda_version, memory_figures
-from phitui.hardware.nvml.driver import (
-    GpuLostError,
-    Question,
-    ask,
-    call,
-    cuda_driver_version,
-    gpu_count,
-    within,
-)
+from phitui.hardware.nvml.driver import GpuLostError, Question, ask, call, cuda_driver_version, gpu_count, within
 
 _CAPABILITY: tuple[Question, ...] = (("nvmlDeviceGetCudaComputeCapability", ()),)
 

@@ -177,8 +177,7 @@ class SessionStore:
 
     def _turns(self, where: str, value: int) -> list[KeptTurn]:
         rows = self._connection.execute(
-            f"SELECT id, {', '.join(_FIELDS)} FROM turn WHERE {where} ORDER BY id",
-            (value,),
+            f"SELECT id, {', '.join(_FIELDS)} FROM turn WHERE {where} ORDER BY id", (value,)
         )
         return [KeptTurn(*row) for row in rows]
 
@@ -199,13 +198,7 @@ class SessionStore:
             return Session(row, self._turns("session = ?", session))
 
     def insert(
-        self,
-        title: str,
-        system: str,
-        created: float,
-        turns: Sequence[KeptTurn],
-        leaf: int | None,
-        parameters: str = "",
+        self, title: str, system: str, created: float, turns: Sequence[KeptTurn], leaf: int | None, parameters: str = ""
     ) -> tuple[int, dict[int, int]]:
         """A new session with these turns, whose ids and parents are below 0; returns its id, and as `save` theirs."""
         self._check_place()

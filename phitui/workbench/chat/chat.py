@@ -10,18 +10,7 @@ from dataclasses import dataclass, field
 from phitui.core.errors import PhituiError, UnavailableError, UsageError
 from phitui.core.ipc.messages import Failure
 from phitui.core.tasks import Tasks
-from phitui.engine.protocol.api import (
-    BrokeOff,
-    Delta,
-    Died,
-    Event,
-    Finished,
-    Loaded,
-    Rejected,
-    Sampling,
-    Started,
-    Turn,
-)
+from phitui.engine.protocol.api import BrokeOff, Delta, Died, Event, Finished, Loaded, Rejected, Sampling, Started, Turn
 from phitui.engine.protocol.interface import Engine
 from phitui.workbench.chat.exchanges import Exchange, State, path_through, path_to
 from phitui.workbench.lease import Lease, Leases, Use
@@ -305,11 +294,6 @@ class Chat:
     def on_its_way(self) -> list[Exchange]:
         """The exchanges whose answers are being made."""
         return self._current
-
-    @property
-    def answering(self) -> bool:
-        """Whether an answer is being made."""
-        return bool(self._current)
 
     @property
     def context_tokens(self) -> int | None:
