@@ -106,6 +106,7 @@ class _Envelope(msgspec.Struct):
     method: str = "POST"
 
 
+_DRAWN = ("max_tokens", "temperature", "top_k", "top_p", "repetition_penalty")
 _PLAIN = frozenset(field.name for field in msgspec.structs.fields(_Plain)) - {"seed"}
 _BODY = frozenset(field.name for field in msgspec.structs.fields(_Body)) - {"seed"}
 
@@ -195,14 +196,8 @@ def _request(
     stop = (row.stop,) if isinstance(row.stop, str) else base.stop if row.stop is None else tuple(row.stop)
     if len(stop) > _MAX_STOPS or not all(stop):
         raise UsageError(f"stop: at most {_MAX_STOPS} strings, none of them empty")
-    sampling = Sampling(
-        max_tokens=base.max_tokens if row.max_tokens is None else row.max_tokens,
-        temperature=base.temperature if row.temperature is None else row.temperature,
-        top_k=base.top_k if row.top_k is None else row.top_k,
-        top_p=base.top_p if row.top_p is None else row.top_p,
-        repetition_penalty=base.repetition_penalty if row.repetition_penalty is None else row.repetition_penalty,
-        stop=stop,
-    )
+    chosen = {name: value for name in _DRAWN if (value := getattr(row, name)) is not None}
+    sampling = msgspec.structs.replace(base, stop=stop, seed=None, **chosen)
     size = sum(len(turn.content) for turn in turns)
     return Request(number, name, form, turns, sampling, row.n or 1, size, unused)
 
