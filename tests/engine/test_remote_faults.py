@@ -310,7 +310,7 @@ async def test_a_page_instead_of_a_stream():
         (422, b'{"error": "inputs too long", "error_type": "validation"}', Rejected, 2, 1, "inputs too long"),
         (429, b"slow down", BrokeOff, 1, 3, "slow down"),
         (500, b"<html>oops</html>", BrokeOff, 1, 3, "answers 500"),
-        (503, b'{"error": {"message": "Loading model"}}', BrokeOff, 1, 3, "Loading model"),
+        (503, b'{"error": {"message": "Come back later"}}', BrokeOff, 1, 3, "Come back later"),
         (418, b"\x1b[2J\xff" * 50, BrokeOff, 1, 1, "answers 418"),
     ],
 )

@@ -1,6 +1,7 @@
 """Keys: where they come from, and everywhere that they do not go."""
 
 import logging
+import os
 import pickle
 
 import pytest
@@ -148,7 +149,7 @@ async def test_what_is_on_this_machine_is_not_asked_through_a_proxy(proxy):
 
 async def test_another_machine_is(proxy):
     with pytest.raises(PhituiError):
-        async with connected("http://box.example:8000"):
+        async with connected("http://box.example:8000", os.environ):
             pass
     assert proxy.requests[0].path.startswith("http://box.example:8000/")
 
@@ -158,7 +159,7 @@ ECHOES = {
     "a text": lambda c: c.reply(500, f"{'x' * 280} {KEY} {OTHER}".encode(), "text/plain"),
     "a redirect": lambda c: c.reply(302, Location=f"https://elsewhere/?a={KEY}&b=%2Fother-secret"),
     "an error event": lambda c: (c.head(), c.event({"error": {"message": f"no such key: {KEY}"}})),
-    "no stream": lambda c: c.reply(200, b"", f"text/{KEY}"),
+    "no stream": lambda c: c.reply(200, f"wrong key {KEY}".encode(), "text/plain"),
     "a broken head": lambda c: c.send(b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\r\n\r\n"),
     "the reason": lambda c: (c.head(), c.piece("ok", KEY), c.usage(KEY, 1), c.done()),
 }

@@ -192,7 +192,7 @@ async def test_ollama():
             text, end = await engine.ask(TURNS, FULL)
             assert (text, end.reason, end.notes) == ("Grüße\u2028世界", "length", [])
             assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (26, 5)
-        request = server.chats()[0]
+        request = server.chats()[-1]
         assert request.path == "/api/chat"
         assert request.json()["messages"] == MESSAGES
         wanted = {"num_predict": 64, "temperature": 0.5, "top_p": 0.9, "top_k": 40, "repeat_penalty": 1.1}
