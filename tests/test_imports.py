@@ -47,7 +47,7 @@ def modules(code, home):
 def test_the_console_answers_without_a_heavy_library_in_its_process(home):
     loaded = modules(CONSOLE, home)
     assert "textual" in loaded
-    assert loaded & (HEAVY | {"httpx", "httpx_sse"}) == set()
+    assert loaded & (HEAVY | {"httpx"}) == set()
 
 
 @pytest.mark.parametrize(
