@@ -239,6 +239,7 @@ ERRORS = {
     "a quota": (200, sse({"error": {"message": "quota is used up", "type": "insufficient_quota", "code": 429}}),
                 "quota is used up", False),
     "by its name": (200, 'event: error\ndata: {"message": "worker gone"}\n\n', "worker gone", True),
+    "a field of its own": (200, 'error: {"code": 500, "message": "slot failed"}\n\n', "slot failed", True),
     "text by its name": (200, "event: error\ndata: worker gone\n\n", "worker gone", True),
     "JSON inside a 200": (200, '{"error": {"message": "no model is in memory"}}', "no model is in memory", True),
     "a bare one inside a 200": (200, '{"detail": "Not here"}', "Not here", True),

@@ -108,6 +108,42 @@ async def test_what_is_the_users_to_hear_is_not_left_out(words):
     assert len(server.chats()) == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["System role not supported", "Conversation roles must alternate user/assistant/user/assistant/...",
+     "Developer instruction is not enabled for this model"],
+)  # fmt: skip
+async def test_a_template_without_a_system_role_gets_the_prompt_before_the_users(words):
+    def chat(connection):
+        if connection.request.json()["messages"][0]["role"] == "system":
+            connection.reply(400, json.dumps({"error": {"message": words}}).encode())
+        else:
+            answers_with(sse(*PLAIN))(connection)
+
+    with raw_server(chat) as server:
+        async with connected(server.url) as engine:
+            turns = [Turn("system", "Be brief."), Turn("user", "Hi"), Turn("assistant", "Yes?"), Turn("user", "Go")]
+            assert (await engine.ask(turns))[0] == "Hello."
+            assert "before the user's first words" in engine.client.loaded.why
+    assert [(one["role"], one["content"]) for one in server.chats()[-1].json()["messages"]] == [
+        ("user", "Be brief.\n\nHi"), ("assistant", "Yes?"), ("user", "Go"),
+    ]  # fmt: skip
+
+
+async def test_a_wait_that_is_too_long_for_anybody_is_told_and_not_waited_for():
+    with raw_server(answers_with('{"error": "Slow down"}', 429, Retry_After="7200")) as server:
+        async with connected(server.url, retries=2) as engine:
+            _, end = await engine.ask()
+    assert "Slow down" in end.failure.message and "120 minutes" in end.failure.fix
+    assert len(server.chats()) == 1
+
+
+async def test_the_address_of_the_route_itself_will_do():
+    with raw_server(answers_with(sse(*PLAIN))) as server:
+        async with connected(f"{server.url}/v1/chat/completions") as engine:
+            assert (await engine.ask())[0] == "Hello."
+
+
 LOADING = json.dumps({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}).encode()
 
 

@@ -21,7 +21,7 @@ from phitui.engine.remote.faults import SHOWN_CHARS, Fault
 from phitui.engine.remote.generate_pieces import before_stops
 from phitui.engine.remote.kinds import Server
 from phitui.engine.remote.pieces import Piece
-from phitui.engine.remote.refused_fields import fields_of, without_fields
+from phitui.engine.remote.refused_fields import SYSTEM, fields_of, without_fields, without_system
 from phitui.engine.remote.transport import streaming
 
 # An answer is complete with its reason; its counts come right behind it or not at all.
@@ -75,7 +75,8 @@ class Attempt:
         dialect = DIALECTS[job.server.form]
         prompt_bytes = sum(len(turn.content.encode()) for turn in job.turns)
         job.account = Account(job.id, job.sampling.max_tokens, prompt_bytes, job.server.context_window)
-        body = dialect.body(job.server.model, job.turns, job.sampling)
+        turns = without_system(job.turns) if SYSTEM in job.server.left_out else job.turns
+        body = dialect.body(job.server.model, turns, job.sampling)
         if job.server.kind == "ollama" and job.server.context_window is not None:
             body["options"]["num_ctx"] = job.server.context_window
         body = forced_length(job.server.kind, body) if job.exact else body

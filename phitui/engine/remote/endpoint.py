@@ -104,7 +104,8 @@ def endpoint_of(
     if not settings.url:
         raise UsageError(f"{where} has no url", f'Write url = "http://…" below [{where}].')
     parts = urlsplit(settings.url)
-    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}".removesuffix("/v1").rstrip("/")
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")  # as such addresses are often given
+    base = f"{parts.scheme}://{parts.netloc}{path}".removesuffix("/v1").rstrip("/")
     headers = {header: Secret(value) for header, value in settings.headers.items()}
     key = _key(where, settings, environ)
     # What is on this machine is asked without a proxy.

@@ -6,8 +6,10 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,6 +27,8 @@ SHOWN_CHARS = 300
 _BAD_INPUT = (400, 413, 422)
 _AGAIN = (408, 409, 425, 429)
 _NEVER = (501, 505)
+# Nobody waits so long for a try.
+_FAR_S = 300.0
 _LOADING = re.compile(
     r"\b(loading|loaded yet|being loaded|not (yet )?(loaded|ready)|starting|warming)\b", re.IGNORECASE
 )
@@ -149,12 +153,21 @@ def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint
     if status in _BAD_INPUT:
         return Fault(UsageError(line), status=status)
     again = (status in _AGAIN or status >= 500) and status not in _NEVER and not is_final(decoded_error(body))[0]
-    return Fault(PhituiError(line), again, _retry_after(headers), status)
+    after_s = _retry_after(headers)
+    if again and after_s is not None and after_s > _FAR_S:
+        return Fault(PhituiError(line, f"It asks to wait {after_s / 60:.0f} minutes."), status=status)
+    return Fault(PhituiError(line), again, after_s, status)
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    value = headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdecimal() and len(value) < 10 else None
+    """In seconds: the header has a number of them, or a date."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def unreachable(fault: Fault) -> PhituiError:

@@ -212,7 +212,7 @@ async def streaming(
     request = client.build_request("POST", endpoint.base + path, json=body, headers={"Accept": accept})
     with faults_told(endpoint):
         async with _sent(client, request) as response:
-            if response.status_code != 200:
+            if not 200 <= response.status_code < 300:
                 said = await read_body(response)
                 raise refusal(response.status_code, response.headers, said, endpoint)
             _unpack(response, STREAM_BYTES)

@@ -17,7 +17,7 @@ import msgspec
 # Far above what an honest server sends: one event has a token or a few; what is one body is an answer or an error.
 EVENT_BYTES = 1_000_000
 BODY_BYTES = 4_000_000
-_FIELDS = ("data:", "event:", "id:", "retry:", ":")
+_FIELDS = ("data:", "event:", "id:", "retry:", "error:", ":")
 
 
 class TooMuch(Exception):
@@ -111,6 +111,9 @@ class WireReader:
             self._kept += len(line) + 1
         elif name == "event" and colon:
             self._name = value.strip()
+        elif name == "error" and value.strip():  # llama.cpp has its errors in a field of this name
+            found += [self._event()] if self._data else []
+            found.append(WireEvent(value, "error"))
         return found
 
     def _event(self) -> WireEvent:
