@@ -13,6 +13,7 @@ from textual.widgets import Input
 from phitui.core.text import without_controls
 from phitui.tui.screens.parameters import SystemArea
 from phitui.tui.terminal.display import displayable, drawn
+from phitui.tui.themes import ConsoleTheme
 from phitui.tui.widgets.prompt import Prompt
 
 TYPED = {
@@ -153,3 +154,39 @@ def test_a_file_and_nothing(home, tmp_path):
     with (tmp_path / "text").open() as file:
         assert asked(home, {"stdin": file}, "Why?")[0] == "of a file\n\nWhy?"
     assert asked(home, {"stdin": subprocess.DEVNULL}, "Why?")[0] == "Why?"
+
+
+async def test_a_click_on_an_answer_leaves_the_typing_in_the_prompt():
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        app.load()
+        app.answer("p", "An answer.")
+        await pilot.pause(0.3)
+        await pilot.click(".facts")
+        await pilot.press(*"are you sure?")
+        assert app.console_screen.query_one(Prompt).text == "are you sure?"
+        assert len(app.console_screen.chat.exchanges) == 1 and len(app.screen_stack) == 1
+
+
+async def test_words_that_were_looked_for_end_where_they_began():
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        app.load()
+        app.answer("p", "An answer.")
+        await pilot.press(*"/find answer", "enter", "escape", *"are")
+        assert app.console_screen.query_one(Prompt).text == "are"
+
+
+@pytest.mark.parametrize("name", ["nord", "gruvbox", "catppuccin-mocha", "tokyo-night"])
+async def test_a_theme_whose_name_textual_has_too_is_phituis(name):
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        if name not in app.theme_names():
+            pytest.skip("not shipped")
+        await pilot.press(*f"/theme {name}", "enter")
+        await pilot.pause()
+        assert app.theme == name
+        assert isinstance(app.current_theme, ConsoleTheme)

@@ -330,8 +330,7 @@ class BaseApp(App[None]):
 
     def use_theme(self, name: str) -> None:
         """Take a theme, and keep it for later starts."""
-        if name not in self.available_themes:
-            self._register_themes()
+        self._register_themes()  # Textual has themes of some of these names, without the colours of the gauges
         self.theme = name
         try:
             save_setting(config_dir(os.environ) / "config.toml", "theme.name", name)

@@ -82,9 +82,8 @@ class EngineDialog(Dialog[str | None]):
     def _line(self, name: str, state: str) -> Content:
         mark = "● " if name == self._current else "  "
         shown = displayable(one_line(name, _NAME_CHARS))
-        return Content.assemble(
-            (f"{mark}{shown:<{_NAME_CHARS}} ", "bold"), (displayable(one_line(state, 160)), "$text-muted")
-        )
+        # Without a colour of its own: it has to be readable on the highlighted line, too.
+        return Content.assemble((f"{mark}{shown:<{_NAME_CHARS}} ", "bold"), displayable(one_line(state, 160)))
 
     @on(OptionList.OptionSelected)
     def _choose(self, message: OptionList.OptionSelected) -> None:

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from phitui.core.tasks import start_task
@@ -65,6 +66,7 @@ class FindBar(Horizontal):
         self._matches: list[Match] = []
         self._at = 0
         self._searching: asyncio.Task[None] | None = None
+        self._came_from: Widget | None = None  # where the focus was before
 
     def compose(self) -> ComposeResult:
         yield FindField(placeholder="find in this chat", id="find", select_on_focus=False)
@@ -77,6 +79,8 @@ class FindBar(Horizontal):
 
     def open(self, words: str = "") -> None:
         """Look for words: these, or those that are typed."""
+        if not self.active:
+            self._came_from = self.screen.focused
         self.display = True
         field = self.query_one(FindField)
         field.value = displayable(words)
@@ -88,14 +92,14 @@ class FindBar(Horizontal):
             self._tell()
 
     def leave(self) -> bool:
-        """End it; False where nothing is looked for."""
+        """End it, and go back to where it was begun; False where nothing is looked for."""
         if not self.active:
             return False
         self.display = False
         self._stop()
         self._search, self._matches = Search(""), []
         self.query_one(FindField).clear()
-        self.screen.set_focus(self._transcript)
+        self.screen.set_focus(self._came_from or self._transcript)
         return True
 
     @property

@@ -47,7 +47,7 @@ def _turn(turn: KeptTurn, wanted: str, width: int) -> list[Content]:
         answer = snippet(displayable(turn.text), wanted, _FOUND_CHARS)
     else:
         prompt = _clipped(displayable(turn.prompt), _PROMPT_CHARS)
-        answer = _clipped(displayable(turn.text), _ANSWER_CHARS)
+        answer = _clipped(displayable(turn.text or turn.thinking), _ANSWER_CHARS)
     asked = Content.styled("▌ ", "$primary") + _marked(prompt, wanted)
     return [asked, _marked(answer, wanted)] if answer else [asked]
 

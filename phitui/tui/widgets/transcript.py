@@ -53,6 +53,9 @@ class Transcript(WindowedScroll):
     }
     """
 
+    # What is typed after a click, made to select or to scroll, is still for the prompt: here letters are commands.
+    FOCUS_ON_CLICK: ClassVar[bool] = False
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("k", "scroll_up", "Up", show=False, id="transcript.up", tooltip="A line up"),
         Binding("j", "scroll_down", "Down", show=False, id="transcript.down", tooltip="A line down"),
