@@ -6,7 +6,7 @@ from frozen_console import FrozenConsole
 from phitui.tui.widgets.prompt import Prompt
 
 RAW = "log \x1b[31mred\x1b[0m\x1b]0;owned\x07\r\nnext\u202e"
-CLEAN = "log red\nnext"
+CLEAN = "log red\nnext\u202e"  # which is drawn as something that has no width
 
 
 async def sent_after(pilot, *keys):

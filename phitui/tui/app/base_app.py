@@ -25,6 +25,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 from phitui.config.layers import Config, config_dir, logs_dir, save_setting
 from phitui.core.errors import ExitCode, PhituiError
@@ -162,7 +163,8 @@ class BaseApp(App[None]):
         """Keep the keys that were typed before there was a prompt to take them. Of what is pasted no field gets the
         controls: it would write them to the terminal as they are."""
         if isinstance(event, events.Paste):
-            event.text = without_controls(event.text)
+            clean = displayable if isinstance(self.focused, Input) else without_controls
+            event.text = clean(event.text)
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._early is not None:
             self._early.append(event)
         else:

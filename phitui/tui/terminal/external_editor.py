@@ -17,8 +17,7 @@ from typing import Protocol
 
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.files import create_private
-from phitui.core.text import one_line
-from phitui.tui.terminal.display import displayable
+from phitui.core.text import one_line, without_controls
 
 _FALLBACKS = ("nano", "vi")
 _MOST_BYTES = 10_000_000
@@ -88,7 +87,7 @@ def _read(path: Path) -> str:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise PhituiError(f"the editor left more than {_MOST_BYTES:,} bytes: the draft is as it was")
-        return displayable(data.decode("utf-8").removesuffix("\n"))
+        return without_controls(data.decode("utf-8").removesuffix("\n"))
     except OSError as error:
         raise PhituiError(f"the editor left no file ({error.strerror}): the draft is as it was") from error
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from textual.widgets import Label, Markdown, Static
 from textual.widgets._markdown import MarkdownBullet, MarkdownOrderedList, MarkdownOrderedListItem
 from textual.widgets.markdown import MarkdownBlock, MarkdownFence
 
-from phitui.tui.widgets.answer_parser import answer_parser
+from phitui.tui.widgets.answer_parser import AnswerParser
 
 _TEXTS = ("h1", "h2", "h3", "h4", "h5", "h6", "paragraph_open", "th_open", "td_open")
 _STYLES = {"em_open": ".em", "strong_open": ".strong", "s_open": ".s"}
@@ -95,4 +95,4 @@ class AnswerMarkdown(Markdown):
     }
 
     def __init__(self, text: str) -> None:
-        super().__init__(text, open_links=False, parser_factory=answer_parser)
+        super().__init__(text, open_links=False, parser_factory=AnswerParser)

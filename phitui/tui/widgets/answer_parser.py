@@ -8,7 +8,6 @@ the rules that drop text are off or say what they would drop; and whatever else 
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -28,7 +27,8 @@ _DEEPEST, _COLUMNS = 12, 12
 
 
 class AnswerParser(MarkdownIt):
-    """GitHub's Markdown without the parts that drop text."""
+    """GitHub's Markdown without the parts that drop text. One for each answer: what finds addresses in it keeps a state,
+    and answers are read in threads."""
 
     def __init__(self) -> None:
         super().__init__("gfm-like", {"html": False})
@@ -56,12 +56,6 @@ class AnswerParser(MarkdownIt):
     def blocks(self, source: str) -> list[Token]:
         """The tokens, also where something would be lost: code blocks are in them all the same."""
         return super().parse(source)
-
-
-@lru_cache(1)
-def answer_parser() -> AnswerParser:
-    """The one parser: making it takes longer than reading most answers."""
-    return AnswerParser()
 
 
 def _newline(state: StateInline, silent: bool) -> bool:

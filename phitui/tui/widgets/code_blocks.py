@@ -14,9 +14,9 @@ class CodeBlock(NamedTuple):
 
 def code_blocks(text: str) -> list[CodeBlock]:
     """All code blocks of a Markdown text, in order, those in lists and quotes too."""
-    from phitui.tui.widgets.answer_parser import answer_parser  # tens of ms that only the first answer needs
+    from phitui.tui.widgets.answer_parser import AnswerParser  # tens of ms that only the first answer needs
 
-    tokens = answer_parser().blocks(text)
+    tokens = AnswerParser().blocks(text)
     return [
         CodeBlock((token.info.split() or [""])[0], token.content)
         for token in tokens
