@@ -27,8 +27,8 @@ _DEEPEST, _COLUMNS = 12, 12
 
 
 class AnswerParser(MarkdownIt):
-    """GitHub's Markdown without the parts that drop text. One for each answer: what finds addresses in it keeps a state,
-    and answers are read in threads."""
+    """GitHub's Markdown without the parts that drop text. One for each answer: what finds addresses keeps a state, and
+    answers are read in threads."""
 
     def __init__(self) -> None:
         super().__init__("gfm-like", {"html": False})
