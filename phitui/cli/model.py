@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 from pathlib import Path
 
 from phitui.cli.output import Narrator, write
@@ -145,7 +146,8 @@ def _free_place(output: Path) -> Path:
 
 def _store_name(source: Path) -> str:
     """The catalog's name where the source is called as on the Hub, so that "auto" finds it; else its own name."""
-    name = (source.name if source.is_dir() else source.stem).lower()
+    # The parts of a GGUF file are one model.
+    name = (source.name if source.is_dir() else re.sub(r"-\d{5}-of-\d{5}$", "", source.stem)).lower()
     known = (entry.name for entry in CATALOG if entry.hub.rsplit("/", 1)[-1].lower() == name)
     return next(known, name)
 

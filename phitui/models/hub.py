@@ -44,10 +44,14 @@ class RemoteFile:
     bytes: int
     sha256: str
 
+    @property
+    def is_weights(self) -> bool:
+        return self.name.endswith(".safetensors")
+
 
 @dataclass(frozen=True)
 class DownloadPlan:
-    """What is to be fetched: the needed files of one revision, small ones first."""
+    """What is to be fetched: the needed files of one revision, small ones first and the weights last."""
 
     repository: str
     revision: str
@@ -77,9 +81,8 @@ def plan(repository: str) -> DownloadPlan:
         if Path(file.name).name != file.name:
             raise PhituiError(f"{repository} names a file outside its folder: {file.name[:100]!r}", "Choose another.")
     terms = str(getattr(getattr(info, "card_data", None), "license", None) or "")
-    return DownloadPlan(
-        repository, str(info.sha or "main"), terms, tuple(sorted(files, key=lambda f: (f.bytes, f.name)))
-    )
+    files.sort(key=lambda file: (file.is_weights, file.bytes, file.name))
+    return DownloadPlan(repository, str(info.sha or "main"), terms, tuple(files))
 
 
 def present_bytes(wanted: DownloadPlan, kept: Path) -> int:
@@ -94,13 +97,19 @@ def drop_without_weights(kept: Path) -> None:
         shutil.rmtree(kept, ignore_errors=True)
 
 
-def fetch(wanted: DownloadPlan, kept: Path, report: Report, check_config: Callable[[Path], None]) -> Path:
+def fetch(
+    wanted: DownloadPlan,
+    kept: Path,
+    report: Report,
+    check_config: Callable[[Path], None],
+    check_chat: Callable[[Path], None],
+) -> Path:
     """Download the files into a folder in `kept`; what is there of this revision already is not fetched again.
 
     An interrupted download goes on where it stopped, in the middle of a file too. (huggingface_hub, whose own downloads
     begin a file anew, is asked for addresses, credentials and errors.) `check_config` gets the path of config.json
-    before the large files are fetched, and may raise. Raises PhituiError as `plan` does, and OSError where the disk is
-    full.
+    as soon as it is there, `check_chat` the folder before the weights are fetched; both may raise. Raises PhituiError
+    as `plan` does, and OSError where the disk is full.
     """
     folder = kept / _folder_name(wanted)
     if kept.is_dir():
@@ -109,7 +118,11 @@ def fetch(wanted: DownloadPlan, kept: Path, report: Report, check_config: Callab
                 shutil.rmtree(stale, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     done = 0
+    before_weights = True
     for file in wanted.files:
+        if file.is_weights and before_weights:
+            check_chat(folder)
+            before_weights = False
         if not (folder / file.name).exists():
             _fetch_file(wanted, file, folder, _progress_bar(wanted, done, report))
         if file.name == "config.json":

@@ -156,6 +156,7 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
     from phitui.models import hub
     from phitui.models.convert.hub_config import check_config
     from phitui.models.convert.quantize import DEFAULT, check_quantization
+    from phitui.models.convert.tokenizer import check_chat
 
     if not request.quantization.startswith((AWQ, AWQ_PREFIX)):  # whether they are AWQ is seen in config.json
         check_quantization(request.quantization or DEFAULT)
@@ -177,7 +178,8 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
         title, terms = (entry.title, entry.license) if entry else ("", wanted.license)
         label = Label(name, title, repository, wanted.revision, terms)
         try:
-            folder = hub.fetch(wanted, kept, report, partial(check_config, quantization=request.quantization))
+            check = partial(check_config, quantization=request.quantization)
+            folder = hub.fetch(wanted, kept, report, check, check_chat)
         except PhituiError:
             hub.drop_without_weights(kept)
             raise

@@ -169,7 +169,7 @@ def test_a_type_that_is_not_read(hub, tmp_path):
         ({"rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, "short_factor"),
         ({"rope_scaling": {"type": "longrope", "short_factor": ["x"] * 8}}, "short_factor"),
         ({"quantization_config": {"quant_method": "awq"}}, "not as AWQ of 4 bits"),
-        ({"vocab_size": 100}, "id"),
+        ({"vocab_size": 100}, "tokens more than the model"),
         ({"max_position_embeddings": None}, "max_position_embeddings"),
     ],
 )

@@ -59,16 +59,15 @@ class ChatTemplate:
             return False
         return _SYSTEM in made
 
-    def check(self) -> None:
-        """Raise PhituiError unless a question comes through the template."""
+    def try_question(self) -> str:
+        """What it makes of one question. Raises PhituiError where that does not come through."""
         try:
             made = self._run([{"role": "user", "content": _USER}])
         except UsageError as error:
-            raise PhituiError(error.message, "Its chats cannot be made: choose another model.") from error
+            raise PhituiError(error.message, "Choose another model.") from error
         if _USER not in made:
-            raise PhituiError(
-                "the model's chat template leaves out what the user says", "It may be for other uses: choose another."
-            )
+            raise PhituiError("the model's chat template leaves out what the user says", "Choose another model.")
+        return made
 
     def _run(self, messages: Sequence[Message]) -> str:
         given = {"messages": list(map(dict, messages)), "tools": None, "documents": None}

@@ -29,6 +29,7 @@ _ITEM_TYPES: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype("<u2"),
 }
 _INTEGER = "I32"
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class Checkpoint(Protocol):
@@ -91,10 +92,23 @@ def open_for_reading(path: Path) -> int:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise PhituiError(f"cannot read {path}: {error.strerror}") from error
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise PhituiError(f"cannot read {path}: it is not a file", FETCH_AGAIN)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PhituiError(f"cannot read {path}: it is not a file", FETCH_AGAIN)
+    if _is_pointer(descriptor):
+        os.close(descriptor)
+        raise PhituiError(
+            f"{path} is a Git LFS pointer: the file itself has not been fetched", "Run git lfs pull in its folder."
+        )
+    return descriptor
+
+
+def _is_pointer(descriptor: int) -> bool:
+    """Whether it is the small text that stands for a large file in a git repository without Git LFS."""
+    try:
+        return os.pread(descriptor, len(_POINTER), 0) == _POINTER
+    except OSError:
+        return False  # whoever reads on hears of it
 
 
 def read_whole(path: Path) -> bytes:

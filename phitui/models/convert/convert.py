@@ -17,11 +17,11 @@ import phitui
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.ipc.messages import Progress
 from phitui.models.convert import gguf_tokenizer, tokenizer
-from phitui.models.convert.architectures import Architecture
+from phitui.models.convert.architectures import LLAMA_GGUF, Architecture
 from phitui.models.convert.awq import BITS, Packed, settled
 from phitui.models.convert.checkpoint import Checkpoint, SafetensorsCheckpoint
 from phitui.models.convert.gguf_config import from_gguf_metadata
-from phitui.models.convert.gguf_source import GgufFile
+from phitui.models.convert.gguf_parts import open_gguf
 from phitui.models.convert.growing_hash import GrowingHash
 from phitui.models.convert.hub_config import from_hub_config
 from phitui.models.convert.quantize import Linear, Matrix, Vector, in_order, store
@@ -57,8 +57,11 @@ def open_source(path: Path, label: Label, context: int = 0) -> CheckpointSource:
 
 
 def _open_gguf(path: Path, label: Label, context: int) -> CheckpointSource:
-    file = GgufFile(path)
-    vocabulary = gguf_tokenizer.from_gguf(file.metadata, path)
+    file = open_gguf(path)
+    table = LLAMA_GGUF.embeddings
+    rows = file.shape(table)[0] if table in file.names() else 0
+    vocabulary = gguf_tokenizer.from_gguf(file.metadata, path, rows)
+    tokenizer.try_chat(vocabulary, path)
     architecture = from_gguf_metadata(file.metadata, file, len(vocabulary.tokens), context)
     said = {key: file.metadata.get(f"general.{key}") for key in ("name", "license")}
     texts = {key: value for key, value in said.items() if isinstance(value, str)}
@@ -76,6 +79,7 @@ def _open_folder(folder: Path, label: Label, context: int) -> CheckpointSource:
     weights = SafetensorsCheckpoint(folder)
     architecture = from_hub_config(config, folder / "config.json", set(weights.names()), context)
     vocabulary = tokenizer.from_folder(folder, architecture.sizes.vocabulary, config)
+    tokenizer.try_chat(vocabulary, folder)
     label = replace(label, title=label.title or label.name, source=label.source or folder.name)
     return CheckpointSource(weights, architecture, vocabulary, label)
 

@@ -12,10 +12,18 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from phitui.core.errors import PhituiError
-from phitui.models.convert.tokenizer import FETCH_AGAIN, SPECIAL_NAMES, Vocabulary, checked_template, ends_of
+from phitui.models.chat.marks import is_turn_mark
+from phitui.models.convert.fit import fitted, in_order
+from phitui.models.convert.tokenizer import (
+    FETCH_AGAIN,
+    SPECIAL_NAMES,
+    Vocabulary,
+    checked_template,
+    ends_of,
+)
 
 # Kinds of tokens in tokenizer.ggml.token_type.
-_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 # Llama 3's splitting of text, from its tokenizer.json.
 _LLAMA3_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -35,8 +43,9 @@ _LONGEST = 500
 _KEEP_SPACE = ("<unk>", "<s>", "<|endoftext|>")
 
 
-def from_gguf(metadata: dict[str, Any], where: Path) -> Vocabulary:
-    """The vocabulary of a GGUF file. Raises PhituiError for unknown kinds of tokenizers, and damaged ones."""
+def from_gguf(metadata: dict[str, Any], where: Path, rows: int = 0) -> Vocabulary:
+    """The vocabulary of a GGUF file, for a model with `rows` tokens (0: as many as the file lists). Raises PhituiError
+    for unknown kinds of tokenizers, and damaged ones."""
     tokens = _strings(metadata, "tokenizer.ggml.tokens", where)
     if len(set(tokens)) != len(tokens):
         raise PhituiError(f"{where} has the same token twice in its vocabulary: it is damaged", FETCH_AGAIN)
@@ -49,13 +58,27 @@ def from_gguf(metadata: dict[str, Any], where: Path) -> Vocabulary:
     ends = [special.get("eos_token", "")]
     if isinstance(turn_end, int) and 0 <= turn_end < len(tokens):
         ends.append(tokens[turn_end])
+    made = _build(metadata, tokens, {*ends, *special.values()}, where).to_str().encode()
+    try:
+        text, dropped = fitted(made, rows or len(tokens))
+    except ValueError as error:
+        raise PhituiError(f"{where}: {error}", FETCH_AGAIN) from error
+    kept = {token: number for number, token in enumerate(tokens) if token not in dropped}
     return Vocabulary(
-        tokens=tokens,
-        tokenizer_json=_build(metadata, tokens, where).to_str().encode(),
-        end_tokens=ends_of(ends, set(tokens), where),
-        special_tokens=special,
-        chat_template=checked_template(metadata.get("tokenizer.chat_template", ""), where),
+        tokens=in_order(kept, rows or len(tokens)),
+        tokenizer_json=text,
+        end_tokens=ends_of(ends, set(kept), where),
+        special_tokens={name: token for name, token in special.items() if token in kept},
+        chat_template=checked_template(_template(metadata), where),
+        dropped=dropped,
     )
+
+
+def _template(metadata: dict[str, Any]) -> object:
+    """The chat template: the default one, else the first of those that have names."""
+    names = metadata.get("tokenizer.chat_templates")
+    first = names[0] if isinstance(names, list) and names else ""
+    return metadata.get("tokenizer.chat_template") or metadata.get(f"tokenizer.chat_template.{first}") or ""
 
 
 def _strings(metadata: dict[str, Any], key: str, where: Path) -> list[str]:
@@ -65,7 +88,7 @@ def _strings(metadata: dict[str, Any], key: str, where: Path) -> list[str]:
     return values
 
 
-def _build(metadata: dict[str, Any], tokens: list[str], where: Path) -> Tokenizer:
+def _build(metadata: dict[str, Any], tokens: list[str], named: set[str], where: Path) -> Tokenizer:
     kind = metadata.get("tokenizer.ggml.model")
     builders = {"gpt2": _build_bpe, "llama": _build_sentencepiece}
     if not isinstance(kind, str) or kind not in builders:
@@ -73,6 +96,7 @@ def _build(metadata: dict[str, Any], tokens: list[str], where: Path) -> Tokenize
             f"{where} has a tokenizer of the kind {str(kind)[:40]!r}",
             "phitui reads 'gpt2' and 'llama': convert the model's Hub folder instead.",
         )
+    metadata = metadata | {"tokenizer.ggml.token_type": _kinds(metadata, tokens, named)}
     made = builders[kind](metadata, tokens, where)
     strips = kind == "llama" and metadata.get("general.architecture") == "phi3"
     for token, token_kind in zip(tokens, metadata.get("tokenizer.ggml.token_type") or [], strict=False):
@@ -82,6 +106,24 @@ def _build(metadata: dict[str, Any], tokens: list[str], where: Path) -> Tokenize
         elif token_kind == _USER_DEFINED:
             made.add_tokens([AddedToken(token, normalized=False, rstrip=rstrip)])
     return made
+
+
+def _kinds(metadata: dict[str, Any], tokens: list[str], named: set[str]) -> object:
+    """The kinds of the tokens. Some files have the marks of turns as normal ones: control tokens are also those that
+    the file names by id, and what looks like such a mark and is not put together from two others."""
+    kinds = metadata.get("tokenizer.ggml.token_type")
+    if not isinstance(kinds, list) or len(kinds) != len(tokens):
+        return kinds
+    known = set(tokens)
+
+    def is_control(token: str, kind: int) -> bool:
+        if kind != _NORMAL or not (token in named or is_turn_mark(token)):
+            return False
+        return token in named or not any(
+            token[:cut] in known and token[cut:] in known for cut in range(1, min(len(token), _LONGEST))
+        )
+
+    return [_CONTROL if is_control(token, kind) else kind for token, kind in zip(tokens, kinds, strict=True)]
 
 
 def _model(where: Path, tokens: list[str], merges: list[tuple[str, str]], **settings: Any) -> models.BPE:

@@ -11,22 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from phitui.core.errors import PhituiError
+from phitui.models.chat.template import ChatTemplate
+from phitui.models.chat.tokenizer import ChatTokenizer
 from phitui.models.convert.checkpoint import read_whole
+from phitui.models.convert.fit import fitted, in_order
 
 # Tokens that end an answer in the chat formats of these models, beside the checkpoint's own.
 _TURN_ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>")
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
 FETCH_AGAIN = "Fetch the model again."
+NO_TEMPLATE_FIX = (
+    "Choose its chat or instruct variant; or have a server run it, and ask that by completions "
+    '(docs/guide/engines.md, route = "completions").'
+)
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """`tokens` in the order of their ids, as many as the model has rows; `tokenizer_json` is the file's text.
 
-    `special_tokens` are what the chat template asks for by name ("bos_token", …).
+    `special_tokens` are what the chat template asks for by name ("bos_token", …). `dropped` are tokens that the
+    checkpoint's tokenizer has and the model has no weights for.
     """
 
     tokens: list[str]
@@ -34,6 +42,7 @@ class Vocabulary:
     end_tokens: list[str]
     special_tokens: dict[str, str]
     chat_template: str
+    dropped: list[str]
 
 
 def save(vocabulary: Vocabulary, path: Path) -> None:
@@ -47,12 +56,8 @@ def from_folder(folder: Path, size: int, config: dict[str, Any]) -> Vocabulary:
     Raises PhituiError where the folder has no tokenizer, or one that does not fit the model.
     """
     settings = read_json(folder / "tokenizer_config.json")
-    text = _tokenizer_json(folder)
-    try:
-        ids = Tokenizer.from_str(text.decode()).get_vocab(with_added_tokens=True)
-    except Exception as error:  # tokenizers raises bare Exceptions
-        raise PhituiError(f"{folder / 'tokenizer.json'} is damaged: {error}", FETCH_AGAIN) from error
-    tokens = _in_order(ids, size, folder)
+    text, ids, dropped = _fitted(folder, settings, size)
+    tokens = in_order(ids, size)
     generation = read_json(folder / "generation_config.json")
     special = _special_tokens(settings, read_json(folder / "special_tokens_map.json"), ids)
     ends = [special.get("eos_token", "")]
@@ -65,7 +70,40 @@ def from_folder(folder: Path, size: int, config: dict[str, Any]) -> Vocabulary:
         end_tokens=ends_of(ends, set(ids), folder),
         special_tokens=special,
         chat_template=_folder_template(folder, settings),
+        dropped=dropped,
     )
+
+
+def check_chat(folder: Path) -> None:
+    """Raise PhituiError for a Hub folder, its weights not there yet, whose tokenizer or chat template will not do."""
+    config = read_json(folder / "config.json", required=True)
+    size = config.get("vocab_size")
+    if isinstance(size, int) and size > 0:  # else the settings' own check says so
+        try_chat(from_folder(folder, size, config), folder)
+
+
+def try_chat(vocabulary: Vocabulary, where: Path) -> None:
+    """Make a prompt of a small chat, so that what will not do is said before the weights are converted. Raises
+    PhituiError."""
+    if not vocabulary.chat_template.strip():
+        raise PhituiError(f"{where} has no chat template: the model completes texts and does not chat", NO_TEMPLATE_FIX)
+    try:
+        template = ChatTemplate(vocabulary.chat_template, vocabulary.special_tokens)
+        made = template.try_question()
+    except PhituiError as error:
+        raise PhituiError(f"{where}: {error.message}", error.fix) from error
+    lacking = [token for token in vocabulary.dropped if token in made]
+    if lacking:
+        raise PhituiError(
+            f"{where}: the chat template writes {lacking[0]!r}, which the model has no weights for", FETCH_AGAIN
+        )
+    named = {*vocabulary.end_tokens, *vocabulary.special_tokens.values()}
+    try:
+        ids = ChatTokenizer(vocabulary.tokenizer_json, named).encode(made)
+    except ValueError as error:
+        raise PhituiError(f"{where} has a tokenizer that is damaged: {error}", FETCH_AGAIN) from error
+    if not ids or max(ids) >= len(vocabulary.tokens):
+        raise PhituiError(f"{where} has a tokenizer that makes nothing of its chats that the model knows", FETCH_AGAIN)
 
 
 def _tokenizer_json(folder: Path) -> bytes:
@@ -91,15 +129,33 @@ def _made_by_transformers(folder: Path) -> bytes:
         ) from error
 
 
-def _in_order(ids: dict[str, int], size: int, folder: Path) -> list[str]:
-    """The tokens by id. Ids that no token has (models round their vocabulary up) get names of their own."""
-    if ids and max(ids.values()) >= size:
-        raise PhituiError(
-            f"{folder}: the tokenizer has the id {max(ids.values())}, the model has {size} tokens",
-            FETCH_AGAIN,
-        )
-    names = {number: token for token, number in ids.items()}
-    return [names.get(number, f"<unused_{number}>") for number in range(size)]
+def _fitted(folder: Path, settings: dict[str, Any], size: int) -> tuple[bytes, dict[str, int], list[str]]:
+    """The tokenizer.json that fits the model, its tokens with their ids, and the tokens that are too many."""
+    path = folder / "tokenizer.json"
+    text = _tokenizer_json(folder)
+    try:
+        made = Tokenizer.from_str(text.decode())
+        _add_listed(made, settings)
+        text, dropped = fitted(made.to_str().encode(), size)
+        return text, Tokenizer.from_str(text.decode()).get_vocab(with_added_tokens=True), dropped
+    except ValueError as error:
+        raise PhituiError(f"{path} does not fit the model of {size} tokens: {error}", FETCH_AGAIN) from error
+    except Exception as error:  # tokenizers raises bare Exceptions
+        raise PhituiError(f"{path} is damaged: {error}", FETCH_AGAIN) from error
+
+
+def _add_listed(made: Tokenizer, settings: dict[str, Any]) -> None:
+    """Add the tokens that only tokenizer_config.json lists, where their ids are the next ones, as transformers does."""
+    listed = settings.get("added_tokens_decoder")
+    entries = listed.items() if isinstance(listed, dict) else ()
+    known = made.get_added_tokens_decoder()
+    for key, entry in sorted((int(key), entry) for key, entry in entries if str(key).isdigit()):
+        content = entry.get("content") if isinstance(entry, dict) else None
+        if key in known or not isinstance(content, str) or not content:
+            continue
+        if made.token_to_id(content) == key or (made.token_to_id(content) is None and made.get_vocab_size() == key):
+            flags = {name: entry.get(name) is True for name in ("single_word", "lstrip", "rstrip", "normalized")}
+            made.add_tokens([AddedToken(content, special=entry.get("special") is True, **flags)])
 
 
 def _special_tokens(settings: dict[str, Any], fallback: dict[str, Any], ids: dict[str, int]) -> dict[str, str]:
@@ -131,8 +187,10 @@ def _folder_template(folder: Path, settings: dict[str, Any]) -> str:
         raise PhituiError(f"cannot read {path}: {error}", FETCH_AGAIN) from error
     template = settings.get("chat_template") or ""
     if isinstance(template, list):  # several, by name
-        named = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
-        template = named.get("default", "")
+        template = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
+    if isinstance(template, dict):
+        only = next(iter(template.values())) if len(template) == 1 else ""
+        template = template.get("default") or only
     return checked_template(template, folder)
 
 
