@@ -70,9 +70,13 @@ class ChatPrompt:
             raise UsageError("the model's chat template makes nothing of this chat", "Convert the model again")
         return [token for token in tokens if token is not None]
 
+    def text_ids(self, text: str) -> list[int]:
+        """A text alone as token ids."""
+        return self._tokenizer.encode(text)
+
     def count(self, text: str) -> int:
         """How many tokens a text alone is."""
-        return len(self._tokenizer.encode(text))
+        return len(self.text_ids(text))
 
     @cached_property
     def _names(self) -> list[str]:
