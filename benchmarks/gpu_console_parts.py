@@ -12,7 +12,7 @@ from gpu_common import CPU_ROOM_BYTES, Report, Settings
 
 from phitui.autotune.memory import MemoryModel, Shape
 from phitui.autotune.probes import Goal
-from phitui.cli.signals import cancel_on_signals
+from phitui.cli.signals import until_signal
 from phitui.cli.tune_table import report as tune_report
 from phitui.config.layers import Config, load_config
 from phitui.core.errors import PhituiError
@@ -22,7 +22,7 @@ from phitui.models.manifest import read_manifest
 from phitui.workbench.bench.bench import BenchPlan
 from phitui.workbench.bench.bench import bench as run_bench
 from phitui.workbench.measure.probing import ProbingEngine
-from phitui.workbench.tune.events import ProbeEnded, TuneEvent
+from phitui.workbench.tune.events import LocalTuneEvent, ProbeEnded
 from phitui.workbench.tune.local import tune as run_tune
 from phitui.workbench.tune.setups import Limit
 
@@ -37,8 +37,7 @@ def bench(settings: Settings, report: Report) -> None:
     plan = BenchPlan(batches, 32, 16, 2) if settings.small else BenchPlan(batches, 256, 128, 3)
 
     async def run() -> None:
-        cancel_on_signals()
-        result = await run_bench(_config(settings), plan, lambda _: None)
+        result = await until_signal(run_bench(_config(settings), plan, lambda _: None))
         report.tell(result=msgspec.to_builtins(result))
 
     asyncio.run(run())
@@ -50,12 +49,12 @@ def tune(settings: Settings, report: Report) -> None:
     limit = Limit(1.0, 250 * 10**6) if settings.small and settings.device == "cpu" else Limit(0.95)
     probes: list[dict[str, Any]] = []
 
-    def tell(event: TuneEvent) -> None:
+    def tell(event: LocalTuneEvent) -> None:
         if isinstance(event, ProbeEnded):
             shape, outcome = event.verdict.probe.shape, event.verdict.outcome
             probes.append(
                 {
-                    "setup": str(event.setup), **shape._asdict(), "judged": event.verdict.judged,
+                    "setup": str(event.of.setup), **shape._asdict(), "judged": event.verdict.judged,
                     "predicted_bytes": event.verdict.predicted_bytes, "measured_bytes": outcome.peak_bytes,
                     "step_s": outcome.step_s, "prefill_s": outcome.prefill_s, "detail": outcome.detail,
                 }
@@ -63,8 +62,7 @@ def tune(settings: Settings, report: Report) -> None:
             report.tell(probes=probes)
 
     async def run() -> None:
-        cancel_on_signals()
-        result = await run_tune(_config(settings), goal, limit, tell)
+        result = await until_signal(run_tune(_config(settings), goal, limit, tell))
         report.tell(b_best=result.answer.b_best, b_max=result.answer.b_max, result=tune_report(result))
 
     asyncio.run(run())
@@ -74,7 +72,6 @@ def oom(settings: Settings, report: Report) -> None:
     """Running out of memory for real, while the prompt is read and while tokens are made; and what works after it."""
 
     async def run() -> None:
-        cancel_on_signals()
         engine = ProbingEngine(Path(settings.work) / "oom.log", lambda _: None)
         try:
             loaded = await engine.load(settings.load())
@@ -85,7 +82,7 @@ def oom(settings: Settings, report: Report) -> None:
         finally:
             await engine.stop()
 
-    asyncio.run(run())
+    asyncio.run(until_signal(run()))
 
 
 async def _one(

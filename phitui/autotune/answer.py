@@ -55,6 +55,11 @@ class TuneAnswer:
     prefill: PrefillTime
     probes: list[Verdict]
 
+    @property
+    def sizes(self) -> tuple[int, int, int | None]:
+        """The best, the largest, and the largest that keeps the latency."""
+        return self.b_best, self.b_max, self.b_slo
+
 
 @dataclass
 class Knowledge:
@@ -159,6 +164,11 @@ class Knowledge:
             for one in self.good
             if one.outcome.step_s
         )
+
+    @property
+    def steps(self) -> StepTime | None:
+        """As `step_time`; None while nothing has run within the limit."""
+        return self.step_time() if self.good else None
 
     def prefill_time(self) -> PrefillTime:
         samples = [

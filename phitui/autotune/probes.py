@@ -46,6 +46,11 @@ class Probe(NamedTuple):
     predicted_bytes: int = 0
     again: bool = False
 
+    @property
+    def size(self) -> int:
+        """Rows that run together."""
+        return self.shape.batch
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -77,6 +82,11 @@ class Verdict(NamedTuple):
     outcome: Outcome
     predicted_bytes: int
     judged: str
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens/s of all rows together in its decode steps; None where it made none."""
+        return self.probe.size / self.outcome.step_s if self.outcome.step_s else None
 
 
 class NothingFitsError(PhituiError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from phitui.autotune.answer import MOST_CONTENDERS, Knowledge, TuneAnswer, nothing_fits
-from phitui.autotune.memory import MemoryModel
 from phitui.autotune.probes import Goal, Outcome, Probe, Verdict
 
 Search = Generator[Probe, Outcome, TuneAnswer]
@@ -31,19 +30,9 @@ GOOD_ENOUGH = 0.97
 _SPILLED = 0.8
 
 
-def search(goal: Goal, model: MemoryModel, rest_bytes: int, limit_bytes: int) -> Search:
-    """Find the batch sizes for `goal`. `rest_bytes` is what the engine holds with the model loaded and nothing running,
-    `limit_bytes` what it may use.
-
-    Yields a Probe, takes its Outcome, returns the Answer. Raises NothingFitsError where one row does not fit.
-    """
-    know = Knowledge(goal, model, rest_bytes, limit_bytes)
-    yield from explore(know)
-    return (yield from confirm(know))
-
-
 def explore(know: Knowledge) -> Search:
-    """As `search`, from what is known already and without repetitions; `know` can be looked at on the way."""
+    """Find the batch sizes for `know.goal`: yields a Probe, takes its Outcome, returns the answer; `know` can be looked
+    at on the way. Raises NothingFitsError where one row does not fit."""
     yield from _start(know)
     yield from _climb(know)
     yield from _knee(know)

@@ -48,6 +48,11 @@ class ServerProbe(NamedTuple):
     predicted_rate: float | None = None
     again: bool = False
 
+    @property
+    def size(self) -> int:
+        """Requests at once."""
+        return self.concurrency
+
 
 @dataclass(frozen=True)
 class ServerOutcome:
@@ -74,6 +79,11 @@ class ServerVerdict(NamedTuple):
     outcome: ServerOutcome
     judged: str
 
+    @property
+    def rate(self) -> float | None:
+        """Output tokens/s, prefill included; None where a request failed."""
+        return self.outcome.rate if self.outcome.kind == "ok" else None
+
 
 @dataclass(frozen=True)
 class ServerTuneAnswer:
@@ -93,6 +103,11 @@ class ServerTuneAnswer:
     fixed_s: float
     request_s: float
     probes: list[ServerVerdict]
+
+    @property
+    def sizes(self) -> tuple[int, int, int | None]:
+        """The best, the largest, and the largest that keeps the latency."""
+        return self.c_best, self.c_max, self.c_slo
 
 
 class ServerFit(NamedTuple):

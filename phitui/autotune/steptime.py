@@ -44,11 +44,11 @@ class StepTime:
     token_s: float
     error: float | None
 
-    def step_s(self, batch: int, cached: float) -> float:
+    def step_s(self, batch: float, cached: float) -> float:
         """Seconds of one decode step."""
         return self.fixed_s + batch * (self.row_s + self.token_s * cached)
 
-    def decode_rate(self, batch: int, cached: float) -> float:
+    def decode_rate(self, batch: float, cached: float) -> float:
         """Tokens per second of all rows together while they decode."""
         step = self.step_s(batch, cached)
         return batch / step if step > 0 else 0.0

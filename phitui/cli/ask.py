@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.piped import read_text, with_piped
-from phitui.cli.signals import cancel_on_signals
+from phitui.cli.signals import until_signal
 from phitui.config.layers import Config
 from phitui.core.errors import ExitCode, PhituiError, UnavailableError, UsageError
 from phitui.core.ipc.messages import Failure, Progress
@@ -90,11 +90,8 @@ class Asker(Front):
 
     async def answer(self, turns: list[Turn], draw: Sampling) -> Finished:
         """The whole answer; its text goes to stdout as it comes where that was asked for. Raises PhituiError."""
-        cancel_on_signals()
         try:
-            return await self._answer(turns, draw)
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+            return await until_signal(self._answer(turns, draw))
         finally:
             await self._workbench.close()
 

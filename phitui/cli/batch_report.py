@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-import sys
 import time
 from typing import Any
 
-from phitui.cli.output import narrate
+from phitui.cli.output import StatusLine, narrate
 from phitui.config.layers import shown_path
 from phitui.core.text import one_line
 from phitui.workbench.batch.file import BatchFile
@@ -25,8 +22,7 @@ class BatchProgressLine:
 
     def __init__(self) -> None:
         self._file: BatchFile | None = None
-        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._painted = False
+        self._line = StatusLine()
         self._told = 0.0
 
     def begin(self, file: BatchFile) -> None:
@@ -41,9 +37,7 @@ class BatchProgressLine:
 
     def end(self) -> None:
         """What was painted goes."""
-        if self._painted:
-            self._painted = False
-            self._put("\r\x1b[K")
+        self._line.clear()
 
     async def keep_painting(self) -> None:
         """Until it is cancelled."""
@@ -53,18 +47,11 @@ class BatchProgressLine:
                 self._paint(self._file)
 
     def _paint(self, file: BatchFile) -> None:
-        if self._is_terminal:
-            width = shutil.get_terminal_size().columns
-            self._painted = True
-            self._put("\r\x1b[K" + one_line(progress_line(file), max(20, width - 1)))
+        if self._line.is_seen:
+            self._line.draw(progress_line(file))
         elif time.monotonic() - self._told >= _LINE_S:
             self._told = time.monotonic()
             narrate(progress_line(file))
-
-    def _put(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
 
 
 def progress_line(file: BatchFile) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from phitui.cli.bench_table import comparison, report
 from phitui.cli.output import Narrator, narrate, write
-from phitui.cli.signals import cancel_on_signals
+from phitui.cli.signals import until_signal
 from phitui.config.layers import Config, shown_path
 from phitui.config.remotes import LOCAL
 from phitui.core.errors import ExitCode, PhituiError, UsageError
@@ -160,11 +160,7 @@ def _as_json(value: object) -> str:
 
 
 async def _bench(config: Config, plan: BenchPlan) -> BenchResult:
-    cancel_on_signals()
     measure = bench
     if config.engine.name != LOCAL:
         from phitui.workbench.bench.server import bench_server as measure
-    try:
-        return await measure(config, plan, Narrator().show)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    return await until_signal(measure(config, plan, Narrator().show))

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from phitui.cli.output import Narrator, write
-from phitui.cli.signals import cancel_on_signals
+from phitui.cli.signals import until_signal
 from phitui.config.layers import Config, logs_dir, models_dir
 from phitui.core.errors import ExitCode, UsageError
 from phitui.core.ipc.messages import Progress
@@ -153,8 +153,4 @@ def _store_name(source: Path) -> str:
 
 
 async def _prepare(request: Request) -> Path:
-    cancel_on_signals()
-    try:
-        return await prepare(request, logs_dir() / "prepare.log", Narrator().show)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    return await until_signal(prepare(request, logs_dir() / "prepare.log", Narrator().show))

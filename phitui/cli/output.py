@@ -9,6 +9,8 @@ import sys
 from phitui.core.ipc.messages import Progress
 from phitui.core.text import one_line, sanitize
 
+_NARROW = 80
+
 
 class OutputError(Exception):
     """Standard output takes no more, and not because its reader has gone."""
@@ -41,21 +43,58 @@ def narrate(line: str) -> None:
         print(sanitize(line), file=sys.stderr, flush=True)
 
 
+class StatusLine:
+    """A line on stderr that is drawn over. Nothing is drawn where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self.is_seen = sys.stderr is not None and sys.stderr.isatty()
+        self._drawn = False
+
+    def draw(self, text: str) -> None:
+        """Show this now. It is cut: a line that wraps is not taken away whole."""
+        if self.is_seen:
+            self._drawn = True
+            self._put(f"\r\x1b[K{one_line(text, max(20, _columns() - 1))}")
+
+    def clear(self) -> None:
+        """Take it away: what comes next begins at the left."""
+        if self._drawn:
+            self._drawn = False
+            self._put("\r\x1b[K")
+
+    def _put(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _NARROW
+    except (OSError, ValueError):
+        return _NARROW
+
+
 class Narrator:
     """Long work on stderr: a line for each step, and how far it is where somebody watches."""
 
     def __init__(self) -> None:
+        self.line = StatusLine()
         self._last = ""
 
     def show(self, progress: Progress) -> None:
         """Tell of one step."""
-        if sys.stderr is None:
-            return
         text = one_line(progress.text, 120)
-        if sys.stderr.isatty() and progress.total:
-            end = "\n" if progress.done >= progress.total else ""
-            sys.stderr.write(f"\r\x1b[K{text} {progress.done * 100 // progress.total} %{end}")
+        share = f"{text} {progress.done * 100 // progress.total} %" if progress.total else ""
+        if share and self.line.is_seen and progress.done < progress.total:
+            self.line.draw(share)
+        elif share and self.line.is_seen:
+            self.tell(share)
         elif text != self._last:
-            sys.stderr.write(f"{text}\n")
+            self.tell(text)
         self._last = text
-        sys.stderr.flush()
+
+    def tell(self, text: str) -> None:
+        """A line that stays."""
+        self.line.clear()
+        narrate(text)

@@ -1,4 +1,5 @@
-"""phitui tune: the fastest batch and configuration for this machine, as a table or one JSON object."""
+"""phitui tune: the fastest batch and configuration for this machine, or how many requests at once for a server; as a
+table or one JSON object."""
 
 from __future__ import annotations
 
@@ -8,20 +9,36 @@ import json
 import sys
 
 from phitui.autotune.probes import Goal
+from phitui.autotune.server_search import ServerGoal, ServerKnowledge, ServerProbe, ServerVerdict
+from phitui.cli import tune_server, tune_table
 from phitui.cli.output import Narrator, narrate, write
-from phitui.cli.probe_bar import ProbeBar
-from phitui.cli.signals import cancel_on_signals
-from phitui.cli.tune_table import report, table
+from phitui.cli.signals import until_signal
 from phitui.config.layers import Config, shown_path
 from phitui.config.remotes import LOCAL
 from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.core.text import one_line
+from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
 from phitui.workbench.measure.preflight import Preflight
-from phitui.workbench.tune.apply import apply, in_words, settings
-from phitui.workbench.tune.events import Earlier, ProbeBegan, ProbeEnded, TuneEvent, TuneResult
+from phitui.workbench.tune.apply import apply, check_place, in_words, settings
+from phitui.workbench.tune.events import (
+    Earlier,
+    LocalBegan,
+    LocalEnded,
+    ProbeBegan,
+    ProbeEnded,
+    ServerBegan,
+    ServerEnded,
+    ServerTuneResult,
+    TuneEvent,
+    TuneResult,
+)
 from phitui.workbench.tune.form import DEFAULT_NEW_TOKENS, DEFAULT_PROMPT_TOKENS
 from phitui.workbench.tune.local import tune
-from phitui.workbench.tune.saved import remember
+from phitui.workbench.tune.saved import keep
+from phitui.workbench.tune.server import tune_server as tune_on_server
 from phitui.workbench.tune.setups import Limit, parse_limit
+
+_CELLS = 20  # of the bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,25 +63,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, args: argparse.Namespace) -> int:
     """Tune and return the exit code. Raises PhituiError."""
-    if config.engine.name != LOCAL:
-        from phitui.cli.tune_server import run_on_server
-
-        return run_on_server(config, goal_of(config, args), args)
-    goal = goal_of(config, args)
-    limit = Limit(config.tuner.limit) if args.limit is None else parse_limit(args.limit)
+    if args.apply and config.engine.name != LOCAL:
+        check_place({f"engines.{config.engine.name}.concurrency": "C*"}, config)
+    limit = limit_of(config, args)
+    goal = goal_of(config, args, limit)
     result = asyncio.run(_tune(config, goal, limit, vary_compute_type="compute_type" not in vars(args)))
-    write(json.dumps(report(result), ensure_ascii=sys.stdout.isatty()) + "\n" if args.json else table(result))
+    write(_shown(result, args.json))
     try:
-        if problem := remember(result):
+        if problem := keep(result):
             narrate(f"phitui: {problem}")
     except PhituiError as error:
         narrate(f"phitui: {error}")
     if args.apply:
-        _apply(result)
+        chosen = settings(result)
+        narrate(f"written to {shown_path(apply(chosen))}: {in_words(chosen)}")
     return int(ExitCode.DONE)
 
 
-def goal_of(config: Config, args: argparse.Namespace) -> Goal:
+def limit_of(config: Config, args: argparse.Namespace) -> Limit:
+    """Of the usable memory; of a server a share of its KV cache. Raises UsageError."""
+    limit = Limit(config.tuner.limit) if args.limit is None else parse_limit(args.limit)
+    if limit.most_bytes and config.engine.name != LOCAL:
+        raise UsageError("--limit: of a server a share of its KV cache, as 0.9: its memory is not read")
+    return limit
+
+
+def goal_of(config: Config, args: argparse.Namespace, limit: Limit) -> Goal | ServerGoal:
     """What is asked for on the command line. Raises UsageError for what cannot be."""
     for name in ("context", "prompt_tokens", "max_tokens", "start"):
         value = getattr(args, name)
@@ -80,80 +104,77 @@ def goal_of(config: Config, args: argparse.Namespace) -> Goal:
         prompt = args.context - new
         if prompt < 1:
             raise UsageError(f"--context {args.context} leaves no prompt before {new} tokens of answer")
-    return Goal(
-        prompt_tokens=prompt,
-        new_tokens=new,
-        start=args.start or config.engine.batch,
-        slo_itl_s=None if latency is None else latency / 1000,
-    )
+    slo_itl_s = None if latency is None else latency / 1000
+    if config.engine.name == LOCAL:
+        return Goal(prompt, new, start=args.start or config.engine.batch, slo_itl_s=slo_itl_s)
+    start = args.start or DEFAULT_CONCURRENCY
+    return ServerGoal(prompt, new, start=start, kv_limit=limit.share, slo_itl_s=slo_itl_s)
 
 
-async def _tune(config: Config, goal: Goal, limit: Limit, vary_compute_type: bool) -> TuneResult:
-    cancel_on_signals()
+def _shown(result: TuneResult | ServerTuneResult, as_json: bool) -> str:
+    if not as_json:
+        return tune_server.table(result) if isinstance(result, ServerTuneResult) else tune_table.table(result)
+    found = tune_server.report(result) if isinstance(result, ServerTuneResult) else tune_table.report(result)
+    return json.dumps(found, ensure_ascii=sys.stdout.isatty()) + "\n"
+
+
+async def _tune(
+    config: Config, goal: Goal | ServerGoal, limit: Limit, vary_compute_type: bool
+) -> TuneResult | ServerTuneResult:
     teller = _Teller()
     try:
-        return await tune(config, goal, limit, teller.tell, vary_compute_type)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        if isinstance(goal, ServerGoal):
+            return await until_signal(tune_on_server(config, goal, teller.hear))
+        return await until_signal(tune(config, goal, limit, teller.hear, vary_compute_type))
     finally:
-        teller.clear()
+        teller.line.clear()
 
 
-class _Teller:
+class _Teller(Narrator):
     """What is under way, on stderr: a bar where somebody watches, and a line for each probe."""
 
-    def __init__(self) -> None:
-        self._narrator = Narrator()
-        self._bar = ProbeBar()
-
-    def tell(self, event: TuneEvent) -> None:
+    def hear(self, event: TuneEvent) -> None:
         if isinstance(event, ProbeBegan):
-            self._began(event)
+            done, most = event.number - 1, max(event.most, 1)
+            what = f"{done} of at most {most}; probe {event.number}: {_running(event)}"
+            self.line.draw(f"{_bar(done / most)} {what}")
         elif isinstance(event, ProbeEnded):
-            self._ended(event)
+            self.tell(f"probe {event.number}: {_went(event)}")
         elif isinstance(event, Earlier):
-            narrate(_earlier(event))
+            self.tell(event.found or f"phitui: {event.problem}")
         elif isinstance(event, Preflight):
-            narrate(event.text)
+            self.tell(event.text)
         elif event.stage != "load":
-            self._narrator.show(event)
-
-    def _began(self, event: ProbeBegan) -> None:
-        rows = event.probe.shape.batch
-        memory = f"{event.probe.predicted_bytes / 1e9:.2f} of {event.limit_bytes / 1e9:.2f} GB predicted"
-        self._bar.draw(event.number, event.most, f"{rows} row{'s' * (rows != 1)}, {memory}; {event.setup}")
-
-    def clear(self) -> None:
-        """Take an unfinished line away."""
-        self._bar.clear()
-
-    def _ended(self, event: ProbeEnded) -> None:
-        self.clear()
-        verdict = event.verdict
-        shape, outcome = verdict.probe.shape, verdict.outcome
-        parts = [f"{shape.batch} row{'s' * (shape.batch != 1)}: {verdict.judged}"]
-        if outcome.step_s:
-            parts.append(f"{shape.batch / outcome.step_s:.0f} tok/s")
-        if outcome.peak_bytes is not None:
-            parts.append(f"{outcome.peak_bytes / 1e9:.3f} GB")
-        if outcome.detail:
-            parts.append(outcome.detail)
-        narrate(f"probe {event.number}: {event.setup}: {', '.join(parts)}")
+            self.show(event)
 
 
-def _earlier(event: Earlier) -> str:
-    found = event.tuning
-    if found is None:
-        return f"phitui: {event.problem}"
-    state = f"stale: {event.problem}" if event.problem else "it still holds"
-    return (
-        f"found before, {found.made}: {found.batch} rows, {found.workers} × {found.threads} threads, "
-        f"{found.conditions.compute_type}, {found.tokens_per_s:.0f} output tok/s ({state})"
-    )
+def _bar(share: float) -> str:
+    """E.g. "[#####...............]"."""
+    full = round(max(0.0, min(share, 1.0)) * _CELLS)
+    return f"[{'#' * full}{'.' * (_CELLS - full)}]"
 
 
-def _apply(result: TuneResult) -> None:
-    """Write the configuration into the user's config.toml. Raises PhituiError."""
-    chosen = settings(result)
-    path = apply(chosen)
-    narrate(f"written to {shown_path(path)}: {in_words(chosen)}")
+def _running(event: LocalBegan | ServerBegan) -> str:
+    """What the bar says of a probe."""
+    of, probe = event.of, event.probe
+    if isinstance(of, ServerKnowledge) or isinstance(probe, ServerProbe):
+        return f"{probe.size} at once"
+    memory = f"{probe.predicted_bytes / 1e9:.2f} of {of.know.limit_bytes / 1e9:.2f} GB predicted"
+    return f"{_rows(probe.size)}, {memory}; {of.setup}"
+
+
+def _went(event: LocalEnded | ServerEnded) -> str:
+    """What came of it."""
+    of, verdict = event.of, event.verdict
+    size, detail = verdict.probe.size, one_line(verdict.outcome.detail, 300)
+    if isinstance(of, ServerKnowledge) or isinstance(verdict, ServerVerdict):
+        waiting = verdict.outcome.waiting if isinstance(verdict, ServerVerdict) else None
+        parts = [detail if verdict.rate is None else f"{verdict.rate:.1f} output tok/s"]
+        return f"{size} at once: {', '.join([*parts, *([f'{waiting} waiting'] if waiting else [])])}"
+    parts = [verdict.judged] + ([f"{verdict.rate:.0f} tok/s"] if verdict.rate else [])
+    parts += [] if verdict.outcome.peak_bytes is None else [f"{verdict.outcome.peak_bytes / 1e9:.3f} GB"]
+    return f"{of.setup}: {_rows(size)}: {', '.join(filter(None, [*parts, detail]))}"
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"

@@ -1,107 +1,16 @@
-"""phitui tune on a server's engine: how many requests at once."""
+"""The result of a server's tuning for a person and for a script."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import sys
 from typing import Any
 
-from phitui.autotune.probes import Goal
-from phitui.autotune.server_search import ServerGoal, ServerVerdict
-from phitui.cli.markdown import table
-from phitui.cli.output import narrate, write
-from phitui.cli.probe_bar import ProbeBar
-from phitui.cli.signals import cancel_on_signals
-from phitui.config.layers import Config, shown_path
-from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.autotune.server_search import ServerVerdict
+from phitui.cli import markdown
+from phitui.cli.tune_table import goal_report, ms, speed_report
 from phitui.core.text import one_line
-from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
-from phitui.workbench.tune.apply import apply, check_place, in_words, settings
-from phitui.workbench.tune.saved_server import remember_load
-from phitui.workbench.tune.server import (
-    EarlierServerTuning,
-    ServerProbeBegan,
-    ServerProbeEnded,
-    ServerTuneEvent,
-    ServerTuneResult,
-    tune_server,
-)
-from phitui.workbench.tune.setups import parse_limit
+from phitui.workbench.tune.events import ServerTuneResult
 
 _COLUMNS = ("at once", "predicted/s", "output/s", "step ms", "gap p95 ms", "TTFT ms", "waiting", "KV", "outcome", "for")
-
-
-def run_on_server(config: Config, lengths: Goal, args: argparse.Namespace) -> int:
-    """Tune and return the exit code. Raises PhituiError."""
-    name = config.engine.name
-    if args.apply:
-        check_place({f"engines.{name}.concurrency": "C*"}, config)
-    goal = goal_of(config, lengths, args)
-    result = asyncio.run(_tune(config, goal))
-    write(json.dumps(report(result), ensure_ascii=sys.stdout.isatty()) + "\n" if args.json else shown(result))
-    try:
-        if problem := remember_load(result.remote, result.goal, result.answer):
-            narrate(f"phitui: {problem}")
-    except PhituiError as error:
-        narrate(f"phitui: {error}")
-    if args.apply:
-        chosen = settings(result)
-        path = apply(chosen)
-        narrate(f"written to {shown_path(path)}: {in_words(chosen)}")
-    return int(ExitCode.DONE)
-
-
-def goal_of(config: Config, lengths: Goal, args: argparse.Namespace) -> ServerGoal:
-    """What is asked for; --limit is a share of the KV cache. Raises UsageError."""
-    limit = parse_limit(args.limit) if args.limit is not None else None
-    if limit is not None and limit.most_bytes:
-        raise UsageError("--limit: of a server a share of its KV cache, as 0.9: its memory is not read")
-    return ServerGoal(
-        prompt_tokens=lengths.prompt_tokens,
-        new_tokens=lengths.new_tokens,
-        start=args.start or DEFAULT_CONCURRENCY,
-        kv_limit=limit.share if limit is not None else config.tuner.limit,
-        slo_itl_s=lengths.slo_itl_s,
-    )
-
-
-async def _tune(config: Config, goal: ServerGoal) -> ServerTuneResult:
-    cancel_on_signals()
-    bar = ProbeBar()
-
-    def tell(event: ServerTuneEvent) -> None:
-        bar.clear()
-        _tell(event)
-        if isinstance(event, ServerProbeBegan):
-            bar.draw(event.number, event.most, f"{event.probe.concurrency} at once")
-
-    try:
-        return await tune_server(config, goal, tell)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-    finally:
-        bar.clear()
-
-
-def _tell(event: ServerTuneEvent) -> None:
-    if isinstance(event, ServerProbeEnded):
-        outcome = event.verdict.outcome
-        parts = [f"{outcome.rate:.1f} output tok/s"] if outcome.kind == "ok" else [one_line(outcome.detail, 300)]
-        parts += [f"{outcome.waiting} waiting"] if outcome.waiting else []
-        narrate(f"probe {event.number}: {event.verdict.probe.concurrency} at once: {', '.join(parts)}")
-    elif isinstance(event, EarlierServerTuning):
-        found = event.tuning
-        if found is None:
-            narrate(f"phitui: {event.problem}")
-            return
-        state = f"stale: {event.problem}" if event.problem else "it still holds"
-        narrate(
-            one_line(
-                f"found before, {found.made}: {found.c_best} at once, {found.tokens_per_s:.0f} tok/s ({state})", 300
-            )
-        )
 
 
 def report(result: ServerTuneResult) -> dict[str, Any]:
@@ -113,17 +22,9 @@ def report(result: ServerTuneResult) -> dict[str, Any]:
         "c_slo": answer.c_slo,
         "bound": answer.bound,
         "why": answer.why,
-        "tokens_per_s": round(answer.tokens_per_s, 3),
-        "tokens_per_s_sigma": None if answer.spread is None else round(answer.spread, 3),
-        "tokens_per_s_n": answer.measurements,
+        **speed_report(answer),
         "engine": {"name": remote.name, "host": remote.host, "kind": remote.kind, "model": remote.model},
-        "goal": {
-            "prompt_tokens": goal.prompt_tokens,
-            "max_tokens": goal.new_tokens,
-            "start": goal.start,
-            "kv_limit": goal.kv_limit,
-            "slo_itl_ms": None if goal.slo_itl_s is None else goal.slo_itl_s * 1000,
-        },
+        "goal": {**goal_report(goal), "kv_limit": goal.kv_limit},
         "fit": {"fixed_s": answer.fixed_s, "request_s": answer.request_s},
         "probes": [_probe(one) for one in answer.probes],
         "notes": result.notes,
@@ -132,14 +33,13 @@ def report(result: ServerTuneResult) -> dict[str, Any]:
 
 def _probe(one: ServerVerdict) -> dict[str, Any]:
     probe, outcome = one.probe, one.outcome
-    known = outcome.kind == "ok"
     return {
         "concurrency": probe.concurrency,
         "predicted_tokens_per_s": None if probe.predicted_rate is None else round(probe.predicted_rate, 3),
-        "tokens_per_s": round(outcome.rate, 3) if known else None,
-        "step_ms": None if outcome.step_s is None else round(outcome.step_s * 1000, 4),
-        "gap_p95_ms": None if outcome.gap_p95_s is None else round(outcome.gap_p95_s * 1000, 4),
-        "ttft_ms": None if outcome.ttft_s is None else round(outcome.ttft_s * 1000, 3),
+        "tokens_per_s": None if one.rate is None else round(one.rate, 3),
+        "step_ms": ms(outcome.step_s),
+        "gap_p95_ms": ms(outcome.gap_p95_s),
+        "ttft_ms": ms(outcome.ttft_s, 3),
         "waiting": outcome.waiting,
         "kv_use": outcome.kv_use,
         "outcome": one.judged,
@@ -149,12 +49,12 @@ def _probe(one: ServerVerdict) -> dict[str, Any]:
     }
 
 
-def shown(result: ServerTuneResult) -> str:
+def table(result: ServerTuneResult) -> str:
     """Probes, notes, and the answer last."""
     answer, goal, remote = result.answer, result.goal, result.remote
     spread = "" if answer.spread is None else f" ± {answer.spread:.1f}"
     slo = "not asked for" if goal.slo_itl_s is None else "no number keeps it"
-    lines = [*table([_COLUMNS, *(_row(one) for one in answer.probes)], left=0), ""]
+    lines = [*markdown.table([_COLUMNS, *(_row(one) for one in answer.probes)], left=0), ""]
     lines += [f"- {one_line(note, 300)}" for note in result.notes]
     lines += [
         "",
@@ -171,16 +71,11 @@ def shown(result: ServerTuneResult) -> str:
 def _row(one: ServerVerdict) -> tuple[str, ...]:
     probe, outcome = one.probe, one.outcome
 
-    def ms(seconds: float | None) -> str:
-        return "–" if seconds is None else f"{1000 * seconds:.1f}"
-
+    times = (ms(seconds) for seconds in (outcome.step_s, outcome.gap_p95_s, outcome.ttft_s))
+    figures = (probe.predicted_rate, one.rate, *times)
     return (
         str(probe.concurrency),
-        "–" if probe.predicted_rate is None else f"{probe.predicted_rate:.1f}",
-        f"{outcome.rate:.1f}" if outcome.kind == "ok" else "–",
-        ms(outcome.step_s),
-        ms(outcome.gap_p95_s),
-        ms(outcome.ttft_s),
+        *("–" if figure is None else f"{figure:.1f}" for figure in figures),
         "–" if outcome.waiting is None else str(outcome.waiting),
         "–" if outcome.kv_use is None else f"{outcome.kv_use:.0%}",
         one.judged,

@@ -2,71 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from phitui.autotune.answer import TuneAnswer
-from phitui.autotune.probes import Verdict
+from phitui.autotune.probes import Goal
+from phitui.autotune.server_search import ServerGoal, ServerTuneAnswer
+from phitui.autotune.steptime import PrefillTime, StepTime
+from phitui.cli.markdown import columns
 from phitui.workbench.measure.preflight import Preflight
-from phitui.workbench.tune.events import Trial, TuneResult
-from phitui.workbench.tune.setups import Setup
+from phitui.workbench.tune.events import LocalEnded, Trial, TuneResult
 
 _COLUMNS = ("configuration", "rows", "prompt", "new", "predicted GB", "measured GB", "step ms", "tok/s", "outcome")
 
 
 def report(result: TuneResult) -> dict[str, Any]:
     """The contract's object, and more. Bytes, seconds; what is not known is null."""
-    answer, setup, goal = result.answer, result.setup, result.goal
+    answer, goal, memory = result.answer, result.goal, result.answer.memory
     return {
         "b_max": answer.b_max,
         "b_best": answer.b_best,
         "b_slo": answer.b_slo,
         "kv_token_budget": answer.kv_token_budget,
-        "config": {"workers": setup.workers, "threads": setup.threads, "compute_type": setup.compute_type},
+        "config": result.setup._asdict(),
         "why": answer.why,
         "limit_bytes": answer.limit_bytes,
-        "probes": [_probe(of, verdict) for of, verdict in result.probes],
+        "probes": [_probe(one) for one in result.probes],
         "model": result.manifest.name,
         "device": result.loaded.device,
-        "goal": {
-            "prompt_tokens": goal.prompt_tokens,
-            "max_tokens": goal.new_tokens,
-            "start": goal.start,
-            "slo_itl_ms": None if goal.slo_itl_s is None else goal.slo_itl_s * 1000,
-        },
+        "goal": goal_report(goal),
         "preflight": None if result.before is None else _before(result.before),
-        "tokens_per_s": round(answer.tokens_per_s, 3),
-        "tokens_per_s_sigma": None if answer.spread is None else round(answer.spread, 3),
-        "tokens_per_s_n": answer.measurements,
+        **speed_report(answer),
         "rest_bytes": result.rest_bytes,
         "usable_bytes": result.usable_bytes,
         "memory_fit": {
-            "base_bytes": round(answer.memory.base_bytes),
-            "scale": round(answer.memory.scale, 4),
-            "worst_error": answer.memory.error,
-            "n": answer.memory.points,
+            "base_bytes": round(memory.base_bytes),
+            "scale": round(memory.scale, 4),
+            "worst_error": memory.error,
+            "n": memory.points,
         },
-        "step_fit": {
-            "fixed_s": answer.steps.fixed_s,
-            "row_s": answer.steps.row_s,
-            "token_s": answer.steps.token_s,
-            "rms_error": answer.steps.error,
-        },
-        "prefill_fit": {
-            "call_s": answer.prefill.call_s,
-            "token_s": answer.prefill.token_s,
-            "rms_error": answer.prefill.error,
-        },
+        "step_fit": _fit(answer.steps),
+        "prefill_fit": _fit(answer.prefill),
         "trials": [_trial(trial, result) for trial in result.trials],
-        "lengths": [
-            {
-                "total_tokens": r.total_tokens,
-                "b_max": r.b_max,
-                "b_best": r.b_best,
-                "tokens_per_s": round(r.tokens_per_s, 3),
-            }
-            for r in answer.table
-        ],
+        "lengths": [{**asdict(row), "tokens_per_s": round(row.tokens_per_s, 3)} for row in answer.table],
     }
+
+
+def goal_report(goal: Goal | ServerGoal) -> dict[str, Any]:
+    """What was tuned for."""
+    return {
+        "prompt_tokens": goal.prompt_tokens,
+        "max_tokens": goal.new_tokens,
+        "start": goal.start,
+        "slo_itl_ms": ms(goal.slo_itl_s),
+    }
+
+
+def speed_report(answer: TuneAnswer | ServerTuneAnswer) -> dict[str, Any]:
+    """Throughput at the best size."""
+    return {
+        "tokens_per_s": round(answer.tokens_per_s, 3),
+        "tokens_per_s_sigma": None if answer.spread is None else round(answer.spread, 3),
+        "tokens_per_s_n": answer.measurements,
+    }
+
+
+def ms(seconds: float | None, digits: int = 4) -> float | None:
+    """Milliseconds; what is not known stays that."""
+    return None if seconds is None else round(seconds * 1000, digits)
+
+
+def _fit(times: StepTime | PrefillTime) -> dict[str, Any]:
+    found = asdict(times)
+    found["rms_error"] = found.pop("error")
+    return found
 
 
 def _before(before: Preflight) -> dict[str, Any]:
@@ -75,14 +84,13 @@ def _before(before: Preflight) -> dict[str, Any]:
         "load1": before.load1,
         "cores": before.cores,
         "throttle_reasons": before.throttle_reasons,
-        "others": None
-        if others is None
-        else [{"pid": one.pid, "name": one.name, "used_bytes": one.used_bytes} for one in others],
+        "others": others and [{"pid": one.pid, "name": one.name, "used_bytes": one.used_bytes} for one in others],
         "missing": before.missing or None,
     }
 
 
-def _probe(setup: Setup, verdict: Verdict) -> dict[str, Any]:
+def _probe(one: LocalEnded) -> dict[str, Any]:
+    verdict = one.verdict
     shape, outcome = verdict.probe.shape, verdict.outcome
     return {
         "batch": shape.batch,
@@ -90,13 +98,13 @@ def _probe(setup: Setup, verdict: Verdict) -> dict[str, Any]:
         "new_tokens": shape.new,
         "predicted_bytes": verdict.predicted_bytes,
         "measured_bytes": outcome.peak_bytes,
-        "tokens_per_s": round(shape.batch / outcome.step_s, 3) if outcome.step_s else None,
+        "tokens_per_s": None if verdict.rate is None else round(verdict.rate, 3),
         "outcome": verdict.judged,
         "purpose": verdict.probe.why,
-        "config": {"workers": setup.workers, "threads": setup.threads, "compute_type": setup.compute_type},
-        "step_ms": None if outcome.step_s is None else round(outcome.step_s * 1000, 4),
-        "step_p95_ms": None if outcome.step_p95_s is None else round(outcome.step_p95_s * 1000, 4),
-        "prefill_ms": None if outcome.prefill_s is None else round(outcome.prefill_s * 1000, 3),
+        "config": one.of.setup._asdict(),
+        "step_ms": ms(outcome.step_s),
+        "step_p95_ms": ms(outcome.step_p95_s),
+        "prefill_ms": ms(outcome.prefill_s, 3),
         "seconds": round(outcome.seconds, 3),
         "limit_bytes": outcome.limit_bytes,
         "detail": outcome.detail,
@@ -107,16 +115,12 @@ def _probe(setup: Setup, verdict: Verdict) -> dict[str, Any]:
 
 
 def _trial(trial: Trial, result: TuneResult) -> dict[str, Any]:
-    faster = result.faster(trial)
+    first, last = result.faster(trial) or (0, 0)
     return {
-        "config": {
-            "workers": trial.setup.workers,
-            "threads": trial.setup.threads,
-            "compute_type": trial.setup.compute_type,
-        },
+        "config": trial.setup._asdict(),
         "tokens_per_s": {str(batch): round(rate, 3) for batch, rate in sorted(trial.rates.items())},
-        "faster_from_batch": faster[0] if faster and faster[0] else None,
-        "faster_to_batch": faster[1] if faster and faster[1] else None,
+        "faster_from_batch": first or None,
+        "faster_to_batch": last if first else None,
         "problem": trial.problem or None,
     }
 
@@ -125,11 +129,12 @@ def table(result: TuneResult) -> str:
     """Probes, configurations, lengths, and the answer last: that is where a terminal's cursor ends."""
     answer, goal = result.answer, result.goal
     lines = [*_probe_rows(result), ""]
-    lines += _aligned([("configuration", "rows", "output tok/s", "faster than the present one"), *_trial_rows(result)])
+    heads = ("configuration", "rows", "output tok/s", "faster than the present one")
+    lines += columns([heads, *_trial_rows(result)], right=(1, 2))
     lengths = [(str(r.total_tokens), str(r.b_max), str(r.b_best), f"{r.tokens_per_s:.0f}") for r in answer.table]
-    lines += ["", *_aligned([("tokens of a row", "B_max", "B*", "output tok/s"), *lengths]), ""]
+    lines += ["", *columns([("tokens of a row", "B_max", "B*", "output tok/s"), *lengths], right=(1, 2)), ""]
     slo = "not asked for" if goal.slo_itl_s is None else "no batch keeps it"
-    lines += _aligned(
+    lines += columns(
         [
             ("configuration", str(result.setup)),
             ("B*", f"{answer.b_best} rows: {_rate(answer)} output tok/s, prefill included"),
@@ -145,14 +150,14 @@ def table(result: TuneResult) -> str:
 
 def _probe_rows(result: TuneResult) -> list[str]:
     """The probes; on a card with the driver's count beside the pool's, and why it is missing where it is."""
-    rows = [_COLUMNS, *(_row(setup, verdict) for setup, verdict in result.probes)]
+    rows = [_COLUMNS, *(_row(one) for one in result.probes)]
     if result.loaded.device != "cuda":
-        return _aligned(rows)
-    outcomes = [verdict.outcome for _, verdict in result.probes]
+        return columns(rows, range(1, 8))
+    outcomes = [one.verdict.outcome for one in result.probes]
     counts = ["–" if one.driver_bytes is None else f"{one.driver_bytes / 1e9:.3f}" for one in outcomes]
     wide = [(*row[:6], count, *row[6:]) for row, count in zip(rows, ["NVML GB", *counts], strict=True)]
     notes = {one.driver_note: None for one in outcomes if one.driver_note}
-    return [*_aligned(wide), *(f"NVML: – is: {note}" for note in notes)]
+    return [*columns(wide, range(1, 9)), *(f"NVML: – is: {note}" for note in notes)]
 
 
 def _rate(answer: TuneAnswer) -> str:
@@ -170,17 +175,18 @@ def _memory(answer: TuneAnswer) -> str:
     return f"the fit is within {memory.error:.1%} of all {memory.points} measured peaks{times}"
 
 
-def _row(setup: Setup, verdict: Verdict) -> tuple[str, ...]:
+def _row(one: LocalEnded) -> tuple[str, ...]:
+    verdict = one.verdict
     shape, outcome = verdict.probe.shape, verdict.outcome
     return (
-        str(setup),
+        str(one.of.setup),
         str(shape.batch),
         str(shape.prompt),
         str(shape.new),
         f"{verdict.predicted_bytes / 1e9:.3f}",
         "–" if outcome.peak_bytes is None else f"{outcome.peak_bytes / 1e9:.3f}",
         "–" if outcome.step_s is None else f"{outcome.step_s * 1000:.2f}",
-        "–" if outcome.step_s is None else f"{shape.batch / outcome.step_s:.0f}",
+        "–" if verdict.rate is None else f"{verdict.rate:.0f}",
         verdict.judged,
     )
 
@@ -209,16 +215,3 @@ def _faster(trial: Trial, result: TuneResult) -> str:
     if last < result.answer.b_max:
         return f"up to {last} row{'s' * (last != 1)}" if first == 1 else f"from {first} to {last} rows"
     return "at all sizes" if first == 1 else f"from {first} rows on"
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns two spaces apart: the first and the last to the left, figures between to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            cell if column == last else cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]

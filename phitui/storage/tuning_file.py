@@ -24,14 +24,17 @@ Kept = TypeVar("Kept", bound=Dated)
 
 
 class TuningFile(Generic[Kept]):
-    """Of entries of `kind`; of two with the same `key` the later takes the place of the earlier."""
+    """The file `name`, in the folder that each method is given. Of two entries with the same `key` the later takes the
+    place of the earlier."""
 
-    def __init__(self, kind: type[Kept], key: Callable[[Kept], object]) -> None:
+    def __init__(self, name: str, kind: type[Kept], key: Callable[[Kept], object]) -> None:
+        self._name = name
         self._form: type[Any] = msgspec.defstruct("File", [("tunings", list[kind], [])])  # type: ignore[valid-type]
         self._key = key
 
-    def read(self, path: Path) -> tuple[list[Kept], str]:
+    def read(self, folder: Path) -> tuple[list[Kept], str]:
         """All that is stored, newest first, and "" or what is wrong with the file: then it counts as empty."""
+        path = folder / self._name
         try:
             stored: list[Kept] = msgspec.json.decode(path.read_bytes(), type=self._form).tunings
         except FileNotFoundError:
@@ -42,20 +45,21 @@ class TuningFile(Generic[Kept]):
             return [], f"{path} is damaged and ignored: {str(error)[:200]}"
         return sorted(stored, key=lambda one: one.made, reverse=True), ""
 
-    def add(self, path: Path, entry: Kept) -> str:
+    def add(self, folder: Path, entry: Kept) -> str:
         """Store it; returns "", or where a file that cannot be read was put aside. Raises PhituiError where it cannot
         be written."""
-        stored, problem = self.read(path)
+        stored, problem = self.read(folder)
+        path = folder / self._name
         aside = _put_aside(path) if problem and path.exists() else None
         self._write(path, [entry, *(one for one in stored if self._key(one) != self._key(entry))])
         return f"{problem}: it is kept as {aside.name}" if aside else ""
 
-    def remove(self, path: Path, entry: Kept) -> None:
+    def remove(self, folder: Path, entry: Kept) -> None:
         """Take it out. Raises PhituiError where the file cannot be read or written."""
-        stored, problem = self.read(path)
+        stored, problem = self.read(folder)
         if problem:
             raise PhituiError(problem)
-        self._write(path, [one for one in stored if one != entry])
+        self._write(folder / self._name, [one for one in stored if one != entry])
 
     def _write(self, path: Path, entries: list[Kept]) -> None:
         data = msgspec.json.format(msgspec.json.encode(self._form(entries)), indent=2) + b"\n"

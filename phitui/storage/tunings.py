@@ -1,4 +1,4 @@
-"""tunings.json: what the tuner found, with all that it holds for."""
+"""What the tuner found, with all that it holds for: tunings.json for this machine, engine-tunings.json for servers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import msgspec
 
 from phitui.storage.tuning_file import TuningFile
 
-FILE_NAME = "tunings.json"
 _LEAST_BUCKET = 256
 _NAMES = {
     "device": "the device",
@@ -61,10 +60,44 @@ class Tuning(msgspec.Struct, frozen=True):
     measurements: int = 1
 
 
-_file = TuningFile(Tuning, lambda one: one.conditions)
-read_tunings = _file.read
-write_tuning = _file.add
-remove_tuning = _file.remove
+class ServerTuningKey(msgspec.Struct, frozen=True):
+    """What it is looked up by: the engine's name, its host with the port, and the lengths."""
+
+    engine: str
+    host: str
+    prompt_tokens: int
+    new_tokens: int
+
+
+class ServerTuning(msgspec.Struct, frozen=True):
+    """What was found, and under which conditions: the server's `model`, its `kind`, and how many prompts it takes at
+    once by its own word. `made` is a time in UTC (ISO 8601); the others are as in
+    `autotune.server_search.ServerTuneAnswer`."""
+
+    key: ServerTuningKey
+    model: str
+    kind: str
+    at_once: int | None
+    made: str
+    c_max: int
+    c_best: int
+    c_slo: int | None
+    tokens_per_s: float
+    spread: float | None
+    measurements: int
+    why: str
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.key.prompt_tokens
+
+    @property
+    def new_tokens(self) -> int:
+        return self.key.new_tokens
+
+
+TUNINGS = TuningFile("tunings.json", Tuning, lambda one: one.conditions)
+SERVER_TUNINGS = TuningFile("engine-tunings.json", ServerTuning, lambda one: one.key)
 
 
 def bucket(total_tokens: int) -> int:
@@ -91,3 +124,14 @@ def newest_for(tunings: list[Tuning], model_name: str, length_bucket: int, devic
     matching = [one for one in tunings if (one.model_name, one.conditions.bucket) == (model_name, length_bucket)]
     here = [one for one in matching if one.conditions.device == device]
     return next(iter(here or matching), None)
+
+
+def stale_server_tuning(tuning: ServerTuning, model: str, kind: str, at_once: int | None) -> str:
+    """Why a stored tuning does not hold for the server as it is now, or "" where it does."""
+    if tuning.model != model:
+        return f"the model was {tuning.model}, now it is {model}"
+    if tuning.kind != kind:
+        return f"the server was {tuning.kind}, now it is {kind}"
+    if tuning.at_once != at_once:
+        return f"the server took {tuning.at_once or '–'} prompts at once, now {at_once or '–'}"
+    return ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from phitui.autotune.answer import TuneAnswer
+from phitui.autotune.answer import Knowledge, TuneAnswer
 from phitui.autotune.memory import MemoryModel, Shape
 from phitui.autotune.probes import Goal, Outcome, Probe
-from phitui.autotune.search import Search, search
+from phitui.autotune.search import Search, confirm, explore
 
 PHI3 = MemoryModel(32, 32, 3072, 3072, 8192, 32064, 96, 2, int8=True)
 PHI3_WEIGHTS = 3_825_598_976
@@ -95,6 +95,13 @@ class Card:
         seconds = prefill + shape.new * step
         self.seconds += seconds
         return Outcome("ok", limit, int(used), step, step * 1.1, prefill, seconds)
+
+
+def search(goal: Goal, model: MemoryModel, rest_bytes: int, limit_bytes: int) -> Search:
+    """A whole one: what decides runs again at its end."""
+    know = Knowledge(goal, model, rest_bytes, limit_bytes)
+    yield from explore(know)
+    return (yield from confirm(know))
 
 
 def solve(card: Card, goal: Goal) -> TuneAnswer:

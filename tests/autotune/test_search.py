@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from simulated_card import GB, PHI3, Card, drive, solve, sweep
+from simulated_card import GB, PHI3, Card, drive, search, solve, sweep
 
 from phitui.autotune.answer import Knowledge
 from phitui.autotune.memory import Shape
 from phitui.autotune.probes import Goal, NothingFitsError
-from phitui.autotune.search import confirm, explore, search, try_sizes
+from phitui.autotune.search import confirm, explore, try_sizes
 
 
 @pytest.mark.parametrize(

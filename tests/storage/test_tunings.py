@@ -4,8 +4,17 @@ import msgspec
 import pytest
 
 from phitui.core.errors import PhituiError
-from phitui.storage.server_tunings import ServerTuning, ServerTuningKey, read_load_tunings, write_load_tuning
-from phitui.storage.tunings import Conditions, Tuning, bucket, newest_for, read_tunings, stale, write_tuning
+from phitui.storage.tunings import (
+    SERVER_TUNINGS,
+    TUNINGS,
+    Conditions,
+    ServerTuning,
+    ServerTuningKey,
+    Tuning,
+    bucket,
+    newest_for,
+    stale,
+)
 
 HERE = Conditions("AMD EPYC, 2 cores", "", "4.8.5", "ab" * 32, "int8_float32", 512)
 FOUND = Tuning(
@@ -18,31 +27,31 @@ def test_it_comes_back_newest_first_and_mode_0600(tmp_path):
     older = msgspec.structs.replace(
         FOUND, conditions=msgspec.structs.replace(HERE, bucket=1024), made="2025-01-01T00:00:00+00:00"
     )
-    write_tuning(path, older)
-    write_tuning(path, FOUND)
-    assert read_tunings(path) == ([FOUND, older], "")
+    TUNINGS.add(path.parent, older)
+    TUNINGS.add(path.parent, FOUND)
+    assert TUNINGS.read(path.parent) == ([FOUND, older], "")
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["tunings.json"]
 
 
 def test_the_same_conditions_are_replaced(tmp_path):
     path = tmp_path / "tunings.json"
-    write_tuning(path, FOUND)
+    TUNINGS.add(path.parent, FOUND)
     again = msgspec.structs.replace(FOUND, batch=96)
-    write_tuning(path, again)
-    assert read_tunings(path)[0] == [again]
+    TUNINGS.add(path.parent, again)
+    assert TUNINGS.read(path.parent)[0] == [again]
 
 
 @pytest.mark.parametrize("content", [b"\xff{not json", b"[]", b'{"tunings": [{"batch": "many"}]}', b"[" * 100_000])
 def test_a_damaged_file_is_said_and_ignored_and_written_anew(tmp_path, content):
     path = tmp_path / "tunings.json"
     path.write_bytes(content)
-    found, problem = read_tunings(path)
+    found, problem = TUNINGS.read(path.parent)
     assert found == []
     assert "tunings.json is damaged and ignored" in problem
     assert "\n" not in problem
-    write_tuning(path, FOUND)
-    assert read_tunings(path) == ([FOUND], "")
+    TUNINGS.add(path.parent, FOUND)
+    assert TUNINGS.read(path.parent) == ([FOUND], "")
 
 
 def test_a_file_from_before_the_costs_were_kept_still_reads(tmp_path):
@@ -50,17 +59,17 @@ def test_a_file_from_before_the_costs_were_kept_still_reads(tmp_path):
     stored = msgspec.to_builtins(FOUND)
     new = ("step_fixed_s", "step_row_s", "step_token_s", "prefill_call_s", "prefill_token_s", "spread", "measurements")
     path.write_bytes(msgspec.json.encode({"tunings": [{k: v for k, v in stored.items() if k not in new}]}))
-    assert read_tunings(path) == ([FOUND], "")
+    assert TUNINGS.read(path.parent) == ([FOUND], "")
 
 
 def test_no_file_is_no_problem(tmp_path):
-    assert read_tunings(tmp_path / "tunings.json") == ([], "")
+    assert TUNINGS.read(tmp_path) == ([], "")
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PhituiError, match="cannot be written"):
-        write_tuning(tmp_path / "file" / "tunings.json", FOUND)
+        TUNINGS.add(tmp_path / "file", FOUND)
 
 
 @pytest.mark.parametrize(
@@ -98,15 +107,14 @@ SERVERS = ServerTuning(
 
 
 @pytest.mark.parametrize(
-    ("entry", "write", "read"),
-    [(FOUND, write_tuning, read_tunings), (SERVERS, write_load_tuning, read_load_tunings)],
+    ("entry", "file", "name"),
+    [(FOUND, TUNINGS, "tunings.json"), (SERVERS, SERVER_TUNINGS, "engine-tunings.json")],
     ids=["engine", "servers"],
 )
-def test_a_damaged_file_is_kept_aside(tmp_path, entry, write, read):
-    path = tmp_path / "tunings.json"
-    for number, name in enumerate(("tunings.json.damaged", "tunings.json.damaged1")):
-        path.write_text(f"not JSON {number}")
-        assert name in write(path, entry)
-        assert (tmp_path / name).read_text() == f"not JSON {number}"
-        assert read(path) == ([entry], "")
-    assert write(path, entry) == ""
+def test_a_damaged_file_is_kept_aside(tmp_path, entry, file, name):
+    for number, aside in enumerate((f"{name}.damaged", f"{name}.damaged1")):
+        (tmp_path / name).write_text(f"not JSON {number}")
+        assert aside in file.add(tmp_path, entry)
+        assert (tmp_path / aside).read_text() == f"not JSON {number}"
+        assert file.read(tmp_path) == ([entry], "")
+    assert file.add(tmp_path, entry) == ""

@@ -11,16 +11,14 @@ from phitui.autotune.search import explore
 from phitui.autotune.server_search import ServerGoal, ServerKnowledge, explore_server
 from phitui.config.layers import load_config
 from phitui.engine.protocol.api import Loaded, Remote
-from phitui.storage.server_tunings import ServerTuning, ServerTuningKey
-from phitui.storage.tunings import Conditions, Tuning
+from phitui.storage.tunings import Conditions, ServerTuning, ServerTuningKey, Tuning
 from phitui.tui.app.base_app import BaseApp
 from phitui.tui.screens.tuner import TunerScreen
 from phitui.workbench.lease import Use
-from phitui.workbench.tune.events import ProbeBegan, ProbeEnded, Trial, TuneResult
-from phitui.workbench.tune.form import ServerTuneForm, TuneForm
+from phitui.workbench.tune.events import Arm, ProbeBegan, ProbeEnded, ServerTuneResult, Trial, TuneResult
+from phitui.workbench.tune.form import TuneForm
 from phitui.workbench.tune.profiles import KeptTuning
 from phitui.workbench.tune.run_state import LocalRunState, ServerRunState
-from phitui.workbench.tune.server import ServerProbeBegan, ServerProbeEnded, ServerTuneResult
 from phitui.workbench.tune.setups import Limit, Setup
 from phitui.workbench.workbench import Workbench
 
@@ -42,20 +40,20 @@ class Clock:
 def probing(setup, card, goal=GOAL):
     """The events of one search, one by one; its answer with its steps at the end."""
     know = Knowledge(goal, PHI3, card.rest_bytes, card.limit_bytes)
+    arm = Arm(setup, know, LOADED, card.rest_bytes)
     asked, number = explore(know), 0
     try:
         probe = next(asked)
         while True:
             number += 1
-            yield ProbeBegan(setup, probe, number, know.limit_bytes)
+            yield ProbeBegan(arm, probe, number, 0)
             outcome = card.run(probe)
             answered = len(know.verdicts)
             try:
                 probe = asked.send(outcome)
             finally:
                 for verdict in know.verdicts[answered:]:
-                    steps = know.step_time() if know.good else None
-                    yield ProbeEnded(setup, verdict, number, know.memory, steps, know.limit_bytes)
+                    yield ProbeEnded(arm, verdict, number)
     except StopIteration as end:
         return end.value, know.measured_rates()
 
@@ -109,11 +107,11 @@ def loading(server, goal=LOAD_GOAL):
     probe, number = next(asked), 1
     try:
         while True:
-            yield ServerProbeBegan(probe, number)
+            yield ProbeBegan(know, probe, number, 0)
             try:
                 following = asked.send(server(probe.concurrency))
             finally:
-                yield ServerProbeEnded(know.verdicts[-1], number, know.fit, know.knee)
+                yield ProbeEnded(know, know.verdicts[-1], number)
             probe, number = following, number + 1
     except StopIteration as end:
         return end.value
@@ -122,13 +120,15 @@ def loading(server, goal=LOAD_GOAL):
 def server_run_state_of(events=None, clock=None, server=None, goal=LOAD_GOAL):
     """As `run_state_of`, on a server."""
     clock = clock or Clock()
-    run_state = ServerRunState(ServerTuneForm(goal, {}), f"{REMOTE.model} on {REMOTE.name}", clock)
+    run_state = ServerRunState(
+        TuneForm(goal, Limit(goal.kv_limit), False, {}), f"{REMOTE.model} on {REMOTE.name}", clock
+    )
     searching, seen = loading(server or Server(40, fixed=0.02, each=0.0005, kv_each=0.015), goal), 0
     while events is None or seen < events:
         try:
             run_state.note(next(searching))
         except StopIteration as end:
-            run_state.end("done", ServerTuneResult(goal, end.value, SERVER_LOADED, REMOTE, NOTES))
+            run_state.end("done", ServerTuneResult(goal, end.value, REMOTE, NOTES))
             break
         clock.now += 4.0
         seen += 1

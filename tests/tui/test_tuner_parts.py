@@ -10,17 +10,19 @@ from simulated_server import Server
 
 from phitui.tui.charts.plot import Grid, Guide, Mark, Plot, draw, ticks
 from phitui.tui.charts.table import Scroll
-from phitui.tui.tuner import charts, server_charts
-from phitui.tui.tuner.answers import answer_rows, in_a_line
+from phitui.tui.tuner import view
+from phitui.tui.tuner.local_view import LocalView, error, held, short
 from phitui.tui.tuner.picture import TunerPicture
-from phitui.tui.tuner.probe_table import error, probe_rows, short
 from phitui.tui.tuner.profile_list import ProfileList
-from phitui.tui.tuner.server_answers import server_answer_rows, server_in_a_line
-from phitui.tui.tuner.server_table import server_rows
+from phitui.tui.tuner.server_view import ServerView
 from phitui.workbench.tune.events import ProbeBegan
 from phitui.workbench.tune.profiles import KeptTuning
 
 SHORT_OF_MEMORY = Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08)
+
+
+def verdicts(run_state):
+    return [one.verdict for one in run_state.probes]
 
 
 def text(rows):
@@ -85,54 +87,55 @@ def test_marks_stand_over_curve_and_guides():
 @pytest.mark.parametrize("events", [0, 1, 2, 3, 5, 6, None])
 def test_points_of_a_course_stand_where_they_were_measured(kind, events):
     run_state = run_state_of(events)
-    plot = getattr(charts, kind)(run_state)
-    measured = [mark for mark in plot.marks if mark.glyph != charts.RUNNING]
+    plot = LocalView(run_state).plots()[kind == "memory"]
+    measured = [mark for mark in plot.marks if mark.glyph != view.RUNNING]
     assert len(measured) == len(run_state.probes)
-    for mark, (_, verdict) in zip(measured, run_state.probes, strict=True):
+    for mark, verdict in zip(measured, verdicts(run_state), strict=True):
         assert mark.x == verdict.probe.shape.batch
-        of = charts.rate(verdict) if kind == "throughput" else charts.held(verdict) / 1e9
+        of = verdict.rate if kind == "throughput" else held(verdict) / 1e9
         assert mark.y == pytest.approx(of)
         assert mark.y < plot.y_most
-    running = [mark for mark in plot.marks if mark.glyph == charts.RUNNING]
+    running = [mark for mark in plot.marks if mark.glyph == view.RUNNING]
     assert len(running) == (run_state.running is not None)
     assert all(mark.x < plot.x_most for mark in plot.marks)
 
 
 def test_the_curves_go_through_the_fits_points():
     run_state = run_state_of()
-    fit, answer = run_state.fit, run_state.result.answer
-    deepest = run_state.probes[0][1].probe.shape
-    at = charts.memory(run_state).curve
+    know, answer = run_state.latest.know, run_state.result.answer
+    deepest = verdicts(run_state)[0].probe.shape
+    speeds, memory = LocalView(run_state).plots()
     for rows in (1, 26, 80):
-        assert at(rows) == pytest.approx(fit.memory.peak(deepest._replace(batch=rows)) / 1e9, rel=1e-6)
-        rate = fit.steps.decode_rate(rows, deepest.total - deepest.new / 2)
-        assert charts.throughput(run_state).curve(rows) == pytest.approx(rate)
-    assert charts.throughput(run_state).upright.label == f"B* {answer.b_best}"
-    assert charts.memory(run_state).upright.at == answer.b_max
-    assert charts.memory(run_state).level.at == pytest.approx(answer.limit_bytes / 1e9)
+        assert memory.curve(rows) == pytest.approx(know.memory.peak(deepest._replace(batch=rows)) / 1e9, rel=1e-6)
+        rate = know.steps.decode_rate(rows, deepest.total - deepest.new / 2)
+        assert speeds.curve(rows) == pytest.approx(rate)
+    assert speeds.upright.label == f"B* {answer.b_best}"
+    assert memory.upright.at == answer.b_max
+    assert memory.level.at == pytest.approx(answer.limit_bytes / 1e9)
 
 
 def test_of_one_size_there_is_no_curve_of_throughput():
-    assert charts.throughput(run_state_of(2)).curve is None
-    assert charts.throughput(run_state_of(4)).curve is not None
+    assert LocalView(run_state_of(2)).plots()[0].curve is None
+    assert LocalView(run_state_of(4)).plots()[0].curve is not None
 
 
 def test_what_failed_and_what_another_setup_brought_look_other_without_colours():
     run_state = run_state_of(card=SHORT_OF_MEMORY)
-    judged = [verdict.judged for _, verdict in run_state.probes]
+    judged = [verdict.judged for verdict in verdicts(run_state)]
     assert "oom" in judged
-    glyphs = [mark.glyph for mark in charts.memory(run_state).marks]
-    assert glyphs[judged.index("oom")] == charts.REFUSED
-    shallow = next(n for n, (_, one) in enumerate(run_state.probes) if one.probe.why == "the real prompt")
-    assert glyphs[shallow] == charts.OTHER
+    glyphs = [mark.glyph for mark in LocalView(run_state).plots()[1].marks]
+    assert glyphs[judged.index("oom")] == view.REFUSED
+    shallow = next(n for n, one in enumerate(verdicts(run_state)) if one.probe.why == "the real prompt")
+    assert glyphs[shallow] == view.OTHER
     run_state.result = None
-    run_state.running = ProbeBegan(OTHER, run_state.probes[0][1].probe, 9, GB)
-    assert charts.MEASURED not in [mark.glyph for mark in charts.memory(run_state).marks]
+    other = run_state.latest._replace(setup=OTHER)
+    run_state.running = ProbeBegan(other, verdicts(run_state)[0].probe, 9, 0)
+    assert view.MEASURED not in [mark.glyph for mark in LocalView(run_state).plots()[1].marks]
 
 
 def test_the_error_is_that_of_what_was_known_before():
     run_state = run_state_of()
-    verdict = run_state.probes[1][1]
+    verdict = verdicts(run_state)[1]
     share = verdict.predicted_bytes / verdict.outcome.peak_bytes - 1
     assert error(verdict) == f"{100 * share:+.1f}%"
 
@@ -153,8 +156,8 @@ def test_the_table_follows_its_end_until_it_is_scrolled():
 
 def test_a_probe_that_ran_out_of_memory_has_dashes():
     run_state = run_state_of(card=SHORT_OF_MEMORY)
-    number = [verdict.judged for _, verdict in run_state.probes].index("oom")
-    line = text(probe_rows(run_state, Scroll(), 80, 20)).split("\n")[number + 1]
+    number = [verdict.judged for verdict in verdicts(run_state)].index("oom")
+    line = text(LocalView(run_state).probes(Scroll(), 80, 20)).split("\n")[number + 1]
     assert line.split()[-5:] == ["–", "–", "–", "–", "oom"]
 
 
@@ -178,7 +181,7 @@ def test_every_row_is_as_wide_as_the_screen(events, pane):
 
 def test_the_answer_has_all_its_parts():
     run_state = run_state_of()
-    answer, shown = run_state.result.answer, text(answer_rows(run_state, 60))
+    answer, shown = run_state.result.answer, text(LocalView(run_state).answer(60))
     for part in (
         f"{answer.b_best} rows: {answer.tokens_per_s:.0f} output tok/s", f"B_max  {answer.b_max} rows in 22.800 GB",
         f"B_slo  {answer.b_slo} rows at 30 ms", f"{answer.kv_token_budget:,} tokens", "1 worker, int8_float16",
@@ -187,7 +190,7 @@ def test_the_answer_has_all_its_parts():
         assert part in shown
     for row in answer.table:
         assert f"{row.total_tokens:,} " in shown and f" {row.b_max} " in shown
-    assert in_a_line(run_state.result).startswith(f"B* {answer.b_best} rows")
+    assert LocalView(run_state).in_a_line(run_state, run_state.result).startswith(f"B* {answer.b_best} rows")
 
 
 def test_the_clock_stands_when_it_is_over():
@@ -219,50 +222,51 @@ def test_other_peoples_words_cannot_steer_the_terminal():
 @pytest.mark.parametrize("events", [0, 1, 2, 3, 4, 7, 12, None])
 def test_points_of_a_servers_course_stand_where_they_were_measured(events):
     run_state = server_run_state_of(events)
-    speeds, bounds = server_charts.throughput(run_state), server_charts.bounds(run_state)
-    measured = [mark for mark in speeds.marks if mark.glyph != charts.RUNNING]
+    speeds, bounds = ServerView(run_state).plots()
+    measured = [mark for mark in speeds.marks if mark.glyph != view.RUNNING]
     assert [(mark.x, mark.y) for mark in measured] == [
-        (one.probe.concurrency, one.outcome.rate) for one in run_state.probes
+        (one.probe.concurrency, one.outcome.rate) for one in verdicts(run_state)
     ]
-    assert [mark.glyph == charts.REFUSED for mark in measured] == [one.judged != "ok" for one in run_state.probes]
-    of = {glyph: [mark for mark in bounds.marks if mark.glyph == glyph] for glyph in (charts.MEASURED, "▲")}
-    assert [mark.y for mark in of[charts.MEASURED]] == [100 * one.outcome.kv_use for one in run_state.probes]
-    waiting = [100 * one.outcome.waiting / one.probe.concurrency for one in run_state.probes]
+    assert [mark.glyph == view.REFUSED for mark in measured] == [one.judged != "ok" for one in verdicts(run_state)]
+    of = {glyph: [mark for mark in bounds.marks if mark.glyph == glyph] for glyph in (view.MEASURED, "▲")}
+    assert [mark.y for mark in of[view.MEASURED]] == [100 * one.outcome.kv_use for one in verdicts(run_state)]
+    waiting = [100 * one.outcome.waiting / one.probe.concurrency for one in verdicts(run_state)]
     assert [mark.y for mark in of["▲"]] == waiting
     for plot in (speeds, bounds):
-        assert sum(mark.glyph == charts.RUNNING for mark in plot.marks) == (run_state.running is not None)
+        assert sum(mark.glyph == view.RUNNING for mark in plot.marks) == (run_state.running is not None)
         assert all(mark.x < plot.x_most and mark.y < plot.y_most for mark in plot.marks)
 
 
 def test_fit_limit_and_knee_of_a_server():
     run_state, early = server_run_state_of(), server_run_state_of(7)
     answer = run_state.result.answer
-    curve = server_charts.throughput(run_state).curve
+    speeds, bounds = ServerView(run_state).plots()
+    early_speeds, early_bounds = ServerView(early).plots()
+    curve = speeds.curve
     assert curve(10) == pytest.approx(10 * 100 / (answer.fixed_s + 10 * answer.request_s))  # 100 tokens each
-    assert server_charts.throughput(run_state).upright.label == f"C* {answer.c_best}"
-    assert server_charts.throughput(early).upright.label == f"knee {early.knee}"
-    assert server_charts.throughput(server_run_state_of(2)).curve is None  # of one size
-    bounds = server_charts.bounds(run_state)
+    assert speeds.upright.label == f"C* {answer.c_best}"
+    assert early_speeds.upright.label == f"knee {early.latest.knee}"
+    assert ServerView(server_run_state_of(2)).plots()[0].curve is None  # of one size
     assert (bounds.level.at, bounds.level.label) == (95, "KV limit 95 %")
-    assert bounds.upright.label == f"C_max {answer.c_max}" and server_charts.bounds(early).upright is None
+    assert bounds.upright.label == f"C_max {answer.c_max}" and early_bounds.upright is None
 
 
 def test_what_a_server_does_not_tell_has_no_point_and_a_dash():
     server = Server(8)
     outcomes = lambda size: replace(server(size), waiting=None, kv_use=None)  # noqa: E731
     run_state = server_run_state_of(server=outcomes)
-    assert server_charts.bounds(run_state).marks == ()
-    line = text(server_rows(run_state, Scroll(), 80, 20)).split("\n")[1]
+    assert ServerView(run_state).plots()[1].marks == ()
+    line = text(ServerView(run_state).probes(Scroll(), 80, 20)).split("\n")[1]
     assert line.split()[7:10] == ["–", "–", "ok"]
 
 
 def test_a_server_that_refuses_says_so_in_the_table_and_on_the_way():
     run_state = server_run_state_of(6, server=Server(refuses_from=9))
-    line = text(server_rows(run_state, Scroll(), 120, 20)).split("\n")[3]
+    line = text(ServerView(run_state).probes(Scroll(), 120, 20)).split("\n")[3]
     assert line.split()[:4] == ["3", "16", line.split()[2], "–"] and line.endswith("failed  answers 429")
-    assert "At 16  answers 429" in text(server_answer_rows(run_state, 60))
+    assert "At 16  answers 429" in text(ServerView(run_state).answer(60))
     run_state.end("failed", error="box cannot be reached")
-    assert "Failed box cannot be reached" in text(server_answer_rows(run_state, 60))
+    assert "Failed box cannot be reached" in text(ServerView(run_state).answer(60))
 
 
 @pytest.mark.parametrize("pane", ["probes", "answer", "earlier"])
@@ -280,14 +284,18 @@ def test_every_row_of_a_servers_tuning_is_as_wide_as_the_screen(events, pane):
 
 def test_the_answer_of_a_server_has_all_its_parts():
     run_state = server_run_state_of()
-    answer, shown = run_state.result.answer, text(server_answer_rows(run_state, 70))
+    answer, shown = run_state.result.answer, text(ServerView(run_state).answer(70))
     for part in (
         f"C*     {answer.c_best} requests at once: {answer.tokens_per_s:.1f} ± ", f"(N = {answer.measurements})",
         f"C_max  {answer.c_max} requests at once", f"C_slo  {answer.c_slo} requests at once, 60 ms",
         "box: vLLM at 10.0.0.7:8000", answer.why[:40], NOTES[0][:40],
     ):  # fmt: skip
         assert part in shown
-    assert server_in_a_line(run_state.result).startswith(f"C* {answer.c_best} requests at once: ")
+    assert (
+        ServerView(run_state)
+        .in_a_line(run_state, run_state.result)
+        .startswith(f"C* {answer.c_best} requests at once: ")
+    )
     assert run_state.found.endswith(f"C_max is {answer.c_max}")
 
 

@@ -6,14 +6,14 @@ import msgspec
 import pytest
 import standin
 
-from phitui.config.layers import load_config
+from phitui.config.layers import home, load_config
 from phitui.engine.protocol.api import Loaded
 from phitui.models.manifest import read_manifest
-from phitui.storage.tunings import Tuning, write_tuning
+from phitui.storage.tunings import TUNINGS, Tuning
 from phitui.workbench.batch.plan import plan_for
 from phitui.workbench.measure.usable import usable_bytes
 from phitui.workbench.tune.profiles import profiles
-from phitui.workbench.tune.saved import conditions, tunings_file
+from phitui.workbench.tune.saved import conditions
 
 
 @pytest.fixture
@@ -53,18 +53,16 @@ def test_without_a_tuning_it_is_as_configured(manifest, loaded):
 
 
 def test_the_newest_tuning_that_holds_is_taken(manifest, loaded):
-    write_tuning(tunings_file(), tuning(manifest))
+    TUNINGS.add(home(), tuning(manifest))
     newer = tuning(manifest, made="2026-02-01", batch=50)
-    write_tuning(
-        tunings_file(), msgspec.structs.replace(newer, conditions=conditions(manifest, "cpu", "float32", 2000))
-    )
+    TUNINGS.add(home(), msgspec.structs.replace(newer, conditions=conditions(manifest, "cpu", "float32", 2000)))
     assert plan_for(load_config(), manifest, loaded)[:2] == (50, 46_080)
     assert "as tuned" in plan_for(load_config(), manifest, loaded).why
 
 
 def test_what_is_applied_goes_before_the_newest_tuning(manifest, loaded):
     """An earlier profile that a person applied is in the configuration; the newest one is not asked then."""
-    write_tuning(tunings_file(), tuning(manifest))
+    TUNINGS.add(home(), tuning(manifest))
     applied = load_config(overrides={"engine": {"batch": 26, "kv_tokens": 9000}})
     assert plan_for(applied, manifest, loaded)[:2] == (26, 9000)
 
@@ -76,23 +74,23 @@ def test_a_tuning_of_something_else_is_not_taken(manifest, loaded, other):
     else:
         where = msgspec.structs.replace(tuning(manifest).conditions, **{other: "another"})
         found = tuning(manifest, conditions=where)
-    write_tuning(tunings_file(), found)
+    TUNINGS.add(home(), found)
     assert plan_for(load_config(), manifest, loaded).batch == 26
 
 
 def test_what_is_asked_for_wins_and_keeps_the_tuned_budget(manifest, loaded):
-    write_tuning(tunings_file(), tuning(manifest))
+    TUNINGS.add(home(), tuning(manifest))
     assert plan_for(load_config(), manifest, loaded, rows=7)[:2] == (7, 46_080)
 
 
 def test_a_tuning_that_memory_has_no_room_for_gives_its_times_alone(manifest, loaded):
     """A smaller one that has room is taken in its place."""
-    write_tuning(tunings_file(), tuning(manifest, peak_bytes=10**15, step_fixed_s=0.01, step_row_s=0.001))
+    TUNINGS.add(home(), tuning(manifest, peak_bytes=10**15, step_fixed_s=0.01, step_row_s=0.001))
     plan = plan_for(load_config(), manifest, loaded, engine_pid=os.getpid())
     assert (plan.batch, plan.kv_tokens, plan.cost.step_fixed_s) == (26, 0, 0.01)
     assert "what was tuned has no room: it takes 1000000.00 GB" in plan.why
     where = conditions(manifest, "cpu", "float32", 2000)
-    write_tuning(tunings_file(), tuning(manifest, made="2025-01-01", batch=8, conditions=where))
+    TUNINGS.add(home(), tuning(manifest, made="2025-01-01", batch=8, conditions=where))
     assert plan_for(load_config(), manifest, loaded, engine_pid=os.getpid()).batch == 8
 
 
@@ -107,7 +105,7 @@ def test_on_a_card_what_is_free_counts_with_what_the_engine_has(tmp_path, tiny_f
         assert usable_bytes("cuda", card, 1234) == free + 5_000_000_000
         assert usable_bytes("cuda", card, 99) is None  # in a container the driver has other ids
         where = conditions(manifest, "cuda", "float32", 512, card)
-        write_tuning(tunings_file(), tuning(manifest, conditions=where, peak_bytes=free + 4_000_000_000))
+        TUNINGS.add(home(), tuning(manifest, conditions=where, peak_bytes=free + 4_000_000_000))
         assert plan_for(load_config(), manifest, on_card, engine_pid=1234).batch == 40
         driver.change({"0.processes.compute": "1234:3000000000"})
         assert plan_for(load_config(), manifest, on_card, engine_pid=1234).batch == 26

@@ -13,10 +13,10 @@ from phitui.workbench.bench.bench import (
     BenchRuns,
     Timed,
     _to_the_end,
-    check_lengths,
     check_sizes,
 )
 from phitui.workbench.bench.figures import Hardware, Run, batch_result
+from phitui.workbench.measure.probing import check_lengths
 
 PHI3 = Footprint(weights=3_825_000_000, weight_step=3_726_970_112, kv_token=393_216)
 CARD = Hardware(PHI3, 1, 1008.0)
@@ -130,7 +130,7 @@ async def test_what_is_done_when_it_is_interrupted_is_kept():
 
 def test_plans_that_cannot_be():
     with pytest.raises(UsageError, match="the context window has 4096"):
-        check_lengths(BenchPlan((1,), 4000, 97, 1), 4096)
-    check_lengths(BenchPlan((1,), 4000, 96, 1), 4096)
+        check_lengths(4000, 97, 4096)
+    check_lengths(4000, 96, 4096)
     with pytest.raises(UsageError, match="in one run"):
         check_sizes(BenchPlan((1, 65536), 8, 128, 1))

@@ -15,10 +15,10 @@ from phitui.workbench.chat.chat import State
 from phitui.workbench.lease import Use
 from phitui.workbench.tune import tuner
 from phitui.workbench.tune.apply import settings
-from phitui.workbench.tune.form import ServerTuneForm, TuneForm
+from phitui.workbench.tune.form import TuneForm
 from phitui.workbench.tune.setups import Limit
 
-WISH = ServerTuneForm(ServerGoal(24, 40, start=2, most=4, repeats=1), {})
+WISH = TuneForm(ServerGoal(24, 40, start=2, most=4, repeats=1), Limit(0.95), False, {})
 
 
 class ServerBench(Bench):
@@ -42,9 +42,9 @@ async def test_it_is_tuned_kept_judged_and_forgotten_while_the_chats_engine_stay
             bench.tuner.start(WISH, "tiny")
         run_state = await bench.ended()
         assert (run_state.state, run_state.error) == ("done", "")
-        assert run_state.probes == run_state.result.answer.probes
+        assert [one.verdict for one in run_state.probes] == run_state.result.answer.probes
         answer = run_state.result.answer
-        assert (run_state.fit.fixed_s, run_state.fit.request_s) == (answer.fixed_s, answer.request_s)
+        assert (run_state.latest.fit.fixed_s, run_state.latest.fit.request_s) == (answer.fixed_s, answer.request_s)
         assert bench.engine.loaded is loaded
         await until(lambda: bench.tuner.profiles)
         (found,) = bench.tuner.profiles

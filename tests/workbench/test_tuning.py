@@ -57,7 +57,7 @@ async def test_the_answer_is_a_configuration(config):
     began = [event for event in told if isinstance(event, ProbeBegan)]
     ended = [event for event in told if isinstance(event, ProbeEnded)]
     assert [event.number for event in began] == [event.number for event in ended] == list(range(1, len(ended) + 1))
-    assert [(event.setup, event.verdict) for event in ended] == result.probes
+    assert ended == result.probes
     assert all(event.probe.predicted_bytes <= 250 * 10**6 for event in began)
     told_most = [event.most for event in began]
     assert told_most == sorted(told_most, reverse=True) and told_most[-1] >= len(began)
@@ -104,7 +104,7 @@ async def cancelled(config, at):
         lambda event, told: isinstance(event, ProbeBegan) and event.number == 1,
         lambda event, told: isinstance(event, ProbeEnded) and event.number == 2,
         # between two configurations: the first engine is on its way out
-        lambda event, told: isinstance(event, ProbeBegan) and event.setup.workers != 1,
+        lambda event, told: isinstance(event, ProbeBegan) and event.of.setup.workers != 1,
         lambda event, told: isinstance(event, ProbeBegan) and event.probe.again,
     ],
     ids=["loading", "first-probe", "second-probe", "other-configuration", "repetition"],

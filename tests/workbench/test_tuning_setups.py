@@ -8,7 +8,7 @@ from phitui.engine.worker.memory_model import memory_model
 from phitui.engine.worker.threads import usable_cores
 from phitui.hardware.nvml.probe import DriverReport, Gpu
 from phitui.models.manifest import read_manifest
-from phitui.storage.tunings import Tuning, write_tuning
+from phitui.storage.tunings import TUNINGS, Tuning
 from phitui.workbench.tune import profiles, saved
 from phitui.workbench.tune.saved import card_name
 from phitui.workbench.tune.setups import Limit, Setup, compute_types, parse_limit, setups
@@ -97,6 +97,6 @@ def test_of_several_cards_the_tunings_own_counts(tmp_path, tiny_folder, monkeypa
     for device in ("GPU-b7c8", "GPU-gone"):
         where = msgspec.structs.replace(made, device=device)
         kept = Tuning(where, manifest.name, device, 256, 256, 1, 0, 40, 90, 46_080, 900.0, 1, 2, "")
-        write_tuning(tmp_path / "tunings.json", kept)
+        TUNINGS.add(tmp_path, kept)
     found, _ = profiles.profiles(str(tiny_folder), None, {"PHITUI_HOME": str(tmp_path)})
     assert {one.tuning.made: one.problem for one in found} == {"GPU-b7c8": "", "GPU-gone": "the device changed"}

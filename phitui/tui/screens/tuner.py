@@ -12,17 +12,17 @@ from textual.binding import Binding, BindingType
 from phitui.config.layers import shown_path, user_config_file
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
-from phitui.storage.server_tunings import ServerTuning
+from phitui.storage.tunings import ServerTuning
 from phitui.tui.charts.canvas import Canvas
 from phitui.tui.charts.cells import Row
 from phitui.tui.tuner.picture import TunerPicture
-from phitui.tui.tuner.views import WIDE
+from phitui.tui.tuner.view import WIDE
 from phitui.tui.widgets.dialogs import Confirm
 from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.tui.widgets.tuning_form import TuningForm
 from phitui.workbench.lease import Use
 from phitui.workbench.tune.apply import Settings, in_words, settings
-from phitui.workbench.tune.form import ServerTuneForm, TuneForm
+from phitui.workbench.tune.form import TuneForm
 from phitui.workbench.tune.tuner import Tuner
 
 _PAGE = 8
@@ -170,16 +170,15 @@ class TunerScreen(LeftOnce[None]):
         texts = self._texts.get(server) or questions.defaults(self.tuner.config, window)
         form = TuningForm(questions, one_line(model, 50), texts, window, warning, self._vary)
 
-        def decided(form: TuneForm | ServerTuneForm | None) -> None:
+        def decided(form: TuneForm | None) -> None:
             if form is not None:
                 self._texts[server] = form.texts
-                if isinstance(form, TuneForm):
-                    self._vary = form.vary_compute_type
+                self._vary = self._vary if server else form.vary_compute_type
                 self._try(self._begin, form)
 
         self.app.push_screen(form, decided)
 
-    def _begin(self, form: TuneForm | ServerTuneForm) -> None:
+    def _begin(self, form: TuneForm) -> None:
         self.picture.pane = "probes"
         self.tuner.start(form, self.tuner.model[0])
 

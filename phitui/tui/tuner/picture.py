@@ -8,10 +8,11 @@ from typing import Literal
 from phitui.tui.charts.cells import BAD, HEAD, KEY, MUTED, PLAIN, Row, apart, fit, key_line, name, rule
 from phitui.tui.charts.plot import draw
 from phitui.tui.charts.table import Scroll
-from phitui.tui.tuner.answers import cut
+from phitui.tui.tuner.local_view import LocalView
 from phitui.tui.tuner.profile_list import ProfileList, about
-from phitui.tui.tuner.views import WIDE, TuningView, view_of
-from phitui.workbench.tune.run_state import RunState
+from phitui.tui.tuner.server_view import ServerView
+from phitui.tui.tuner.view import WIDE, cut
+from phitui.workbench.tune.run_state import LocalRunState, RunState
 
 Pane = Literal["probes", "answer", "earlier"]
 _ANSWER_WIDTH = 38
@@ -38,9 +39,11 @@ class TunerPicture:
     on_server: bool = False
 
     @property
-    def view(self) -> TuningView:
-        """The parts for the kind of tuning that is shown."""
-        return view_of(self.run_state, self.on_server)
+    def view(self) -> LocalView | ServerView:
+        """The parts for the kind of tuning that is shown; without one for the engine that would be tuned."""
+        if isinstance(self.run_state, LocalRunState):
+            return LocalView(self.run_state)
+        return LocalView(None) if self.run_state is None and not self.on_server else ServerView(self.run_state)
 
     def next_pane(self) -> None:
         """Show another of the tables."""
@@ -108,7 +111,7 @@ class TunerPicture:
         if self.pane == "earlier":
             return self.kept.rows(width, height)
         if self.pane == "answer":
-            return self._scrolled(self.view.beside(width), width, height)
+            return self._scrolled(self.view.more_rows(width), width, height)
         return self.view.probes(self.scroll, width, height)
 
     def _narrow(self, width: int, height: int) -> list[Row]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from phitui.storage.server_tunings import ServerTuning
-from phitui.storage.tunings import Tuning
+from phitui.storage.tunings import ServerTuning, Tuning
 from phitui.tui.charts.cells import MARKED, MUTED, NOTHING, OK, PLAIN, VALUE, WARN, Row, fit, name
-from phitui.tui.tuner.answers import rows_of, said
-from phitui.tui.tuner.probe_table import short
-from phitui.tui.tuner.server_answers import at_once
+from phitui.tui.tuner.local_view import LocalView, short
+from phitui.tui.tuner.server_view import ServerView
+from phitui.tui.tuner.view import said
 from phitui.workbench.tune.profiles import KeptTuning
 from phitui.workbench.tune.setups import Setup
 
@@ -71,8 +70,8 @@ def _about_local(tuning: Tuning) -> list[tuple[str, str]]:
     of = tuning.conditions
     driver = [("Driver", of.driver)] if of.driver else []
     return [
-        ("B*", f"{rows_of(tuning.batch)}: {tuning.tokens_per_s:.0f} output tok/s"),
-        ("B_max", f"{rows_of(tuning.b_max)} in {tuning.limit_bytes / _GB:.3f} GB"),
+        ("B*", f"{LocalView.count(tuning.batch)}: {tuning.tokens_per_s:.0f} output tok/s"),
+        ("B_max", f"{LocalView.count(tuning.b_max)} in {tuning.limit_bytes / _GB:.3f} GB"),
         ("KV", f"{tuning.kv_tokens:,} tokens at once"),
         ("Takes", f"{tuning.peak_bytes / _GB:.3f} GB at B*"),
         ("Setup", str(setup(tuning))),
@@ -87,9 +86,9 @@ def _about_local(tuning: Tuning) -> list[tuple[str, str]]:
 def _about_server(tuning: ServerTuning) -> list[tuple[str, str]]:
     takes = "an unknown number of prompts" if tuning.at_once is None else f"{tuning.at_once} prompts"
     return [
-        ("C*", f"{at_once(tuning.c_best)}: {tuning.tokens_per_s:.0f} output tok/s"),
-        ("C_max", at_once(tuning.c_max)),
-        ("C_slo", NOTHING if tuning.c_slo is None else at_once(tuning.c_slo)),
+        ("C*", f"{ServerView.count(tuning.c_best)}: {tuning.tokens_per_s:.0f} output tok/s"),
+        ("C_max", ServerView.count(tuning.c_max)),
+        ("C_slo", NOTHING if tuning.c_slo is None else ServerView.count(tuning.c_slo)),
         ("For", f"{tuning.prompt_tokens:,} + {tuning.new_tokens:,} tokens"),
         ("Model", tuning.model),
         ("Server", f"{tuning.key.engine}: {tuning.kind} at {tuning.key.host}"),

@@ -14,7 +14,7 @@ from textual.widgets import Checkbox, Input, Static
 
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.single_dismiss import Dialog
-from phitui.workbench.tune.form import FieldError, Questions, ServerTuneForm, TuneForm
+from phitui.workbench.tune.form import FieldError, Questions, TuneForm
 
 
 class CheckBox(Checkbox, inherit_bindings=False):
@@ -26,7 +26,7 @@ class CheckBox(Checkbox, inherit_bindings=False):
     ]
 
 
-class TuningForm(Dialog[TuneForm | ServerTuneForm | None]):
+class TuningForm(Dialog[TuneForm | None]):
     """Fields with their defaults; what is wrong with one is said below them, and the form stays. `window` is the
     model's context window, `warning` what starting does to the chat."""
 
@@ -76,12 +76,12 @@ class TuningForm(Dialog[TuneForm | ServerTuneForm | None]):
                     yield Static(field.label, classes="name", markup=False)
                     yield Input(self._texts[key], max_length=20, id=key)
                     yield Static(field.hint, classes="hint", markup=False)
-            if self._questions.varies:
+            if not self._questions.of_server:
                 yield CheckBox("try other compute types, too", self._vary, id="vary", compact=True)
             if self._warning:
                 yield Static(Content(displayable(self._warning)), id="warning", markup=False)
             yield Static("", id="wrong", markup=False)
-            ticks = "Space ticks · " if self._questions.varies else ""
+            ticks = "Space ticks · " if not self._questions.of_server else ""
             yield Static(f"Enter starts · Tab, ↑ ↓ other field · {ticks}Esc back", classes="keys", markup=False)
 
     def texts(self) -> dict[str, str]:
@@ -92,7 +92,7 @@ class TuningForm(Dialog[TuneForm | ServerTuneForm | None]):
     def action_submit(self) -> None:
         """Start, or say what is wrong."""
         try:
-            vary = self.query_one(CheckBox).value if self._questions.varies else False
+            vary = self.query_one(CheckBox).value if not self._questions.of_server else False
             self.dismiss(self._questions.read(self.texts(), vary, self._window))
         except FieldError as error:
             self.query_one("#wrong", Static).update(Content(displayable(str(error))))

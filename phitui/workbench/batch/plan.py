@@ -7,15 +7,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from phitui.config.layers import Config
+from phitui.config.layers import Config, home
 from phitui.engine.protocol.api import Cost, Loaded
 from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
 from phitui.models.manifest import Manifest
-from phitui.storage.tunings import Tuning, bucket, read_tunings, stale
+from phitui.storage.tunings import TUNINGS, Tuning, bucket, stale
 from phitui.workbench.batch.job import BatchPlan
 from phitui.workbench.measure.usable import usable_bytes
-from phitui.workbench.tune.saved import conditions, tunings_file
-from phitui.workbench.tune.saved_server import tuned_for
+from phitui.workbench.tune.saved import conditions, tuned_for
 
 
 def plan_for(
@@ -65,7 +64,7 @@ def remote_plan(
         return BatchPlan(
             settings.concurrency, 0, None, f"{settings.concurrency} rows at once (engines.{name}.concurrency)"
         )
-    found = tuned_for(loaded, environ)
+    found = tuned_for(remote, environ)
     if found is not None:
         lengths = f"{found.prompt_tokens} + {found.new_tokens} tokens"
         return BatchPlan(found.c_best, 0, None, f"{found.c_best} rows at once, as tuned for rows of {lengths}")
@@ -83,7 +82,7 @@ def _tuning(
     wanted = (manifest.name, loaded.compute_type, loaded.workers, loaded.threads)
     stored = [
         one
-        for one in read_tunings(tunings_file(environ))[0]
+        for one in TUNINGS.read(home(environ))[0]
         if (one.model_name, one.conditions.compute_type, one.workers, one.threads) == wanted
     ]
     if not stored:

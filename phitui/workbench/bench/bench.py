@@ -6,29 +6,22 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
-
-import msgspec
 
 from phitui.autotune.memory import Shape
 from phitui.config.layers import Config, home
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.ipc.messages import Progress
-from phitui.engine.protocol.api import Load, Loaded
 from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.host.system import load1
-from phitui.models.manifest import read_manifest
 from phitui.workbench.bench.figures import Hardware, Run, batch_result
 from phitui.workbench.bench.machine import Machine, memory_rate
 from phitui.workbench.bench.result import BatchResult, BenchResult, Circumstances, Workload
 from phitui.workbench.bench.watch import Watch
-from phitui.workbench.measure.probing import ProbingEngine
-from phitui.workbench.start import engine_log, what_to_load
+from phitui.workbench.measure.probing import ProbingEngine, to_measure
+from phitui.workbench.start import engine_log
 
 _WARM_UP_TOKENS = 16
-# On a CPU the tables of positions grow when they are needed; on CUDA a lack of memory there would break them.
-_CPU_POSITIONS = 16
 # Times of one run cross from the engine in one message.
 MOST_TOKENS_OF_A_RUN = 4_000_000
 NO_CPU_ENERGY = PerToken(None, None, None, False, "a CPU's energy is not read")
@@ -91,13 +84,12 @@ async def bench(
     """
     check_sizes(plan)
     begun = load1()
-    load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
-    manifest = read_manifest(Path(load.folder))
-    check_lengths(plan, manifest.context_window)
+    load, manifest = await to_measure(config, plan.prompt_tokens, plan.max_tokens, tell, environ)
     engine = ProbingEngine(engine_log(environ), tell)
     watch: Watch | None = None
     try:
-        loaded, source = await _ready(engine, load, plan)
+        loaded, room = await engine.ready(load, plan.prompt_tokens + plan.max_tokens)
+        source = EngineSource(engine, room.usable_bytes)
         rate = await memory_rate(home(environ), tell) if loaded.device == "cpu" else None
         if loaded.device == "cuda":
             watch = Watch(lambda: engine.pid, loaded.device_uuid)
@@ -111,13 +103,6 @@ async def bench(
         if watch is not None:
             watch.stop()
         await engine.stop()
-
-
-async def _ready(engine: ProbingEngine, load: Load, plan: BenchPlan) -> tuple[Loaded, EngineSource]:
-    loaded = await engine.load(load)
-    positions = plan.prompt_tokens + plan.max_tokens if loaded.device == "cuda" else _CPU_POSITIONS
-    room = await engine.warm_up(min(positions, loaded.context_window or positions))
-    return loaded, EngineSource(engine, room.usable_bytes)
 
 
 async def _to_the_end(
@@ -200,16 +185,6 @@ def check_sizes(plan: BenchPlan) -> None:
             f"{max(plan.batches)} rows of {plan.max_tokens} tokens are {most} in one run, at most "
             f"{MOST_TOKENS_OF_A_RUN} can be timed",
             "Lower --batch-sizes or --max-tokens",
-        )
-
-
-def check_lengths(plan: BenchPlan, window: int) -> None:
-    """Raises UsageError with the figures where the lengths are beyond the context window."""
-    if plan.prompt_tokens + plan.max_tokens > window:
-        raise UsageError(
-            f"{plan.prompt_tokens} tokens of prompt and {plan.max_tokens} of answer do not fit: the context window "
-            f"has {window}",
-            "Lower --prompt-tokens or --max-tokens",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +46,34 @@ async def memory_rate(home: Path, tell: Callable[[Progress], None]) -> MemoryRat
     return await measure_rate(home / FILE_NAME, home / "logs" / "calibration.log")
 
 
+def whole_result(
+    model: BenchModel,
+    device: DeviceFacts,
+    setup: BenchSetup,
+    versions: Mapping[str, str],
+    workload: Workload,
+    conditions: Circumstances,
+    results: list[BatchResult],
+    interrupted: bool,
+    notes: list[str] | None = None,
+) -> BenchResult:
+    """All of it, as of now and of this phitui."""
+    return BenchResult(
+        format=FORMAT,
+        version=VERSION,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        interrupted=interrupted,
+        model=model,
+        device=device,
+        config=setup,
+        versions={"phitui": phitui.__version__, "python": platform.python_version(), **versions},
+        workload=workload,
+        conditions=conditions,
+        results=results,
+        notes=notes or [],
+    )
+
+
 class Machine:
     """A loaded engine on its device. `rate` is the machine's memory, `watch` the sensors of a card."""
 
@@ -70,25 +98,16 @@ class Machine:
         """The whole result."""
         loaded, manifest = self._loaded, self._manifest
         weights = manifest.files.get("model.bin")
-        names = ("ctranslate2", "tokenizers")
-        return BenchResult(
-            format=FORMAT,
-            version=VERSION,
-            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            interrupted=interrupted,
-            model=BenchModel(
-                manifest.name, manifest.quantization, weights.sha256 if weights else "", manifest.context_window
-            ),
-            device=self._device(),
-            config=BenchSetup(loaded.workers, loaded.threads, loaded.compute_type),
-            versions={
-                "phitui": phitui.__version__,
-                "python": platform.python_version(),
-                **{name: version(name) for name in names},
-            },
-            workload=workload,
-            conditions=conditions,
-            results=results,
+        sha256 = weights.sha256 if weights else ""
+        return whole_result(
+            BenchModel(manifest.name, manifest.quantization, sha256, manifest.context_window),
+            self._device(),
+            BenchSetup(loaded.workers, loaded.threads, loaded.compute_type),
+            {name: version(name) for name in ("ctranslate2", "tokenizers")},
+            workload,
+            conditions,
+            results,
+            interrupted,
         )
 
     def _device(self) -> DeviceFacts:

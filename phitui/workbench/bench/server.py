@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 
 import msgspec
 
-import phitui
 from phitui.config.layers import Config
 from phitui.core.ipc.messages import Progress
-from phitui.engine.protocol.api import Loaded
 from phitui.engine.worker.threads import usable_cores
 from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.host.system import load1
-from phitui.workbench.bench.bench import BenchPlan, BenchRuns, Timed, check_lengths, check_sizes, run_plan, workload
+from phitui.workbench.bench.bench import BenchPlan, BenchRuns, Timed, check_sizes, run_plan, workload
 from phitui.workbench.bench.figures import Hardware, Run
+from phitui.workbench.bench.machine import whole_result
 from phitui.workbench.bench.result import (
-    FORMAT,
-    VERSION,
     BatchResult,
     BenchBandwidth,
     BenchModel,
@@ -30,8 +25,7 @@ from phitui.workbench.bench.result import (
     Circumstances,
     DeviceFacts,
 )
-from phitui.workbench.engines import reached
-from phitui.workbench.measure.remote_load import Loader, RequestWave, notes_on
+from phitui.workbench.measure.remote_load import Loader, RequestWave, loader_for, notes_on
 
 NOT_READ = "the server's hardware is not read"
 _NO_ENERGY = PerToken(None, None, None, False, "the server's energy is not read")
@@ -63,13 +57,9 @@ async def bench_server(
     """Run the plan on the configured server. As `bench.bench.bench`."""
     check_sizes(plan)
     begun = load1()
-    client, loaded = await reached(config, environ)
-    loader = Loader(client, plan.prompt_tokens)
-    source, book = ServerSource(loader, plan.max_tokens), BenchRuns(plan)
-    interrupted = False
-    try:
-        if loaded.context_window is not None:
-            check_lengths(plan, loaded.context_window)
+    book, interrupted = BenchRuns(plan), False
+    async with loader_for(config, plan.prompt_tokens, plan.max_tokens, environ) as loader:
+        source = ServerSource(loader, plan.max_tokens)
         try:
             await loader.fit_prompts()
             await run_plan(book, source, None, tell, _NO_ENERGY)
@@ -77,43 +67,22 @@ async def bench_server(
             if not book.has_figures:
                 raise
             interrupted = True
-    finally:
-        await loader.stop()
-        await client.stop()
     results = [_without_hardware(one) for one in book.results(lambda _: Hardware(None, 1, None, NOT_READ))]
     notes = notes_on([wave for wave in source.waves if max(wave.counts) > 1], plan.prompt_tokens, plan.max_tokens)
-    return _result(loaded, plan, Circumstances(begun, load1()), results, interrupted, notes)
+    loaded, remote = loader.loaded, loader.remote
+    where = f"{remote.kind} at {remote.host}"
+    return whole_result(
+        BenchModel(loaded.name, "as the server has it", "", loaded.context_window),
+        DeviceFacts("remote", where, None, usable_cores(), None, None, None, NOT_READ),
+        BenchSetup(0, 0, "as the server has it"),
+        {"server": loaded.why.split(";")[0]},
+        workload(plan),
+        Circumstances(begun, load1()),
+        results,
+        interrupted,
+        notes,
+    )
 
 
 def _without_hardware(one: BatchResult) -> BatchResult:
     return msgspec.structs.replace(one, bandwidth=BenchBandwidth(reason=NOT_READ))
-
-
-def _result(
-    loaded: Loaded,
-    plan: BenchPlan,
-    conditions: Circumstances,
-    results: list[BatchResult],
-    interrupted: bool,
-    notes: list[str],
-) -> BenchResult:
-    remote = loaded.remote
-    host, kind = (remote.host, remote.kind) if remote is not None else ("", "")
-    return BenchResult(
-        format=FORMAT,
-        version=VERSION,
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        interrupted=interrupted,
-        model=BenchModel(loaded.name, "as the server has it", "", loaded.context_window),
-        device=DeviceFacts("remote", f"{kind} at {host}", None, usable_cores(), None, None, None, NOT_READ),
-        config=BenchSetup(0, 0, "as the server has it"),
-        versions={
-            "phitui": phitui.__version__,
-            "python": platform.python_version(),
-            "server": loaded.why.split(";")[0],
-        },
-        workload=workload(plan),
-        conditions=conditions,
-        results=results,
-        notes=notes,
-    )

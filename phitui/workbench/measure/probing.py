@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from phitui.autotune.memory import Shape
-from phitui.core.errors import UnavailableError
+from phitui.config.layers import Config
+from phitui.core.errors import UnavailableError, UsageError
 from phitui.core.ipc.messages import Failure, Progress
 from phitui.engine.local.client import EngineClient
 from phitui.engine.protocol.api import Died, Event, Load, Loaded, Probed, Rejected, Room
-from phitui.workbench.start import wait_loaded
+from phitui.models.manifest import Manifest, read_manifest
+from phitui.workbench.start import wait_loaded, what_to_load
 
 # Of this the kernel's out-of-memory killer makes use; nobody else does without being asked.
 _KILLED = "SIGKILL"
+# On a CPU the tables of positions grow when they are needed; on CUDA a lack of memory there would break them.
+_CPU_POSITIONS = 16
+
+
+async def to_measure(
+    config: Config,
+    prompt_tokens: int,
+    new_tokens: int,
+    tell: Callable[[Progress], None],
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Load, Manifest]:
+    """The configured model, never parked. Raises PhituiError, and UsageError as `check_lengths`."""
+    load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
+    manifest = read_manifest(Path(load.folder))
+    check_lengths(prompt_tokens, new_tokens, manifest.context_window)
+    return load, manifest
+
+
+def check_lengths(prompt_tokens: int, new_tokens: int, window: int) -> None:
+    """Raises UsageError with the figures where the lengths are beyond the context window."""
+    if prompt_tokens + new_tokens > window:
+        raise UsageError(
+            f"{prompt_tokens} tokens of prompt and {new_tokens} of answer do not fit: the context window has {window}",
+            "Ask for fewer tokens of prompt or answer",
+        )
 
 
 class ProbingEngine:
@@ -30,7 +58,7 @@ class ProbingEngine:
         self._tell = tell
         self._watch = watch
         self._usable = 0
-        self._positions = 1
+        self.positions = 1
         self._timed_threads = False
 
     @property
@@ -69,9 +97,15 @@ class ProbingEngine:
         await self._client.load(load)
         return await wait_loaded(self._events, self._told)
 
+    async def ready(self, load: Load, tokens: int) -> tuple[Loaded, Room]:
+        """Load, and warm up for rows of so many tokens. Raises PhituiError."""
+        loaded = await self.load(load)
+        positions = tokens if loaded.device == "cuda" else _CPU_POSITIONS
+        return loaded, await self.warm_up(min(positions, loaded.context_window or positions))
+
     async def warm_up(self, positions: int) -> Room:
         """Have all workers used; returns the memory at rest. Raises PhituiError where that fails."""
-        self._positions = positions
+        self.positions = positions
         number = await self._client.warm_up(positions)
         event = await self._answer(number)
         if isinstance(event, Room):
@@ -90,7 +124,7 @@ class ProbingEngine:
         if not isinstance(event, Died) or not event.restarting:
             raise UnavailableError("the engine keeps dying", "Run phitui doctor")
         await wait_loaded(self._events, self._told)
-        await self.warm_up(self._positions)
+        await self.warm_up(self.positions)
         detail = f"the engine died ({event.reason})"
         return Probed(number, "oom" if _KILLED in event.reason else "failed", self._usable, 0.0, detail=detail)
 

@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from phitui.config.layers import Config
 from phitui.core.errors import ExitCode, PhituiError
-from phitui.engine.protocol.api import BrokeOff, Delta, Event, Finished, Rejected, Sampling, Turn
+from phitui.engine.protocol.api import BrokeOff, Delta, Event, Finished, Loaded, Rejected, Remote, Sampling, Turn
+from phitui.workbench.engines import reached
+from phitui.workbench.measure.probing import check_lengths
 from phitui.workbench.measure.remote_prompts import FEW_WORDS, first_guess, prompt, words_for
 
-if TYPE_CHECKING:  # it brings httpx
+if TYPE_CHECKING:  # they bring httpx
     from phitui.engine.remote.client import RemoteClient
+    from phitui.engine.remote.metrics import ServerLoad
 
 # Short waits at first: a short wave is over soon.
 _READ_FIRST_S, _READ_EVERY_S, _READ_SLOWER = 0.02, 0.2, 1.5
 _SETTLE_S = 0.5
-
-
-class ServerQueue(Protocol):
-    """What of a server's own figures is looked at; None where it does not tell."""
-
-    @property
-    def waiting(self) -> int | None: ...
-
-    @property
-    def kv_use(self) -> float | None: ...
-
-
-ReadLoad = Callable[[], Awaitable[ServerQueue]]
 
 
 @dataclass
@@ -61,21 +53,46 @@ class RequestWave(NamedTuple):
     problem: str = ""
 
 
-class Loader:
-    """`client` is connected; requests go over connections of their own, and are not sent again when they fail. `read`
-    asks for the server's own figures."""
+@contextlib.asynccontextmanager
+async def loader_for(
+    config: Config, prompt_tokens: int, new_tokens: int, environ: Mapping[str, str] = os.environ, watch: bool = False
+) -> AsyncIterator[Loader]:
+    """A loader of the configured server, whose connections are closed at the end. Raises UsageError for lengths beyond
+    the context window, and PhituiError where it does not answer."""
+    client, loaded = await reached(config, environ)
+    loader = Loader(client, loaded, prompt_tokens, watch)
+    try:
+        if loaded.context_window is not None:
+            check_lengths(prompt_tokens, new_tokens, loaded.context_window)
+        yield loader
+    finally:
+        await loader.stop()
+        await client.stop()
 
-    def __init__(self, client: RemoteClient, prompt_tokens: int, read: ReadLoad | None = None) -> None:
+
+class Loader:
+    """`client` is connected; requests go over connections of their own, and are not sent again when they fail. With
+    `watch` the server is asked for its own figures meanwhile."""
+
+    def __init__(self, client: RemoteClient, loaded: Loaded, prompt_tokens: int, watch: bool = False) -> None:
+        self.client, self.loaded = client, loaded
         self._client = client.beside(self._hear, retries=0)
         self._who = client.endpoint.who
         self._tokens = prompt_tokens
-        self._read = read
+        self._watches = watch
         self._run = secrets.token_hex(4)
         self._number = 0
         self._words = 0
         self._watching = False
         self._asked: dict[int, _Asked] = {}
         self._ended = asyncio.Event()
+
+    @property
+    def remote(self) -> Remote:
+        """What the server says of itself."""
+        if self.loaded.remote is None:
+            raise PhituiError("the engine is not a server")
+        return self.loaded.remote
 
     async def fit_prompts(self) -> None:
         """Find how long prompts have to be. Raises PhituiError where the server does not answer or does not count."""
@@ -94,7 +111,7 @@ class Loader:
     async def wave(self, requests: int, new_tokens: int) -> RequestWave:
         """Send so many and wait for all of them. Raises PhituiError where the server is gone."""
         self._asked.clear()
-        readings: list[tuple[float, ServerQueue]] = []
+        readings: list[tuple[float, ServerLoad]] = []
         self._watching = True
         watch = asyncio.create_task(self._watch(readings))
         begun = time.perf_counter()
@@ -145,16 +162,16 @@ class Loader:
                 one.times.append(time.perf_counter())
             self._ended.set()
 
-    async def _watch(self, readings: list[tuple[float, ServerQueue]]) -> None:
+    async def _watch(self, readings: list[tuple[float, ServerLoad]]) -> None:
         wait_s = _READ_FIRST_S
-        while self._read is not None and self._watching:  # before Python 3.12 wait_for may keep a cancellation
+        while self._watches and self._watching:  # before Python 3.12 wait_for may keep a cancellation
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * _READ_SLOWER, _READ_EVERY_S)
             with contextlib.suppress(PhituiError):
-                load = await self._read()
+                load = await self.client.server_load()
                 readings.append((time.perf_counter(), load))
 
-    def _made(self, begun: float, readings: list[tuple[float, ServerQueue]]) -> RequestWave:
+    def _made(self, begun: float, readings: list[tuple[float, ServerLoad]]) -> RequestWave:
         seconds = time.perf_counter() - begun
         problem = self._problem()
         if problem:
@@ -186,7 +203,7 @@ class Loader:
         return ""
 
 
-def _waiting(readings: list[tuple[float, ServerQueue]], first_end: float) -> int | None:
+def _waiting(readings: list[tuple[float, ServerLoad]], first_end: float) -> int | None:
     """The most that waited, in all readings but the first, when requests may wait for those of the wave before to be
     put away. That none waits says nothing any more once a request has ended."""
     told = [(at, load.waiting) for at, load in readings if load.waiting is not None]

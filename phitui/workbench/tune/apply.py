@@ -10,10 +10,8 @@ from msgspec.structs import replace
 
 from phitui.config.layers import Config, read_toml, save_settings, shown_path, user_config_file
 from phitui.core.errors import UsageError
-from phitui.storage.server_tunings import ServerTuning
-from phitui.storage.tunings import Tuning
-from phitui.workbench.tune.events import TuneResult
-from phitui.workbench.tune.server import ServerTuneResult
+from phitui.storage.tunings import ServerTuning, Tuning
+from phitui.workbench.tune.events import ServerTuneResult, TuneResult
 
 Settings = dict[str, str | int]
 _SERVERS = "engines"

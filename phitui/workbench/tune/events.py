@@ -1,54 +1,70 @@
-"""What the tuner tells while it works, and what it gives back."""
+"""What a tuning tells while it works, and what it gives back: of the engine on this machine, or of a server."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
-from phitui.autotune.answer import TuneAnswer
-from phitui.autotune.memory import FittedMemory
+from phitui.autotune.answer import Knowledge, TuneAnswer
 from phitui.autotune.probes import Goal, Probe, Verdict
+from phitui.autotune.server_search import ServerGoal, ServerKnowledge, ServerProbe, ServerTuneAnswer, ServerVerdict
 from phitui.autotune.steptime import StepTime
 from phitui.core.ipc.messages import Progress
-from phitui.engine.protocol.api import Loaded
+from phitui.engine.protocol.api import Loaded, Remote
 from phitui.models.manifest import Manifest
-from phitui.storage.tunings import Tuning
 from phitui.workbench.measure.preflight import Preflight
 from phitui.workbench.tune.setups import Setup
 
 
-@dataclass(frozen=True)
-class ProbeBegan:
-    """A probe begins, the `number`-th of `most` or fewer in all (0: not told)."""
+class Arm(NamedTuple):
+    """A configuration of the engine on this machine, what is known of it, and what was loaded."""
 
     setup: Setup
-    probe: Probe
-    number: int
-    limit_bytes: int
-    most: int = 0
+    know: Knowledge
+    loaded: Loaded
+    rest_bytes: int
+
+
+AProbe = TypeVar("AProbe", bound=Probe | ServerProbe)
+AVerdict = TypeVar("AVerdict", bound=Verdict | ServerVerdict)
+Of = TypeVar("Of", bound=Arm | ServerKnowledge)
 
 
 @dataclass(frozen=True)
-class ProbeEnded:
-    """How it went, and the fits with it. `steps` is None while nothing has run."""
+class ProbeBegan(Generic[AProbe, Of]):
+    """A probe begins, the `number`-th of `most` or fewer in all. `of` is what is measured, with all that is known of it
+    now."""
 
-    setup: Setup
-    verdict: Verdict
+    of: Of
+    probe: AProbe
     number: int
-    memory: FittedMemory
-    steps: StepTime | None
-    limit_bytes: int
+    most: int
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What an earlier tuning found, and why it does not hold any more ("" where it does); or, without one, what is
+class ProbeEnded(Generic[AVerdict, Of]):
+    """How it went; `of` knows it by now."""
+
+    of: Of
+    verdict: AVerdict
+    number: int
+
+
+class Earlier(NamedTuple):
+    """What an earlier tuning found and whether it still holds, in a line; "" where there is none, but something is
     wrong with the file that they are kept in."""
 
-    tuning: Tuning | None
+    found: str
     problem: str
 
 
-TuneEvent = Progress | Preflight | ProbeBegan | ProbeEnded | Earlier
+LocalBegan = ProbeBegan[Probe, Arm]
+LocalEnded = ProbeEnded[Verdict, Arm]
+ServerBegan = ProbeBegan[ServerProbe, ServerKnowledge]
+ServerEnded = ProbeEnded[ServerVerdict, ServerKnowledge]
+LocalTuneEvent = Progress | Preflight | Earlier | LocalBegan | LocalEnded
+ServerTuneEvent = Earlier | ServerBegan | ServerEnded
+TuneEvent = LocalTuneEvent | ServerTuneEvent
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ class TuneResult:
     usable_bytes: int
     present: Trial
     trials: list[Trial]
-    probes: list[tuple[Setup, Verdict]] = field(default_factory=list)
+    probes: list[LocalEnded]
     before: Preflight | None = None
 
     def faster(self, trial: Trial) -> tuple[int, int] | None:
@@ -96,3 +112,13 @@ class TuneResult:
             if trial.steps.step_s(size, cached) < self.present.steps.step_s(size, cached)
         ]
         return (sizes[0], sizes[-1]) if sizes else (0, 0)
+
+
+@dataclass(frozen=True)
+class ServerTuneResult:
+    """The answer, for which server, and what it has to be read with."""
+
+    goal: ServerGoal
+    answer: ServerTuneAnswer
+    remote: Remote
+    notes: list[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,33 +48,13 @@ _SERVER = {
 
 @dataclass(frozen=True)
 class TuneForm:
-    """What to tune for, within which limit, and whether other compute types are tried. `texts` are those of the fields
-    that it was read from."""
+    """What to tune for, within which limit (of memory, or of a server's KV cache), and whether other compute types are
+    tried. `texts` are those of the fields that it was read from."""
 
-    goal: Goal
+    goal: Goal | ServerGoal
     limit: Limit
     vary_compute_type: bool
     texts: Texts
-
-
-@dataclass(frozen=True)
-class ServerTuneForm:
-    """What to tune a server for. `texts` as in `TuneForm`."""
-
-    goal: ServerGoal
-    texts: Texts
-
-
-@dataclass(frozen=True)
-class Questions:
-    """A form: its fields by their keys; `varies`: it also asks whether other compute types are tried. `read` makes the
-    wish of the fields' texts, of that answer, and of the context window (None: not known); it raises FieldError for the
-    first field that is wrong. `defaults` are the texts at first, in a small context window fewer tokens."""
-
-    fields: Mapping[str, Field]
-    varies: bool
-    read: Callable[[Texts, bool, int | None], TuneForm | ServerTuneForm]
-    defaults: Callable[[Config, int | None], dict[str, str]]
 
 
 class FieldError(UsageError):
@@ -85,55 +65,41 @@ class FieldError(UsageError):
         self.field = field
 
 
-def defaults(config: Config, window: int | None) -> dict[str, str]:
-    """The texts for the engine on this machine: as `phitui tune` takes them."""
-    return {
-        **_lengths(window),
-        "limit": f"{config.tuner.limit:g}",
-        "latency": "",
-        "start": str(config.engine.batch),
-    }
+@dataclass(frozen=True)
+class Questions:
+    """What to ask before a tuning of a server (`of_server`), or of the engine on this machine: of that also whether
+    other compute types are tried."""
 
+    of_server: bool
 
-def server_defaults(config: Config, window: int | None) -> dict[str, str]:
-    """The texts for a server: as `phitui tune --engine` takes them."""
-    return {
-        **_lengths(window),
-        "limit": f"{config.tuner.limit:g}",
-        "latency": "",
-        "start": str(DEFAULT_CONCURRENCY),
-    }
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """The fields of the form by their keys."""
+        return _SERVER if self.of_server else _LOCAL
 
+    def defaults(self, config: Config, window: int | None) -> dict[str, str]:
+        """Their texts at first: as `phitui tune` takes them; in a small context window fewer tokens."""
+        half = max(1, (window or 2 * DEFAULT_PROMPT_TOKENS) // 2)
+        return {
+            "prompt": str(min(DEFAULT_PROMPT_TOKENS, half)),
+            "answer": str(min(DEFAULT_NEW_TOKENS, half)),
+            "limit": f"{config.tuner.limit:g}",
+            "latency": "",
+            "start": str(DEFAULT_CONCURRENCY if self.of_server else config.engine.batch),
+        }
 
-def _lengths(window: int | None) -> dict[str, str]:
-    half = max(1, (window or 2 * DEFAULT_PROMPT_TOKENS) // 2)
-    return {"prompt": str(min(DEFAULT_PROMPT_TOKENS, half)), "answer": str(min(DEFAULT_NEW_TOKENS, half))}
-
-
-def read_form(texts: Texts, vary_compute_type: bool, window: int | None) -> TuneForm:
-    """The wish for the engine on this machine. Raises FieldError."""
-    form = _Form(texts, _LOCAL)
-    prompt, new = form.lengths(window)
-    limit = form.limit("a share from 0.01 to 1, or a size like 6GB")
-    goal = Goal(prompt, new, start=form.count("start"), slo_itl_s=form.latency())
-    return TuneForm(goal, limit, vary_compute_type, texts)
-
-
-def read_server_form(texts: Texts, vary_compute_type: bool, window: int | None) -> ServerTuneForm:
-    """The wish for a server, which has no compute types to try. Raises FieldError."""
-    del vary_compute_type
-    form = _Form(texts, _SERVER)
-    prompt, new = form.lengths(window)
-    share = "a share from 0.01 to 1"
-    limit = form.limit(share)
-    if limit.most_bytes:  # its memory is not read
-        raise form.wrong("limit", share)
-    latency, start = form.latency(), form.count("start", ServerGoal.most)
-    return ServerTuneForm(ServerGoal(prompt, new, start=start, kv_limit=limit.share, slo_itl_s=latency), texts)
-
-
-LOCAL_QUESTIONS = Questions(_LOCAL, True, read_form, defaults)
-SERVER_QUESTIONS = Questions(_SERVER, False, read_server_form, server_defaults)
+    def read(self, texts: Texts, vary_compute_type: bool, window: int | None) -> TuneForm:
+        """The wish; `window` is the context window, None where it is not known. Raises FieldError for the first field
+        that is wrong."""
+        form = _Form(texts, self.fields)
+        prompt, new = form.lengths(window)
+        limit, latency = form.limit(sizes=not self.of_server), form.latency()
+        if not self.of_server:
+            goal = Goal(prompt, new, start=form.count("start"), slo_itl_s=latency)
+            return TuneForm(goal, limit, vary_compute_type, texts)
+        start = form.count("start", ServerGoal.most)
+        wish = ServerGoal(prompt, new, start=start, kv_limit=limit.share, slo_itl_s=latency)
+        return TuneForm(wish, limit, False, texts)
 
 
 @dataclass(frozen=True)
@@ -159,11 +125,15 @@ class _Form:
             raise self.wrong(field, f"a number from 1 to {most:,}")
         return int(text)
 
-    def limit(self, what: str) -> Limit:
+    def limit(self, sizes: bool) -> Limit:
+        """A share, or with `sizes` also a size: a server's memory is not read."""
         try:
-            return parse_limit(self.texts["limit"])
+            limit = parse_limit(self.texts["limit"])
+            if sizes or not limit.most_bytes:
+                return limit
         except UsageError:
-            raise self.wrong("limit", what) from None
+            pass
+        raise self.wrong("limit", "a share from 0.01 to 1" + ", or a size like 6GB" * sizes)
 
     def latency(self) -> float | None:
         """Milliseconds in seconds; None for an empty field."""

@@ -10,8 +10,6 @@ import asyncio
 import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,36 +17,34 @@ from phitui.autotune.answer import Knowledge, TuneAnswer
 from phitui.autotune.probes import Goal, NothingFitsError, Outcome, Probe, Verdict
 from phitui.autotune.search import confirm, explore, most_repetitions, run_again, try_sizes
 from phitui.config.layers import Config
-from phitui.core.errors import PhituiError, UnavailableError, UsageError
+from phitui.core.errors import PhituiError, UnavailableError
 from phitui.core.ipc.messages import Progress
-from phitui.engine.protocol.api import Load, Loaded, Probed
+from phitui.engine.protocol.api import Load, Loaded
 from phitui.engine.worker.memory_model import memory_model
 from phitui.hardware.host.memory_holders import largest_holder
 from phitui.hardware.host.system import load1
-from phitui.models.manifest import Manifest, read_manifest
+from phitui.models.manifest import Manifest
 from phitui.workbench.measure.preflight import preflight
-from phitui.workbench.measure.probing import ProbingEngine
-from phitui.workbench.start import engine_log, what_to_load
-from phitui.workbench.tune.events import Earlier, ProbeBegan, ProbeEnded, Trial, TuneEvent, TuneResult
+from phitui.workbench.measure.probing import ProbingEngine, to_measure
+from phitui.workbench.start import engine_log
+from phitui.workbench.tune.driving import Prober, T
+from phitui.workbench.tune.events import Arm, LocalTuneEvent, Trial, TuneResult
 from phitui.workbench.tune.saved import earlier
 from phitui.workbench.tune.setups import Limit, Setup, compute_types, setups
 
-T = TypeVar("T")
 # Another configuration has to be this much faster to be worth a change: below it is noise.
 _WORTH = 1.03
 # Below it they are measured once more, in turn.
 _CLEARLY = 1.25
 _CONFIRM_PROBES = 6
 _TRIAL_PROBES = 2  # one for each of `two_sizes`
-# On a CPU the tables of positions grow when they are needed; on CUDA a lack of memory there would break them.
-_CPU_POSITIONS = 16
 
 
 async def tune(
     config: Config,
     goal: Goal,
     limit: Limit,
-    tell: Callable[[TuneEvent], None],
+    tell: Callable[[LocalTuneEvent], None],
     vary_compute_type: bool = True,
     environ: Mapping[str, str] = os.environ,
     engine: ProbingEngine | None = None,
@@ -61,9 +57,7 @@ async def tune(
     PhituiError where the engine cannot be loaded or does not survive.
     """
     busy = load1()
-    load = msgspec.structs.replace(await what_to_load(config, tell, environ), park_after_s=0.0)
-    manifest = read_manifest(Path(load.folder))
-    check_lengths(goal, manifest.context_window)
+    load, manifest = await to_measure(config, goal.prompt_tokens, goal.new_tokens, tell, environ)
     engine = engine or ProbingEngine(engine_log(environ), tell)
     tuning = _LocalTuning(engine, load, manifest, goal, limit, tell, go)
     try:
@@ -76,18 +70,6 @@ async def tune(
         await engine.stop()
 
 
-def check_lengths(goal: Goal, window: int) -> None:
-    """Raises UsageError with the figures where the lengths are not above 0 or beyond the context window."""
-    if min(goal.prompt_tokens, goal.new_tokens) < 1:
-        raise UsageError("prompt and answer need at least one token each")
-    if goal.prompt_tokens + goal.new_tokens > window:
-        raise UsageError(
-            f"{goal.prompt_tokens} tokens of prompt and {goal.new_tokens} of answer do not fit: the context window "
-            f"has {window}",
-            "Lower --prompt-tokens, --max-tokens or --context",
-        )
-
-
 def two_sizes(best: int, start: int) -> list[int]:
     """What other configurations are compared at, larger first: two sizes, so that their step times have a slope and the
     batch can be told from which on one is faster."""
@@ -95,17 +77,8 @@ def two_sizes(best: int, start: int) -> list[int]:
     return sorted({best, other}, reverse=True)
 
 
-class _Arm(NamedTuple):
-    """A configuration, what is known of it, and what was loaded."""
-
-    setup: Setup
-    know: Knowledge
-    loaded: Loaded
-    rest_bytes: int
-
-
-class _LocalTuning:
-    """One run: what is loaded, and every probe so far."""
+class _LocalTuning(Prober[Probe, Outcome, Verdict, Arm]):
+    """One run, and what is loaded."""
 
     def __init__(
         self,
@@ -114,33 +87,30 @@ class _LocalTuning:
         manifest: Manifest,
         goal: Goal,
         limit: Limit,
-        tell: Callable[[TuneEvent], None],
+        tell: Callable[[LocalTuneEvent], None],
         go: asyncio.Event | None,
     ) -> None:
-        self._engine, self._load, self._manifest, self._go = engine, load, manifest, go
+        super().__init__(tell, go)
+        self._engine, self._load, self._manifest = engine, load, manifest
         self._goal, self._limit, self._tell = goal, limit, tell
-        self._probes: list[tuple[Setup, Verdict]] = []
-        self._rest_bytes = self.usable_bytes = 0
+        self.usable_bytes = 0
         self._entered: Setup | None = None
         self._trials_left = 0
 
     async def run(self, vary_compute_type: bool, environ: Mapping[str, str], busy: float | None) -> TuneResult:
         """`busy` is the load average before."""
-        loaded, know = await self._ready(None, self._goal)
+        arm = await self._ready(None, self._goal)
+        loaded, goal = arm.loaded, self._goal
         before = await asyncio.to_thread(preflight, busy, loaded.device, loaded.device_uuid, self._engine.pid)
         self._tell(before)
-        total = self._goal.prompt_tokens + self._goal.new_tokens
-        tuning, problem = earlier(self._manifest, loaded.device, total, self.usable_bytes, environ, loaded.device_uuid)
-        if tuning is not None or problem:
-            self._tell(Earlier(tuning, problem))
-        present = Setup(loaded.workers, loaded.threads, loaded.compute_type)
-        self._trials_left = self._most_trials(present, loaded, vary_compute_type)
-        answer = await self._drive(present, know, explore(know), self._goal.most_probes, self._after_trials)
-        arm = _Arm(present, know, loaded, self._rest_bytes)
-        trials = [Trial(present, know.measured_rates(), answer.steps)]
-        batches = two_sizes(answer.b_best, min(self._goal.start, answer.b_max))
+        if (found_before := earlier(self._manifest, loaded, goal, self.usable_bytes, environ)) is not None:
+            self._tell(found_before)
+        self._trials_left = self._most_trials(arm, vary_compute_type)
+        answer = await self._drive(arm, explore(arm.know), goal.most_probes, self._after_trials)
+        trials = [Trial(arm.setup, arm.know.measured_rates(), answer.steps)]
+        batches = two_sizes(answer.b_best, min(goal.start, answer.b_max))
         found = await self._knobs(trials, batches, loaded, vary_compute_type)
-        if found.setup != present:
+        if found.setup != arm.setup:
             arm = await self._better(arm, trials, found)
         try:
             answer = await self._settle(arm)
@@ -151,10 +121,10 @@ class _LocalTuning:
         ]
         return TuneResult(
             self._goal, arm.setup, answer, arm.loaded, self._manifest, arm.rest_bytes, self.usable_bytes,
-            trials[0], trials, self._probes, before,
+            trials[0], trials, self.probes, before,
         )  # fmt: skip
 
-    async def _better(self, present: _Arm, trials: list[Trial], found: Trial) -> _Arm:
+    async def _better(self, present: Arm, trials: list[Trial], found: Trial) -> Arm:
         """The faster of two: search in the one that was found. Where they are close the present one runs again first,
         so that both were measured in turn."""
         goal = replace(self._goal, start=found.best[1], most_probes=_CONFIRM_PROBES)
@@ -162,28 +132,27 @@ class _LocalTuning:
             if found.best[0] < _CLEARLY * trials[0].best[0]:
                 await self._enter(present)
                 once_more = run_again(present.know, trials[0].best[1])
-                await self._drive(present.setup, present.know, once_more, 1, later=self._after_again)
+                await self._drive(present, once_more, 1, later=self._after_again)
                 trials[0] = replace(trials[0], rates=present.know.measured_rates())
-            loaded, know = await self._ready(found.setup, goal)
-            other = _Arm(found.setup, know, loaded, self._rest_bytes)
-            answer = await self._drive(found.setup, know, explore(know), goal.most_probes, most_repetitions(goal))
+            other = await self._ready(found.setup, goal)
+            answer = await self._drive(other, explore(other.know), goal.most_probes, most_repetitions(goal))
         except (UnavailableError, NothingFitsError) as error:
             self._tell(Progress("tune", f"{found.setup} is not taken: {error.message}"))
             return present
         return other if answer.tokens_per_s >= present.know.answer().tokens_per_s else present
 
-    async def _settle(self, arm: _Arm) -> TuneAnswer:
+    async def _settle(self, arm: Arm) -> TuneAnswer:
         """Run what decides again in the configuration that won."""
         await self._enter(arm)
-        return await self._drive(arm.setup, arm.know, confirm(arm.know), most_repetitions(arm.know.goal))
+        return await self._drive(arm, confirm(arm.know), most_repetitions(arm.know.goal))
 
-    def _kept(self, arm: _Arm, error: PhituiError) -> TuneAnswer:
+    def _kept(self, arm: Arm, error: PhituiError) -> TuneAnswer:
         """The answer without the repetitions. Raises NothingFitsError where even that has no row left."""
         self._tell(Progress("tune", f"{arm.setup} cannot be run again: {error.message}"))
         answer = arm.know.answer()
         return replace(answer, why=f"{answer.why}; not run again: {error.message}")
 
-    async def _enter(self, arm: _Arm) -> None:
+    async def _enter(self, arm: Arm) -> None:
         """Load a configuration that has been measured before, unless it is the one that is loaded."""
         if self._entered != arm.setup:
             await self._ready(arm.setup, arm.know.goal)
@@ -204,38 +173,36 @@ class _LocalTuning:
         nothing fits, is no error of the tuning."""
         self._trials_left = max(self._trials_left - 1, 0)
         try:
-            _, know = await self._ready(setup, self._goal)
-            await self._drive(setup, know, try_sizes(know, batches), len(batches), self._after_trials)
-            trial = Trial(setup, know.measured_rates() if know.good else {}, know.step_time() if know.good else None)
+            arm = await self._ready(setup, self._goal)
+            await self._drive(arm, try_sizes(arm.know, batches), len(batches), self._after_trials)
+            trial = Trial(setup, arm.know.measured_rates() if arm.know.good else {}, arm.know.steps)
         except (UnavailableError, NothingFitsError) as error:
             trial = Trial(setup, {}, None, str(error))
         trials.append(trial)
         return trial if trial.best[0] > _WORTH * best.best[0] else best
 
-    async def _ready(self, setup: Setup | None, goal: Goal) -> tuple[Loaded, Knowledge]:
-        """Load a configuration (None: as configured), warm it up, and begin a Knowledge of it."""
+    async def _ready(self, setup: Setup | None, goal: Goal) -> Arm:
+        """Load a configuration (None: as configured), warm it up, and begin to know it."""
         load, self._entered = self._load, None
         if setup is not None:
-            load = msgspec.structs.replace(
-                load, workers=setup.workers, threads=setup.threads, compute_type=setup.compute_type
-            )
-        loaded = await self._engine.load(load)
+            load = msgspec.structs.replace(load, **setup._asdict())
+        loaded, room = await self._engine.ready(load, goal.prompt_tokens + goal.new_tokens)
         model = memory_model(self._manifest, loaded.compute_type, loaded.workers, loaded.device)
-        positions = goal.prompt_tokens + goal.new_tokens if loaded.device == "cuda" else _CPU_POSITIONS
-        room = await self._engine.warm_up(min(positions, loaded.context_window or positions))
         # The model counts the tables of positions with each batch: warming up has made them already.
-        self._rest_bytes = max(0, room.rest_bytes - model.rotary(positions))
+        rest_bytes = max(0, room.rest_bytes - model.rotary(self._engine.positions))
         self.usable_bytes = room.usable_bytes
         # RAM that is short ends a process or is swapped, and is measured either way; VRAM may spill silently.
         goal = replace(goal, spills=loaded.device == "cuda")
         self._entered = Setup(loaded.workers, loaded.threads, loaded.compute_type)
-        return loaded, Knowledge(goal, model, self._rest_bytes, self._limit.of(room.usable_bytes))
+        know = Knowledge(goal, model, rest_bytes, self._limit.of(room.usable_bytes))
+        return Arm(setup or self._entered, know, loaded, rest_bytes)
 
-    def _most_trials(self, present: Setup, loaded: Loaded, vary_compute_type: bool) -> int:
+    def _most_trials(self, present: Arm, vary_compute_type: bool) -> int:
         """How many other configurations are tried at most."""
+        loaded = present.loaded
         kinds = compute_types(loaded.device, loaded.compute_types)
         varied = len(kinds) if vary_compute_type and not self._manifest.is_awq else 0
-        return len(setups(present, loaded.device)) + varied
+        return len(setups(present.setup, loaded.device)) + varied
 
     @property
     def _after_trials(self) -> int:
@@ -247,51 +214,25 @@ class _LocalTuning:
         """How many come at most once the present configuration has been run again, to compare it."""
         return _CONFIRM_PROBES + most_repetitions(self._goal)
 
-    async def _drive(
-        self, setup: Setup, know: Knowledge, asked: Generator[Probe, Outcome, T], most: int, later: int = 0
-    ) -> T:
-        """Answer the search's probes, at most `most`, with the engine's, and tell of each. `later` is how many others
-        come at most."""
-        in_all = len(self._probes) + most + later
-        try:
-            probe = next(asked)
-            while True:
-                if self._go is not None:
-                    await self._go.wait()
-                number = len(self._probes) + 1
-                self._tell(ProbeBegan(setup, probe, number, know.limit_bytes, in_all))
-                made = await self._engine.probe(probe.shape, self.usable_bytes)
-                if made.usable_bytes:
-                    self.usable_bytes = made.usable_bytes
-                outcome = _outcome(made, self._limit.of(self.usable_bytes))
-                answered = len(know.verdicts)
-                try:
-                    probe = asked.send(outcome)
-                finally:
-                    self._note(setup, know, answered)
-        except StopIteration as end:
-            done: T = end.value
-            return done
+    async def _drive(self, arm: Arm, asked: Generator[Probe, Outcome, T], most: int, later: int = 0) -> T:
+        """Answer the search's probes, at most `most`. `later` is how many others come at most."""
+        in_all = len(self.probes) + most + later
+        return await self.drive(arm, arm.know.verdicts, asked, lambda _: in_all)
 
-    def _note(self, setup: Setup, know: Knowledge, answered: int) -> None:
-        for verdict in know.verdicts[answered:]:
-            self._probes.append((setup, verdict))
-            steps = know.step_time() if know.good else None
-            self._tell(ProbeEnded(setup, verdict, len(self._probes), know.memory, steps, know.limit_bytes))
-
-
-def _outcome(made: Probed, limit_bytes: int) -> Outcome:
-    if made.kind == "cancelled":  # nobody here cancels one probe alone
-        raise PhituiError("the probe was cancelled")
-    return Outcome(
-        kind=made.kind,
-        limit_bytes=limit_bytes,
-        peak_bytes=made.peak_bytes,
-        step_s=made.step_s,
-        step_p95_s=made.step_p95_s,
-        prefill_s=made.prefill_s,
-        seconds=made.seconds,
-        detail=made.detail,
-        driver_bytes=made.driver_bytes,
-        driver_note=made.driver_note,
-    )
+    async def measure(self, probe: Probe) -> Outcome:
+        made = await self._engine.probe(probe.shape, self.usable_bytes)
+        if made.kind == "cancelled":  # nobody here cancels one probe alone
+            raise PhituiError("the probe was cancelled")
+        self.usable_bytes = made.usable_bytes or self.usable_bytes
+        return Outcome(
+            kind=made.kind,
+            limit_bytes=self._limit.of(self.usable_bytes),
+            peak_bytes=made.peak_bytes,
+            step_s=made.step_s,
+            step_p95_s=made.step_p95_s,
+            prefill_s=made.prefill_s,
+            seconds=made.seconds,
+            detail=made.detail,
+            driver_bytes=made.driver_bytes,
+            driver_note=made.driver_note,
+        )

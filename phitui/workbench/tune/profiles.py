@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from phitui.config.layers import models_dir
+from phitui.config.layers import home, models_dir
 from phitui.core.errors import PhituiError
 from phitui.engine.protocol.api import Remote
 from phitui.hardware.nvml.probe import probe_driver
 from phitui.models.manifest import Manifest, read_manifest
-from phitui.storage.server_tunings import ServerTuning, remove_load_tuning
-from phitui.storage.tunings import Conditions, Tuning, read_tunings, remove_tuning, stale
+from phitui.storage.tunings import SERVER_TUNINGS, TUNINGS, Conditions, ServerTuning, Tuning, stale
 from phitui.workbench.measure.usable import usable_bytes
-from phitui.workbench.tune.events import TuneResult
-from phitui.workbench.tune.saved import conditions, remember, tunings_file
-from phitui.workbench.tune.saved_server import load_tunings_file, of_server, problem_of, remember_load
-from phitui.workbench.tune.server import ServerTuneResult
+from phitui.workbench.tune.saved import conditions, of_server, problem_of
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,39 @@ def profiles(
 ) -> tuple[list[KeptTuning], str]:
     """All of them, newest first, and "" or what is wrong with their file. `folder` is the model that the engine has;
     other models are looked for in the store. Asks the driver and reads manifests, so not for the event loop."""
-    stored, problem = read_tunings(tunings_file(environ))
-    return _Judge(folder, engine_pid, environ).all(stored), problem
+    stored, problem = TUNINGS.read(home(environ))
+    # Each model and each card is asked once.
+    now = cache(lambda name, card: _now(name, card, [*([Path(folder)] if folder else []), models_dir(environ) / name]))
+    usable = cache(lambda device, card: usable_bytes(device, card, engine_pid))
+
+    def judged(tuning: Tuning) -> KeptTuning:
+        of = tuning.conditions
+        card = of.device if of.driver else ""  # a CPU has no driver
+        found = now(tuning.model_name, card)
+        if found is None:
+            return KeptTuning(tuning, "its model is not here")
+        # Compute type and length are a tuning's own: they say for what it is, not whether it holds.
+        found = replace(found, compute_type=of.compute_type, bucket=of.bucket)
+        return KeptTuning(tuning, stale(tuning, found, usable("cuda" if card else "cpu", card)))
+
+    return [judged(tuning) for tuning in stored], problem
+
+
+def _now(name: str, card: str, folders: list[Path]) -> Conditions | None:
+    """What holds now for the model `name`, on the `card` that a tuning was made on ("": on the CPU): of several that
+    the driver lists it is this one that counts. None where the model is in none of the folders."""
+    manifest = next((one for folder in folders if (one := _manifest(folder)) is not None and one.name == name), None)
+    if manifest is None or not card:
+        return conditions(manifest, "cpu", "", 0) if manifest is not None else None
+    listed = any(gpu.uuid == card for gpu in probe_driver().gpus)
+    return conditions(manifest, "cuda", "", 0, card if listed else "")
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except PhituiError:
+        return None
 
 
 def server_profiles(remote: Remote, environ: Mapping[str, str] = os.environ) -> tuple[list[KeptTuning], str]:
@@ -46,69 +74,9 @@ def server_profiles(remote: Remote, environ: Mapping[str, str] = os.environ) -> 
     return [KeptTuning(tuning, problem_of(tuning, remote)) for tuning in stored], problem
 
 
-def keep(result: TuneResult | ServerTuneResult, environ: Mapping[str, str] = os.environ) -> str:
-    """Keep what a tuning has found; returns "", or what became of a file that cannot be read. Raises PhituiError where
-    it cannot be written."""
-    if isinstance(result, ServerTuneResult):
-        return remember_load(result.remote, result.goal, result.answer, environ)
-    return remember(result, environ)
-
-
 def forget(profile: KeptTuning, environ: Mapping[str, str] = os.environ) -> None:
     """Take it out of its file. Raises PhituiError where that cannot be read or written."""
     if isinstance(profile.tuning, ServerTuning):
-        remove_load_tuning(load_tunings_file(environ), profile.tuning)
+        SERVER_TUNINGS.remove(home(environ), profile.tuning)
     else:
-        remove_tuning(tunings_file(environ), profile.tuning)
-
-
-class _Judge:
-    """Asks for what holds now once for each model and device."""
-
-    def __init__(self, folder: str | None, engine_pid: int | None, environ: Mapping[str, str]) -> None:
-        self._folder = Path(folder) if folder else None
-        self._store = models_dir(environ)
-        self._engine_pid = engine_pid
-        self._usable: dict[str, int | None] = {}  # by card, "" for the RAM
-        self._now: dict[tuple[str, str], Conditions | None] = {}
-
-    def all(self, stored: list[Tuning]) -> list[KeptTuning]:
-        return [KeptTuning(tuning, self._problem(tuning)) for tuning in stored]
-
-    def _problem(self, tuning: Tuning) -> str:
-        device = "cuda" if tuning.conditions.driver else "cpu"  # a CPU has none
-        key = (tuning.model_name, tuning.conditions.device if device == "cuda" else "")
-        if key not in self._now:
-            self._now[key] = self._conditions(tuning.model_name, device, key[1])
-        now = self._now[key]
-        if now is None:
-            return "its model is not here"
-        return stale(tuning, _as_of(now, tuning), self._usable_on(device, key[1]))
-
-    def _usable_on(self, device: str, card: str) -> int | None:
-        if card not in self._usable:
-            self._usable[card] = usable_bytes(device, card, self._engine_pid)
-        return self._usable[card]
-
-    def _conditions(self, name: str, device: str, card: str) -> Conditions | None:
-        """`card` is the one that a tuning was made on: of several that the driver lists it is this one that counts."""
-        manifest = self._manifest(name)
-        if manifest is None:
-            return None
-        listed = device == "cuda" and any(gpu.uuid == card for gpu in probe_driver().gpus)
-        return conditions(manifest, device, "", 0, card if listed else "")
-
-    def _manifest(self, name: str) -> Manifest | None:
-        for folder in filter(None, (self._folder, self._store / name)):
-            try:
-                manifest = read_manifest(folder)
-            except PhituiError:
-                continue
-            if manifest.name == name:
-                return manifest
-        return None
-
-
-def _as_of(now: Conditions, tuning: Tuning) -> Conditions:
-    """Compute type and length are a tuning's own: they say for what it is, not whether it holds."""
-    return replace(now, compute_type=tuning.conditions.compute_type, bucket=tuning.conditions.bucket)
+        TUNINGS.remove(home(environ), profile.tuning)

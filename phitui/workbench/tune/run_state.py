@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
-from phitui.autotune.probes import Verdict
-from phitui.autotune.server_search import ServerFit, ServerVerdict
+from phitui.autotune.probes import Probe, Verdict
+from phitui.autotune.server_search import ServerKnowledge, ServerProbe, ServerVerdict
 from phitui.core.ipc.messages import Progress
 from phitui.workbench.measure.preflight import Preflight
-from phitui.workbench.tune.events import ProbeBegan, ProbeEnded, TuneEvent, TuneResult
-from phitui.workbench.tune.form import ServerTuneForm, TuneForm
-from phitui.workbench.tune.server import ServerProbeBegan, ServerProbeEnded, ServerTuneEvent, ServerTuneResult
-from phitui.workbench.tune.setups import Setup
+from phitui.workbench.tune.events import (
+    AProbe,
+    Arm,
+    AVerdict,
+    Earlier,
+    Of,
+    ProbeBegan,
+    ProbeEnded,
+    ServerTuneResult,
+    TuneResult,
+)
+from phitui.workbench.tune.form import TuneForm
 
 State = Literal["running", "done", "cancelled", "failed"]
-
-AForm = TypeVar("AForm")
-Probed = TypeVar("Probed")
-Began = TypeVar("Began", ProbeBegan, ServerProbeBegan)
-Result = TypeVar("Result")
+Result = TypeVar("Result", bound=TuneResult | ServerTuneResult)
 
 
 @dataclass
-class _RunState(Generic[AForm, Probed, Began, Result]):
+class TuningRun(ABC, Generic[AProbe, AVerdict, Of, Result]):
     """One tuning. `title` is the model's; `probes` are those that are over, `running` is the one that runs now,
     `progress` what else is under way. `before` says what the machine did besides when it began, "" while it is not
     known."""
 
-    form: AForm
+    unit: ClassVar[str]  # what the sizes of its probes count
+    form: TuneForm
     title: str
     clock: Callable[[], float] = time.monotonic
     state: State = "running"
-    probes: list[Probed] = field(default_factory=list)
-    running: Began | None = None
+    probes: list[ProbeEnded[AVerdict, Of]] = field(default_factory=list)
+    running: ProbeBegan[AProbe, Of] | None = None
     progress: Progress | None = None
     result: Result | None = None
     error: str = ""
@@ -44,6 +50,18 @@ class _RunState(Generic[AForm, Probed, Began, Result]):
     def __post_init__(self) -> None:
         self._began = self.clock()
         self._ended: float | None = None
+
+    def note(self, event: Progress | Preflight | Earlier | ProbeBegan[AProbe, Of] | ProbeEnded[AVerdict, Of]) -> None:
+        """Take in what the tuning tells."""
+        if isinstance(event, ProbeBegan):
+            self.running, self.progress = event, None
+        elif isinstance(event, ProbeEnded):
+            self.probes.append(event)
+            self.running = None
+        elif isinstance(event, Progress):
+            self.progress = event
+        elif isinstance(event, Preflight):
+            self.before = event.text
 
     def end(self, state: State, result: Result | None = None, error: str = "") -> None:
         """It is over."""
@@ -57,40 +75,26 @@ class _RunState(Generic[AForm, Probed, Began, Result]):
         return (self.clock() if self._ended is None else self._ended) - self._began
 
     @property
+    def latest(self) -> Of | None:
+        """What is measured now, or was measured last; None before."""
+        last = self.running or (self.probes[-1] if self.probes else None)
+        return last.of if last is not None else None
+
+    @property
     def size(self) -> str:
         """How large the probe is that runs, in words; "" where none does."""
-        raise NotImplementedError
+        return f"{self.running.probe.size} {self.unit}" if self.running is not None else ""
 
     @property
+    @abstractmethod
     def found(self) -> str:
         """The answer in words; "" while there is none."""
-        raise NotImplementedError
 
 
-@dataclass
-class LocalRunState(_RunState[TuneForm, tuple[Setup, Verdict], ProbeBegan, TuneResult]):
-    """A tuning of the engine on this machine. `fits` has the newest fits of each configuration; `limit_bytes` is 0
-    while it is not known."""
+class LocalRunState(TuningRun[Probe, Verdict, Arm, TuneResult]):
+    """A tuning of the engine on this machine."""
 
-    fits: dict[Setup, ProbeEnded] = field(default_factory=dict)
-    limit_bytes: int = 0
-
-    def note(self, event: TuneEvent) -> None:
-        """Take in what the tuning tells."""
-        if isinstance(event, ProbeBegan):
-            self.running, self.progress, self.limit_bytes = event, None, event.limit_bytes
-        elif isinstance(event, ProbeEnded):
-            self.probes.append((event.setup, event.verdict))
-            self.fits[event.setup] = event
-            self.running, self.limit_bytes = None, event.limit_bytes
-        elif isinstance(event, Progress):
-            self.progress = event
-        elif isinstance(event, Preflight):
-            self.before = event.text
-
-    @property
-    def size(self) -> str:
-        return f"{self.running.probe.shape.batch} rows" if self.running is not None else ""
+    unit = "rows"
 
     @property
     def found(self) -> str:
@@ -102,39 +106,11 @@ class LocalRunState(_RunState[TuneForm, tuple[Setup, Verdict], ProbeBegan, TuneR
             f"{answer.b_max} rows fit"
         )
 
-    @property
-    def setup(self) -> Setup | None:
-        """The configuration that is looked at: the answer's, else the one that is measured."""
-        if self.result is not None:
-            return self.result.setup
-        if self.running is not None:
-            return self.running.setup
-        return self.probes[-1][0] if self.probes else None
 
-    @property
-    def fit(self) -> ProbeEnded | None:
-        """The fits of that configuration, None while nothing of it is measured."""
-        return self.fits.get(self.setup) if self.setup is not None else None
+class ServerRunState(TuningRun[ServerProbe, ServerVerdict, ServerKnowledge, ServerTuneResult]):
+    """A tuning of a server."""
 
-
-@dataclass
-class ServerRunState(_RunState[ServerTuneForm, ServerVerdict, ServerProbeBegan, ServerTuneResult]):
-    """A tuning of a server. `fit` and `knee` are those after the newest probe."""
-
-    fit: ServerFit | None = None
-    knee: int | None = None
-
-    def note(self, event: ServerTuneEvent) -> None:
-        """Take in what the tuning tells."""
-        if isinstance(event, ServerProbeBegan):
-            self.running = event
-        elif isinstance(event, ServerProbeEnded):
-            self.probes.append(event.verdict)
-            self.running, self.fit, self.knee = None, event.fit, event.knee
-
-    @property
-    def size(self) -> str:
-        return f"{self.running.probe.concurrency} at once" if self.running is not None else ""
+    unit = "at once"
 
     @property
     def found(self) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec.structs import replace
 
+from phitui.autotune.server_search import ServerGoal
 from phitui.config.layers import Config, shown_path
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.tasks import start_task
@@ -24,17 +24,16 @@ from phitui.workbench.measure.probing import ProbingEngine
 from phitui.workbench.start import engine_log
 from phitui.workbench.switching import Configured, LocalModel, Switching
 from phitui.workbench.tune.apply import Settings, apply, check_place, in_words, with_settings
-from phitui.workbench.tune.events import TuneEvent, TuneResult
-from phitui.workbench.tune.form import LOCAL_QUESTIONS, SERVER_QUESTIONS, Questions, ServerTuneForm, TuneForm
+from phitui.workbench.tune.events import ServerTuneResult, TuneEvent, TuneResult
+from phitui.workbench.tune.form import Questions, TuneForm
 from phitui.workbench.tune.local import tune
-from phitui.workbench.tune.profiles import KeptTuning, forget, keep, profiles, server_profiles
+from phitui.workbench.tune.profiles import KeptTuning, forget, profiles, server_profiles
 from phitui.workbench.tune.run_state import LocalRunState, RunState, ServerRunState
-from phitui.workbench.tune.server import ServerTuneEvent, ServerTuneResult, tune_server
+from phitui.workbench.tune.saved import keep
+from phitui.workbench.tune.server import tune_server
 
 # What a prompt would do to it.
 _ABOUT, _ABOUT_SERVER = "the chat has no engine", "a prompt to the server would be measured, too"
-
-Result = TypeVar("Result", TuneResult, ServerTuneResult)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Tuner:
         self._lease: Lease | None = None
         self._go = asyncio.Event()
         self._probing: ProbingEngine | None = None
-        self._tuning: asyncio.Task[TuneResult] | asyncio.Task[ServerTuneResult] | None = None
+        self._tuning: asyncio.Task[TuneResult | ServerTuneResult] | None = None
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._cancelled = self._closing = False
@@ -100,7 +99,7 @@ class Tuner:
     @property
     def questions(self) -> Questions:
         """What there is to ask before a tuning of the engine that answers."""
-        return SERVER_QUESTIONS if self.on_server else LOCAL_QUESTIONS
+        return Questions(self.on_server)
 
     @property
     def config(self) -> Config:
@@ -130,23 +129,19 @@ class Tuner:
         """Raise UsageError where no tuning can begin now."""
         self._leases.check(Use.TUNING)
 
-    def start(self, form: TuneForm | ServerTuneForm, title: str) -> None:
+    def start(self, form: TuneForm, title: str) -> None:
         """Tune; the chat's engine on this machine stops for it. An answer on its way is stopped. Raises UsageError as
         `check_start`, and where the wish is not for the engine that answers now."""
         self.check_start()
-        if isinstance(form, ServerTuneForm) is not self.on_server:
+        if isinstance(form.goal, ServerGoal) is not self.on_server:
             raise UsageError("another engine answers now", "s asks again what to tune for.")
         self._lease = lease = self._leases.claim(Use.TUNING, _ABOUT_SERVER if self.on_server else _ABOUT)
         if lease is None:  # a tuning waits for nothing: it stops, or is refused
             raise UsageError("the engine is not free", "Try again in a moment.")
         self._cancelled = False
         self._go.set()
-        if isinstance(form, ServerTuneForm):
-            self.run_state = ServerRunState(form, title)
-            self._begin(self._run_on_server(self.run_state, lease))
-        else:
-            self.run_state = LocalRunState(form, title)
-            self._begin(self._run(self.run_state, lease))
+        self.run_state = ServerRunState(form, title) if self.on_server else LocalRunState(form, title)
+        self._task = start_task(self._run(self.run_state, lease))
         self._hooks.changed()
 
     def toggle_pause(self) -> None:
@@ -219,79 +214,54 @@ class Tuner:
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        self._task = start_task(work)
-
-    async def _run(self, run_state: LocalRunState, lease: Lease) -> None:
-        folder = self._client.folder
-        config = self._config.now
-        if folder is not None:  # the model that the chat has now, which need not be the configured one
-            config = replace(config, model=replace(config.model, name=folder))
-        result: TuneResult | None = None
+    async def _run(self, run_state: RunState, lease: Lease) -> None:
+        folder, on_server = self._client.folder, isinstance(run_state, ServerRunState)
+        result: TuneResult | ServerTuneResult | None = None
         try:
             await lease.have_alone()
-            await self._client.stop()
-            result = await self._tune(config, run_state)
-            if result is not None:
-                await self._keep(result)
-        finally:  # whatever it was that went wrong
-            self._lease = None
-            if self._closing or (
-                folder is None and result is None
-            ):  # there was no engine before, and there is no model
-                lease.release()
-            else:
-                self._switching.to(LocalModel(Path(folder)) if folder is not None else Configured(local=True), lease)
-            self._hooks.changed()
-
-    async def _run_on_server(self, run_state: ServerRunState, lease: Lease) -> None:
-        def tell(event: ServerTuneEvent) -> None:
-            run_state.note(event)
-            self._hooks.changed()
-
-        now = self._config.now
-        config = replace(now, engine=replace(now.engine, name=self._client.name))
-        try:
-            await lease.have_alone()
-            work = tune_server(config, run_state.form.goal, tell, self._environ, self._go)
-            result = await self._made(work, run_state)
+            if not on_server:
+                await self._client.stop()
+            result = await self._made(run_state, folder)
             if result is not None:
                 await self._keep(result)
         finally:  # whatever it was that went wrong
             if run_state.state == "running":
                 run_state.end("failed", error="a defect of phitui's ended it; the log has the rest")
             self._lease = None
-            lease.release()
+            never_was = folder is None and result is None  # no engine before, and there is no model
+            if on_server or self._closing or never_was:
+                lease.release()
+            else:
+                self._switching.to(LocalModel(Path(folder)) if folder is not None else Configured(local=True), lease)
             self._hooks.changed()
 
-    async def _tune(self, config: Config, run_state: LocalRunState) -> TuneResult | None:
-        """The tuning itself; `run_state` says how it ended."""
+    async def _tune(self, run_state: RunState, folder: str | None) -> TuneResult | ServerTuneResult:
+        """The tuning itself. `folder` is the model that the chat had, which need not be the configured one."""
 
         def tell(event: TuneEvent) -> None:
-            run_state.note(event)
+            run_state.note(event)  # type: ignore[arg-type]  # a tuning and what it tells are of one kind
             self._hooks.changed()
 
-        form = run_state.form
-        self._probing = ProbingEngine(engine_log(self._environ), tell, self._hooks.watch)
-        work = tune(config, form.goal, form.limit, tell, form.vary_compute_type, self._environ, self._probing, self._go)
+        now, form = self._config.now, run_state.form
+        if isinstance(form.goal, ServerGoal):
+            config = replace(now, engine=replace(now.engine, name=self._client.name))
+            return await tune_server(config, form.goal, tell, self._environ, self._go)
+        config = now if folder is None else replace(now, model=replace(now.model, name=folder))
+        vary, environ = form.vary_compute_type, self._environ
+        self._probing = ProbingEngine(engine_log(environ), tell, self._hooks.watch)
         try:
-            return await self._made(work, run_state)
+            return await tune(config, form.goal, form.limit, tell, vary, environ, self._probing, self._go)
         finally:
             self._probing = None
 
-    async def _made(self, work: Coroutine[None, None, Result], run_state: RunState) -> Result | None:
+    async def _made(self, run_state: RunState, folder: str | None) -> TuneResult | ServerTuneResult | None:
         """Its result, None without one; `run_state` says why."""
         # A task of its own: it is what is cancelled, and the engine comes back all the same.
-        tuning = self._tuning = asyncio.create_task(work)
+        tuning = self._tuning = asyncio.create_task(self._tune(run_state, folder))
         if self._cancelled:
             tuning.cancel()
-        try:
-            await asyncio.wait({tuning})
-            return self._judge(tuning, run_state)
-        finally:
-            self._tuning = None
-
-    def _judge(self, tuning: asyncio.Task[Result], run_state: RunState) -> Result | None:
+        await asyncio.wait({tuning})
+        self._tuning = None
         if tuning.cancelled():
             run_state.end("cancelled")
         elif isinstance(error := tuning.exception(), PhituiError):
@@ -302,7 +272,7 @@ class Tuner:
             asyncio.get_running_loop().call_exception_handler({"message": "a tuning failed", "exception": error})
         else:
             found = tuning.result()
-            run_state.end("done", found)  # type: ignore[arg-type]  # a course and its tuning are of one kind
+            run_state.end("done", found)  # type: ignore[arg-type]  # a tuning and its result are of one kind
             return found
         return None
 
