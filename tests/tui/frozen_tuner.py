@@ -158,7 +158,8 @@ class FrozenTuner(BaseApp):
     """The tuner screen alone, on a desk that nothing runs behind. `server`: a server is the engine."""
 
     def __init__(self, run_state, theme="phitui-dark", ascii_only=False, kept=KEPT, server=False):
-        config = load_config(overrides={"theme": {"name": theme}})
+        # A cursor that blinks is there or not, by how busy the machine is.
+        config = load_config(overrides={"theme": {"name": theme}, "console": {"motion": "reduced"}})
         super().__init__(config)
         engine = QuietServer() if server else QuietEngine()
         self.workbench = Workbench(config)
