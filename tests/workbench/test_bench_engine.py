@@ -8,7 +8,7 @@ import standin
 
 from phitui.engine.protocol.api import Load
 from phitui.workbench.bench import watch
-from phitui.workbench.bench.bench import BenchPlan, BenchRuns, EngineSource, run_plan
+from phitui.workbench.bench.bench import BenchPlan, BenchRuns, EngineSource, run_to_the_end
 from phitui.workbench.bench.figures import Hardware
 from phitui.workbench.bench.watch import Watch
 from phitui.workbench.measure.probing import ProbingEngine
@@ -23,7 +23,7 @@ async def test_a_size_that_runs_out_of_memory_is_a_line_and_the_others_have_figu
         await engine.load(Load(str(demo_folder), "cpu", "int8", 1, str(tmp_path / "profiles.json")))
         room = await engine.warm_up(16)
         book = BenchRuns(BenchPlan((1, 24), 120, 8, 2))
-        await run_plan(book, Held(engine, room.rest_bytes + 40 * MIB), None, lambda progress: None)
+        await run_to_the_end(book, Held(engine, room.rest_bytes + 40 * MIB), None, lambda progress: None)
     finally:
         await engine.stop()
     fits, fails = book.results(lambda batch: Hardware(None, 1, None))

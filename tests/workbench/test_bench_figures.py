@@ -12,8 +12,8 @@ from phitui.workbench.bench.bench import (
     BenchPlan,
     BenchRuns,
     Timed,
-    _to_the_end,
     check_sizes,
+    run_to_the_end,
 )
 from phitui.workbench.bench.figures import Hardware, Run, batch_result
 from phitui.workbench.measure.probing import check_lengths
@@ -98,7 +98,7 @@ class Told:
 
 async def run(source, plan):
     book = BenchRuns(plan)
-    interrupted = await _to_the_end(book, source, None, lambda progress: None)
+    interrupted = await run_to_the_end(book, source, None, lambda progress: None)
     return interrupted, book.results(lambda batch: CARD)
 
 

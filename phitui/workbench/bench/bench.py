@@ -95,7 +95,7 @@ async def bench(
             watch = Watch(lambda: engine.pid, loaded.device_uuid)
             await watch.start()
         book = BenchRuns(plan)
-        interrupted = await _to_the_end(book, source, watch, tell)
+        interrupted = await run_to_the_end(book, source, watch, tell)
         machine = Machine(loaded, manifest, rate, watch)
         conditions = Circumstances(begun, load1(), watch.throttle_reasons if watch is not None else None)
         return machine.result(workload(plan), conditions, book.results(machine.hardware), interrupted)
@@ -105,12 +105,17 @@ async def bench(
         await engine.stop()
 
 
-async def _to_the_end(
-    book: BenchRuns, source: TokenSource, watch: Watch | None, tell: Callable[[Progress], None]
+async def run_to_the_end(
+    book: BenchRuns,
+    source: TokenSource,
+    watch: Watch | None,
+    tell: Callable[[Progress], None],
+    no_energy: PerToken = NO_CPU_ENERGY,
 ) -> bool:
-    """Run; returns whether it was interrupted. Before there is a figure, that cancels."""
+    """Run; returns whether it was interrupted. Before there is a figure, that cancels. `no_energy` says why there is
+    none without a `watch`."""
     try:
-        await run_plan(book, source, watch, tell)
+        await _run_plan(book, source, watch, tell, no_energy)
     except asyncio.CancelledError:
         if not book.has_figures:
             raise
@@ -118,16 +123,11 @@ async def _to_the_end(
     return False
 
 
-async def run_plan(
-    book: BenchRuns,
-    source: TokenSource,
-    watch: Watch | None,
-    tell: Callable[[Progress], None],
-    no_energy: PerToken = NO_CPU_ENERGY,
+async def _run_plan(
+    book: BenchRuns, source: TokenSource, watch: Watch | None, tell: Callable[[Progress], None], no_energy: PerToken
 ) -> None:
     """All batch sizes once to warm up, then all of them in turn, `repeat` times: what else the machine does meanwhile
-    meets each of them. A size that fails is left out from then on. `no_energy` says why there is none without a
-    `watch`."""
+    meets each of them. A size that fails is left out from then on."""
     plan = book.plan
     total = len(plan.batches) * (plan.repeat + 1)
     for turn in range(plan.repeat + 1):

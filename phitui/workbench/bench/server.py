@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 
@@ -13,7 +12,7 @@ from phitui.core.ipc.messages import Progress
 from phitui.engine.worker.threads import usable_cores
 from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.host.system import load1
-from phitui.workbench.bench.bench import BenchPlan, BenchRuns, Timed, check_sizes, run_plan, workload
+from phitui.workbench.bench.bench import BenchPlan, BenchRuns, Timed, check_sizes, run_to_the_end, workload
 from phitui.workbench.bench.figures import Hardware, Run
 from phitui.workbench.bench.machine import whole_result
 from phitui.workbench.bench.result import (
@@ -57,16 +56,11 @@ async def bench_server(
     """Run the plan on the configured server. As `bench.bench.bench`."""
     check_sizes(plan)
     begun = load1()
-    book, interrupted = BenchRuns(plan), False
+    book = BenchRuns(plan)
     async with loader_for(config, plan.prompt_tokens, plan.max_tokens, environ) as loader:
         source = ServerSource(loader, plan.max_tokens)
-        try:
-            await loader.fit_prompts()
-            await run_plan(book, source, None, tell, _NO_ENERGY)
-        except asyncio.CancelledError:
-            if not book.has_figures:
-                raise
-            interrupted = True
+        await loader.fit_prompts()
+        interrupted = await run_to_the_end(book, source, None, tell, _NO_ENERGY)
     results = [_without_hardware(one) for one in book.results(lambda _: Hardware(None, 1, None, NOT_READ))]
     notes = notes_on([wave for wave in source.waves if max(wave.counts) > 1], plan.prompt_tokens, plan.max_tokens)
     loaded, remote = loader.loaded, loader.remote
