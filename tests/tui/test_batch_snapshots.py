@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import pytest
 from frozen_console import FrozenConsole
+from pictured import each_look
+from support.resting import painted_first
 from support.waiting import until_shown as until
-from test_snapshots import SIZES, THEMES, ready
 
 from phitui.tui.screens.batches import cells
 from phitui.workbench.batch.file import Order
@@ -43,11 +43,10 @@ def test_of_a_long_path_the_end_is_shown():
     assert len(name) == 40 and name.startswith("…") and name.endswith("/questions.jsonl")
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_look
 def test_files_in_every_state(snap_compare, size, theme):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         pilot.app.workbench.batches.entries += entries()
         await pilot.press("f5")

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from frozen_console import FrozenConsole
+from support.resting import at_rest
 from support.waiting import until_shown as until
 
 from phitui.core.errors import UsageError
@@ -178,7 +179,7 @@ async def test_find_goes_from_match_to_match_and_ends():
             app.answer(
                 f"question {number}", "plain text\n" * 10 + ("the needle is here\n" if number in (2, 7) else "end\n")
             )
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         await pilot.press("alt+c", "slash", *"NEEDLE")
         bar, transcript = app.console_screen.query_one(FindBar), app.console_screen.query_one(Transcript)
         assert bar.active
@@ -252,5 +253,5 @@ async def test_arguments_are_completed_off_the_loop_and_the_late_are_dropped():
         prompting.complete("/slow o")
         prompting.complete("text")
         release.set()
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         assert not popup_of(app).shown

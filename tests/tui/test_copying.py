@@ -5,6 +5,7 @@ import stat
 
 import pytest
 from frozen_console import ANSWER, FrozenConsole
+from support.resting import at_rest, painted_first
 from support.waiting import until_shown as until
 
 from phitui.core.errors import PhituiError, UsageError
@@ -20,12 +21,11 @@ TWO = "Run:\n\n```sh\nls -l\n```\n\n- and\n\n  ```python\n  print('\x1b[2J')\n  
 
 
 async def begun(pilot, app, text=TWO):
-    while app._early is not None:
-        await pilot.pause(0.02)
+    await painted_first(pilot)
     app.load()
     app.answer("List the files", text)
     app.console_screen.query_one(Transcript).focus()
-    await pilot.pause(0.2)
+    await at_rest(pilot)
 
 
 def shown(app):

@@ -3,8 +3,9 @@
 import frozen_models
 import pytest
 from frozen_console import ANSWER, FrozenConsole
+from pictured import each_look
+from support.resting import at_rest, painted_first
 from support.waiting import until_shown as until
-from test_snapshots import SIZES, THEMES, ready
 from textual.widgets import Input, OptionList
 
 from phitui.config.layers import home
@@ -27,7 +28,7 @@ async def on_palette(pilot):
     frozen_models.fill(pilot.app)
     await pilot.press("ctrl+p", *"mo")
     await until(pilot, lambda: pilot.app.screen.query_one("CommandList", OptionList).option_count > 3)
-    await pilot.pause(0.3)
+    await at_rest(pilot)
 
 
 async def on_themes(pilot):
@@ -72,7 +73,7 @@ async def on_confirm(pilot):
 
 async def on_find(pilot):
     await pilot.press("shift+tab", "slash", *"cache")
-    await pilot.pause(0.2)
+    await at_rest(pilot)
 
 
 async def on_completion(pilot):
@@ -94,22 +95,15 @@ SHOWN = [on_help, on_help_search, on_palette, on_themes, on_parts, on_presets, o
          on_confirm, on_find, on_completion, on_attachment]  # fmt: skip
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_look
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda one: one.__name__)
 def test_what_stands_above(snap_compare, shown, size, theme):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         pilot.app.answer("What is a KV cache?", ANSWER)
-        await pilot.pause(0.4)
+        await at_rest(pilot)
         await shown(pilot)
-        await pilot.pause(0.2)
-        for screen in pilot.app.screen_stack:
-            for field in [*screen.query(Input), *screen.query(Prompt)]:
-                field.cursor_blink = False
-        await pilot.pause(0.3)
-        await pilot.wait_for_scheduled_animations()
 
     app = FrozenConsole(theme, engines={"box": {"url": "http://127.0.0.1:9"}})
     assert snap_compare(app, run_before=fill, terminal_size=size)

@@ -5,6 +5,7 @@ from frozen_console import ANSWER, WITH_CARD, FrozenConsole
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from support.resting import at_rest
 from test_console_screen import ready, until
 from textual.widgets import OptionList
 
@@ -31,7 +32,7 @@ async def shown(pilot, key):
         else:
             await pilot.press(key)
         await until(pilot, lambda: pilot.app.screen is not before)
-    await pilot.pause(0.3)
+    await at_rest(pilot)
     strips = pilot.app.screen._compositor.render_strips()
     return [segment for strip in strips for segment in strip]
 

@@ -8,6 +8,7 @@ import shutil
 import psutil
 import pytest
 from loopback import hub, serving
+from support.resting import at_rest
 from test_console_screen import ready, texts, until
 from textual.command import CommandPalette
 from textual.widgets import DataTable, Input, Select
@@ -67,7 +68,7 @@ def rows(pilot):
 async def choose(pilot, name):
     place = next(i for i, row in enumerate(pilot.app.workbench.models.rows) if row.name == name)
     table(pilot).move_cursor(row=place)
-    await pilot.pause(0.05)
+    await at_rest(pilot)
 
 
 def about(pilot):
@@ -221,7 +222,8 @@ async def test_the_last_of_hasty_wishes_holds_and_there_is_one_engine(store):
             await asyncio.sleep(0.1)
             assert len(workers()) <= 1
         await loaded(pilot, "smollm2-135m")
-        await pilot.pause(1.0)
+        await until(pilot, lambda: not app.workbench.switching.busy)
+        await at_rest(pilot)
         assert app.workbench.engine.loaded.name == "smollm2-135m"
         assert len(workers()) == 1
 
@@ -252,7 +254,7 @@ async def test_a_pull_goes_on_beside_the_chat_and_its_model_can_be_switched_to(s
             await pilot.press("v")
             assert said(pilot) == "other is being worked on. Wait for it, or stop it first."
             await pilot.press("escape")
-            await pilot.pause(0.1)
+            await at_rest(pilot)
             assert texts(app, "ProgressLine Static")[0]
             exchange = app.console_screen.chat.submit("hello")
             await until(pilot, lambda: exchange.state.over)
@@ -282,7 +284,7 @@ async def test_a_pull_at_another_precision_for_another_context(store, tmp_path, 
             dialog.query_one("#precision", Select).value = "float32"
             dialog.query_one("#context", Input).value = "7"
             await pilot.press("enter")
-            await pilot.pause(0.1)
+            await at_rest(pilot)
             assert pilot.app.screen is dialog
             assert [notice.message for notice in app._notifications] == [
                 "A context window has 16 to 2147483647 tokens."
@@ -354,12 +356,12 @@ async def test_verify_and_remove(store, tiny_folder):
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("escape")
-        await pilot.pause(0.1)
+        await at_rest(pilot)
         assert (store / "spare").exists()
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("enter")
-        await pilot.pause(0.1)
+        await at_rest(pilot)
         assert isinstance(app.screen, Confirm)  # Enter may have been meant for something else
         await pilot.press("y")
         await until(pilot, lambda: isinstance(app.screen, ModelsScreen) and "spare" not in rows(pilot))

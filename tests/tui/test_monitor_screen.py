@@ -8,6 +8,7 @@ import psutil
 import pytest
 from frozen_console import WITH_CARD, FrozenConsole
 from frozen_monitor import BEGUN, CARD, CPU, LOST, FrozenMonitor, snapshots
+from support.resting import at_rest
 from support.waiting import until_shown as until
 from textual.widgets import Input
 
@@ -126,7 +127,7 @@ async def test_readonly_has_neither_key_nor_command(readonly):
         commands = [command.title for command in app.get_system_commands(app.screen)]
         assert ("End process" in commands) is not readonly
         await pilot.press("k")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         assert not isinstance(app.screen, Confirm)
         assert bool(notes(app)) is not readonly  # the marked process is not one of this machine
 
@@ -231,7 +232,7 @@ async def test_a_recording_plays_pauses_and_seeks(tmp_path):
         assert "×60" in app.monitor._canvas.text()
         await until(pilot, lambda: app.place == 119)
         await pilot.press("k")
-        await pilot.pause(0.1)
+        await at_rest(pilot)
         assert not isinstance(app.screen, Confirm)
 
 

@@ -3,6 +3,7 @@
 import pytest
 from frozen_console import LOADED, FrozenConsole
 from msgspec.structs import replace
+from support.resting import at_rest, painted_first
 
 from phitui.config.layers import load_config
 from phitui.core.ipc.messages import Failure
@@ -80,8 +81,7 @@ def status(app):
 async def test_the_console_rings_for_a_long_answer_behind_another_screen(monkeypatch):
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
-        while app._early is not None:
-            await pilot.pause(0.02)
+        await painted_first(pilot)
         app.load()
         told = []
         monkeypatch.setattr(app.notices, "tell", lambda text, seconds: told.append((text, seconds)))
@@ -98,8 +98,7 @@ async def test_the_console_rings_for_a_long_answer_behind_another_screen(monkeyp
 
 async def started(pilot, monkeypatch):
     app = pilot.app
-    while app._early is not None:
-        await pilot.pause(0.02)
+    await painted_first(pilot)
     app.load()
     told = []
     monkeypatch.setattr(app.notices, "tell", lambda text, seconds: told.append(text))
@@ -131,11 +130,11 @@ async def test_of_answers_side_by_side_one_hears_when_the_last_is_there_and_nobo
     async with app.run_test(size=(120, 40)) as pilot:
         told = await started(pilot, monkeypatch)
         app.answer("Name a river.", "The Nile.")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         for looked_at in (True, False):
             app.console_screen.query_one(Transcript).focus()
             await pilot.press("a")
-            await pilot.pause(0.1)
+            await at_rest(pilot)
             app.console_screen.chat._request_id = 1
             if not looked_at:
                 await pilot.press("f1")
@@ -146,15 +145,14 @@ async def test_of_answers_side_by_side_one_hears_when_the_last_is_there_and_nobo
                 app.workbench.take(Delta(number, "x", 1))
                 app.workbench.take(Finished(number, "stop", Usage(24, 3), TIMINGS))
             await pilot.press("escape")
-            await pilot.pause(0.1)
+            await at_rest(pilot)
         assert told == ["3 answers are complete"]
 
 
 async def test_the_status_line_says_what_the_engine_does():
     app = FrozenConsole()
     async with app.run_test(size=(160, 40)) as pilot:
-        while app._early is not None:
-            await pilot.pause(0.02)
+        await painted_first(pilot)
         assert str(status(app)[0]) == "starting the engine…"
         app.load()
         ready = "Phi-3 Mini 4K Instruct · int8_float16 · CUDA · batch 26"
@@ -169,7 +167,7 @@ async def test_the_status_line_says_what_the_engine_does():
         app.console_screen.show_budget(replace(app.workbench.config.now.engine, batch=8, kv_tokens=12345))
         assert str(status(app)[0]).endswith("batch 8, 12,345 KV tokens")
         await pilot.resize_terminal(80, 24)
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         assert str(status(app)[0]) == "Phi-3 Mini 4K Instruct · int8_float16 · CUDA"
         assert str(status(app)[1]) == "context 2 %"
 
@@ -204,8 +202,7 @@ async def test_the_line_about_the_mouse_names_the_key_in_force(keys, named):
 async def test_the_mouse_is_toggled_by_a_key():
     app = FrozenConsole()
     async with app.run_test(size=(80, 24)) as pilot:
-        while app._early is not None:
-            await pilot.pause(0.02)
+        await painted_first(pilot)
         said = []
         app.notify = lambda text, **_: said.append(text)
         before = app._driver._mouse

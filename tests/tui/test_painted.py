@@ -6,6 +6,8 @@ import re
 import pyte
 import pytest
 from frozen_console import ANSWER, LOADED, WITH_CARD, WITHOUT_CARD, FrozenConsole
+from support.resting import at_rest, painted_first
+from support.waiting import until_shown
 from textual._compositor import ChopsUpdate, CompositorUpdate
 
 from phitui.engine.protocol.api import Delta, Finished, Timings, Usage
@@ -49,11 +51,7 @@ async def settled(pilot):
 async def same(pilot):
     app = pilot.app
     await settled(pilot)
-    for _ in range(50):  # a repaint may be on its way
-        if app.shown() == app.held():
-            return
-        await pilot.pause(0.02)
-    assert app.shown() == app.held()
+    await until_shown(pilot, lambda: app.shown() == app.held())  # a repaint may be on its way
 
 
 @pytest.mark.parametrize(
@@ -63,8 +61,7 @@ async def test_an_answer_that_streams(size, snapshot):
     draw = random.Random(size[0])
     app = Painted(*size, snapshot=snapshot)
     async with app.run_test(size=size) as pilot:
-        while app._early is not None:
-            await pilot.pause(0.02)
+        await painted_first(pilot)
         app.load(LOADED.title)
         app.begin("Say something.", "")
         pieces = re.findall(r"\n+|[^\n]{1,9}", TEXT)  # as tokens: a line begins with one of its own
@@ -82,12 +79,11 @@ async def test_an_answer_that_streams(size, snapshot):
 async def test_what_streams_below_a_screen_paints_nothing_on_it():
     app = FrozenConsole(snapshot=WITHOUT_CARD)
     async with app.run_test(size=(80, 24)) as pilot:
-        while app._early is not None:
-            await pilot.pause(0.02)
+        await painted_first(pilot)
         app.load(LOADED.title)
         app.begin("Say something.", "")
         app.action_monitor()
-        await pilot.pause(0.3)
+        await at_rest(pilot)
         painted = []
         display = app._display
         app._display = lambda screen, update: (painted.append(update), display(screen, update))
@@ -97,9 +93,9 @@ async def test_what_streams_below_a_screen_paints_nothing_on_it():
         assert painted == []
         assert app._background_screens == []
         app.action_command_palette()
-        await pilot.pause(0.3)
+        await at_rest(pilot)
         assert app._background_screens == [app.monitor]  # which is seen through it
         await pilot.press("escape", "escape")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
         assert app.screen is app.console_screen
         assert any("a line" in row.text for row in app.screen._compositor.render_strips())

@@ -4,6 +4,7 @@ import stat
 
 import pytest
 from frozen_console import FrozenConsole
+from support.resting import painted_first
 from support.waiting import until_shown as until
 from textual.widgets import Input, OptionList, TextArea
 
@@ -15,8 +16,7 @@ from phitui.tui.widgets.parameter_row import ParameterRow
 
 
 async def begun(pilot, app):
-    while app._early is not None:
-        await pilot.pause(0.02)
+    await painted_first(pilot)
     app.load()
     await pilot.pause()
 

@@ -2,18 +2,16 @@
 
 import pytest
 from frozen_console import FrozenConsole
+from pictured import each_look
+from support.resting import at_rest
 from support.waiting import until_shown as until
 
 from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.tui.screens.parameters import ParametersScreen
 from phitui.tui.screens.several import SeveralScreen
 
-SIZES = [(120, 40), (80, 24)]
-THEMES = ["phitui-dark", "phitui-light"]
 
-
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_look
 def test_the_panel(snap_compare, size, theme):
     async def fill(pilot):
         app = pilot.app
@@ -24,16 +22,13 @@ def test_the_panel(snap_compare, size, theme):
         app.parameters.set_parameter("stop", r"END, \nUser:")
         await pilot.press("f7")
         await until(pilot, lambda: isinstance(app.screen, ParametersScreen) and app.screen.focused is not None)
-        app.screen.query_one("#system").cursor_blink = False
         await pilot.press("tab", "tab", *"none")
-        app.screen.focused.cursor_blink = False
-        await pilot.pause(0.3)
+        await at_rest(pilot)
 
     assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_look
 def test_answers_side_by_side(snap_compare, size, theme):
     async def fill(pilot):
         app = pilot.app
@@ -48,12 +43,12 @@ def test_answers_side_by_side(snap_compare, size, theme):
             app.workbench.take(Delta(1 + number, text, 12 + number))
         app.workbench.take(Finished(2, "stop", Usage(24, 13), Timings(38.2, 11.1, 1090.0, 88.0)))
         await pilot.press("right")
-        await pilot.pause(0.4)
+        await at_rest(pilot)
 
     assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
 
 
-@pytest.mark.parametrize("size", [*SIZES, (200, 50)], ids=["120x40", "80x24", "200x50"])
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (200, 50)], ids=["120x40", "80x24", "200x50"])
 def test_eight_answers_side_by_side(snap_compare, size):
     async def fill(pilot):
         app = pilot.app
@@ -68,6 +63,6 @@ def test_eight_answers_side_by_side(snap_compare, size):
                 Delta(number, f"River number {number} of the eight, which is in {number} countries.", 12)
             )
         await pilot.press("left")  # the last one
-        await pilot.pause(0.4)
+        await at_rest(pilot)
 
     assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)

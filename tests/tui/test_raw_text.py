@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from frozen_console import CARD, HOST, FrozenConsole
 from rich.console import RenderableType
+from support.resting import at_rest
 from test_batch_snapshots import order, progress
 from test_console_screen import ready, until
 from textual import events
@@ -106,9 +107,9 @@ async def test_answers_as_they_stream_and_as_markdown(written, draw):
                 await pilot.pause(0.01)
             app.workbench.take(Finished(1, "stop", Usage(24, 9), Timings(38.2, 11.1, 1090.0, 88.0), [nasty(draw)]))
             await until(pilot, lambda exchange=exchange: exchange.state.over)
-            await pilot.pause(0.3)
+            await at_rest(pilot)
         await pilot.press("shift+tab", "up", "up", "e")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
     assert_clean(written)
 
 
@@ -122,16 +123,16 @@ async def test_prompts_that_are_lost_pasted_or_attached(written, draw, tmp_path)
         await until(pilot, lambda: prompt.text)
         prompt.clear()
         app.post_message(events.Paste(nasty(draw, 40)))
-        await pilot.pause(0.1)
+        await at_rest(pilot)
         prompt.clear()
         for number in range(3):
             name = "".join(c for c in nasty(draw, 6) if c not in "/\x00\n")[:40].encode("utf-8", "replace").decode()
             file = tmp_path / f"{number}{name}"
             file.write_bytes(nasty(draw, 30).replace("\x00", "").encode("utf-8", "replace"))
             app.console_screen.prompting.spawn(app.console_screen.prompting.attach(str(file)))
-            await pilot.pause(0.1)
+            await at_rest(pilot)
         prompt.insert(f"/file {tmp_path}/")  # its completions
-        await pilot.pause(0.2)
+        await at_rest(pilot)
     assert_clean(written)
 
 
@@ -141,7 +142,7 @@ async def test_find_and_every_other_field_that_takes_a_paste(written, draw):
         await begun(pilot)
         app.answer("p" + _no_surrogate(nasty(draw)), nasty(draw, 30))
         app.console_screen.find(nasty(draw))
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         app.console_screen.find("M")
         await pilot.press("n", "escape")
         for keys in (
@@ -157,7 +158,7 @@ async def test_find_and_every_other_field_that_takes_a_paste(written, draw):
             await pilot.press("escape", "escape", "escape", "alt+p", *keys)
             app.post_message(events.Paste(nasty(draw)))
             app.post_message(events.Paste(nasty(draw).replace("\n", "").replace("\r", "")))
-            await pilot.pause(0.1)
+            await at_rest(pilot)
         await pilot.press("escape")
     assert_clean(written)
 
@@ -177,16 +178,16 @@ async def test_sessions_from_elsewhere(written, draw, tmp_path):
     async with app.run_test(size=(120, 40)) as pilot:
         await begun(pilot)
         app.sessions.start()
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         await pilot.press("f6")
         await until(pilot, lambda: app.screen.query(DataTable) and app.screen.query_one(DataTable).row_count == 5)
         await pilot.press("down", "down", "down", "r", "escape", "e", "escape", "slash", "M")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
         await pilot.press("down", "enter")
         await until(pilot, lambda: app.screen is app.console_screen)
-        await pilot.pause(0.5)
+        await at_rest(pilot)
         await pilot.press("f7")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
     assert_clean(written)
 
 
@@ -207,7 +208,7 @@ async def test_models_and_engines(written, draw):
         await begun(pilot)
         for _ in range(2):
             app.load(nasty(draw), name=nasty(draw), why=nasty(draw), device=nasty(draw), compute_type=nasty(draw))
-            await pilot.pause(0.1)
+            await at_rest(pilot)
         app.workbench.take(Failure("unavailable", nasty(draw), nasty(draw)))
         frozen_models.fill(app)
         manifest = msgspec.structs.replace(
@@ -220,7 +221,7 @@ async def test_models_and_engines(written, draw):
         ]
         await pilot.press("f2", "down", "up", "d", "escape", "p", "escape", "escape")
         app.engines.open()
-        await pilot.pause(0.3)
+        await at_rest(pilot)
     assert_clean(written)
 
 
@@ -240,7 +241,7 @@ async def test_messages_readings_and_processes(written, draw):
         app.read(app.snapshot)
         await pilot.press("f4", "w", "down", "w")
         app.read(app.snapshot)
-        await pilot.pause(0.3)
+        await at_rest(pilot)
     assert_clean(written)
 
 
@@ -250,7 +251,7 @@ async def test_answers_side_by_side_and_parts_of_an_answer(written, draw):
         await begun(pilot)
         exchange = app.answer("p" + _no_surrogate(nasty(draw)), "M\n```\n" + nasty(draw) + "\n```\n")
         await pilot.press("shift+tab", "c")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         await pilot.press("enter", "escape")  # into the clipboard, as one coded sequence
         written[:] = [piece for piece in written if not re.fullmatch(r"\x1b\]52;c;[A-Za-z0-9+/=]*\x07", piece)]
         app.console_screen.branching.several(exchange, 3)
@@ -261,7 +262,7 @@ async def test_answers_side_by_side_and_parts_of_an_answer(written, draw):
             app.workbench.take(Delta(number, nasty(draw, 40), 12))
         app.workbench.take(Finished(2, "stop", Usage(24, 13), Timings(38.2, 11.1, 1090.0, 88.0)))
         await pilot.press("right")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
     assert_clean(written)
 
 
@@ -281,11 +282,11 @@ async def test_batches_presets_and_parameters(written, draw):
             )
         )
         await pilot.press("f5")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         await pilot.press("escape")
         app.parameters.set_system(_no_surrogate(nasty(draw, 30)))
         await pilot.press("f7")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         await pilot.press("ctrl+o", "down")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
     assert_clean(written)

@@ -2,6 +2,7 @@
 
 import pytest
 from frozen_console import FrozenConsole
+from support.resting import at_rest, painted_first
 from support.waiting import until_shown as until
 from textual.widgets import DataTable, Static
 
@@ -30,11 +31,10 @@ def file(tmp_path):
 
 
 async def begun(pilot, app):
-    while app._early is not None:
-        await pilot.pause(0.02)
+    await painted_first(pilot)
     app.sessions.start()
     app.load()
-    await pilot.pause(0.2)
+    await at_rest(pilot)
 
 
 def titles(app):
@@ -146,7 +146,7 @@ async def test_edit_again_fork_and_siblings_by_keys(tmp_path):
         await begun(pilot, app)
         app.answer("one", "first answer")
         app.answer("two", "second answer")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
         chat, prompt = app.console_screen.chat, app.screen.query_one(Prompt)
         await pilot.press("shift+tab")
         assert app.screen.focused is app.screen.query_one(Transcript)
@@ -178,7 +178,7 @@ async def test_a_resumed_session_in_mid_edit_leaves_the_edit(file):
     async with app.run_test(size=(120, 40)) as pilot:
         await begun(pilot, app)
         app.answer("one", "first answer")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         await pilot.press("shift+tab", "e")
         await pilot.press("f6")
         await until(pilot, lambda: isinstance(app.screen, SessionsScreen) and len(titles(app)) >= 3)

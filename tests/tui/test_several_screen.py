@@ -2,6 +2,7 @@
 
 import pytest
 from frozen_console import FrozenConsole
+from support.resting import at_rest, painted_first
 from support.waiting import until_shown as until
 
 from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
@@ -16,12 +17,11 @@ TIMINGS = Timings(38.2, 11.1, 1090.0, 88.0)
 
 
 async def begun(pilot, app):
-    while app._early is not None:
-        await pilot.pause(0.02)
+    await painted_first(pilot)
     app.load()
     app.answer("Name a river.", "The Nile.")
     app.console_screen.query_one(Transcript).focus()
-    await pilot.pause(0.2)
+    await at_rest(pilot)
 
 
 def shown(app):
@@ -148,8 +148,7 @@ async def test_a_screen_that_is_left_as_it_opens_is_no_defect():
     """Before its columns are there, by keys that come in one burst."""
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
-        while app._early is not None:
-            await pilot.pause(0.02)
+        await painted_first(pilot)
         app.load()
         exchange = app.answer("q", "an answer")
         screen = SeveralScreen([exchange, exchange], Pace(12, 4), lambda exchanges: None)

@@ -5,37 +5,25 @@ import time
 import frozen_models
 import pytest
 from frozen_console import ANSWER, WITH_CARD, WITHOUT_CARD, FrozenConsole
+from pictured import each_look, each_size
+from support.resting import at_rest, painted_first
+from support.waiting import until_shown as until
 
 from phitui.hardware.host.copy_rate import MemoryRate
 from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
 
-SIZES = [(120, 40), (80, 24)]
-THEMES = ["phitui-dark", "phitui-light"]
-
-
-async def ready(pilot):
-    """The first frame has been painted."""
-    for _ in range(200):
-        if pilot.app._early is None:
-            return
-        await pilot.pause(0.05)
-    raise AssertionError("no first frame within 10 s")
-
 
 async def settle(pilot):
-    await ready(pilot)
-    prompt = pilot.app.screen.query_one("#prompt")
-    prompt.cursor_blink = False
-    await pilot.pause(0.4)  # one tick of the transcript, and the Markdown after it
+    await painted_first(pilot)
+    await at_rest(pilot)  # one tick of the transcript, and the Markdown after it
     await pilot.wait_for_scheduled_animations()
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_look
 def test_answer_with_markdown_beside_the_gauges(snap_compare, size, theme):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         pilot.app.answer("What is a KV cache?", ANSWER)
         await settle(pilot)
@@ -45,7 +33,7 @@ def test_answer_with_markdown_beside_the_gauges(snap_compare, size, theme):
 
 def test_two_hundred_columns(snap_compare):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         pilot.app.answer("What is a KV cache?", ANSWER)
         await settle(pilot)
@@ -54,10 +42,10 @@ def test_two_hundred_columns(snap_compare):
 
 
 @pytest.mark.parametrize("theme", ["phitui-dark", "terminal"])
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_size
 def test_gauges_while_it_decodes(snap_compare, size, theme):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         pilot.app.begin("Tell me a story", "Once upon a time")
         pilot.app.decode(steps=168, context_tokens=40.0)
@@ -68,7 +56,7 @@ def test_gauges_while_it_decodes(snap_compare, size, theme):
 
 def test_gauges_of_a_cpu_while_it_decodes(snap_compare):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load(device="cpu", threads=2, compute_type="int8_float32")
         pilot.app.workbench.telemetry.performance.memory_rate = MemoryRate(24.5, 20.0)
         pilot.app.begin("Tell me a story", "Once upon a time")
@@ -78,10 +66,10 @@ def test_gauges_of_a_cpu_while_it_decodes(snap_compare):
     assert snap_compare(FrozenConsole(snapshot=WITHOUT_CARD), run_before=fill, terminal_size=(120, 40))
 
 
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_size
 def test_without_a_card_the_host_is_shown_and_the_reason(snap_compare, size):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         pilot.app.begin("Stream, please", "words as they come, [bold]not markup[/bold], **not yet Markdown**")
         await settle(pilot)
@@ -91,7 +79,7 @@ def test_without_a_card_the_host_is_shown_and_the_reason(snap_compare, size):
 
 def test_an_engine_that_died(snap_compare):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         pilot.app.begin("Tell me a story", "Once upon a time")
         pilot.app.die()
@@ -104,36 +92,33 @@ def test_a_terminal_that_is_too_small(snap_compare):
     assert snap_compare(FrozenConsole(), run_before=settle, terminal_size=(20, 5))
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_look
 def test_the_model_screen_with_a_pull_on_its_way(snap_compare, size, theme):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         frozen_models.fill(pilot.app, frozen_models.PULLING)
         await pilot.press("f2")
-        await pilot.pause(0.5)
+        await at_rest(pilot)
 
     assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_size
 def test_a_damaged_model_and_the_question_what_to_pull(snap_compare, size):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         frozen_models.fill(pilot.app)
         await pilot.press("f2", "down", "enter")
         if size == (80, 24):
             await pilot.press("p")
-            pilot.app.screen.query_one("#wanted").cursor_blink = False
-        await pilot.pause(0.5)
+        await at_rest(pilot)
 
     assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_look
 @pytest.mark.parametrize("wanted", ["", "cache"], ids=["all", "found"])
 def test_the_sessions_and_a_search(snap_compare, tmp_path, monkeypatch, size, wanted, theme):
     monkeypatch.setenv("TZ", "UTC")
@@ -151,27 +136,23 @@ def test_the_sessions_and_a_search(snap_compare, tmp_path, monkeypatch, size, wa
     store.close()
 
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.sessions.start()
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         await pilot.press("f6")
-        for _ in range(200):
-            await pilot.pause(0.02)
-            if pilot.app.screen.query("DataTable") and pilot.app.screen.query_one("DataTable").row_count == 3:
-                break
+        app = pilot.app
+        await until(pilot, lambda: app.screen.query("DataTable") and app.screen.query_one("DataTable").row_count == 3)
         if wanted:
-            pilot.app.screen.query_one("#wanted").cursor_blink = False
             await pilot.press("slash", *wanted)
-        await pilot.pause(0.8)
+        await at_rest(pilot)
 
     assert snap_compare(FrozenConsole(theme), run_before=fill, terminal_size=size)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES, ids=["120x40", "80x24"])
+@each_look
 def test_a_marked_exchange_with_siblings_and_an_edit(snap_compare, size, theme):
     async def fill(pilot):
-        await ready(pilot)
+        await painted_first(pilot)
         pilot.app.load()
         pilot.app.answer("What is a KV cache?", "Keys and values that attention needs again.")
         pilot.app.console_screen.chat.instead(pilot.app.console_screen.chat.roots[0], "What is a KV cache, in short?")
@@ -179,7 +160,7 @@ def test_a_marked_exchange_with_siblings_and_an_edit(snap_compare, size, theme):
         pilot.app.console_screen.show_chat()
         await settle(pilot)
         await pilot.press("shift+tab", "e")
-        await pilot.pause(0.2)
+        await at_rest(pilot)
         await pilot.press("shift+tab")
         await settle(pilot)
 

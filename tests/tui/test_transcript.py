@@ -3,6 +3,8 @@
 import random
 
 from frozen_console import FrozenConsole
+from support.resting import at_rest, painted_first
+from support.waiting import until_shown as until
 from textual import events
 
 from phitui.engine.protocol.api import Delta
@@ -25,13 +27,12 @@ def long_chat(chat, count):
 
 async def opened(pilot, app, count, markdown=False):
     """Plain text alone unless `markdown`: it comes when it comes, and changes how high an answer is."""
-    while app._early is not None:
-        await pilot.pause(0.02)
+    await painted_first(pilot)
     app.console_screen.query_one(Transcript)._markdown = markdown
     app.load()
     long_chat(app.console_screen.chat, count)
     app.console_screen.show_chat()
-    await pilot.pause(0.5)
+    await at_rest(pilot)
     return app.console_screen.query_one(Transcript)
 
 
@@ -40,15 +41,6 @@ def rows(app):
     region = transcript.region
     strips = app.screen._compositor.render_strips()[region.y : region.bottom]
     return [strip.text[: region.width - 1].rstrip() for strip in strips]
-
-
-async def settled(pilot, app):
-    """Until the screen stays as it is: how long that takes depends on the machine."""
-    same, before = 0, None
-    while same < 3:
-        await pilot.pause(0.04)
-        same = same + 1 if rows(app) == before else 0
-        before = rows(app)
 
 
 def prompts(app):
@@ -76,11 +68,11 @@ async def test_every_exchange_comes_by_once_when_it_is_scrolled_through():
             if transcript.scroll_y <= 0:
                 break
             transcript.page(-1)
-            await settled(pilot, app)
+            await at_rest(pilot)
         assert seen == list(range(59, -1, -1))
         assert rows(app)[0].startswith(" ▌ prompt 0")
         await pilot.press("shift+tab", "G")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
         assert prompts(app)[-1] == 59
 
 
@@ -91,12 +83,10 @@ async def test_the_first_in_view_keeps_its_place_while_all_around_it_becomes_mar
         draw = random.Random(2)
         for _ in range(4):
             transcript.scroll_to(y=draw.randrange(transcript.max_scroll_y), animate=False)
-            for _ in range(100):
-                await pilot.pause(0.02)
-                if any(rows(app)) and transcript.items_in_view():
-                    break
+            await pilot.pause(0.02)
+            await until(pilot, lambda: any(rows(app)) and transcript.items_in_view())
             before = [(i, row) for i, row in enumerate(rows(app)[:14]) if "▌ prompt " in row]
-            await pilot.pause(1.5)
+            await at_rest(pilot)
             assert app.screen.query("Markdown")
             if before:
                 place, row = before[0]
@@ -110,10 +100,7 @@ async def test_a_step_of_one_line_moves_by_one_line():
         for _ in range(100):
             before = rows(app)
             transcript.scroll_relative(y=-1, animate=False)
-            for _ in range(100):
-                await pilot.pause(0.02)
-                if rows(app) != before:
-                    break
+            await until(pilot, lambda before=before: rows(app) != before)
             assert rows(app)[1:] == before[:-1]
 
 
@@ -122,19 +109,19 @@ async def test_an_answer_streams_on_while_the_view_is_far_away():
     async with app.run_test(size=(100, 30)) as pilot:
         transcript = await opened(pilot, app, 300)
         exchange = app.begin("now", "begun ")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
         assert prompts(app)[-1:] == [299] or "now" in "".join(rows(app))
         transcript.scroll_to(y=100, animate=False)
-        await pilot.pause(0.5)
+        await at_rest(pilot)
         place = rows(app)
         for number in range(30):
             app.workbench.take(Delta(1, f"more {number}\n", number))
             await pilot.pause(0.02)
-        await pilot.pause(0.3)
+        await at_rest(pilot)
         assert rows(app) == place
         assert transcript.view_of(exchange) is None
         transcript.action_last()
-        await pilot.pause(0.5)
+        await at_rest(pilot)
         assert any("more 29" in row for row in rows(app))
 
 
@@ -143,10 +130,10 @@ async def test_another_width_keeps_the_place():
     async with app.run_test(size=(120, 30)) as pilot:
         transcript = await opened(pilot, app, 300)
         transcript.scroll_to(y=transcript.max_scroll_y // 2, animate=False)
-        await pilot.pause(0.6)
+        await at_rest(pilot)
         top = transcript.items_in_view()[0]
         await pilot.resize_terminal(80, 24)
-        await pilot.pause(0.8)
+        await at_rest(pilot)
         assert top in transcript.items_in_view()
 
 
@@ -175,7 +162,7 @@ async def test_what_keys_mean_is_in_view_wherever_one_scrolls():
         transcript.focus()
         for key in ("ctrl+u", "k", "ctrl+b", "ctrl+b", "g", "j", "ctrl+d", "ctrl+f", "G", "up", "ctrl+u", "slash"):
             await pilot.press(key)
-            await settled(pilot, app)
+            await at_rest(pilot)
             in_view = transcript.items_in_view()
             assert transcript.has_focus == (key != "slash")
             if transcript.has_focus:
@@ -189,10 +176,10 @@ async def test_a_transcript_with_the_focus_looks_different_also_when_it_is_empty
     async with app.run_test(size=(60, 20)) as pilot:
         transcript = await opened(pilot, app, 0)
         transcript._items.clear()
-        await settled(pilot, app)
+        await at_rest(pilot)
         before = rows(app)
         await pilot.press("f9")
-        await settled(pilot, app)
+        await at_rest(pilot)
         assert transcript.has_focus
         assert all(old == new or new.startswith("▏") for old, new in zip(before, rows(app), strict=True))
         assert sum(row.startswith("▏") for row in rows(app)) == transcript.size.height

@@ -154,7 +154,7 @@ async def test_pause_holds_before_the_next_probe(home):
         await until(pilot, lambda: " paused " in picture(app))
         assert "space Go on" in picture(app)
         held = len(app.workbench.tuner.run_state.probes)
-        await pilot.pause(1)
+        await pilot.pause(0.5)
         assert len(app.workbench.tuner.run_state.probes) == held
         await pilot.press("space")
         await until(pilot, lambda: len(app.workbench.tuner.run_state.probes) > held)

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from frozen_tuner import SERVER_KEPT, FrozenTuner, run_state_of, server_run_state_of
+from pictured import each_look
 from simulated_card import GB, Card
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -31,9 +32,8 @@ def test_earlier_tunings(snap_compare, size):
     assert snap_compare(FrozenTuner(None), press=["down"], terminal_size=size)
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
-def test_the_answer_in_light(snap_compare, size):
-    assert snap_compare(FrozenTuner(run_state_of(), "phitui-light"), terminal_size=size)
+def test_the_answer_in_light(snap_compare):
+    assert snap_compare(FrozenTuner(run_state_of(), "phitui-light"), terminal_size=(120, 40))
 
 
 def test_out_of_memory_in_ascii_and_light(snap_compare):
@@ -45,21 +45,16 @@ def test_memory_in_the_terminals_own_colours(snap_compare):
     assert snap_compare(FrozenTuner(run_state_of(5), "terminal"), press=["v"], terminal_size=(80, 24))
 
 
-THEMES = ["phitui-dark", "phitui-light"]
-
-
 def on_server(run_state, theme, kept=SERVER_KEPT):
     return FrozenTuner(run_state, theme, kept=kept, server=True)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
+@each_look
 def test_a_probe_of_a_server_runs(snap_compare, size, theme):
     assert snap_compare(on_server(server_run_state_of(7), theme), terminal_size=size)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
+@each_look
 def test_the_answer_of_a_server(snap_compare, size, theme):
     assert snap_compare(on_server(server_run_state_of(), theme), terminal_size=size)
 
@@ -77,7 +72,6 @@ def test_the_form_for_a_server(snap_compare):
     assert snap_compare(on_server(None, "phitui-light"), press=["s"], terminal_size=(80, 24))
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES[:2], ids=NAMES[:2])
+@each_look
 def test_the_form(snap_compare, size, theme):
     assert snap_compare(FrozenTuner(run_state_of(), theme), press=["s"], terminal_size=size)
