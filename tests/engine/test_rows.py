@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+import pytest_asyncio
 from msgspec.structs import astuple
 from test_engine import PARIS, running
 
@@ -34,10 +35,39 @@ from phitui.engine.protocol.api import (
     Turn,
 )
 
+# One loop for all tests here, since many share an engine.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 MIB = 1024**2
 WORDS = "the card has memory and a bandwidth France Paris quick brown fox lazy dog print range Würde 🙂".split()  # noqa: SIM905
 # A step costs all, a row and reading nothing: pools at every chance.
 POOLING = Cost(1.0, 0.0001, 0.0, 0.0, 0.00001)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_worker(tmp_path_factory, demo_folder):
+    async with running(tmp_path_factory.mktemp("engine"), demo_folder, compute_type="float32") as engine:
+        yield engine
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def two_workers(tmp_path_factory, demo_folder):
+    folder = tmp_path_factory.mktemp("engine")
+    async with running(folder, demo_folder, compute_type="float32", workers=2) as engine:
+        yield engine
+
+
+@pytest.fixture
+def demo(one_worker):
+    """An engine with the demo model in float32, that other tests have used."""
+    one_worker.events.clear()
+    return one_worker
+
+
+@pytest.fixture
+def demo_twice(two_workers):
+    """One with two workers."""
+    two_workers.events.clear()
+    return two_workers
 
 
 def greedy(max_tokens, stop=()):
@@ -115,17 +145,16 @@ async def test_in_float32_every_row_is_what_it_is_alone(tmp_path, tiny_folder, p
         assert (done.reason == "length") == (len(batch.made[row.key]) == row.sampling.max_tokens)
 
 
-async def test_a_batch_answers_as_the_chat_does(tmp_path, demo_folder):
+async def test_a_batch_answers_as_the_chat_does(demo):
     """Text, counts and reason of rows together are those of the same prompts one by one; a common system prompt is
     read once."""
     questions = ("What is the capital of France?", "Count to three.", "Name a colour.", "Say hello in German, please.")
     chats = [[Turn("system", "You answer in one short sentence. " * 3), Turn("user", one)] for one in questions]
-    async with running(tmp_path, demo_folder, compute_type="float32") as engine:
-        batch = await run(engine, [Row(key, turns, greedy(24)) for key, turns in enumerate(chats)], batch=3)
-        for key, turns in enumerate(chats):
-            text, finished = await engine.ask(turns, greedy(24))
-            done = batch.done[key]
-            assert (done.text, done.reason, astuple(done.usage)) == (text, finished.reason, astuple(finished.usage))
+    batch = await run(demo, [Row(key, turns, greedy(24)) for key, turns in enumerate(chats)], batch=3)
+    for key, turns in enumerate(chats):
+        text, finished = await demo.ask(turns, greedy(24))
+        done = batch.done[key]
+        assert (done.text, done.reason, astuple(done.usage)) == (text, finished.reason, astuple(finished.usage))
 
 
 async def test_rows_go_on_behind_what_an_earlier_run_made(tmp_path, tiny_folder):
@@ -171,14 +200,13 @@ async def test_rows_that_cannot_run_fail_with_the_reason_and_the_others_go_on(tm
         assert isinstance(finished, Finished)
 
 
-async def test_stop_strings_end_rows_and_answers_before_them(tmp_path, demo_folder):
+async def test_stop_strings_end_rows_and_answers_before_them(demo):
     turns = [Turn("user", "Count from one to ten in words, separated by commas.")]
-    async with running(tmp_path, demo_folder, compute_type="float32") as engine:
-        whole, _ = await engine.ask(turns, greedy(40))
-        stop = whole[9:14]  # spans tokens
-        expected = whole[: whole.find(stop)]
-        text, finished = await engine.ask(turns, greedy(40, (stop,)))
-        batch = await run(engine, [Row(0, turns, greedy(40, ("never", stop))), Row(1, turns, greedy(40))], batch=2)
+    whole, _ = await demo.ask(turns, greedy(40))
+    stop = whole[9:14]  # spans tokens
+    expected = whole[: whole.find(stop)]
+    text, finished = await demo.ask(turns, greedy(40, (stop,)))
+    batch = await run(demo, [Row(0, turns, greedy(40, ("never", stop))), Row(1, turns, greedy(40))], batch=2)
     assert (text, finished.reason) == (expected, "stop")
     assert (batch.done[0].text, batch.done[0].reason) == (expected, "stop")
     assert astuple(batch.done[0].usage) == astuple(finished.usage)
@@ -216,47 +244,52 @@ async def test_batches_wait_for_one_another_and_can_be_cancelled_while_they_do(t
     assert ended == {first: "done", second: "cancelled", third: "done"}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_a_prompt_goes_ahead_of_rows_and_none_is_lost(tmp_path, demo_folder, workers):
+@pytest.fixture(params=["one_worker", "two_workers"])
+def engine(request):
+    """Each of the two."""
+    engine = request.getfixturevalue(request.param)
+    engine.events.clear()
+    return engine
+
+
+async def test_a_prompt_goes_ahead_of_rows_and_none_is_lost(engine):
     """One decode step, then its own prefill: far from the seconds that the rows still take."""
-    rows = [Row(key, [Turn("user", f"Tell me story {key}.")], greedy(40)) for key in range(4)]
-    async with running(tmp_path, demo_folder, compute_type="float32", workers=workers) as engine:
-        expected = await run(engine, rows, batch=4)
-        number = await engine.client.open_batch(OpenBatch(batch=4, cost=POOLING))
-        await engine.client.add_rows(number, rows, last=True)
-        batch = Batch()
-        while not batch.made:
-            batch.take(await engine.wait(lambda e: getattr(e, "id", None) == number))
-        prompt = await engine.client.generate(PARIS, greedy(8))
-        asked, first, text = time.monotonic(), None, ""
-        done_before = len(batch.done)
-        while True:
-            event = await engine.wait(lambda e: True)
-            if getattr(event, "id", None) == number:
-                batch.take(event)
-            elif isinstance(event, Delta):
-                first = first or time.monotonic()
-                text += event.text
-            elif isinstance(event, Finished):
-                break
-        assert event.id == prompt
-        assert "Paris" in text
-        assert len(batch.done) == done_before  # it was answered before any row ended
-        assert first - asked < 20  # on a machine that is busy
-        await collect(engine, number, batch)
+    rows = [Row(key, [Turn("user", f"Tell me story {key}.")], greedy(28)) for key in range(4)]
+    expected = await run(engine, rows, batch=4)
+    number = await engine.client.open_batch(OpenBatch(batch=4, cost=POOLING))
+    await engine.client.add_rows(number, rows, last=True)
+    batch = Batch()
+    while not batch.made:
+        batch.take(await engine.wait(lambda e: getattr(e, "id", None) == number))
+    prompt = await engine.client.generate(PARIS, greedy(8))
+    asked, first, text = time.monotonic(), None, ""
+    done_before = len(batch.done)
+    while True:
+        event = await engine.wait(lambda e: True)
+        if getattr(event, "id", None) == number:
+            batch.take(event)
+        elif isinstance(event, Delta):
+            first = first or time.monotonic()
+            text += event.text
+        elif isinstance(event, Finished):
+            break
+    assert event.id == prompt
+    assert "Paris" in text
+    assert len(batch.done) == done_before  # it was answered before any row ended
+    assert first - asked < 20  # on a machine that is busy
+    await collect(engine, number, batch)
     assert batch.made == expected.made
 
 
-async def test_pulses_tell_of_rows_and_their_tokens(tmp_path, demo_folder):
+async def test_pulses_tell_of_rows_and_their_tokens(demo):
     rows = [Row(key, [Turn("user", "Tell me a long story.")], greedy(40)) for key in range(4)]
-    async with running(tmp_path, demo_folder) as engine:
-        number = await engine.client.open_batch(OpenBatch(batch=4))
-        await engine.client.add_rows(number, rows, last=True)
-        events = []
-        while not events or not isinstance(events[-1], BatchEnded):
-            events.append(await engine.wait(lambda e: True))
-        pulses = [event for event in events if isinstance(event, Pulse)]
-        tokens = sum(e.usage.completion_tokens for e in events if isinstance(e, RowDone))
+    number = await demo.client.open_batch(OpenBatch(batch=4))
+    await demo.client.add_rows(number, rows, last=True)
+    events = []
+    while not events or not isinstance(events[-1], BatchEnded):
+        events.append(await demo.wait(lambda e: True))
+    pulses = [event for event in events if isinstance(event, Pulse)]
+    tokens = sum(e.usage.completion_tokens for e in events if isinstance(e, RowDone))
     assert [pulse.last for pulse in pulses] == [False] * (len(pulses) - 1) + [True]
     # Of each row all tokens but the first come from decode steps.
     assert sum(pulse.rows * pulse.steps for pulse in pulses) == pytest.approx(tokens - 4, abs=2 * len(pulses))
@@ -266,19 +299,18 @@ async def test_pulses_tell_of_rows_and_their_tokens(tmp_path, demo_folder):
         assert pulse.context_tokens is None or 30 < pulse.context_tokens < 120
 
 
-async def test_a_batch_goes_on_telling_of_itself_beside_a_prompt(tmp_path, demo_folder):
+async def test_a_batch_goes_on_telling_of_itself_beside_a_prompt(demo_twice):
     rows = [Row(key, [Turn("user", "Tell me a long story.")], greedy(200)) for key in range(4)]
-    async with running(tmp_path, demo_folder, workers=2) as engine:
-        number = await engine.client.open_batch(OpenBatch(batch=4))
-        await engine.client.add_rows(number, rows, last=True)
-        await engine.wait(lambda e: isinstance(e, Pulse) and e.steps > 0)
-        prompt = await engine.client.generate([Turn("user", "Tell me a long story.")], greedy(60))
-        await engine.wait(lambda e: isinstance(e, Started) and e.id == prompt)
-        beside = []
-        while not isinstance(event := await engine.wait(lambda e: isinstance(e, Pulse | Finished)), Finished):
-            beside.append(event)
-        await engine.client.cancel(number)
-        await engine.wait(lambda e: isinstance(e, BatchEnded))
+    number = await demo_twice.client.open_batch(OpenBatch(batch=4))
+    await demo_twice.client.add_rows(number, rows, last=True)
+    await demo_twice.wait(lambda e: isinstance(e, Pulse) and e.steps > 0)
+    prompt = await demo_twice.client.generate([Turn("user", "Tell me a long story.")], greedy(30))
+    await demo_twice.wait(lambda e: isinstance(e, Started) and e.id == prompt)
+    beside = []
+    while not isinstance(event := await demo_twice.wait(lambda e: isinstance(e, Pulse | Finished)), Finished):
+        beside.append(event)
+    await demo_twice.client.cancel(number)
+    await demo_twice.wait(lambda e: isinstance(e, BatchEnded))
     assert any(pulse.rows > 1 and pulse.steps for pulse in beside)  # the prompt's own are of one row
     assert not any(pulse.last for pulse in beside)
 
@@ -390,8 +422,8 @@ async def test_a_worker_that_is_killed_loses_a_batch_and_what_was_sent_goes_on(t
     assert batch.made == expected.made
 
 
-async def test_stop_leaves_no_process_even_in_mid_batch(tmp_path, demo_folder):
-    async with running(tmp_path, demo_folder, workers=2) as engine:
+async def test_stop_leaves_no_process_even_in_mid_batch(tmp_path, tiny_folder):
+    async with running(tmp_path, tiny_folder, workers=2) as engine:
         number = await engine.client.open_batch(OpenBatch(batch=8))
         rows = [Row(key, [Turn("user", "Tell me a story.")], greedy(400)) for key in range(8)]
         await engine.client.add_rows(number, rows, last=True)
@@ -410,7 +442,7 @@ async def test_rows_may_come_in_pieces_and_the_engine_begins_before_the_last(tmp
         await engine.client.add_rows(number, rows[:9])
         batch = Batch()
         while len(batch.done) < 9:  # no more come, and it does not wait for them
-            batch.take(await engine.wait(lambda e: getattr(e, "id", None) == number, timeout_s=20))
+            batch.take(await engine.wait(lambda e: getattr(e, "id", None) == number, timeout_s=60))
         await engine.client.add_rows(number, rows[9:])
         await engine.client.add_rows(number, [], last=True)
         await collect(engine, number, batch)
