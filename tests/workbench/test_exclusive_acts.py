@@ -9,6 +9,7 @@ import pytest
 from answering_server import answering
 from support.benches import Bench
 from support.waiting import until
+from tiny_phi3 import renamed_model
 
 from phitui.autotune.probes import Goal
 from phitui.config.layers import load_config
@@ -54,9 +55,9 @@ class Acting(Bench):
     async def do_model(self):
         self.models.refresh()
         await until(lambda: self.models.rows)
-        row = next(row for row in self.models.rows if row.name == "smollm2-135m")
+        row = next(row for row in self.models.rows if row.name == "other-phi3")
         self.models.switch(row)
-        self.expected = "smollm2-135m"
+        self.expected = "other-phi3"
 
     async def do_engine(self):
         self.switch_engine("box")
@@ -93,8 +94,14 @@ class Acting(Bench):
             await asyncio.sleep(0.005)
 
 
+@pytest.fixture
+def two_models(home, tiny_folder):
+    """A second one in the store, as quick to load as the first."""
+    renamed_model(tiny_folder, home / "models", "other-phi3")
+
+
 @pytest.mark.parametrize(("first", "second"), itertools.product(ACTS, ACTS))
-async def test_two_acts(home, tmp_path, first, second):
+async def test_two_acts(two_models, tmp_path, first, second):
     with answering(step_s=0.01) as (server, _):
         async with Acting(server.url, tmp_path) as bench:
             counting = asyncio.create_task(bench.count())
@@ -140,9 +147,11 @@ async def what_answers_is_what_was_chosen(bench):
     await until(lambda: exchange.state.over)
     assert exchange.state is State.DONE and exchange.model == loaded.name
     # For later starts: what was chosen on the model screen, and only once it has loaded.
-    kept = load_config(overrides={}).model.name
-    assert kept == ("smollm2-135m" if bench.expected == "smollm2-135m" else load_config().model.name)
-    assert bench.settings.model.name == ("smollm2-135m" if bench.expected == "smollm2-135m" else "tiny-phi3")
+    if bench.expected == "other-phi3":
+        await until(lambda: load_config(overrides={}).model.name == "other-phi3")
+    else:
+        assert load_config(overrides={}).model.name != "other-phi3"
+    assert bench.settings.model.name == ("other-phi3" if bench.expected == "other-phi3" else "tiny-phi3")
 
 
 async def nothing_is_lost(bench):
