@@ -28,7 +28,10 @@ _OTHERS = ("PHITUI", "XDG_", "SSH_", "PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINE
 
 
 class Console:
-    """`command` in a pseudo-terminal of `columns` × `rows`. Use as a context manager: it leaves no process behind."""
+    """`command` in a pseudo-terminal of `columns` × `rows`. Use as a context manager: it leaves no process behind.
+
+    What is on the screen for a moment only is in `seen`, by its pattern out of `watched`: each write is looked at.
+    """
 
     def __init__(
         self,
@@ -37,11 +40,14 @@ class Console:
         columns: int = 120,
         rows: int = 40,
         cwd: Path | None = None,
+        watched: tuple[str, ...] = (),
     ) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self.output = b""
+        self._shown = -1, ""  # how much of it the text is of
+        self._watched, self.seen = watched, dict[str, re.Match[str]]()
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.modes_before = termios.tcgetattr(slave)
@@ -76,16 +82,21 @@ class Console:
                 self.output += data
                 with contextlib.suppress(Exception):  # an emulator's gap must not end the reading
                     self._stream.feed(data)
+            for pattern in self._watched:
+                if pattern not in self.seen and (match := re.search(pattern, self.text())):
+                    self.seen[pattern] = match
 
     def text(self) -> str:
         """What the screen shows now, row by row."""
         with self._lock:
-            rows, columns = range(self._screen.lines), range(self._screen.columns)
-            # Not pyte's own `display`, which fails at the rest of a wide character that was overwritten in part.
-            lines = ("".join(self._screen.buffer[y][x].data for x in columns) for y in rows)
-            return "\n".join(line.rstrip() for line in lines)
+            if self._shown[0] != len(self.output):
+                rows, columns = range(self._screen.lines), range(self._screen.columns)
+                # Not pyte's own `display`, which fails at the rest of a wide character that was overwritten in part.
+                lines = ("".join(self._screen.buffer[y][x].data for x in columns) for y in rows)
+                self._shown = len(self.output), "\n".join(line.rstrip() for line in lines)
+            return self._shown[1]
 
-    def wait_for(self, pattern: str, timeout_s: float = 30.0) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout_s: float = 60.0) -> re.Match[str]:
         """Wait until the screen shows `pattern` (a regular expression over its text); returns the match.
 
         Raises AssertionError with the screen when it does not come or the console ends before.
@@ -114,6 +125,7 @@ class Console:
         """Change the size, as by dragging the window."""
         with self._lock:
             self._screen.resize(rows, columns)
+            self._shown = -1, ""
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         os.killpg(self.process.pid, signal.SIGWINCH)
 
@@ -136,13 +148,13 @@ class Console:
         """The engine's process."""
         return next(p for p in self.family() if any("phitui.engine.worker.worker" in word for word in p.cmdline()))
 
-    def wait_ended(self, timeout_s: float = 10.0) -> int:
+    def wait_ended(self, timeout_s: float = 60.0) -> int:
         """Wait for the console's end; returns its exit status. Raises subprocess.TimeoutExpired."""
         return self.process.wait(timeout_s)
 
     def terminal_restored(self) -> bool:
         """Whether the terminal is as it was found: its modes, the main screen, the cursor."""
-        wait_until(lambda: _SHOWS_CURSOR in self.output[self.output.rfind(_LEAVES_ALTERNATE) :], 2)
+        wait_until(lambda: _SHOWS_CURSOR in self.output[self.output.rfind(_LEAVES_ALTERNATE) :], 20)
         left = self.output.rfind(_LEAVES_ALTERNATE)
         entered = self.output.rfind(b"\x1b[?1049h")
         shown = self.output.rfind(_SHOWS_CURSOR) > self.output.rfind(b"\x1b[?25l")

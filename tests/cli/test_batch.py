@@ -205,7 +205,7 @@ def test_rows_that_come_slowly_are_answered_as_they_come(home):
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["id"] == number
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 130
 
 
@@ -252,7 +252,7 @@ def interrupted(home, rows, **options):
         time.sleep(0.005)
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 130
     return batch
 

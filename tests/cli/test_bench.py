@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import time
 
 import psutil
 import pytest
@@ -113,12 +112,10 @@ def interrupt(process, line):
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.send_signal(signal.SIGINT)
-    begun = time.monotonic()
-    output, errors = process.communicate(timeout=20)
-    assert time.monotonic() - begun < 10
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in errors
-    _, alive = psutil.wait_procs(children, timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
     return output
 

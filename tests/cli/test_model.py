@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 
 import pytest
 from terminal import command, environment
@@ -139,9 +138,7 @@ def test_rm_waits_for_nobody(home, store):
 
     with open(store / ".lock-tiny-phi3", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        started = time.monotonic()
         fails(model(home, "rm", "tiny-phi3"), 1, "another phitui is preparing tiny-phi3")
-        assert time.monotonic() - started < 10
     assert verify(store / "tiny-phi3")
 
 

@@ -114,7 +114,7 @@ def test_a_stream_goes_on_until_ctrl_c(driver):
     with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         times = [json.loads(child.stdout.readline())["time"] for _ in range(4)]
         driver.change({"1.util_gpu": 33})
-        assert wait_until(lambda: json.loads(child.stdout.readline())["devices"][1]["util_pct"] == 33, 10)
+        assert wait_until(lambda: json.loads(child.stdout.readline())["devices"][1]["util_pct"] == 33, 60)
         child.send_signal(signal.SIGINT)
         assert child.wait(10) == 130
         assert child.stderr.read() == ""
@@ -198,30 +198,30 @@ def test_the_screen_shows_changes_and_leaves_the_terminal_as_it_was(driver, tmp_
 
 
 def key_delays(console):
-    """How long 24 key presses take until the screen has changed, in seconds, the shortest first."""
+    """How long 12 key presses take until the screen has changed, in seconds, the shortest first."""
     delays = []
-    for _ in range(12):
+    for _ in range(6):
         for key, head in (("p", b"PID"), ("m", b"MEMORY")):
             before, begun = len(console.output), time.perf_counter()
             console.send(key)
-            assert wait_until(lambda: b"\xe2\x96" in console.output[before:], 2, 0.001), head  # noqa: B023
+            assert wait_until(lambda: b"\xe2\x96" in console.output[before:], 30, 0.001), head  # noqa: B023
             delays.append(time.perf_counter() - begun)
             time.sleep(0.1)
     return sorted(delays)
 
 
 @pytest.mark.terminal
-def test_a_driver_that_takes_two_seconds_delays_no_key(driver, tmp_path):
+def test_a_driver_that_takes_ten_seconds_delays_no_key(driver, tmp_path):
     with Console(COMMAND, environment(tmp_path, **driver.environment()), 120, 40) as console:
         console.wait_for("Util +97 %")
         calm = key_delays(console)
-        driver.change({"delay_us.nvmlDeviceGetPowerUsage": 2_000_000})
+        driver.change({"delay_us.nvmlDeviceGetPowerUsage": 10_000_000})
         time.sleep(1.5)  # by now a call hangs in the driver
         delays = key_delays(console)
-        # A machine under load delays single presses by itself, with or without such a call.
-        assert delays[len(delays) // 2] < 0.05, delays
-        assert delays[len(delays) * 3 // 4] < 0.05 + calm[len(calm) * 3 // 4], (calm, delays)
-        assert delays[-1] < 1, delays
+        # A key that waited for the driver would take seconds; a machine under load may take tenths of one, with or
+        # without such a call. benchmarks/monitor.py has the figures of one that is not.
+        assert delays[len(delays) // 2] < 0.5 + calm[len(calm) // 2], (calm, delays)
+        assert delays[-1] < 5, delays
         console.send("q")
         assert console.wait_ended() == 0
 
@@ -245,7 +245,7 @@ def test_a_recording_is_replayed(driver, tmp_path):
         [*COMMAND, "--record", str(path), "--interval", "0.2"], environment(tmp_path, **driver.environment())
     ) as c:
         c.wait_for(r"● r\.jsonl")
-        wait_until(lambda: path.read_bytes().count(b"\n") > 3, 10)
+        wait_until(lambda: path.read_bytes().count(b"\n") > 3, 60)
         c.send("q")
         assert c.wait_ended() == 0
     with Console([*COMMAND, "--replay", str(path)], environment(tmp_path)) as console:

@@ -14,9 +14,9 @@ from terminal import environment
 
 TESTS = Path(__file__).resolve().parent.parent
 # In CI a few; PHITUI_TEST_KILLS=50 in the environment for the number that is asked for before a release.
-KILLS = int(os.environ.get("PHITUI_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("PHITUI_TEST_KILLS", "4"))
 # For a whole run, which has rows in proportion to the kills.
-PATIENCE_S = 50 * max(KILLS, 6)
+PATIENCE_S = 75 * max(KILLS, 4)
 
 
 class Batch:
@@ -111,7 +111,7 @@ class Batch:
             if self._grows(process):
                 time.sleep(draw.uniform(0, within_s))
             process.send_signal(number)
-            _, told = process.communicate(timeout=60)
+            _, told = process.communicate(timeout=PATIENCE_S)
             assert "Traceback" not in told, told
             if process.returncode != -number:
                 break

@@ -59,7 +59,7 @@ def test_a_signal_keeps_what_is_done_and_the_tokens_of_what_was_begun(home, unbr
     while not (batch.output.exists() and batch.output.stat().st_size > 2000):
         time.sleep(0.01)
     process.send_signal(number)
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert "--resume goes on" in told
     before = batch.lines()

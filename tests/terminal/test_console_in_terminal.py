@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import time
 
 import psutil
 import pytest
@@ -11,21 +10,14 @@ from terminal import Console, command, environment, wait_until
 
 pytestmark = pytest.mark.terminal
 
-CTRL_C, CTRL_N, CTRL_Q, CTRL_T, ESC, ENTER, CTRL_J, UP = (
-    "\x03",
-    "\x0e",
-    "\x11",
-    "\x14",
-    "\x1b",
-    "\r",
-    "\n",
-    "\x1b[A",
-)
+CTRL_C, CTRL_J, CTRL_N, CTRL_Q, CTRL_T, CTRL_U = "\x03", "\n", "\x0e", "\x11", "\x14", "\x15"
+ESC, ENTER, UP = "\x1b", "\r", "\x1b[A"
 STORY = "Tell me a very long story about a lighthouse."
+TINY = ("--model", "tiny-phi3")  # where it does not matter what is answered
 
 
 def gone(processes):
-    return wait_until(lambda: all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes), 10)
+    return wait_until(lambda: all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes), 60)
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(120, 40), (80, 24)])
@@ -45,24 +37,30 @@ def test_prompt_answer_and_figures(open_console, columns, rows):
     assert console.terminal_restored()
 
 
-def test_keys_typed_at_once_arrive_whole_and_in_order(open_console):
-    console = open_console()
-    console.wait_for("is ready on")
-    console.send("first words of the first prompt" + ENTER + "second prompt" + ENTER + "and a draft")
-    console.wait_for("▌ first words of the first prompt")
-    console.wait_for("▌ second prompt")
-    console.wait_for("│ and a draft")
-
-
-def test_several_lines_and_history(open_console):
-    console = open_console()
-    console.send("line one" + CTRL_J + "line two")
+def test_what_is_typed_arrives_whole_in_order_and_without_escapes(open_console):
+    console = open_console(*TINY)
+    console.send("line one" + CTRL_J + "line two")  # while it starts
     console.wait_for(r"│ line one.*\n.*│ line two")
     console.send(ENTER)
     console.wait_for(r"▌ line one.*\n.*▌ line two")
     console.wait_for(r"│ Ask something")
     console.send(UP)
     console.wait_for(r"│ line one.*\n.*│ line two")
+    console.wait_for("is ready on")
+    console.send(CTRL_N)
+    console.send(CTRL_U * 3 + "first words of the first prompt" + ENTER + "second prompt" + ENTER + "and a draft")
+    console.wait_for("▌ first words of the first prompt")
+    console.wait_for("▌ second prompt")
+    console.wait_for("│ and a draft")
+    console.send(CTRL_U)
+    console.send("  " + ENTER)
+    console.wait_for("the prompt is empty")
+    console.send(CTRL_N + CTRL_U)
+    console.paste("evil \x9d0;owned\x9c \x9b2J title \u202egnirts [bold]markup[/bold]")
+    console.send(ENTER)
+    console.wait_for(r"▌ evil +title gnirts \[bold\]markup\[/bold\]")
+    for raw in ("\x9d", "\x9b", "\u202e"):
+        assert raw.encode() not in console.output
 
 
 def test_escape_stops_an_answer_and_the_chat_goes_on(open_console):
@@ -93,13 +91,13 @@ def test_a_killed_worker_is_told_and_replaced_and_the_prompt_comes_back(open_con
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("way", ["ctrl-c", "ctrl-q", "SIGINT", "SIGTERM", "SIGHUP", "hang up"])
 def test_every_way_out_leaves_nothing_behind(open_console, way, busy):
-    console = open_console()
+    console = open_console(*([] if busy else TINY))
     console.wait_for("is ready on")
     if busy:
         console.send(STORY + ENTER)
         console.wait_for(r"answering · \d+ tokens")
+    assert wait_until(lambda: len(console.family()) == 2, 60)  # it has measured the machine's memory
     family = console.family()
-    assert len(family) == 2
     if way.startswith("ctrl"):
         console.send({"ctrl-c": CTRL_C, "ctrl-q": CTRL_Q}[way])
         assert console.wait_ended() == 0
@@ -128,7 +126,7 @@ def test_a_terminal_that_vanishes_without_a_signal_ends_the_console(home, tmp_pa
 
 
 def test_a_console_that_is_killed_takes_its_worker_along(open_console):
-    console = open_console()
+    console = open_console(*TINY)
     console.wait_for("is ready on")
     family = console.family()
     console.process.kill()
@@ -137,10 +135,10 @@ def test_a_console_that_is_killed_takes_its_worker_along(open_console):
 
 
 def test_a_console_that_was_stopped_goes_on_and_leaves_the_terminal_as_it_was(open_console):
-    console = open_console()
+    console = open_console(*TINY)
     console.wait_for("is ready on")
     os.kill(console.process.pid, signal.SIGSTOP)
-    time.sleep(0.3)
+    assert wait_until(lambda: psutil.Process(console.process.pid).status() == psutil.STATUS_STOPPED, 60)
     os.kill(console.process.pid, signal.SIGCONT)
     console.send("still here")
     console.wait_for("│ still here")
@@ -151,7 +149,7 @@ def test_a_console_that_was_stopped_goes_on_and_leaves_the_terminal_as_it_was(op
 
 
 def test_leaving_while_the_engine_loads(open_console):
-    console = open_console()
+    console = open_console(*TINY)
     console.wait_for("phitui")
     family = console.family()
     console.send(CTRL_Q)
@@ -196,20 +194,13 @@ def test_another_model_is_switched_to_and_back(open_console):
     console.send("\x1b[B" + ENTER)  # the one below it
     console.wait_for("φ phitui  Tiny Phi-3 · ")
     console.wait_for("From here on another model answers")
-    assert len(console.family()) == 2  # the console and one engine
+    assert wait_until(lambda: len(console.family()) == 2, 60)  # the console and one engine
     console.send("\x1bOQ")
     console.wait_for(r"● tiny-phi3 ")
     console.send("\x1b[A" + ENTER)
     console.wait_for("φ phitui  SmolLM2 135M Instruct · ")
     console.send("What is the capital of France? Answer with one word." + ENTER)
     console.wait_for("Paris")
-
-
-def test_an_empty_prompt_is_told(open_console):
-    console = open_console()
-    console.wait_for("is ready on")
-    console.send("  " + ENTER)
-    console.wait_for("the prompt is empty")
 
 
 def test_a_terminal_that_is_too_small_says_so_and_recovers(open_console):
@@ -219,7 +210,7 @@ def test_a_terminal_that_is_too_small_says_so_and_recovers(open_console):
     console.resize(100, 30)
     console.wait_for("Ask something")
     console.resize(20, 5)
-    wait_until(lambda: "too" in console.text() and "Ask" not in console.text(), 5)
+    wait_until(lambda: "too" in console.text() and "Ask" not in console.text(), 60)
     console.resize(100, 30)
     console.wait_for("Ask something")
     console.send("the focus is back")
@@ -229,31 +220,20 @@ def test_a_terminal_that_is_too_small_says_so_and_recovers(open_console):
 
 
 def test_the_theme_changes_while_running_and_is_kept(open_console, home):
-    console = open_console()
+    console = open_console(*TINY)
     console.wait_for("is ready on")
     before = set(re.findall(rb"48;2;\d+;\d+;\d+", console.output))
     console.send(CTRL_T)
     console.wait_for("Theme ")
-    assert wait_until(lambda: set(re.findall(rb"48;2;\d+;\d+;\d+", console.output)) - before, 5)
+    assert wait_until(lambda: set(re.findall(rb"48;2;\d+;\d+;\d+", console.output)) - before, 60)
     assert "name = " in (home / "config" / "phitui" / "config.toml").read_text()
-
-
-def test_escapes_in_a_prompt_do_not_reach_the_terminal(open_console):
-    console = open_console()
-    console.wait_for("is ready on")
-    console.paste("evil \x9d0;owned\x9c \x9b2J title \u202egnirts [bold]markup[/bold]")
-    console.send(ENTER)
-    console.wait_for(r"▌ evil +title gnirts \[bold\]markup\[/bold\]")
-    for raw in ("\x9d", "\x9b", "\u202e"):
-        assert raw.encode() not in console.output
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_a_terminal_that_cannot_draw_is_one_line_and_exit_2(open_console, term):
     console = open_console(TERM=term)
     assert console.wait_ended() == 2
-    time.sleep(0.2)
-    assert "cannot show the console" in console.text()
+    assert wait_until(lambda: "cannot show the console" in console.text(), 60)
     assert b"\x1b" not in console.output
 
 

@@ -36,7 +36,7 @@ def left(pane, before):
     """Quit; the shell has its terminal back as it was, and no process of the console is left."""
     pane.keys("C-q")
     pane.wait_for(AT_PROMPT)
-    assert wait_until(lambda: pane.state() == before, 10), (pane.state(), before)
+    assert wait_until(lambda: pane.state() == before, 60), (pane.state(), before)
     assert not pane.shell.children(recursive=True)
     assert "Traceback" not in pane.text()
 
@@ -60,7 +60,7 @@ def test_prompts_stop_new_chat_sessions_and_parameters(pane, home):
     pane.wait_for(r"tokens?\s+· stopped")
     # A new chat begins from nothing.
     pane.keys("C-n")
-    wait_until(lambda: "▌" not in pane.text(), 10)
+    wait_until(lambda: "▌" not in pane.text(), 60)
     assert "▌" not in pane.text()
     # A parameter of this chat.
     pane.keys("F7")
@@ -131,13 +131,13 @@ def test_models_tuner_monitor_batch_palette_and_resize(pane, home):
     wait_until(lambda: False, 0.5)  # the first find is highlighted behind the keys
     pane.keys("Enter")
     settings = home / "config" / "phitui" / "config.toml"
-    assert wait_until(lambda: 'name = "phitui-light"' in settings.read_text(), 10), pane.text()
+    assert wait_until(lambda: 'name = "phitui-light"' in settings.read_text(), 60), pane.text()
     pane.wait_for("│ Ask something")
-    assert wait_until(lambda: pane.colours() - colours, 10)
+    assert wait_until(lambda: pane.colours() - colours, 60)
     # Narrow, the gauges are one line; wide again, a column.
     pane.resize(80, 24)
     pane.wait_for(r"CPU +\d+ %.*RAM ")
     pane.resize(120, 40)
-    wait_until(lambda: not re.search(r"CPU +\d+ %.*RAM ", pane.text()), 10)
+    wait_until(lambda: not re.search(r"CPU +\d+ %.*RAM ", pane.text()), 60)
     pane.wait_for(r"RAM +[\d.]+ ?/ ?[\d.]+ GiB")
     left(pane, before)

@@ -18,7 +18,7 @@ def test_a_draft_outlives_a_kill_and_prompts_a_restart(open_console, home):
     console.wait_for(r"▌ Say hello")
     console.send("half a thought")
     console.wait_for("half a thought")
-    wait_until(lambda: (home / "draft.txt").exists() and (home / "draft.txt").read_text() == "half a thought", 10)
+    wait_until(lambda: (home / "draft.txt").exists() and (home / "draft.txt").read_text() == "half a thought", 60)
     console.process.kill()
     console.process.wait()
     again = open_console(columns=80, rows=24)
@@ -45,7 +45,7 @@ def test_the_editor_has_the_terminal_and_gives_it_back(open_console, home):
     console.wait_for("φ phitui")
     modes = (home / "modes").read_text().split()
     assert modes[0] == "600" and modes[2] == "700"
-    wait_until(lambda: not any(home.joinpath(name).exists() for name in modes[1::2]), 5)
+    wait_until(lambda: not any(home.joinpath(name).exists() for name in modes[1::2]), 60)
     (home / "fail").touch()
     console.send(CTRL_O)
     console.wait_for(r"ended with exit code 3")

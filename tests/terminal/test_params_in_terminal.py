@@ -66,14 +66,14 @@ def test_a_copy_is_osc_52_and_the_mouse_goes_back_to_the_terminal(open_console, 
     console.wait_for("y Copy")
     console.send("y")
     pattern = rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07"
-    assert wait_until(lambda: re.search(pattern, console.output), 10)
+    assert wait_until(lambda: re.search(pattern, console.output), 60)
     copied = base64.b64decode(re.search(pattern, console.output)[1]).decode()
-    assert wait_until(lambda: kept_texts(home) == [copied], 10)
+    assert wait_until(lambda: kept_texts(home) == [copied], 60)
     console.wait_for("whether it took")
     before = len(console.output)
     console.send(F12)
-    assert wait_until(lambda: b"\x1b[?1003l" in console.output[before:], 10)
+    assert wait_until(lambda: b"\x1b[?1003l" in console.output[before:], 60)
     console.send(F12)
-    assert wait_until(lambda: b"\x1b[?1003h" in console.output[before:], 10)
+    assert wait_until(lambda: b"\x1b[?1003h" in console.output[before:], 60)
     console.send(CTRL_Q)
     assert console.wait_ended() == 0
