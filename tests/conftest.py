@@ -21,7 +21,17 @@ _NEEDS = {"demo_folder", "tiny_folder", "home", "llama", "llama_smollm2", "open_
 _FOLDERS = {"cli", "faults", "terminal", "models"}
 
 
+# Files are given out in this order, the longest first: so all processes end at about the same time.
+_LONGEST_FIRST = ("faults", "terminal", "cli", "workbench", "engine", "models", "tui")
+
+
+def _place(item):
+    folder = item.path.parent.name
+    return _LONGEST_FIRST.index(folder) if folder in _LONGEST_FIRST else len(_LONGEST_FIRST)
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=_place)
     for item in items:
         if _NEEDS & set(item.fixturenames) or item.path.parent.name in _FOLDERS:
             item.add_marker("real")
