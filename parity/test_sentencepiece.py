@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import mistral_common
@@ -64,7 +65,7 @@ def random_texts() -> list[str]:
 
 @pytest.fixture(scope="module")
 def library() -> SentencePieceProcessor:
-    return SentencePieceProcessor(model_file=str(Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"))
+    return SentencePieceProcessor(model_file=str(_model_file()))
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,25 @@ def hub(by_gguf, tmp_path_factory) -> Path:
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"legacy": False}))
     return folder
+
+
+@pytest.fixture(scope="module")
+def older_hub(hub, tmp_path_factory) -> Path:
+    """As folders were before tokenizer.json: SentencePiece's own file, and Phi-3's tokens in the settings alone."""
+    folder = shutil.copytree(hub, tmp_path_factory.mktemp("older") / "hub")
+    (folder / "tokenizer.json").unlink()
+    shutil.copy(_model_file(), folder / "tokenizer.model")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    listed = {
+        str(32000 + place): {"content": token, "special": True, "rstrip": token != "<|endoftext|>"}
+        for place, token in enumerate(ADDED)
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"added_tokens_decoder": listed}))
+    return folder
+
+
+def _model_file() -> Path:
+    return Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
 
 
 def _tensors():
@@ -115,12 +135,13 @@ def _add_tokenizer(writer, library: SentencePieceProcessor) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-@pytest.fixture(scope="module", params=["gguf", "safetensors"])
-def prompt(request, by_gguf, hub, tmp_path_factory) -> ChatPrompt:
+@pytest.fixture(scope="module", params=["gguf", "safetensors", "safetensors and tokenizer.model"])
+def prompt(request, by_gguf, hub, older_hub, tmp_path_factory) -> ChatPrompt:
     folder = by_gguf
-    if request.param == "safetensors":
+    if request.param != "gguf":
         folder = tmp_path_factory.mktemp("safetensors") / "made"
-        convert(open_source(hub, Label("hub")), folder, "int8", lambda progress: None)
+        source = hub if request.param == "safetensors" else older_hub
+        convert(open_source(source, Label("hub")), folder, "int8", lambda progress: None)
     return ChatPrompt(folder, read_manifest(folder))
 
 

@@ -236,6 +236,16 @@ def test_git_lfs_pointers(file, folder):
     assert "git lfs pull" in refused(source)
 
 
+@pytest.mark.parametrize(
+    "content, says",
+    [(POINTER.encode(), "Git LFS pointer"), (b"\x0a\xff\xff", "no tokenizer that can be read"), (b"", "no tokenizer")],
+)
+def test_a_tokenizer_model_that_is_none(content, says, folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.model").write_bytes(content)
+    assert says in refused(folder)
+
+
 def test_a_shard_that_is_a_pointer_or_missing(tmp_path):
     folder = make_tiny_phi3(tmp_path / "hub", shards=3)
     (folder / "model-00002-of-00003.safetensors").write_text(POINTER)

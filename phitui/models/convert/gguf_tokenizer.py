@@ -58,7 +58,7 @@ def from_gguf(metadata: dict[str, Any], where: Path, rows: int = 0) -> Vocabular
     ends = [special.get("eos_token", "")]
     if isinstance(turn_end, int) and 0 <= turn_end < len(tokens):
         ends.append(tokens[turn_end])
-    made = _build(metadata, tokens, {*ends, *special.values()}, where).to_str().encode()
+    made = build(metadata, tokens, {*ends, *special.values()}, where).to_str().encode()
     try:
         text, dropped = fitted(made, rows or len(tokens))
     except ValueError as error:
@@ -88,7 +88,8 @@ def _strings(metadata: dict[str, Any], key: str, where: Path) -> list[str]:
     return values
 
 
-def _build(metadata: dict[str, Any], tokens: list[str], named: set[str], where: Path) -> Tokenizer:
+def build(metadata: dict[str, Any], tokens: list[str], named: set[str], where: Path) -> Tokenizer:
+    """The tokenizer of such metadata. `named` are control tokens. Raises PhituiError as `from_gguf` does."""
     kind = metadata.get("tokenizer.ggml.model")
     builders = {"gpt2": _build_bpe, "llama": _build_sentencepiece}
     if not isinstance(kind, str) or kind not in builders:

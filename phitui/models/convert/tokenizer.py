@@ -18,6 +18,7 @@ from phitui.models.chat.template import ChatTemplate
 from phitui.models.chat.tokenizer import ChatTokenizer
 from phitui.models.convert.checkpoint import read_whole
 from phitui.models.convert.fit import fitted, in_order
+from phitui.models.convert.sentencepiece_model import gguf_metadata
 
 # Tokens that end an answer in the chat formats of these models, beside the checkpoint's own.
 _TURN_ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>")
@@ -111,11 +112,25 @@ def _tokenizer_json(folder: Path) -> bytes:
     try:
         return read_whole(path)
     except FileNotFoundError:
-        return _made_by_transformers(folder)
+        return _from_sentencepiece(folder) or _made_by_transformers(folder)
+
+
+def _from_sentencepiece(folder: Path) -> bytes:
+    """tokenizer.json from a tokenizer.model of SentencePiece's BPE; nothing where there is none."""
+    from phitui.models.convert.gguf_tokenizer import build  # which knows this module
+
+    path = folder / "tokenizer.model"
+    try:
+        metadata = gguf_metadata(read_whole(path))
+    except FileNotFoundError:
+        return b""
+    return (
+        b"" if metadata is None else build(metadata, metadata["tokenizer.ggml.tokens"], set(), path).to_str().encode()
+    )
 
 
 def _made_by_transformers(folder: Path) -> bytes:
-    """tokenizer.json from the older files (tokenizer.model, vocab.json …); transformers knows their kinds."""
+    """tokenizer.json from the older files (vocab.json …); transformers knows their kinds."""
     from transformers import AutoTokenizer  # seconds of import, for folders that need it
 
     try:
