@@ -131,7 +131,7 @@ FAULTS = {
     "hangs": (lambda c: c.hang(), "no first token within 0.5 s"),
     "half an event": (half_an_event, "ended in the middle"),
     "10 MB event": (huge_event, "an event of more than"),
-    "wrong JSON": (lambda c: (c.head(), c.event(b'{"choices": [}')), "no chunk of an answer"),
+    "wrong JSON": (lambda c: (c.head(), c.event(b'{"choices": [}')), "no part of an answer"),
     "404": (lambda c: c.reply(404, b'{"error": "no such model"}'), "no such model"),
     "500": (lambda c: c.reply(500, b"<html>"), "answers 500"),
     "slow drip": (slow_drip, "no first token within 0.5 s"),

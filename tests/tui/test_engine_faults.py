@@ -32,7 +32,7 @@ IN_THE_ANSWER = {
     "killed": (lambda c: c.reset(), "connection was lost"),
     "closed": (lambda c: c.socket.close(), "ended in the middle of the answer"),
     "half an event": (lambda c: c.send(b'data: {"choices": [{"del'), "ended in the middle of the answer"),
-    "wrong JSON": (lambda c: c.event(b'{"choices": [}'), "no chunk of an answer"),
+    "wrong JSON": (lambda c: c.event(b'{"choices": [}'), "no part of an answer"),
     "an error event": (lambda c: c.event({"error": "out of \x1b[31mmemory\n"}), "fails in the answer: out of memory"),
     "10 MB": (huge, "an event of more than 1,000,000 bytes"),
     "a hang": (lambda c: c.hang(), "no token for 0.5 s"),
