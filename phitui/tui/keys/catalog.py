@@ -39,11 +39,7 @@ PLACES = (
     Place(
         "Console",
         f"{_SCREENS}.console:ConsoleScreen",
-        (
-            f"{_WIDGETS}.prompt:Prompt",
-            f"{_WIDGETS}.transcript:Transcript",
-            f"{_WIDGETS}.find_bar:FindField",
-        ),
+        (f"{_WIDGETS}.prompt:Prompt", f"{_WIDGETS}.transcript:Transcript", f"{_WIDGETS}.find_bar:FindField"),
     ),
     Place("Models", f"{_SCREENS}.models:ModelsScreen", (f"{_SCREENS}.models:ModelTable",)),
     Place("Tuner", f"{_SCREENS}.tuner:TunerScreen"),

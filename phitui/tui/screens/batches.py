@@ -43,11 +43,8 @@ class BatchScreen(LeftOnce[None]):
 
     DEFAULT_CSS = """
     BatchScreen {
-        #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         DataTable { height: 1fr; background: $background; scrollbar-size: 1 1; }
         #detail { height: 1fr; padding: 0 1; border-top: hkey $panel; scrollbar-size-vertical: 1; }
-        #said { height: auto; max-height: 3; padding: 0 2; color: $text-muted; }
-        #said.bad { color: $text-error; }
     }
     """
 
@@ -98,15 +95,6 @@ class BatchScreen(LeftOnce[None]):
     def _chosen(self) -> BatchEntry | None:
         place = self.query_one(DataTable).cursor_row
         return self._queue.entries[place] if 0 <= place < len(self._queue.entries) else None
-
-    def say(self, text: str, bad: bool = False) -> None:
-        """One line below the table."""
-        said = self.query_one("#said", Static)
-        said.update(Content(displayable(one_line(text, 500))))
-        said.set_class(bad, "bad")
-
-    def action_back(self) -> None:
-        self.dismiss()
 
     def action_add(self) -> None:
         """Ask for a file, and where its answers are to go."""

@@ -15,13 +15,7 @@ from textual.widgets import Static
 
 from phitui.config.layers import Config
 from phitui.config.schema import EngineSettings
-from phitui.engine.protocol.api import (
-    Delta,
-    Event,
-    Finished,
-    Loaded,
-    Timings,
-)
+from phitui.engine.protocol.api import Delta, Event, Finished, Loaded, Timings
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.console.branching import Branching
 from phitui.tui.console.copying import COPY_DEEDS, Copying

@@ -35,7 +35,6 @@ class HelpScreen(LeftOnce[None]):
     AUTO_FOCUS = "#wanted"
     DEFAULT_CSS = """
     HelpScreen {
-        #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #wanted, #wanted:focus { height: 1; border: none; padding: 0 1; background: $surface; }
         VerticalScroll { height: 1fr; padding: 1 1 0 1; scrollbar-size-vertical: 1; }
         #lines { height: auto; }
@@ -67,9 +66,6 @@ class HelpScreen(LeftOnce[None]):
             Content("\n").join(lines) if lines else Content("Nothing has these words in it.")
         )
         self.query_one(VerticalScroll).scroll_home(animate=False)
-
-    def action_back(self) -> None:
-        self.dismiss()
 
     def action_by(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

@@ -58,7 +58,6 @@ class ModelsScreen(LeftOnce[None]):
 
     DEFAULT_CSS = """
     ModelsScreen {
-        #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #shelf { height: 1fr; layout: horizontal; }
         ModelTable {
             height: 1fr; width: 1fr; background: $background; scrollbar-size: 1 1;
@@ -69,8 +68,6 @@ class ModelsScreen(LeftOnce[None]):
             scrollbar-background: $background; scrollbar-color: $panel;
         }
         ProgressLine { margin: 0; padding: 0 2; }  /* a margin would take width from the others, too */
-        #said { height: auto; max-height: 4; padding: 0 2; color: $text-muted; }
-        #said.bad { color: $text-error; }
         &.-narrow {
             #shelf { layout: vertical; }
             #detail { width: 1fr; border-left: none; border-top: hkey $panel; }
@@ -118,13 +115,6 @@ class ModelsScreen(LeftOnce[None]):
         elif work.outcome is not None:
             self.say(work.outcome.text, work.outcome.failed)
 
-    def say(self, text: str, bad: bool = False) -> None:
-        """One line below the table."""
-        said = self.query_one("#said", Static)
-        if str(said.content) != (text := shown(text, 500)):
-            said.update(Content(text))
-        said.set_class(bad, "bad")
-
     def _show_rows(self) -> None:
         table = self.query_one(ModelTable)
         wanted = [cells(row) for row in self._library.rows]
@@ -162,9 +152,6 @@ class ModelsScreen(LeftOnce[None]):
             self.say(str(error), bad=True)
             return False
         return True
-
-    def action_back(self) -> None:
-        self.dismiss()
 
     def action_page(self, direction: int) -> None:
         detail = self.query_one("#detail")

@@ -54,7 +54,6 @@ class ParametersScreen(LeftOnce[None]):
 
     DEFAULT_CSS = """
     ParametersScreen {
-        #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         .label { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
         TextArea {
             height: 1fr; min-height: 3; max-height: 14; padding: 0 1;
@@ -62,8 +61,7 @@ class ParametersScreen(LeftOnce[None]):
             &:focus { border: round $primary; }
         }
         #rows { height: auto; max-height: 9; padding: 0; scrollbar-size-vertical: 1; }
-        #said { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
-        #said.bad { color: $text-error; }
+        #said { padding: 0 1; }
     }
     """
 
@@ -120,10 +118,6 @@ class ParametersScreen(LeftOnce[None]):
     @on(Input.Submitted)
     def _next_field(self) -> None:
         self.focus_next()
-
-    def action_back(self) -> None:
-        """Leave."""
-        self.dismiss()
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         """Leave, by whatever key; what was typed and is no value is told."""
@@ -195,9 +189,3 @@ class ParametersScreen(LeftOnce[None]):
             self.say(str(error), bad=True)
         else:
             self.say(f"Kept as “{one_line(name, NAME_CHARS)}”. Ctrl-O has it.")
-
-    def say(self, text: str, bad: bool = False) -> None:
-        """A line above the keys."""
-        said = self.query_one("#said", Static)
-        said.set_class(bad, "bad")
-        said.update(Content(displayable(text)))

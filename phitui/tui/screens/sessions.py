@@ -49,7 +49,6 @@ class SessionsScreen(LeftOnce[None]):
 
     DEFAULT_CSS = """
     SessionsScreen {
-        #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         SearchField { height: 1; border: none; padding: 0 1; background: $surface; }
         SearchField:focus { border: none; background: $panel; }
         #shelf { height: 1fr; layout: horizontal; }
@@ -61,8 +60,7 @@ class SessionsScreen(LeftOnce[None]):
             height: 1fr; width: 46%; padding: 0 1; border-left: vkey $panel; scrollbar-size-vertical: 1;
             scrollbar-background: $background; scrollbar-color: $panel;
         }
-        #said { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
-        #said.bad { color: $text-error; }
+        #said { padding: 0 1; }
         &.-narrow {
             #shelf { layout: vertical; }
             #preview { width: 1fr; height: 45%; border-left: none; border-top: hkey $panel; }
@@ -71,10 +69,7 @@ class SessionsScreen(LeftOnce[None]):
     """
 
     def __init__(
-        self,
-        library: SessionLibrary,
-        resume: Callable[[int, int | None], Awaitable[None]],
-        emptied: Callable[[], None],
+        self, library: SessionLibrary, resume: Callable[[int, int | None], Awaitable[None]], emptied: Callable[[], None]
     ) -> None:
         super().__init__()
         self._library = library
@@ -277,14 +272,6 @@ class SessionsScreen(LeftOnce[None]):
     def _is_there(self) -> bool:
         """False as soon as it is left: its widgets go one by one while what was asked for still comes in."""
         return self in self.app.screen_stack
-
-    def say(self, text: str, bad: bool = False) -> None:
-        """A line above the keys."""
-        if not self._is_there:
-            return
-        said = self.query_one("#said", Static)
-        said.set_class(bad, "bad")
-        said.update(Content(displayable(text)))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it without waiting for it; where it cannot be done, say why."""

@@ -44,7 +44,6 @@ class SeveralScreen(LeftOnce[Exchange | None]):
 
     DEFAULT_CSS = """
     SeveralScreen {
-        #head { height: 1; background: $panel; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #answers { height: 1fr; layout: horizontal; scrollbar-size-vertical: 1; }
         #answers.-stacked { layout: vertical; }
     }

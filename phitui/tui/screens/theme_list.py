@@ -28,9 +28,7 @@ class ThemeList(Dialog[str | None]):
         .keys { color: $text-muted; margin: 1 0 0 0; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", id="themes.back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back", id="themes.back")]
 
     def __init__(self, names: list[str]) -> None:
         super().__init__()

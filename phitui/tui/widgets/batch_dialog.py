@@ -85,6 +85,3 @@ class BatchDialog(Dialog[BatchWish | None]):
             return self._start / Path(typed).expanduser()
         except RuntimeError:  # "~somebody" whom the system does not know
             return self._start / typed
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)

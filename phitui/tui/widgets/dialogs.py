@@ -76,9 +76,6 @@ class Ask(Dialog[str | None]):
         if message.value.strip():
             self.dismiss(message.value.strip())
 
-    def action_cancel(self) -> None:
-        self.dismiss(None)
-
 
 class PullWish(NamedTuple):
     """What to pull, how to store its weights ("": int8, or AWQ as it is), and for how many tokens (0: not said)."""
@@ -119,6 +116,3 @@ class PullDialog(Dialog[PullWish | None]):
         elif wanted:
             precision = self.query_one("#precision", Select).value
             self.dismiss(PullWish(wanted, str(precision), int(context or 0)))
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)

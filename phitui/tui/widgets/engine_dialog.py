@@ -20,6 +20,7 @@ from phitui.core.tasks import start_task
 from phitui.core.text import one_line
 from phitui.engine.protocol.api import Loaded
 from phitui.tui.terminal.display import displayable
+from phitui.tui.widgets.dialogs import BOX
 from phitui.tui.widgets.single_dismiss import Dialog
 from phitui.workbench.engines import is_there
 
@@ -30,17 +31,15 @@ class EngineDialog(Dialog[str | None]):
     """Each server is asked what it is, side by side; no prompt is sent. Dismissed with the name that was chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="engines.back")]
-    DEFAULT_CSS = """
+    DEFAULT_CSS = (
+        BOX.format(name="EngineDialog")
+        + """
     EngineDialog {
-        align: center middle;
-        #box {
-            width: 92; max-width: 100%; height: auto; max-height: 100%;
-            padding: 1 2; background: $surface; border: round $primary;
-        }
+        #box { width: 92; }
         OptionList { height: auto; max-height: 16; background: $surface; padding: 0; &, &:focus { border: none; } }
-        .keys { color: $text-muted; margin: 1 0 0 0; }
     }
     """
+    )
 
     def __init__(self, engines: Mapping[str, RemoteSettings], current: str, loaded: Loaded | None) -> None:
         """`current` is the engine in use, `loaded` what it has."""
@@ -88,6 +87,3 @@ class EngineDialog(Dialog[str | None]):
     @on(OptionList.OptionSelected)
     def _choose(self, message: OptionList.OptionSelected) -> None:
         self.dismiss(message.option.id)
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)

@@ -32,7 +32,7 @@ class PartList(Dialog[Taken | None]):
 
     DEFAULT_CSS = BOX.format(name="PartList") + " PartList OptionList { height: auto; max-height: 14; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", id="parts.back"),
+        Binding("escape", "cancel", "Back", id="parts.back"),
         Binding("s", "save", "Save", id="parts.save"),
     ]
 
@@ -64,9 +64,6 @@ class PartList(Dialog[Taken | None]):
     def action_save(self) -> None:
         """To a file."""
         self.dismiss(Taken(self.query_one(OptionList).highlighted or 0, True))
-
-    def action_back(self) -> None:
-        self.dismiss(None)
 
 
 def _option(number: int, kind: str, text: str) -> Option:

@@ -24,7 +24,7 @@ class PresetList(Dialog[Preset | None]):
 
     DEFAULT_CSS = BOX.format(name="PresetList") + " PresetList OptionList { height: auto; max-height: 14; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", id="presets.back"),
+        Binding("escape", "cancel", "Back", id="presets.back"),
         Binding("d,delete", "delete", "Delete", id="presets.delete"),
     ]
 
@@ -42,9 +42,6 @@ class PresetList(Dialog[Preset | None]):
     @on(OptionList.OptionSelected)
     def _take(self, message: OptionList.OptionSelected) -> None:
         self.dismiss(self._all[message.option_index])
-
-    def action_back(self) -> None:
-        self.dismiss(None)
 
     def action_delete(self) -> None:
         """Delete the chosen one, after a question: this cannot be undone."""
