@@ -315,7 +315,7 @@ async def test_a_page_instead_of_a_stream():
     ],
 )
 async def test_refusals(status, body, kind, code, requests, words, monkeypatch):
-    monkeypatch.setattr("phitui.engine.remote.client._BACKOFF_S", 0.02)
+    monkeypatch.setattr("phitui.engine.remote.patience._BACKOFF_S", 0.02)
     with raw_server(lambda c: c.reply(status, body)) as server:
         async with connected(server.url, retries=2) as engine:
             text, end = await engine.ask()
@@ -327,7 +327,7 @@ async def test_refusals(status, body, kind, code, requests, words, monkeypatch):
 
 @pytest.mark.parametrize("first", [lambda c: c.reply(503), lambda c: c.reset(), lambda c: c.reply(429)])
 async def test_before_the_first_token_it_is_sent_again_and_that_is_told(first, monkeypatch):
-    monkeypatch.setattr("phitui.engine.remote.client._BACKOFF_S", 0.02)
+    monkeypatch.setattr("phitui.engine.remote.patience._BACKOFF_S", 0.02)
     with raw_server(first_then_good(first)) as server:
         async with connected(server.url) as engine:
             text, end = await engine.ask()
@@ -404,7 +404,7 @@ async def test_a_server_that_is_not_there():
 
 
 async def test_a_server_that_goes_between_two_prompts(monkeypatch):
-    monkeypatch.setattr("phitui.engine.remote.client._BACKOFF_S", 0.02)
+    monkeypatch.setattr("phitui.engine.remote.patience._BACKOFF_S", 0.02)
     with raw_server(good) as server:
         engine = RemoteEngine(server.url, retries=1)
         await engine.client.connect()

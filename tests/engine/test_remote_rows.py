@@ -24,7 +24,7 @@ from phitui.engine.protocol.api import (
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr("phitui.engine.remote.client._BACKOFF_S", 0.02)
+    monkeypatch.setattr("phitui.engine.remote.patience._BACKOFF_S", 0.02)
 
 
 def rows(prompts, **draw):

@@ -148,7 +148,7 @@ LOADING = json.dumps({"error": {"code": 503, "message": "Loading model", "type":
 
 
 def test_a_model_that_is_loading_is_waited_for_and_that_is_said(capsys, monkeypatch):
-    monkeypatch.setattr("phitui.engine.remote.client._LOADING_POLL_S", 0.05)
+    monkeypatch.setattr("phitui.engine.remote.patience._LOADING_POLL_S", 0.05)
     asked = {"models": 0, "chats": 0}
 
     def models(connection):
@@ -168,7 +168,7 @@ def test_a_model_that_is_loading_is_waited_for_and_that_is_said(capsys, monkeypa
 
 
 async def test_a_model_that_never_loads_is_not_waited_for_without_end(monkeypatch):
-    monkeypatch.setattr("phitui.engine.remote.client._LOADING_POLL_S", 0.05)
+    monkeypatch.setattr("phitui.engine.remote.patience._LOADING_POLL_S", 0.05)
     with raw_server(lambda c: c.reply(503, LOADING)) as server:
         async with connected(server.url, first_token_timeout_s=0.3, retries=0) as engine:
             _, end = await engine.ask()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
-import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 import msgspec
@@ -40,16 +40,11 @@ from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import SHOWN_CHARS, Fault, unreachable
 from phitui.engine.remote.kinds import Server, as_loaded, look
 from phitui.engine.remote.metrics import ServerLoad, read_load
+from phitui.engine.remote.patience import wait_for_try, wait_while_loading, waits_for_model
 from phitui.engine.remote.refused_fields import without_refused
 from phitui.engine.remote.routes import routed, without_chat
 from phitui.engine.remote.rows import RemoteBatch
 from phitui.engine.remote.transport import open_client
-
-# Back-off before the n-th try: 0.5 s · 2^n, half of it by chance, so that many clients do not come back together.
-_BACKOFF_S = 0.5
-_LONGEST_WAIT_S = 30.0
-# How often a server is asked whether its model is in memory by now.
-_LOADING_POLL_S = 2.0
 
 
 class RemoteClient:
@@ -83,9 +78,9 @@ class RemoteClient:
                     found = await asyncio.wait_for(look(self._http, self.endpoint), 2 * limit)
                     break
                 except Fault as fault:
-                    if tell is None or not fault.loading or not self._patient(begun):
+                    if tell is None or not waits_for_model(fault, begun, self.endpoint.settings):
                         raise
-                    await self._while_loading(fault, tell)
+                    await wait_while_loading(fault, tell)
             self._server = routed(found, self.endpoint)
         except (TimeoutError, asyncio.TimeoutError):
             await self.stop()
@@ -261,14 +256,14 @@ class RemoteClient:
                     return self._finished(job, f"{fault.error.message.rstrip('.')}, after the end of the answer")
                 if self._goes_native(job, fault) or self._leaves_out(job, fault):
                     continue
-                if fault.loading and not job.account.begun and self._patient(job.begun):
-                    await self._while_loading(fault, lambda text: self._on_event(Retrying(job.id, text)))
+                if not job.account.begun and waits_for_model(fault, job.begun, self.endpoint.settings):
+                    await wait_while_loading(fault, partial(self._tell_again, job))
                     continue
                 left = self.endpoint.settings.retries - job.tries
                 if job.account.begun or not fault.again or left <= 0:
                     return _failed(job, fault)
                 job.tries += 1
-                await self._wait(job, fault, left - 1)
+                await wait_for_try(fault, job.tries, left - 1, partial(self._tell_again, job))
 
     def _finished(self, job: Job, *notes: str, cancelled: bool = False) -> Finished:
         """The answer as it is; what the server says in it of itself is told without our key."""
@@ -291,26 +286,11 @@ class RemoteClient:
             self._server = server
             self.loaded = replace(as_loaded(server, self.endpoint, self.loaded.load_s), epoch=self.loaded.epoch)
             said = fault.error.message.rstrip(".")
-            self._on_event(Retrying(job.id, f"{said}. From here on it {server.can[-1].removeprefix('it ')}"))
+            self._tell_again(job, f"{said}. From here on {server.can[-1]}")
         return True
 
-    def _patient(self, since: float) -> bool:
-        """Whether a model that is being loaded is still waited for: as long as for a first token."""
-        return time.monotonic() - since < self.endpoint.settings.first_token_timeout_s
-
-    async def _while_loading(self, fault: Fault, tell: Callable[[str], None]) -> None:
-        wait_s = min(max(_LOADING_POLL_S, fault.after_s or 0.0), _LONGEST_WAIT_S)
-        tell(f"{fault.error.message.rstrip('.')}. Asked again in {wait_s:.0f} s")
-        await asyncio.sleep(wait_s)
-
-    async def _wait(self, job: Job, fault: Fault, left: int) -> None:
-        wait_s = _BACKOFF_S * 2 ** (job.tries - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        wait_s = min(max(wait_s, fault.after_s or 0.0), _LONGEST_WAIT_S)
-        told = (
-            f"{fault.error.message.rstrip('.')}. Again in {wait_s:.1f} s; {left} more {'try' if left == 1 else 'tries'}"
-        )
-        self._on_event(Retrying(job.id, told))
-        await asyncio.sleep(wait_s)
+    def _tell_again(self, job: Job, text: str) -> None:
+        self._on_event(Retrying(job.id, text))
 
     async def _attempt(self, job: Job) -> None:
         """One try with the server as it is known by now. Raises Fault."""

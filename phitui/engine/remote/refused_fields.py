@@ -65,7 +65,7 @@ def without_refused(server: Server, fields: tuple[str, ...], fault: Fault) -> Se
     """The server, to be asked without the fields that `fault` says it does not know; None where it says no such."""
     said = fault.error.message
     if SYSTEM in fields and SYSTEM not in server.left_out and _NO_SYSTEM.search(said):
-        can = [*server.can, "is sent the system prompt before the user's first words, since it refuses its role"]
+        can = [*server.can, "sent the system prompt before the user's first words, since it refuses its role"]
         return dataclasses.replace(server, left_out=(*server.left_out, SYSTEM), can=can)
     if not _UNKNOWN.search(said) or fault.status in (401, 403, 404):
         return None
@@ -73,5 +73,5 @@ def without_refused(server: Server, fields: tuple[str, ...], fault: Fault) -> Se
     named = [name for name in named if name not in _RENAMED or _RENAMED[name] in said]
     if not named:
         return None
-    can = [*server.can, f"is not sent {', '.join(named)}, which it refuses"]
+    can = [*server.can, f"not sent {', '.join(named)}, which it refuses"]
     return dataclasses.replace(server, left_out=(*server.left_out, *named), can=can)
