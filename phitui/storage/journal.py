@@ -54,7 +54,7 @@ class MadeRecord(msgspec.Struct, frozen=True, array_like=True, tag=1):
 class AnswerRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """An answer that is complete while its line is not yet in the output. A `reason` of "error": `text` says why there
     is none. Counts of tokens are None where a server did not tell them. `thinking` came before the answer; `failure`
-    says why what came is not the answer that was asked for."""
+    says why what came is not the answer that was asked for, `note` that the answer is empty."""
 
     key: int
     text: str
@@ -63,6 +63,7 @@ class AnswerRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
     completion_tokens: int | None = 0
     thinking: str = ""
     failure: str = ""
+    note: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):

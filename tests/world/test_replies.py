@@ -315,6 +315,17 @@ def test_ask_keeps_thinking_apart(capsys):
         assert (report["text"], report["thinking"].strip()) == ("Hello.", "Let me think.")
 
 
+@pytest.mark.parametrize("name", ["an end at once", "the limit before any text"])
+def test_a_row_with_an_empty_answer_says_so(tmp_path, capsys, name):
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "prompt": "hi"}\n')
+    with raw_server(answers_with(ENDINGS[name][0])) as server:
+        done = run(["--engine", server.url, "batch", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")])
+    line = json.loads((tmp_path / "out.jsonl").read_text())
+    assert (done, line["text"], line["error"]) == (0, "", None)
+    assert ENDINGS[name][2] in line["note"]
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("form", ["plain", "openai"])
 def test_a_row_of_a_batch_says_what_happened(tmp_path, capsys, form):
     row = {"id": "a", "prompt": "hi"}

@@ -59,8 +59,9 @@ def answered_line(line: int, name: Id, form: Form, answers: Sequence[AnswerRecor
         "completion_tokens": None if None in made else sum(one or 0 for one in made),
     }
     reason = next((f"line {line}: {answer.failure}" for answer in answers if answer.failure), "")
+    note = next((answer.note for answer in answers if answer.note), "")
     if form == "plain":
-        found = _plain(line, name, answers, usage) | {"error": reason or None}
+        found = _plain(line, name, answers, usage) | ({"note": note} if note else {}) | {"error": reason or None}
     else:
         found = _openai(line, name, answers, dict(usage), origin)
         found["error"] = {"code": "no_answer", "message": reason} if reason else None

@@ -100,9 +100,12 @@ class OpenRows:
 
     def answered(self, event: RowDone) -> AnswerRecord | None:
         """An answer is complete. None where its row is not open."""
-        usage, failure = event.usage, event.shortfall if event.failed else ""
-        counts = (usage.prompt_tokens, usage.completion_tokens)
-        return self.take(AnswerRecord(event.key, event.text, event.reason, *counts, event.thinking, failure))
+        counts = (event.usage.prompt_tokens, event.usage.completion_tokens)
+        # An answer may be empty, as a row with a limit of one token: only what was in its place is a failure.
+        empty = not event.thinking and event.reason in ("stop", "length")
+        said = event.shortfall if event.failed else ""
+        ends = ("", said) if empty else (said, "")
+        return self.take(AnswerRecord(event.key, event.text, event.reason, *counts, event.thinking, *ends))
 
     def failed(self, key: int, reason: str) -> AnswerRecord | None:
         """There will be no answer, and so none to this row. None where its row is not open."""
