@@ -111,9 +111,9 @@ def test_a_part_that_hangs_is_ended_with_all_that_it_started(tmp_path, monkeypat
     child = int(process.stdout.readline())
     begun = time.monotonic()
     assert gpu._wait(process, 0.2, tmp_path / "log") == ("timed out", "more than 0 s")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # it sleeps for 60
     assert process.returncode < 0
-    assert gone(child, 5)
+    assert gone(child, 30)
 
 
 def test_what_a_part_had_told_is_kept_when_it_is_ended(tmp_path):

@@ -21,12 +21,12 @@ class RemoteEngine:
         settings = RemoteSettings(url=url, **settings)
         self.client = RemoteClient(endpoint_of(name, settings, environ or {}), self.events.append)
 
-    async def ask(self, turns=HI, sampling=GREEDY, timeout_s=20):
+    async def ask(self, turns=HI, sampling=GREEDY, timeout_s=60):
         """The text that came and the event that ended it."""
         number = await self.client.generate(turns, sampling)
         return await self.ending(number, timeout_s)
 
-    async def ending(self, number, timeout_s=20):
+    async def ending(self, number, timeout_s=60):
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             for event in self.events:
@@ -38,7 +38,7 @@ class RemoteEngine:
     def text(self, number):
         return "".join(event.text for event in self.events if isinstance(event, Delta) and event.id == number)
 
-    async def first_delta(self, timeout_s=20):
+    async def first_delta(self, timeout_s=60):
         deadline = time.monotonic() + timeout_s
         while not any(isinstance(event, Delta) for event in self.events):
             assert time.monotonic() < deadline, self.events

@@ -107,7 +107,7 @@ def test_where_the_driver_does_not_say_there_is_a_reason(nvml):
     assert isinstance(OwnMemory(card, mine).read(), Missing)
 
 
-def wait_for(condition, wait_s=10):
+def wait_for(condition, wait_s=60):
     deadline = time.monotonic() + wait_s
     while not condition():
         assert time.monotonic() < deadline

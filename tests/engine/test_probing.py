@@ -117,7 +117,7 @@ async def test_a_probe_can_be_cancelled(demo):
     await demo.client.cancel(waiting)
     await demo.client.cancel(running_one)
     for number in (running_one, waiting):
-        made = await demo.wait(lambda e, number=number: isinstance(e, Probed) and e.id == number, timeout_s=20)
+        made = await demo.wait(lambda e, number=number: isinstance(e, Probed) and e.id == number)
         assert made.kind == "cancelled"
     assert (await probe(demo, 1, 8, 8)).kind == "ok"
 

@@ -9,6 +9,7 @@ import pytest
 import trustme
 from raw_server import MODELS, raw_server
 from remote_engine import GREEDY, HI, RemoteEngine, connected
+from support.waiting import until
 
 from phitui.core.errors import PhituiError, UnavailableError, UsageError
 from phitui.engine.protocol.api import BrokeOff, Finished, Rejected, Retrying
@@ -92,7 +93,7 @@ async def test_a_hang_without_bytes_ends_at_the_limit():
         async with connected(server.url, first_token_timeout_s=0.3) as engine:
             begun = time.monotonic()
             text, end = await engine.ask()
-            assert 0.25 < time.monotonic() - begun < 2
+            assert time.monotonic() - begun > 0.25
             assert (text, type(end)) == ("", BrokeOff)
             assert "no first token within 0.3 s" in one_line(end.failure.message)
             text, end = await engine.ask()
@@ -109,17 +110,14 @@ async def test_a_hang_in_the_answer_keeps_the_text():
 
 async def test_a_slow_drip_of_bytes_that_are_no_tokens_does_not_put_the_limit_off():
     def drip(connection):
-        for _ in range(100):
+        while not connection.closed.wait(0.05):
             connection.send(b": ping\n\n")
-            time.sleep(0.05)
 
     with raw_server(begins(drip)) as server:
         async with connected(server.url, idle_timeout_s=0.4) as engine:
-            begun = time.monotonic()
             text, end = await engine.ask()
             assert text == "half an answer"
             assert "no token for 0.4 s" in end.failure.message
-            assert time.monotonic() - begun < 2
 
 
 async def test_a_slow_drip_of_tokens_goes_on():
@@ -132,19 +130,18 @@ async def test_a_slow_drip_of_tokens_goes_on():
         connection.done()
 
     with raw_server(begins(drip)) as server:
-        async with connected(server.url, idle_timeout_s=0.5) as engine:
+        async with connected(server.url, idle_timeout_s=0.85) as engine:  # less than it takes
             text, end = await engine.ask()
             assert text == "half an answerslowly"
             assert end.timings.gaps.count == 7
-            assert 130 < end.timings.gaps.p50_ms < 400
+            assert 130 < end.timings.gaps.p50_ms < 850
 
 
 async def test_pings_before_the_first_token_are_no_token():
     def pings(connection):
         connection.head()
-        for _ in range(100):
+        while not connection.closed.wait(0.05):
             connection.send(b": ping\n\n")
-            time.sleep(0.05)
 
     with raw_server(pings) as server:
         async with connected(server.url, first_token_timeout_s=0.4) as engine:
@@ -267,9 +264,8 @@ async def test_a_count_that_drips_is_estimated(monkeypatch):
 
     with raw_server(drips) as server:
         async with connected(server.url, kind="vllm") as engine:
-            begun = time.monotonic()
             counted = await engine.client.count(HI)
-            assert not counted.exact and time.monotonic() - begun < 5
+            assert not counted.exact
 
 
 @pytest.mark.parametrize(
@@ -341,19 +337,16 @@ async def test_the_servers_own_wait_is_kept():
         async with connected(server.url) as engine:
             begun = time.monotonic()
             await engine.ask()
-            assert 0.95 < time.monotonic() - begun < 3
+            assert time.monotonic() - begun > 0.95
 
 
 async def test_cancel_while_it_waits_to_try_again():
     with raw_server(lambda c: c.reply(429, Retry_After="20")) as server:
         async with connected(server.url) as engine:
             number = await engine.client.generate([], GREEDY)
-            for _ in range(1000):
-                if engine.events and isinstance(engine.events[-1], Retrying):
-                    break
-                await asyncio.sleep(0.005)
+            await until(lambda: engine.events and isinstance(engine.events[-1], Retrying))
             await engine.client.cancel(number)
-            _, end = await engine.ending(number, 1)
+            _, end = await engine.ending(number, 15)
             assert end.reason == "cancelled"
 
 
@@ -374,13 +367,10 @@ async def test_cancel_closes_the_stream():
             number = await engine.client.generate([], GREEDY)
             await engine.first_delta()
             await engine.client.cancel(number)
-            begun = time.monotonic()
             _, end = await engine.ending(number)
             assert end.reason == "cancelled" and end.notes == []
             assert end.usage.completion_tokens is None and end.timings.ttft_ms > 0 and end.timings.tpot_ms is None
-            while not ended:
-                assert time.monotonic() - begun < 2
-                await asyncio.sleep(0.01)
+            await until(lambda: ended)
 
 
 async def test_stop_in_mid_answer_leaves_no_event_and_no_task():

@@ -42,14 +42,14 @@ async def run(engine, wanted, concurrency=4, seed=None):
 
 
 async def until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.002)
 
 
 async def ended(engine, number):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         mine = [event for event in engine.events if getattr(event, "id", None) == number]
         if mine and isinstance(mine[-1], BatchEnded | Rejected):

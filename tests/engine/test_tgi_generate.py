@@ -269,7 +269,7 @@ async def test_rows_of_a_batch_go_the_same_way():
             number = await engine.client.open_batch(OpenBatch(batch=2))
             rows = [Row(key, TURNS, GREEDY) for key in range(4)]
             await engine.client.add_rows(number, rows, last=True)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not any(isinstance(event, BatchEnded) for event in engine.events):
                 assert time.monotonic() < deadline, engine.events
                 await asyncio.sleep(0.002)

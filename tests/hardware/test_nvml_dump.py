@@ -78,7 +78,7 @@ def test_a_driver_that_hangs(install):
     install("rtx4090").change({"delay_us.nvmlDeviceGetUUID": 3_600_000_000})
     begin = time.monotonic()
     dump = dump_nvml(limit_s=0.5)
-    assert time.monotonic() - begin < 5  # the call hangs for an hour
+    assert time.monotonic() - begin < 30  # the call hangs for an hour
     assert dump.hung is True
     assert (dump.calls[-1].function, dump.calls[-1].us, dump.calls[-1].code) == ("nvmlDeviceGetUUID", None, None)
     text = as_text(dump)

@@ -226,7 +226,7 @@ def test_shares_of_processes_are_known_with_the_second_snapshot(install, profile
         found = SimpleQueue()
 
         def shares() -> list[float | None]:
-            devices = found.get(timeout=10).devices
+            devices = found.get(timeout=60).devices
             return [p.cpu_pct for device in devices for p in device.processes or () if p.pid == pid]
 
         sampler = Sampler(0.6, found.put)

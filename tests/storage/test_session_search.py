@@ -163,7 +163,7 @@ def test_a_damaged_index_is_made_anew(store):
 def test_a_search_that_is_overtaken_ends(store):
     add(store, *("nothing of the kind " * 20 for _ in range(5000)))
     store.has_index = False
-    begun = time.monotonic()
+    begun = time.process_time()
     asked = []
 
     def stop():
@@ -172,7 +172,7 @@ def test_a_search_that_is_overtaken_ends(store):
 
     assert store.search("absent", 10, stop) == []
     assert len(asked) == 3
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
     assert len(store.search("kind", 10)) == 10
 
 

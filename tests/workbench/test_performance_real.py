@@ -26,7 +26,7 @@ async def test_an_answer_on_the_cpu_has_modelled_bandwidth_and_memory_by_parts(t
     seen = []
     try:
         await client.load(Load(str(demo_folder), "cpu", "int8", 1, str(tmp_path / "profiles.json")))
-        for _ in range(3000):
+        for _ in range(6000):
             if client.loaded is not None:
                 break
             await asyncio.sleep(0.02)
