@@ -176,9 +176,10 @@ def test_the_first_snapshot_can_wait_for_the_driver(install):
     ],
 )
 def test_slow_calls_do_not_hold_up_the_snapshots(install, function):
-    install("h100").change({f"delay_us.{function}": 5_000_000})
+    driver = install("h100")
     with sampling(interval_s=0.1) as (_, snapshots):
         until(snapshots, lambda s: s.devices[0].kind == "gpu")
+        driver.change({f"delay_us.{function}": 5_000_000})
         times = [snapshots.get(timeout=60).time for _ in range(12)]
     gaps = sorted(after - before for before, after in itertools.pairwise(times))
     assert gaps[len(gaps) // 2] < 2.5
