@@ -18,6 +18,7 @@ import msgspec
 EVENT_BYTES = 1_000_000
 BODY_BYTES = 4_000_000
 _FIELDS = ("data:", "event:", "id:", "retry:", "error:", ":")
+_FIELD_BYTES = tuple(name.encode() for name in _FIELDS)
 
 
 class TooMuch(Exception):
@@ -65,7 +66,8 @@ class WireReader:
         return found
 
     def _bound(self, more: int) -> None:
-        what, most = ("a body", BODY_BYTES) if self._form in ("", "whole") else ("an event", EVENT_BYTES)
+        body = self._form in ("", "whole") and not self._rest.startswith(_FIELD_BYTES)
+        what, most = ("a body", BODY_BYTES) if body else ("an event", EVENT_BYTES)
         if self._kept + more > most:
             raise TooMuch(f"{what} of more than {most:,} bytes")
 
