@@ -209,7 +209,7 @@ async def test_stop_strings_end_rows_and_answers_before_them(demo):
     batch = await run(demo, [Row(0, turns, greedy(40, ("never", stop))), Row(1, turns, greedy(40))], batch=2)
     assert (text, finished.reason) == (expected, "stop")
     assert (batch.done[0].text, batch.done[0].reason) == (expected, "stop")
-    assert astuple(batch.done[0].usage) == astuple(finished.usage)
+    assert astuple(batch.done[0].usage) == astuple(finished.usage)[:2]
     assert batch.done[1].text == whole
 
 
