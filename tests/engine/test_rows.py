@@ -154,7 +154,8 @@ async def test_a_batch_answers_as_the_chat_does(demo):
     for key, turns in enumerate(chats):
         text, finished = await demo.ask(turns, greedy(24))
         done = batch.done[key]
-        assert (done.text, done.reason, astuple(done.usage)) == (text, finished.reason, astuple(finished.usage))
+        assert (done.text, done.reason) == (text, finished.reason)
+        assert astuple(done.usage) == astuple(finished.usage)[:2]
 
 
 async def test_rows_go_on_behind_what_an_earlier_run_made(tmp_path, tiny_folder):
