@@ -15,7 +15,7 @@ GIB = 1024**3
 # Tokens that the vocabulary has and the weights do not: their embeddings would lie 256 MB behind the table, where
 # nothing is mapped, and CTranslate2 does not check ids.
 BEYOND = 1_000_000
-POISON = "<abyss>"
+POISON = "abyss"  # a word, since what looks like a control token is none in a prompt
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def broken_vocabulary(folder):
     (folder / "vocabulary.json").write_text(json.dumps(names))
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     ids = [token["id"] for token in tokenizer["added_tokens"]] + list(tokenizer["model"]["vocab"].values())
-    added = {**tokenizer["added_tokens"][0], "id": max(ids) + 1, "content": POISON}
+    added = {**tokenizer["added_tokens"][0], "id": max(ids) + 1, "content": POISON, "special": False}
     tokenizer["added_tokens"].append(added)
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     sealed(folder)
