@@ -44,8 +44,8 @@ BEFORE_IT = {
     "404": (lambda c: c.reply(404, b'{"error": {"message": "no model m"}}'), "answers 404: no model m"),
     "429": (lambda c: c.reply(429, b"slow down"), "answers 429: slow down"),
     "500": (lambda c: c.reply(500, b"<html>oops</html>"), "answers 500"),
-    "503": (lambda c: c.reply(503, b'{"message": "loading"}'), "answers 503: loading"),
-    "a page": (lambda c: c.reply(200, b"<html></html>", "text/html"), "no stream of events but text/html"),
+    "503": (lambda c: c.reply(503, b'{"message": "no worker"}'), "answers 503: no worker"),
+    "a page": (lambda c: c.reply(200, b"<html></html>", "text/html"), "a web page in the place of an answer"),
     "a hang": (lambda c: c.hang(), "no first token within 1 s"),
     "a slow drip": (lambda c: (c.head(), pings(c)), "no first token within 1 s"),
 }

@@ -87,7 +87,7 @@ class Typed(FrozenConsole):
     async def _start(self):
         await super()._start()
         self.sessions.start()
-        self.prompts.start()
+        await self._recall_prompts()
 
     async def action_quit(self):
         """It stays."""

@@ -118,14 +118,18 @@ class PhituiApp(BaseApp):
 
     async def _begin_later(self) -> None:
         if self._keeps_prompts:
-            older, draft = await self._prompts.load()
-            if self._showing():
-                console = self.console_screen
-                console.query_one(Prompt).remember(older, draft)
-                console.on_draft, console.on_kept = self._prompts.draft, self._prompts.sent
+            await self._recall_prompts()
         for module in _LATER:
             await asyncio.to_thread(importlib.import_module, module)
         self.workbench.models.refresh()
+
+    async def _recall_prompts(self) -> None:
+        """Earlier prompts and the draft come back, and are kept from here on."""
+        older, draft = await self._prompts.load()
+        if self._showing():
+            console = self.console_screen
+            console.query_one(Prompt).remember(older, draft)
+            console.on_draft, console.on_kept = self._prompts.draft, self._prompts.sent
 
     def _showing(self) -> bool:
         """Whether the widgets are there: not before the first frame, and not on the way out."""

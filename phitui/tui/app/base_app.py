@@ -309,7 +309,7 @@ class BaseApp(App[None]):
 
     def action_suspend_process(self) -> None:
         """Back to the shell until it takes the console up again; engine and answers go on."""
-        if can_come_back():
+        if not self.is_headless and can_come_back():
             suspend_job()
         else:
             self.notify("Not suspended: no shell started phitui here, so nothing could take it up again.")
