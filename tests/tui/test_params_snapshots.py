@@ -8,7 +8,7 @@ from support.waiting import until_shown as until
 
 from phitui.engine.protocol.api import Delta, Finished, Started, Timings, Usage
 from phitui.tui.screens.parameters import ParametersScreen
-from phitui.tui.screens.several import SeveralScreen
+from phitui.tui.screens.several import AnswerColumn, SeveralScreen
 
 
 @each_look
@@ -62,7 +62,14 @@ def test_eight_answers_side_by_side(snap_compare, size):
             app.workbench.take(
                 Delta(number, f"River number {number} of the eight, which is in {number} countries.", 12)
             )
+        await until(pilot, lambda: len(app.screen.query(AnswerColumn)) == 8)
+        await at_rest(pilot)
         await pilot.press("left")  # the last one
+        await until(pilot, lambda: app.screen._at == 7)
+        await at_rest(pilot)
+        view = app.screen.query_one("#answers")
+        view.scroll_end(animate=False, immediate=True)  # where the key leads; the layout may come after the key
+        await until(pilot, lambda: view.scroll_y == view.max_scroll_y)
         await at_rest(pilot)
 
     assert snap_compare(FrozenConsole(), run_before=fill, terminal_size=size)
