@@ -24,8 +24,8 @@ from typing import Any
 from report import machine, publish
 
 from phitui.engine.remote.account import Account
-from phitui.engine.remote.generate_pieces import generate_piece
-from phitui.engine.remote.pieces import OpenAIChunks, Piece, ollama_piece
+from phitui.engine.remote.pieces import Form, OpenAIChunks, ollama_piece, read_piece
+from phitui.engine.remote.tgi_pieces import tgi_piece
 from phitui.engine.remote.wire import Garbled, TooMuch, WireEvent, WireReader
 
 LIMIT_S = 1.0
@@ -86,16 +86,12 @@ def tgi_events(draw: random.Random, texts: list[str]) -> list[Any]:
     return [*made, end]
 
 
-def _openai_reader() -> Callable[[WireEvent], Piece | None]:
-    return OpenAIChunks().piece
-
-
 # How events are made, how they are framed, and how they are read.
-_FORMS: dict[str, tuple[Any, str, Callable[[], Callable[[WireEvent], Piece | None]]]] = {
-    "chat": (openai_events, "events", _openai_reader),
-    "chat in lines": (openai_events, "lines", _openai_reader),
+_FORMS: dict[str, tuple[Any, str, Callable[[], Form]]] = {
+    "chat": (openai_events, "events", lambda: OpenAIChunks().piece),
+    "chat in lines": (openai_events, "lines", lambda: OpenAIChunks().piece),
     "Ollama": (ollama_events, "lines", lambda: ollama_piece),
-    "TGI": (tgi_events, "events", lambda: generate_piece),
+    "TGI": (tgi_events, "events", lambda: tgi_piece),
 }
 
 
@@ -182,12 +178,12 @@ def stream(draw: random.Random) -> tuple[str, bytes, str]:
 def read(form: str, data: bytes, draw: random.Random) -> Outcome:
     """The stream through the reader, as an attempt has it. Raises what the reader must not."""
     begun = time.perf_counter()
-    wire, piece_of = WireReader(), _FORMS[form][2]()
+    wire, understood = WireReader(), _FORMS[form][2]()
     account = Account(1, 64, 100, 4096)
     shown, raised = "", ""
     try:
         for event in _events(wire, data, draw):
-            piece = piece_of(event)
+            piece = read_piece(event, understood)
             if piece is None:
                 continue
             if piece.said is not None:

@@ -46,6 +46,9 @@ class Workbench:
         changed = self._to_all(Front.show_exchange)
         self.chat = Chat(self.engine, sampling(generation), generation.system, changed, self.leases)
         self.chat.on_over = self._to_all(Front.show_answered)
+        # Made once: with each of a stream's Deltas they are called.
+        self._show_event = self._to_all(Front.show_event)
+        self._show_activity = self._to_all(Front.show_activity)
         self.parameters = Parameters(generation, self.chat)
         self._environ = environ
         self._fronts: list[Front] = []
@@ -123,9 +126,9 @@ class Workbench:
     def take(self, event: Event) -> None:
         """An event of the engine."""
         if isinstance(event, Delta):  # thousands in a second
-            self._to_all(Front.show_event)(event)
+            self._show_event(event)
             if self.chat.grow(event):
-                self._to_all(Front.show_activity)(event)
+                self._show_activity(event)
             return
         if self._used("batches"):
             self.batches.take(event)
@@ -138,9 +141,9 @@ class Workbench:
         """Tell all subscribers of an event. `switching` keeps back the failure of a load that was replaced."""
         if self._used("telemetry"):
             self.telemetry.note_event(event)
-        self._to_all(Front.show_event)(event)
+        self._show_event(event)
         self.chat.handle(event)
-        self._to_all(Front.show_activity)(event)
+        self._show_activity(event)
 
     def say(self, text: str, kind: str = "") -> None:
         """A line for a person."""

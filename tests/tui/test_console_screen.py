@@ -1,6 +1,7 @@
 """The console driven by keys, with the real engine on the tiny model where something has to answer."""
 
 import asyncio
+from contextvars import copy_context
 
 import pytest
 from frozen_console import CARD, HOST, WITHOUT_CARD, FrozenConsole
@@ -294,16 +295,17 @@ async def test_a_reading_that_is_missing_is_a_dash_with_its_reason():
 
 
 async def test_readings_that_come_before_others_are_composed_are_shown():
-    """They come from a thread, whose context knows no application."""
+    """They come from a thread, and are told in the context of the application (tests/workbench holds that)."""
     app = FrozenConsole(snapshot=WITHOUT_CARD)
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
         await app.screen.query(GaugeGroup).remove()
         loop, other = asyncio.get_running_loop(), replace(CARD, temperature_c=61.0, util_pct=12.0)
+        context = copy_context()
 
         def tell():
             for card in (CARD, other):
-                loop.call_soon_threadsafe(app.read, Snapshot(0.0, HOST, [card]))
+                loop.call_soon_threadsafe(app.read, Snapshot(0.0, HOST, [card]), context=context)
 
         await loop.run_in_executor(None, tell)
         await at_rest(pilot)

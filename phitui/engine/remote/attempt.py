@@ -18,10 +18,10 @@ from phitui.engine.remote.demands import forced_length
 from phitui.engine.remote.dialects import DIALECTS
 from phitui.engine.remote.endpoint import Endpoint
 from phitui.engine.remote.faults import SHOWN_CHARS, Fault
-from phitui.engine.remote.generate_pieces import before_stops
 from phitui.engine.remote.kinds import Server
 from phitui.engine.remote.pieces import Piece
 from phitui.engine.remote.refused_fields import SYSTEM, fields_of, without_fields, without_system
+from phitui.engine.remote.tgi_pieces import before_stops
 from phitui.engine.remote.transport import streaming
 
 # An answer is complete with its reason; its counts come right behind it or not at all.

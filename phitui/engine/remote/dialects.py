@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 
 from phitui.engine.protocol.api import Sampling, Turn
-from phitui.engine.remote.generate_pieces import before_stops, generate_pieces
 from phitui.engine.remote.pieces import Piece, ollama_pieces, openai_pieces
 from phitui.engine.remote.plain_chat import ends_of, prompt_of
+from phitui.engine.remote.tgi_pieces import before_stops, tgi_pieces
 
 _Body = Callable[[str, list[Turn], Sampling], dict[str, Any]]
 
@@ -137,7 +137,7 @@ _CHAT, _TEXT = "/v1/chat/completions", "/v1/completions"
 DIALECTS = {
     "vllm": Dialect(_CHAT, _vllm, openai_pieces),
     "tgi": Dialect(_CHAT, _tgi, openai_pieces),
-    "tgi generate": Dialect("/generate_stream", _tgi_generate, generate_pieces, shows_stops=True),
+    "tgi generate": Dialect("/generate_stream", _tgi_generate, tgi_pieces, shows_stops=True),
     "llama.cpp": Dialect(_CHAT, _llama_cpp, openai_pieces),
     "ollama": Dialect("/api/chat", _ollama, ollama_pieces, lines_are_events=True),
     "other": Dialect(_CHAT, _openai, openai_pieces),

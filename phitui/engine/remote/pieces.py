@@ -6,7 +6,7 @@ or null; a whole answer, or an error, may stand where a stream was asked for.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -45,25 +45,38 @@ class Piece(msgspec.Struct, frozen=True):
     call: str = ""
 
 
-async def openai_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
-    """Pieces of /v1/chat/completions and /v1/completions. Raises Garbled, and what httpx raises."""
-    chunks = OpenAIChunks()
+# What an event's JSON object says.
+Form = Callable[[dict[str, Any], WireEvent], Piece]
+
+
+async def read_pieces(response: httpx.Response, form: Form) -> AsyncIterator[Piece]:
+    """The pieces of an answer, whose events `form` understands. Raises Garbled, and what httpx raises."""
     async for event in wire_events(response):
-        piece = chunks.piece(event)
+        piece = read_piece(event, form)
         if piece is not None:
             yield piece
             if piece.done:
                 return
 
 
-async def ollama_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
-    """Pieces of Ollama's /api/chat. Raises Garbled, and what httpx raises."""
-    async for event in wire_events(response):
-        piece = ollama_piece(event)
-        if piece is not None:
-            yield piece
-            if piece.done:
-                return
+def read_piece(event: WireEvent, form: Form) -> Piece | None:
+    """None for an event that says nothing. Raises Garbled."""
+    if event.data.strip() == DONE:
+        return Piece(done=True)
+    found = decoded_event(event)
+    if found is None:
+        return None
+    return error_piece(found) if error_in(found, event.name) else form(found, event)
+
+
+def openai_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
+    """Pieces of /v1/chat/completions and /v1/completions, as `read_pieces`."""
+    return read_pieces(response, OpenAIChunks().piece)
+
+
+def ollama_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
+    """Pieces of Ollama's /api/chat, as `read_pieces`."""
+    return read_pieces(response, ollama_piece)
 
 
 class OpenAIChunks:
@@ -72,15 +85,8 @@ class OpenAIChunks:
     def __init__(self) -> None:
         self._text: list[str] = []
 
-    def piece(self, event: WireEvent) -> Piece | None:
-        """None for an event that says nothing. Raises Garbled."""
-        if event.data.strip() == DONE:
-            return Piece(done=True)
-        found = decoded_event(event)
-        if found is None:
-            return None
-        if error_in(found, event.name):
-            return error_piece(found)
+    def piece(self, found: dict[str, Any], event: WireEvent) -> Piece:
+        """What a chunk says, or a whole answer in the place of chunks."""
         choice = _first(found.get("choices"))
         reason = _reason(choice)
         whole = event.whole
@@ -114,13 +120,9 @@ class OpenAIChunks:
         return text[len(before) :] if before and text.startswith(before) else text
 
 
-def ollama_piece(event: WireEvent) -> Piece | None:
-    """None for an event that says nothing. Raises Garbled."""
-    found = decoded_event(event)
-    if found is None:
-        return None
-    if error_in(found, event.name):
-        return error_piece(found)
+def ollama_piece(found: dict[str, Any], event: WireEvent) -> Piece:
+    """What a line of /api/chat says."""
+    del event  # its form is the same for a whole answer
     message = found.get("message")
     text, thinking = content_of(message)
     over, said = found.get("done") is True, found.get("done_reason")

@@ -42,15 +42,11 @@ class Gauge(Widget):
 
     def show(self, reading: GaugeReading) -> None:
         """Paint again only where something is different."""
-        if reading == self._reading:
-            return
-        if not self.is_attached:  # not composed yet: then it is painted with what it has by then
+        if reading != self._reading:
+            width = self.content_size.width
+            before = len(self._below(width))
             self._reading = reading
-            return
-        width = self.content_size.width
-        before = len(self._below(width))
-        self._reading = reading
-        self.refresh(layout=len(self._below(width)) != before)
+            self.refresh(layout=len(self._below(width)) != before)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         del container, viewport

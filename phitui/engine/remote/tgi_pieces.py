@@ -7,33 +7,23 @@ they were asked for, `details`. Errors come as events as well, with status 200.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import httpx
 from msgspec.structs import replace
 
-from phitui.engine.remote.pieces import Piece, decoded_event, error_piece
-from phitui.engine.remote.said import error_in
-from phitui.engine.remote.wire import Garbled, TooMuch, WireEvent, wire_events
+from phitui.engine.remote.pieces import Piece, read_pieces
+from phitui.engine.remote.wire import Garbled, TooMuch, WireEvent
 from phitui.engine.worker.stops import StopFinder
 
 
-async def generate_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
-    """Pieces of /generate_stream. Raises Garbled, and what httpx raises."""
-    async for event in wire_events(response):
-        piece = generate_piece(event)
-        if piece is not None:
-            yield piece
-            if piece.done:
-                return
+def tgi_pieces(response: httpx.Response) -> AsyncIterator[Piece]:
+    """Pieces of /generate_stream, as `read_pieces`."""
+    return read_pieces(response, tgi_piece)
 
 
-def generate_piece(event: WireEvent) -> Piece | None:
-    """None for an event that says nothing. Raises Garbled."""
-    found = decoded_event(event)
-    if found is None:
-        return None
-    if error_in(found, event.name):
-        return error_piece(found)
+def tgi_piece(found: dict[str, Any], event: WireEvent) -> Piece:
+    """What one token's event says, or the whole answer in the place of tokens. Raises Garbled."""
     token, whole, details = found.get("token"), found.get("generated_text"), found.get("details")
     ended = whole is not None or details is not None
     if not isinstance(token, dict):
