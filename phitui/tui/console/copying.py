@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.screen import Screen
@@ -21,7 +21,6 @@ from phitui.workbench.chat.exchanges import Exchange
 if TYPE_CHECKING:
     from phitui.tui.widgets.code_blocks import CodeBlock
 
-CopyDeed = Literal["copy", "parts", "save"]
 COPY_DEEDS = ("copy", "parts", "save")
 _PATH_CHARS = 400
 

@@ -86,9 +86,7 @@ class AnswerMarkdown(Markdown):
     }
     """
     BLOCKS = Markdown.BLOCKS | {
-        **{
-            name: _inline(name) for name in ("h1", "h2", "h3", "h4", "h5", "h6", "paragraph_open", "th_open", "td_open")
-        },
+        **{name: _inline(name) for name in _TEXTS},
         "ordered_list_open": _OrderedList,
         "fence": _Fence,
         "code_block": _Fence,
