@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 from terminal import environment
 
+from phitui.storage.journal import Synced, read_journal
+
 TESTS = Path(__file__).resolve().parent.parent
 # In CI a few; PHITUI_TEST_KILLS=50 in the environment for the number that is asked for before a release.
 KILLS = int(os.environ.get("PHITUI_TEST_KILLS", "4"))
@@ -130,6 +132,11 @@ class Batch:
             before = min(before, self.size)  # what a kill has left behind is cut off
             time.sleep(0.002)
         return False
+
+    def synced(self):
+        """Bytes of the output that are on the disk, as the journal has them."""
+        sizes = [record.size for record in read_journal(self.journal) if isinstance(record, Synced)]
+        return sizes[-1] if sizes else 0
 
     @property
     def size(self):

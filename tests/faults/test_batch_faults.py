@@ -11,8 +11,6 @@ import pytest
 from batch_runs import Batch, questions
 from support.waiting import until_in_thread
 
-from phitui.storage.journal import read_journal
-
 
 def unbroken(home, rows, **options):
     batch = Batch(home, rows, name="unbroken", **options)
@@ -87,8 +85,7 @@ def test_lines_that_did_not_reach_the_disk_are_run_again(home):
     rows = questions(300)
     batch = stopped(home, rows)
     # As after a power cut: what was not synced is gone from the output, while the journal has it.
-    synced = [record.size for record in read_journal(batch.journal) if type(record).__name__ == "Synced"][-1]
-    os.truncate(batch.output, synced + 10)
+    os.truncate(batch.output, batch.synced() + 10)
     again = batch.run("--resume")
     assert again.returncode == 0, again.stderr
     assert "did not reach the disk are run again" in again.stderr
@@ -98,8 +95,7 @@ def test_lines_that_did_not_reach_the_disk_are_run_again(home):
 def test_an_output_that_was_changed_is_refused(home):
     batch = Batch(home, questions(600))
     process = batch.start()
-    until_in_thread(lambda: batch.output.exists() and batch.output.stat().st_size)
-    time.sleep(2.2)  # two syncs
+    until_in_thread(lambda: batch.journal.exists() and batch.synced())
     process.kill()
     process.communicate()
     data = batch.output.read_bytes()

@@ -22,8 +22,9 @@ def until_in_thread(condition, timeout_s=LONG_S):
 
 
 async def until_shown(pilot, condition, timeout_s=LONG_S):
-    """The application has handled its messages each time before it is looked."""
+    """The application has handled its messages each time before it is looked, and its screen has its widgets: one that
+    was just opened has them a little later."""
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while not (condition() and pilot.app.screen.is_mounted):
         assert time.monotonic() < deadline, "it did not come"
         await pilot.pause(0.02)

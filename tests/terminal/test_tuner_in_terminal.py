@@ -34,12 +34,13 @@ def test_start_see_points_cancel_start_again_apply(open_console, home):
     console.wait_for(r"(?m)^ +1 1×1 int8_float32 .* ok")
     console.send("c")
     console.wait_for("The tuning was cancelled.")
+    console.wait_for(r"cancelled +\d+:\d\d")  # the engine is back
     console.send("s")
     console.wait_for("200MB")  # as it was filled in
     console.send(ENTER)
     console.wait_for("Done. a writes the answer", 120)
     best = int(console.wait_for(r"B\* (\d+) rows?: \d+ output tok/s")[1])
-    wait_until(lambda: "comes back" not in console.text(), 20)
+    console.wait_for(r"done +\d+:\d\d")  # the engine is back
     console.send("a")
     console.wait_for(rf"engine\.batch = {best}\b")
     console.send("y")

@@ -59,7 +59,7 @@ async def test_a_server_that_goes_is_said_and_r_goes_on_with_it(home, tmp_path):
             how.misbehave = lambda connection, *_: connection.reply(503, b'{"error": "restarting"}') or True
             await until(pilot, lambda: entry(pilot).state == "failed")
             await until(pilot, lambda: "answers 503: restarting" in texts(pilot.app, "#about")[0])
-            assert "--resume" in texts(pilot.app, "#about")[0]
+            await until(pilot, lambda: "--resume" in texts(pilot.app, "#about")[0])
             how.misbehave = None
             await pilot.press("r")
             await until(pilot, lambda: entry(pilot).state == "complete")

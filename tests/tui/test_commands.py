@@ -123,7 +123,7 @@ async def test_a_file_is_attached_counted_removed_and_sent(tmp_path):
         prompting.send(f"/file {tmp_path}/a.txt")
         await until(pilot, lambda: prompting.attachments)
         line = app.console_screen.query_one(AttachmentLine)
-        assert "a.txt · 120 bytes · 31 tokens · ctrl+r removes it" in str(line.content)
+        await until(pilot, lambda: "a.txt · 120 bytes · 31 tokens · ctrl+r removes it" in str(line.content))
         prompting.send(f"/file {tmp_path}/b.bin")
         await until(pilot, lambda: "binary" in notes(app))
         prompt_of(app).clear()
@@ -166,8 +166,8 @@ async def test_where_the_engine_only_estimates_it_decides_itself(tmp_path):
 
         app.workbench.engine.count = count
         app.console_screen.prompting.send(f"/file {tmp_path}/long.txt")
-        await until(pilot, lambda: app.console_screen.prompting.attachments)
-        assert "≈ 25,000 tokens (bytes / 4" in str(app.console_screen.query_one(AttachmentLine).content)
+        line = app.console_screen.query_one(AttachmentLine)
+        await until(pilot, lambda: "≈ 25,000 tokens (bytes / 4" in str(line.content))
 
 
 async def test_find_goes_from_match_to_match_and_ends():
@@ -187,7 +187,7 @@ async def test_find_goes_from_match_to_match_and_ends():
         await until(pilot, lambda: transcript.has_focus and "2/2" in str(bar.query_one("#found").content))
         await until(pilot, lambda: transcript.marked is not None and transcript.marked.prompt == "question 7")
         await pilot.press("n")
-        assert "1/2" in str(bar.query_one("#found").content)
+        await until(pilot, lambda: "1/2" in str(bar.query_one("#found").content))
         await until(pilot, lambda: transcript.marked.prompt == "question 2")
         await until(pilot, lambda: transcript.marked in transcript.items_in_view())
         await pilot.press("N")

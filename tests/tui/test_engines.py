@@ -110,8 +110,7 @@ async def test_stop_in_mid_answer(home):
         async with app.run_test(size=(120, 40)) as pilot:
             await pilot.press(*"hello", "enter")
             chat = app.console_screen.chat
-            await until(pilot, lambda: chat.exchanges and chat.exchanges[0].text)
-            assert "answering · – tokens" in texts(app, ".facts")[0]
+            await until(pilot, lambda: texts(app, ".facts") and "answering · – tokens" in texts(app, ".facts")[0])
             await pilot.press("escape")
             await until(pilot, lambda: chat.exchanges[0].state.over)
             await at_rest(pilot)

@@ -259,7 +259,7 @@ async def test_a_pull_goes_on_beside_the_chat_and_its_model_can_be_switched_to(s
             exchange = app.console_screen.chat.submit("hello")
             await until(pilot, lambda: exchange.state.over)
             await until(pilot, lambda: "other is here." in notes(app))
-            assert not app.screen.query_one("ProgressLine").display
+            await until(pilot, lambda: not app.screen.query_one("ProgressLine").display)
             await opened(pilot)
             await until(pilot, lambda: "other" in rows(pilot))
             assert rows(pilot)["other"][3] == "int8"
@@ -426,5 +426,5 @@ async def test_parking_shows_beside_the_gauges(store):
         assert "Model parked (disk)" in texts(app, "GaugeLine")[0]
         exchange = app.console_screen.chat.submit("hello")
         await until(pilot, lambda: exchange.state.over)
-        assert texts(app, "#parked") == [""]
-        assert "parked" not in texts(app, "GaugeLine")[0]
+        await until(pilot, lambda: texts(app, "#parked") == [""])
+        await until(pilot, lambda: "parked" not in texts(app, "GaugeLine")[0])

@@ -6,11 +6,13 @@ import re
 import pyte
 import pytest
 from frozen_console import ANSWER, LOADED, WITH_CARD, WITHOUT_CARD, FrozenConsole
-from support.resting import at_rest, painted_first
-from support.waiting import until_shown
+from support.resting import at_rest, handled, painted_first
+from support.waiting import until, until_shown
 from textual._compositor import ChopsUpdate, CompositorUpdate
+from textual.widgets import Static
 
 from phitui.engine.protocol.api import Delta, Finished, Timings, Usage
+from phitui.tui.app.painting import PaintingApp
 from phitui.tui.terminal.screen_diff import DiffUpdate
 
 TEXT = (
@@ -99,3 +101,43 @@ async def test_what_streams_below_a_screen_paints_nothing_on_it():
         await at_rest(pilot)
         assert app.screen is app.console_screen
         assert any("a line" in row.text for row in app.screen._compositor.render_strips())
+
+
+class Changing(PaintingApp):
+    """A screen with one line, which is changed."""
+
+    def __init__(self):
+        super().__init__()
+        self.repaints = []
+
+    def compose(self):
+        yield Static("before")
+
+    def _display(self, screen, renderable):
+        if renderable is not None and not self._batch_count:
+            self.repaints.append([row.text.rstrip() for row in screen._compositor.render_strips()])
+        super()._display(screen, renderable)
+
+
+@pytest.mark.parametrize("kind", ["update", "layout"])
+async def test_what_changes_in_a_batch_of_updates_is_painted_after_it(kind):
+    app = Changing()
+    async with app.run_test(size=(40, 10)) as pilot:
+        await handled(app)
+        with app.batch_update():
+            app.query_one(Static).update("after")
+            if kind == "layout":
+                app.screen._refresh_layout(app.size)
+            await handled(app, 0.2)  # its screen has heard of it, and paints nothing
+            assert "after" not in app.repaints[-1][0]
+        await until_shown(pilot, lambda: "after" in app.repaints[-1][0])
+
+
+async def test_nothing_else_has_to_happen_for_it():
+    app = Changing()
+    async with app.run_test(size=(40, 10)):
+        await handled(app)
+        with app.batch_update():
+            app.query_one(Static).update("after")
+            await handled(app, 0.2)
+        await until(lambda: "after" in app.repaints[-1][0])  # without a message of a pilot's

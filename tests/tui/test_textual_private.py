@@ -15,6 +15,7 @@ PINNED = "8.2.8"
 USED = {
     "_anchored": ("textual.widget:Widget", "whether the transcript follows its end"),
     "_anchor_released": ("textual.widget:Widget", "the same, after paging up"),
+    "_batch_count": ("textual.app:App", "what Textual drops in a batch of updates is painted after it"),
     "_app": ("textual.driver:Driver", "a defect while the terminal is read"),
     "_bindings": ("textual.dom:DOMNode", "the keys of [keys] in config.toml"),
     "_check_action_state": ("textual.app:App", "what the palette leaves out"),
@@ -39,6 +40,7 @@ OVERRIDDEN = {
     "_background_screens": "textual.app:App",
     "_check_bindings": "textual.app:App",
     "_display": "textual.app:App",
+    "_end_batch": "textual.app:App",
     "_fatal_error": "textual.app:App",
     "_on_hide": "textual.widget:Widget",
     "_run_input_thread": "textual.drivers.linux_driver:LinuxDriver",

@@ -1,4 +1,4 @@
-"""What every application of phitui's does: themes, signals, the terminal's end, defects, repaints in few bytes."""
+"""What every application of phitui's does: themes, signals, the terminal's end, defects."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
 from types import FrameType
 from typing import Any, ClassVar
 
-from rich.console import RenderableType
 from rich.text import Text
 from textual import events
-from textual._compositor import ChopsUpdate
 from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
@@ -31,6 +28,7 @@ from phitui.config.layers import Config, config_dir, logs_dir, save_setting
 from phitui.core.errors import ExitCode, PhituiError
 from phitui.core.text import sanitize, without_controls
 from phitui.storage.defects import describe_defect
+from phitui.tui.app.painting import PaintingApp
 from phitui.tui.keys.palette import actions_of
 from phitui.tui.keys.remap import keys_for, parsed, rebind, told
 from phitui.tui.terminal import clipboard, mouse
@@ -38,8 +36,6 @@ from phitui.tui.terminal.ascii_filter import AsciiFilter
 from phitui.tui.terminal.display import displayable, reduced_motion, wants_ascii
 from phitui.tui.terminal.driver import TerminalDriver
 from phitui.tui.terminal.hangup import leave_within_limit, watch_terminal
-from phitui.tui.terminal.screen_diff import DiffUpdate
-from phitui.tui.terminal.shown_cells import ShownCells
 from phitui.tui.terminal.suspending import can_come_back, suspend_job
 from phitui.tui.terminal.typed import take_all_characters
 from phitui.tui.themes import load_all, load_theme
@@ -49,7 +45,7 @@ from phitui.tui.widgets.single_dismiss import Palette
 _SWITCH_INTERVAL_S = 0.005
 
 
-class BaseApp(App[None]):
+class BaseApp(PaintingApp):
     """Starts work after the first frame (`begin`), keeps early keys for it, and leaves cleanly from anywhere."""
 
     TITLE = "phitui"
@@ -98,8 +94,6 @@ class BaseApp(App[None]):
         rebind([self], self._keys)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving = False
-        self._away = False
-        self._terminal_cells = ShownCells()
         self._early: list[events.Event] | None = []
         self.ascii_only = wants_ascii(config.console.symbols)
         if self.ascii_only:
@@ -277,27 +271,6 @@ class BaseApp(App[None]):
         self.refresh(layout=True)
         if failed is not None:
             raise failed
-
-    @property
-    def _background_screens(self) -> list[Screen[Any]]:
-        """The screens that are seen through those above them, the lowest first. Textual (8.2.8) has the one below the
-        top among them in any case: an answer that streams there would have the whole of the top painted anew."""
-        seen: list[Screen[Any]] = []
-        for above, below in pairwise(reversed(self._screen_stack)):
-            if above.styles.background.a == 1:
-                break
-            seen.insert(0, below)
-        return seen
-
-    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        """Every repaint passes here on its way to the terminal."""
-        if self._away:  # an editor has the terminal
-            return
-        if isinstance(renderable, ChopsUpdate):
-            super()._display(screen, DiffUpdate(renderable, self._terminal_cells))
-        elif renderable is not None:
-            self._terminal_cells.forget()
-            super()._display(screen, renderable)
 
     async def action_interrupt(self) -> None:
         """Copy what is selected; with nothing selected, leave."""
