@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -16,19 +15,10 @@ import msgspec
 
 from phitui.core.errors import PhituiError
 from phitui.core.files import open_private
+from phitui.core.ipc.boot import command, without_secrets, working_directory
 from phitui.core.ipc.frames import LENGTH, body_length, decoder, pack
 
-# The child sees the same modules as we do: in particular no file of the working directory that happens to be
-# called numpy.py, which `python -m` would put first.
-_BOOT = """import sys
-sys.path[:] = {path!r}
-from phitui.core.ipc.child import die_with
-die_with({parent})
-from {module} import main
-main()"""
 _LOG_LIMIT_BYTES = 1_000_000
-# Variables that hold what opens something: servers' API keys above all.
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 
 
 class Child:
@@ -58,15 +48,13 @@ class Child:
         errors = _open_log(log)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                _BOOT.format(path=sys.path, parent=os.getpid(), module=module),
+                *command(module),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
-                cwd=_working_directory(),
-                env={**_without_secrets(os.environ, secrets), **(environment or {})},
+                cwd=working_directory(),
+                env={**without_secrets(os.environ, secrets), **(environment or {})},
             )
         except OSError as error:
             raise PhituiError(f"cannot start {sys.executable}: {error.strerror}") from error
@@ -137,20 +125,6 @@ class Child:
             return how
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f"{how}: {last[:300]}" if last else how
-
-
-def _without_secrets(environ: Mapping[str, str], needed: tuple[str, ...]) -> dict[str, str]:
-    """The environment without keys and tokens, but for those whose names begin with one of `needed`."""
-    return {name: value for name, value in environ.items() if name.startswith(needed) or not _SECRET.search(name)}
-
-
-def _working_directory() -> str | None:
-    """Ours, or the root where ours was deleted: libraries fail to load in a directory that is not there."""
-    try:
-        Path.cwd()
-    except OSError:
-        return "/"
-    return None
 
 
 def _open_log(log: Path) -> int:

@@ -12,7 +12,8 @@ from tokenizers.decoders import DecodeStream
 from phitui.core.errors import PhituiError, UsageError
 from phitui.engine.protocol.api import Turn
 from phitui.models.chat.prompt import prompt_ids
-from phitui.models.chat.template import ChatTemplate, Message
+from phitui.models.chat.template import Message
+from phitui.models.chat.template_process import TemplateProcess
 from phitui.models.chat.tokenizer import ChatTokenizer
 from phitui.models.manifest import Manifest
 
@@ -31,15 +32,18 @@ class ChatPrompt:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         """Read both from a model folder. Raises PhituiError where one is damaged."""
         path = folder / "tokenizer.json"
+        self._template = TemplateProcess(manifest.chat_template, manifest.special_tokens)  # starts while we read
         try:
             self._tokenizer = ChatTokenizer(
                 path.read_bytes(), {*manifest.end_tokens, *manifest.special_tokens.values()}
             )
-        except (OSError, ValueError) as error:
-            raise PhituiError(f"cannot read {path}: {error}") from error
+        except OSError as error:
+            raise PhituiError(f"cannot read {path}: {error.strerror}") from error
+        except PhituiError as error:
+            raise PhituiError(f"{path}: {error.message}", error.fix) from error
         self._vocabulary = folder / "vocabulary.json"
         try:
-            self._template = ChatTemplate(manifest.chat_template, manifest.special_tokens)
+            self._template.compile()
         except PhituiError as error:
             raise PhituiError(f"{error.message} ({manifest.name})", error.fix) from error
         ids = (self._tokenizer.number(token) for token in manifest.end_tokens)
@@ -125,7 +129,7 @@ class Detokenizer:
         self._ids.append(token_id)
         try:
             text = self._tokenizer.step(self._stream, token_id)
-        except Exception:  # noqa: BLE001 - tokenizers raises nothing narrower
+        except PhituiError:
             # Vocabularies with single bytes, as Phi-3's: bytes that turn out to be no character change what had
             # been sent already. It stands; the stream begins anew with this token.
             self._stream = DecodeStream(skip_special_tokens=True)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from phitui.models.chat.marks import Marks
-from phitui.models.chat.template import ChatTemplate, Message
+from phitui.models.chat.template import Message
 from phitui.models.chat.tokenizer import ChatTokenizer
 
 
-def prompt_ids(template: ChatTemplate, tokenizer: ChatTokenizer, messages: Sequence[Message]) -> list[int]:
+class Template(Protocol):
+    """A `ChatTemplate`, here or in a process of its own."""
+
+    @property
+    def text(self) -> str: ...
+
+    def render(self, messages: Sequence[Message]) -> str: ...
+
+
+def prompt_ids(template: Template, tokenizer: ChatTokenizer, messages: Sequence[Message]) -> list[int]:
     """Contents as text, the template's control tokens as such. Raises UsageError where the template refuses the
     chat."""
     text, originals = _render(template, tokenizer.marks, messages, frozenset())
@@ -21,7 +31,7 @@ def prompt_ids(template: ChatTemplate, tokenizer: ChatTokenizer, messages: Seque
 
 
 def _render(
-    template: ChatTemplate, marks: Marks, messages: Sequence[Message], shown: Collection[str]
+    template: Template, marks: Marks, messages: Sequence[Message], shown: Collection[str]
 ) -> tuple[str, dict[int, str]]:
     """The text with stand-ins, and what they stand for. The marks `shown` have none in the model's own answers."""
     left = [shown if message["role"] == "assistant" else () for message in messages]
@@ -30,7 +40,7 @@ def _render(
     return template.render(hidden), originals
 
 
-def _read_by(template: ChatTemplate, marks: Marks, messages: Sequence[Message]) -> set[str]:
+def _read_by(template: Template, marks: Marks, messages: Sequence[Message]) -> set[str]:
     """The marks in earlier answers that change what the template makes of these."""
     answers = [message["content"] for message in messages if message["role"] == "assistant"]
     there = {token for answer in answers for _, token in marks.find(answer) if token in template.text}

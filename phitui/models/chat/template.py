@@ -88,6 +88,8 @@ def _without_system(messages: Sequence[Message]) -> list[Message]:
 
 
 def _line(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it wants too much memory"
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 

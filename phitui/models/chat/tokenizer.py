@@ -8,22 +8,36 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from phitui.core.errors import PhituiError, UsageError
 from phitui.models.chat.marks import Marks, is_mark, is_turn_mark
+
+
+@contextmanager
+def _told(what: str, fix: str, kind: type[PhituiError] = PhituiError) -> Iterator[None]:
+    """What tokenizers raises as one line. That is a plain Exception, a file may have any form, and where its Rust code
+    panics a BaseException comes out of it that would end the engine."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise kind(f"{what}: {' '.join(str(error).split())[:300] or type(error).__name__}", fix) from error
 
 
 class ChatTokenizer:
     """The tokenizer of a tokenizer.json. `named` are control tokens that the model names ("eos_token", …)."""
 
     def __init__(self, text: bytes, named: Collection[str]) -> None:
-        """Raises ValueError for what is no tokenizer."""
-        try:
+        """Raises PhituiError for what is no tokenizer."""
+        with _told("the model has a tokenizer that is damaged", "Fetch the model again."):
             raw: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
             promote_marks(raw, named)
             tokens = control_tokens(raw, named)
@@ -31,15 +45,15 @@ class ChatTokenizer:
             self._names = {token: f"\ue000{secret}{number}\ue001" for number, token in enumerate(tokens)}
             rename(raw, self._names)
             self._tokenizer: Tokenizer = Tokenizer.from_str(msgspec.json.encode(raw).decode())
-        except Exception as error:  # tokenizers raises nothing narrower, and the file may have any form
-            raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from error
         self.marks = Marks(tokens)
         self._tokens = {name: token for token, name in self._names.items()}
         self._name = re.compile(f"\ue000{secret}[0-9]+\ue001")
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text that has no control tokens, but for those that `with_controls` has put there."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        """The ids of a text that has no control tokens, but for those that `with_controls` has put there. Raises
+        UsageError for a text that the tokenizer makes nothing of."""
+        with _told("the model's tokenizer makes nothing of this text", "Choose another model.", UsageError):
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def with_controls(self, text: str) -> str:
@@ -61,12 +75,14 @@ class ChatTokenizer:
         return number
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, without special tokens."""
-        return self._shown(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        """The text of ids, without special tokens. Raises PhituiError where the tokenizer makes none of them."""
+        with _told("the model's tokenizer makes no text of its tokens", "Choose another model."):
+            return self._shown(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def step(self, stream: DecodeStream, number: int) -> str:
-        """The text that one more id completes."""
-        return self._shown(stream.step(self._tokenizer, number) or "")
+        """The text that one more id completes. Raises PhituiError as `decode`."""
+        with _told("the model's tokenizer makes no text of its tokens", "Choose another model."):
+            return self._shown(stream.step(self._tokenizer, number) or "")
 
     def _shown(self, text: str) -> str:
         return self._name.sub(lambda found: self._tokens[found[0]], text) if "\ue000" in text else text

@@ -14,7 +14,7 @@ import msgspec
 from tokenizers import AddedToken, Tokenizer
 
 from phitui.core.errors import PhituiError
-from phitui.models.chat.template import ChatTemplate
+from phitui.models.chat.template_process import TemplateProcess
 from phitui.models.chat.tokenizer import ChatTokenizer
 from phitui.models.convert.checkpoint import read_whole
 from phitui.models.convert.fit import fitted, in_order
@@ -89,8 +89,8 @@ def try_chat(vocabulary: Vocabulary, where: Path) -> None:
     if not vocabulary.chat_template.strip():
         raise PhituiError(f"{where} has no chat template: the model completes texts and does not chat", NO_TEMPLATE_FIX)
     try:
-        template = ChatTemplate(vocabulary.chat_template, vocabulary.special_tokens)
-        made = template.try_question()
+        with TemplateProcess(vocabulary.chat_template, vocabulary.special_tokens) as template:
+            made = template.try_question()
     except PhituiError as error:
         raise PhituiError(f"{where}: {error.message}", error.fix) from error
     lacking = [token for token in vocabulary.dropped if token in made]
@@ -101,8 +101,8 @@ def try_chat(vocabulary: Vocabulary, where: Path) -> None:
     named = {*vocabulary.end_tokens, *vocabulary.special_tokens.values()}
     try:
         ids = ChatTokenizer(vocabulary.tokenizer_json, named).encode(made)
-    except ValueError as error:
-        raise PhituiError(f"{where} has a tokenizer that is damaged: {error}", FETCH_AGAIN) from error
+    except PhituiError as error:
+        raise PhituiError(f"{where}: {error.message}", error.fix) from error
     if not ids or max(ids) >= len(vocabulary.tokens):
         raise PhituiError(f"{where} has a tokenizer that makes nothing of its chats that the model knows", FETCH_AGAIN)
 
