@@ -16,6 +16,14 @@ FORBIDDEN = (b"\x1b[5;35;43m", b"\x1b]0;owned", b"\x1b[13;37H", "\u202e".encode(
 ANSWERED = r"\d+ tokens · [\d.]+ tok/s"
 
 
+@pytest.fixture
+def home(home):
+    """Answers are short: the small model says the same for ever to such prompts."""
+    settings = home / "config" / "phitui" / "config.toml"
+    settings.write_text(settings.read_text() + "max_tokens = 16\n")
+    return home
+
+
 def assert_nothing_raw(console):
     with console._lock:
         assert not [one for one in FORBIDDEN if one in console.output]
