@@ -29,6 +29,7 @@ from phitui.engine.protocol.api import (
     Turn,
 )
 from phitui.workbench.chat.chat import check_prompt
+from phitui.workbench.chat.parameters import check
 from phitui.workbench.front import Front
 from phitui.workbench.start import sampling, wait_loaded
 from phitui.workbench.workbench import Workbench
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, args: argparse.Namespace) -> int:
     """Answer and return the exit code. Raises PhituiError."""
     prompt = read_prompt(args.prompt)
-    system = config.generation.system if args.system is None else args.system
+    system = config.generation.system if args.system is None else check("system", args.system)
     turns = [Turn("system", system)] if system else []
     draw = sampling(config.generation)
     if args.max_tokens is not None:

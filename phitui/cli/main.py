@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from phitui import __version__
-from phitui.cli.output import OutputError, abandon_stdout, narrate
+from phitui.cli.output import OutputError, abandon_stdout, narrate, write
 from phitui.config.layers import Config, load_config, logs_dir
 from phitui.config.remotes import LOCAL, check_url
 from phitui.core.errors import ExitCode, PhituiError, UsageError
@@ -40,7 +40,11 @@ _EXAMPLES = """examples:
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong usage is one line and exit code 2."""
+    """Wrong usage is one line and exit code 2; help that cannot be written is an error, too."""
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        del file  # stdout: errors are raised
+        write(message)
 
     def error(self, message: str) -> NoReturn:
         command = self.prog.partition(" ")[2]  # the line begins with "phitui: " anyway

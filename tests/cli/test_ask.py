@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import pytest
+from raw_server import raw_server
 from terminal import command, environment
 
 
@@ -146,6 +147,26 @@ def test_closed_streams_are_one_line(home):
     assert b"Paris" in shell(home, "{ask} 'What is the capital of France? Answer with one word.' 2>&-").stdout
 
 
+def said(connection):
+    connection.head()
+    connection.piece("caf\u00e9 \u6f22", "stop")
+    connection.done()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_that_has_not_all_characters_loses_none(home, encoding):
+    with raw_server(said) as server:
+        done = ask(home, "--engine", server.url, "x", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    assert done.stdout.rstrip() == {"ascii": b"caf\\xe9 \\u6f22", "latin-1": b"caf\xe9 \\u6f22"}[encoding]
+
+
+def test_a_system_prompt_that_is_no_text_does_not_reach_a_server(home):
+    with raw_server(said) as server:
+        fails(ask(home, "--engine", server.url, "-s", b"caf\xe9", "x"), 2, "system: this is not valid UTF-8")
+        assert not server.chats()
+
+
 def test_a_deleted_working_directory_is_no_hindrance(home):
     question = "'What is the capital of France? Answer with one word.'"
     done = shell(home, "mkdir gone && cd gone && rmdir ../gone && {ask} " + question, cwd=home)
@@ -202,10 +223,11 @@ def test_a_reader_that_goes_away_is_no_traceback(home):
     assert errors == b""
 
 
-def test_a_full_disk_under_stdout_is_one_line(home):
+@pytest.mark.parametrize("words", [["ask", "Hi"], ["--help"], ["--version"], ["ask", "--help"]])
+def test_a_full_disk_under_stdout_is_one_line(home, words):
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            command("ask", "Hi"),
+            command(*words),
             env=environment(home),
             stdout=full,
             stderr=subprocess.PIPE,
