@@ -108,6 +108,12 @@ class Console:
             raise AssertionError(f"{pattern!r}: {what}; the screen:\n{self.text()}")
         return match
 
+    def forget(self) -> None:
+        """Drop the bytes that have come so far; the screen stays."""
+        with self._lock:
+            self.output = b""
+            self._shown = -1, ""
+
     def _ended(self) -> bool:
         return self.process.poll() is not None
 
