@@ -11,6 +11,8 @@ import sys
 from phitui.cli.output import narrate
 from phitui.core.errors import UsageError
 
+# Far more text than fits into any context window.
+_MOST_BYTES = 64_000_000
 # A producer that takes longer may also be one that never ends: what is waited for is said then.
 _QUIET_S = 3.0
 
@@ -26,10 +28,12 @@ def is_piped() -> bool:
 
 
 def read_text() -> str:
-    """All of standard input. A byte order mark is not part of it. Raises UsageError where it is no text."""
+    """All of standard input, without a byte order mark. Raises UsageError where it is no text, or too much."""
     if sys.stdin is None:
         raise UsageError("standard input is closed", "Give the prompt as an argument")
-    data = sys.stdin.buffer.read()
+    data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise UsageError(f"standard input has more than {_MOST_BYTES:,} bytes", "Send what fits into a context window")
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         return data.decode(encoding)

@@ -12,7 +12,7 @@ from typing import Any
 from phitui.config.schema import KEYS, NAMED, SECTIONS, check_layer
 from phitui.config.schema import Config as Config  # what most modules want of the two
 from phitui.core.errors import PhituiError, UsageError
-from phitui.core.files import replace_file
+from phitui.core.files import read_small, replace_file
 from phitui.core.resources import resource
 from phitui.core.text import one_line
 
@@ -156,14 +156,11 @@ def _syntax_error(message: str, text: str) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+        data = read_small(path, _MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(str(path)) from error
     except OSError as error:
         raise UsageError(f"{shown_path(path)}: cannot be read: {error.strerror}") from error
-    if len(data) > _MAX_BYTES:
-        raise UsageError(f"{shown_path(path)}: is larger than {_MAX_BYTES} bytes, so it is no configuration file")
     try:
         return data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:

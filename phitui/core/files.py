@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and files for this user's eyes alone."""
+"""Files that are read whole, that are there whole or not at all, or that are for this user's eyes alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,38 @@ import errno
 import os
 import stat
 from pathlib import Path
+
+
+def read_small(path: Path, most_bytes: int) -> bytes:
+    """All of a file of at most `most_bytes`. Never waits, and takes no more memory than that. Raises OSError, also for
+    what is larger, or is no regular file."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(most_bytes + 1) if size <= most_bytes else b""
+    if max(size, len(data)) > most_bytes:
+        has = f"{size:,}" if size > most_bytes else f"over {most_bytes:,}"  # one that grows, or of the kernel's
+        raise OSError(errno.EFBIG, f"it has {has} bytes, and at most {most_bytes:,} are taken", str(path))
+    return data
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor to read the file at `path` with. Never waits: a pipe, device or folder in its place is refused.
+    Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _check_regular(handle, path)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_regular(handle: int, path: Path) -> None:
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
 
 
 def open_private(path: Path, flags: int) -> int:
@@ -16,9 +48,8 @@ def open_private(path: Path, flags: int) -> int:
     """
     handle = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     try:
+        _check_regular(handle, path)
         about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
         if about.st_mode & 0o077 and about.st_uid == os.geteuid():
             os.fchmod(handle, 0o600)
     except BaseException:

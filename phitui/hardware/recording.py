@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from phitui.core.errors import PhituiError, UsageError
+from phitui.core.files import open_regular
 from phitui.core.text import one_line
 from phitui.hardware.snapshot import Snapshot
 
@@ -118,10 +119,10 @@ class Recording:
         self.times = array("d")
         self._offsets = array("Q")
         try:
-            if not path.is_file():
-                raise UsageError(f"--replay {path}: {'is not a file' if path.exists() else 'no such file'}")
-            with path.open("rb") as file:
+            with os.fdopen(open_regular(path), "rb") as file:
                 self._scan(file)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UsageError(f"--replay {path}: no such file") from error
         except OSError as error:
             raise UsageError(f"--replay {path}: {error.strerror}") from error
         if not self.times:
@@ -135,7 +136,7 @@ class Recording:
     def snapshot(self, place: int) -> Snapshot:
         """The snapshot at `place`, from 0. Raises PhituiError where the file has changed since."""
         try:
-            with self.path.open("rb") as file:
+            with os.fdopen(open_regular(self.path), "rb") as file:
                 file.seek(self._offsets[place])
                 found = decode(file.readline(_LONGEST_LINE))
         except OSError as error:

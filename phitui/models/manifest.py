@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from phitui.core.errors import PhituiError
+from phitui.core.files import open_regular, read_small
 
 MANIFEST_NAME = "phitui.json"
 FORMAT = 1
@@ -19,6 +22,7 @@ AWQ = "awq"
 # Without these there is nothing to load.
 REQUIRED_FILES = ("config.json", "model.bin", "tokenizer.json", "vocabulary.json")
 _AGAIN = "Convert or pull the model again."
+_MOST_BYTES = 16_000_000
 _HASH_CHUNK_BYTES = 4 * 1024 * 1024
 
 
@@ -105,11 +109,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(read_small(path, _MOST_BYTES), type=Manifest)
     except FileNotFoundError as error:
         raise PhituiError(f"{folder} is no phitui model: it has no {MANIFEST_NAME}", _AGAIN) from error
     except OSError as error:
-        raise PhituiError(f"cannot read {path}: {error.strerror}", "Check who may read it.") from error
+        raise PhituiError(f"cannot read {path}: {error.strerror}", "Check what it is, and who may read it.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PhituiError(f"{path} is damaged: {error}", _AGAIN) from error
     if manifest.format != FORMAT:
@@ -151,7 +155,7 @@ def sha256(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
     """The SHA-256 of a file, in hexadecimal. `on_bytes` is told how much is read. Raises OSError."""
     digest = hashlib.sha256()
     done = 0
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         while chunk := file.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
             done += len(chunk)
@@ -176,11 +180,13 @@ def _check_file(folder: Path, name: str, entry: FileEntry) -> None:
     if Path(name).name != name:
         raise PhituiError(f"{folder / MANIFEST_NAME} names a file outside its folder: {name!r}", _AGAIN)
     try:
-        size = (folder / name).stat().st_size
+        about = (folder / name).stat()
     except OSError as error:
         raise PhituiError(f"cannot read {folder / name}: {error.strerror}", _AGAIN) from error
-    if size != entry.bytes:
-        raise PhituiError(f"{folder / name} has {size} bytes, not {entry.bytes}: it is damaged", _AGAIN)
+    if not stat.S_ISREG(about.st_mode):  # CTranslate2 would wait for a pipe's other end
+        raise PhituiError(f"{folder / name} is not a file", _AGAIN)
+    if about.st_size != entry.bytes:
+        raise PhituiError(f"{folder / name} has {about.st_size} bytes, not {entry.bytes}: it is damaged", _AGAIN)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

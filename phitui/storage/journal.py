@@ -13,12 +13,12 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 
 from phitui.core.errors import PhituiError
-from phitui.core.files import create_private
+from phitui.core.files import create_private, open_regular
 
 SUFFIX = ".journal"
 VERSION = 1
@@ -27,6 +27,10 @@ KEYS_PER_LINE = 128
 _FRAME = struct.Struct("<II")
 # Far above any record; a length beyond it is none.
 _MAX_BYTES = 256 * 1024 * 1024
+
+# A record is not trusted for its sum being right: what is beyond these would fill the memory.
+_MOST_IDS = 1 << 22
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -48,7 +52,7 @@ class MadeRecord(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Token ids that came for a row (`key`, see `engine.rows_api.Row`) since the record before of this row."""
 
     key: int
-    ids: list[int]
+    ids: Annotated[list[int], msgspec.Meta(max_length=_MOST_IDS)]
 
 
 class AnswerRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -70,24 +74,24 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The row of input line `line` with its `n` answers is in the output, which now has `size` bytes with the CRC-32
     `crc`."""
 
-    line: int
-    size: int
+    line: _Number
+    size: _Number
     crc: int
     failed: bool
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    n: int = 1
+    prompt_tokens: _Number | None
+    completion_tokens: _Number | None
+    n: Annotated[int, msgspec.Meta(ge=1, le=KEYS_PER_LINE)] = 1
 
 
 class Counts(msgspec.Struct, array_like=True):
     """Rows in the output, those of them that have an error, and the tokens of the others; `uncounted` of these have
     counts that are not known."""
 
-    rows: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    uncounted: int = 0
+    rows: _Number = 0
+    failed: _Number = 0
+    prompt_tokens: _Number = 0
+    completion_tokens: _Number = 0
+    uncounted: _Number = 0
 
     def add(self, done: Done) -> None:
         self.rows += 1
@@ -100,7 +104,7 @@ class Counts(msgspec.Struct, array_like=True):
 class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Stands for all `Done` before it: the set of `lines` (see `LineSet.pack`)."""
 
-    size: int
+    size: _Number
     crc: int
     lines: bytes
     counts: Counts
@@ -109,7 +113,7 @@ class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True, tag=4):
 class Synced(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """The output's first `size` bytes are on the disk: should they differ later, another program changed them."""
 
-    size: int
+    size: _Number
 
 
 Record = Header | MadeRecord | AnswerRecord | Done | SnapshotRecord | Synced
@@ -125,8 +129,17 @@ def key_of(line: int, choice: int) -> int:
 class LineSet:
     """A set of line numbers, one bit each."""
 
-    def __init__(self, packed: bytes = b"") -> None:
-        self._bits = bytearray(zlib.decompress(packed)) if packed else bytearray()
+    def __init__(self, packed: bytes = b"", most: int = 0) -> None:
+        """`packed` is what `pack` gave of lines up to `most`. Raises ValueError for what is none, or has more."""
+        self._bits = bytearray()
+        if packed:
+            unpacking = zlib.decompressobj()
+            try:
+                self._bits += unpacking.decompress(packed, 2 * (most >> 3) + 3)  # `add` makes room ahead
+            except zlib.error as error:
+                raise ValueError(str(error)) from error
+            if not unpacking.eof:
+                raise ValueError("it has lines that the input has not")
 
     def add(self, line: int) -> None:
         place = line >> 3
@@ -187,20 +200,26 @@ class Journal:
 
 def read_journal(path: Path) -> Iterator[Record]:
     """Its records up to the last whole one, `Header` first. Raises OSError where it cannot be read, and PhituiError
-    where it is none, or of another version."""
-    with path.open("rb") as file:
-        first = _next(file)
+    where it is none, of another version, or has a record that is none though it is whole."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        try:
+            first = _next(file)
+        except msgspec.DecodeError:
+            first = None
         if not isinstance(first, Header):
             raise PhituiError(f"{path} is not the journal of a batch", "Remove it to start anew")
         if first.version != VERSION:
             raise PhituiError(f"{path} is of another version of phitui", "Remove it and the output to start anew")
         yield first
-        while (record := _next(file)) is not None:
-            yield record
+        try:
+            while (record := _next(file)) is not None:
+                yield record
+        except msgspec.DecodeError as error:
+            raise damaged(path, str(error)) from error
 
 
 def _next(file: BinaryIO) -> Record | None:
-    """The next whole record; None where there is none."""
+    """The next whole record; None where there is none. Raises msgspec.DecodeError for one that is whole and absurd."""
     frame = file.read(_FRAME.size)
     if len(frame) < _FRAME.size:
         return None
@@ -210,11 +229,12 @@ def _next(file: BinaryIO) -> Record | None:
     body = file.read(length)
     if len(body) < length or zlib.crc32(body) != crc:
         return None
-    try:
-        record: Record = _decode(body)
-    except msgspec.DecodeError:
-        return None
+    record: Record = _decode(body)
     return record
+
+
+def damaged(path: Path, what: str) -> PhituiError:
+    return PhituiError(f"{path} is damaged: {what}", "Remove it and the output to start anew")
 
 
 def _frame(record: Record) -> bytes:

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from phitui.core.errors import PhituiError, UsageError
-from phitui.core.files import replace_file
+from phitui.core.files import read_small, replace_file
 
 FILE_NAME = "presets.json"
 NAME_CHARS, TEXT_CHARS, MOST = 60, 100_000, 1000
@@ -35,17 +35,13 @@ class Presets:
     def all(self) -> list[Preset]:
         """All of them, by name. Raises PhituiError where the file cannot be read or is none of phitui's."""
         try:
-            with self.path.open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-            found = msgspec.json.decode(data, type=_File) if len(data) <= _MAX_BYTES else None
+            found = msgspec.json.decode(read_small(self.path, _MAX_BYTES), type=_File)
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise PhituiError(f"{self.path}: cannot be read: {error.strerror}") from error
+            raise PhituiError(f"{self.path}: cannot be read: {error.strerror}", "Move it away") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PhituiError(f"{self.path}: {str(error)[:200]}", "Repair it or move it away") from error
-        if found is None:
-            raise PhituiError(f"{self.path}: is larger than {_MAX_BYTES} bytes", "Move it away")
         return sorted(found.presets, key=lambda preset: preset.name.casefold())
 
     def keep(self, name: str, text: str) -> bool:

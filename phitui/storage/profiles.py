@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from phitui.core.files import replace_file
+from phitui.core.files import read_small, replace_file
 
 FILE_NAME = "profiles.json"
+_MOST_BYTES = 16_000_000
 
 
 def read_profile(path: Path, key: str) -> Any:
@@ -28,7 +29,7 @@ def write_profile(path: Path, key: str, value: Any) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_small(path, _MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

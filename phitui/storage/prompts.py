@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from phitui.core.files import open_private, replace_file
+from phitui.core.files import open_private, read_small, replace_file
 
 HISTORY, DRAFT, LOCK = "prompts.jsonl", "draft.txt", ".prompts.lock"
-# Far above any honest file: what else may lie there is not read.
+# Far above any honest file.
 _MOST_BYTES = 64_000_000
 
 
@@ -78,7 +78,6 @@ def _text(text: str) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES)
+        return read_small(path, _MOST_BYTES)
     except FileNotFoundError:
         return b""

@@ -10,7 +10,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from phitui.core.errors import PhituiError
-from phitui.core.files import replace_file
+from phitui.core.files import read_small, replace_file
+
+_MOST_BYTES = 64_000_000
 
 
 class Dated(Protocol):
@@ -36,7 +38,7 @@ class TuningFile(Generic[Kept]):
         """All that is stored, newest first, and "" or what is wrong with the file: then it counts as empty."""
         path = folder / self._name
         try:
-            stored: list[Kept] = msgspec.json.decode(path.read_bytes(), type=self._form).tunings
+            stored: list[Kept] = msgspec.json.decode(read_small(path, _MOST_BYTES), type=self._form).tunings
         except FileNotFoundError:
             return [], ""
         except OSError as error:

@@ -106,7 +106,7 @@ def test_a_file_without_snapshots_is_refused(tmp_path, content, why):
         Recording(path)
     with pytest.raises(UsageError, match="no such file"):
         Recording(tmp_path / "other")
-    with pytest.raises(UsageError, match="is not a file"):
+    with pytest.raises(UsageError, match="Is a directory"):
         Recording(tmp_path)
 
 

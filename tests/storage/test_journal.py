@@ -3,7 +3,10 @@
 import os
 import random
 import stat
+import struct
+import zlib
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +19,7 @@ from phitui.storage.journal import (
     Done,
     Header,
     Journal,
+    LineSet,
     MadeRecord,
     SnapshotRecord,
     Synced,
@@ -87,6 +91,48 @@ def test_what_is_no_journal_is_said(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(PhituiError, match="is not the journal of a batch"):
         list(read_journal(path))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [1, 128, [0] * ((1 << 22) + 1)],
+        [3, 1 << 60, 100, 0, False, 1, 1],
+        [3, -1, 100, 0, False, 1, 1],
+        [3, 1, 100, 0, False, 1, 1, 1 << 60],
+        [3, 1, 100, 0, False, 1 << 63, 1],
+        [4, 1 << 62, 0, b"", [0, 0, 0, 0, 0]],
+        [9, "of no kind"],
+        "text",
+    ],
+    ids=lambda record: repr(record)[:30],
+)
+def test_a_record_that_is_whole_and_absurd_is_said(tmp_path, record):
+    path = tmp_path / "out.journal"
+    write(path, RECORDS)
+    body = msgspec.msgpack.encode(record)
+    with path.open("ab") as file:
+        file.write(struct.pack("<II", len(body), zlib.crc32(body)) + body)
+    with pytest.raises(PhituiError, match=r"out\.journal is damaged: .*Remove it and the output to start anew"):
+        list(read_journal(path))
+
+
+def test_a_set_of_lines_takes_no_more_memory_than_the_inputs_lines():
+    with pytest.raises(ValueError, match="lines that the input has not"):
+        LineSet(zlib.compress(bytes(50_000_000)), 1000)
+    for packed in (b"none", zlib.compress(bytes(100))[:-3]):
+        with pytest.raises(ValueError, match=r"Error|lines"):
+            LineSet(packed, 10_000)
+
+
+@given(st.integers(1, 3000).flatmap(lambda most: st.tuples(st.just(most), st.lists(st.integers(0, most), min_size=1))))
+def test_a_set_of_an_inputs_lines_comes_back(made):
+    most, lines = made
+    one = LineSet()
+    for line in lines:
+        one.add(line)
+    again = LineSet(one.pack(), most)
+    assert {line for line in range(most + 9) if line in again} == set(lines)
 
 
 def test_a_journal_takes_the_place_of_another_whole(tmp_path):

@@ -14,8 +14,9 @@ def test_a_profile_comes_back_and_others_stay(tmp_path):
 
 def test_a_damaged_file_counts_as_empty_and_is_replaced(tmp_path):
     path = tmp_path / "profiles.json"
-    path.write_bytes(b"\xff{not json")
-    assert read_profile(path, "a") is None
+    for damaged in (b"\xff{not json", b"[" * 100_000):
+        path.write_bytes(damaged)
+        assert read_profile(path, "a") is None
     write_profile(path, "a", 1)
     assert read_profile(path, "a") == 1
 

@@ -158,6 +158,6 @@ def test_a_folder_or_a_pipe_is_not_read(tmp_path):
     import os
 
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe", tmp_path / "absent"):
-        with pytest.raises(UsageError, match="no such file"):
-            read_file(path)
+    for name, why in ((".", "Is a directory"), ("pipe", "it is not a file"), ("absent", "no such file")):
+        with pytest.raises(UsageError, match=why):
+            read_file(tmp_path / name)

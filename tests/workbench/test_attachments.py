@@ -30,7 +30,7 @@ def test_what_is_no_text_or_too_large_is_refused(tmp_path, data, said):
 
 def test_what_is_no_file_is_refused_and_waits_for_nobody(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path, said in ((tmp_path, "folder"), (tmp_path / "pipe", "no file"), (tmp_path / "none", "No such file")):
+    for path, said in ((tmp_path, "folder"), (tmp_path / "pipe", "not a file"), (tmp_path / "none", "No such file")):
         with pytest.raises(UsageError, match=said):
             read_attachment(path, 1000)
 

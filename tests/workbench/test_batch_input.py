@@ -170,7 +170,7 @@ def test_line_sets_grow_and_come_back():
     lines = LineSet()
     for line in (0, 1, 8, 100_000):
         lines.add(line)
-    again = LineSet(lines.pack())
+    again = LineSet(lines.pack(), 100_000)
     assert [line for line in (0, 1, 2, 7, 8, 9, 99_999, 100_000, 10**9) if line in again] == [0, 1, 8, 100_000]
 
 

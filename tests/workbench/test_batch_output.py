@@ -1,10 +1,22 @@
 """The output with its journal: what a later run finds of it."""
 
+import zlib
+
 import pytest
 from msgspec.structs import replace
 
-from phitui.core.errors import UsageError
-from phitui.storage.journal import VERSION, AnswerRecord, Header, MadeRecord, key_of
+from phitui.core.errors import PhituiError, UsageError
+from phitui.storage.journal import (
+    VERSION,
+    AnswerRecord,
+    Counts,
+    Done,
+    Header,
+    Journal,
+    MadeRecord,
+    SnapshotRecord,
+    key_of,
+)
 from phitui.workbench.batch import output as batch_output
 from phitui.workbench.batch.answer import Written
 from phitui.workbench.batch.output import KeptRows, Output, journal_path
@@ -65,6 +77,24 @@ def test_a_journal_of_before_stop_strings_were_in_it_had_none(tmp_path):
     Output.create(tmp_path / "other.jsonl", replace(HEADER, settings={"seed": None})).close()
     with pytest.raises(UsageError, match=r"stop was \[\], now \['x'\]"):
         Output.resume(tmp_path / "other.jsonl", replace(HEADER, settings={"seed": None, "stop": ["x"]}))
+
+
+@pytest.mark.parametrize(
+    ("records", "what"),
+    [
+        ([SnapshotRecord(0, 0, zlib.compress(bytes(50_000_000)), Counts())], "lines that the input has not"),
+        ([Done(1 << 40, 7, zlib.crc32(b"line 1\n"), False, 5, 7)], "line 1099511627776, of an input of 10 bytes"),
+    ],
+)
+def test_a_journal_with_lines_that_the_input_has_not_changes_nothing(tmp_path, records, what):
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(b"line 1\n")
+    Journal.write(journal_path(path), [HEADER, *records]).close()
+    before = journal_path(path).read_bytes()
+    with pytest.raises(PhituiError, match=what):
+        again(path)
+    assert path.read_bytes() == b"line 1\n"
+    assert journal_path(path).read_bytes() == before
 
 
 def test_finishing_leaves_the_output_alone(tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from phitui.core.errors import PhituiError
-from phitui.core.files import open_private
+from phitui.core.files import open_private, open_regular
 from phitui.core.ipc.boot import command, without_secrets, working_directory
 from phitui.core.ipc.frames import LENGTH, body_length, decoder, pack
 
@@ -118,8 +118,8 @@ class Child:
 
     def _with_last_line(self, how: str) -> str:
         try:
-            with self._log.open("rb") as log:
-                log.seek(max(self._log_start, self._log.stat().st_size - 4000))
+            with os.fdopen(open_regular(self._log), "rb") as log:
+                log.seek(max(self._log_start, os.fstat(log.fileno()).st_size - 4000))
                 lines = log.read().decode("utf-8", "replace").split("\n")
         except OSError:
             return how

@@ -15,6 +15,7 @@ import msgspec
 
 from phitui import __version__
 from phitui.core.errors import PhituiError, UsageError
+from phitui.core.files import open_regular
 from phitui.core.text import one_line
 from phitui.engine.remote.endpoint import Endpoint, expanded
 from phitui.engine.remote.faults import Fault, faults_told, refusal
@@ -109,11 +110,17 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
         return context
     where = f"{endpoint.table}.{endpoint.name}.ca_file"
     try:
-        return ssl.create_default_context(cafile=str(expanded(endpoint.settings.ca_file)))
+        return _trusting(expanded(endpoint.settings.ca_file))
     except ssl.SSLError as error:
         raise UsageError(f"{where}: it holds no certificate in PEM form") from error
     except OSError as error:
         raise UsageError(f"{where}: it cannot be read: {error.strerror}") from error
+
+
+def _trusting(path: Path) -> ssl.SSLContext:
+    """Raises OSError, and its ssl.SSLError. OpenSSL itself would wait for the other end of a pipe."""
+    os.close(open_regular(path))
+    return ssl.create_default_context(cafile=str(path))
 
 
 def _check_variables() -> None:
@@ -125,7 +132,7 @@ def _check_variables() -> None:
             raise UsageError(f"{name} names {one_line(place, 120)}, which {why}", "Unset it, or name what is there.")
     if os.environ.get("SSL_CERT_FILE"):
         try:
-            ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
+            _trusting(Path(os.environ["SSL_CERT_FILE"]))
         except OSError as error:  # ssl.SSLError is one
             raise UsageError("SSL_CERT_FILE names what holds no certificate in PEM form", "Unset it.") from error
     if os.environ.get("SSLKEYLOGFILE"):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phitui.core.errors import PhituiError
+from phitui.core.files import open_regular
 
 FETCH_AGAIN = "Fetch the file again."
 _HEADER_LIMIT_BYTES = 100 * 1024 * 1024
+_WHOLE_LIMIT_BYTES = 256_000_000  # tokenizers of large vocabularies have 40 MB
 _ITEM_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -89,12 +90,9 @@ def advise(descriptor: int, offset: int, length: int) -> None:
 def open_for_reading(path: Path) -> int:
     """A file descriptor. Raises PhituiError, for a pipe or device too: whoever opens a pipe may wait for ever."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError as error:
-        raise PhituiError(f"cannot read {path}: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise PhituiError(f"cannot read {path}: it is not a file", FETCH_AGAIN)
+        raise PhituiError(f"cannot read {path}: {error.strerror}", FETCH_AGAIN) from error
     if _is_pointer(descriptor):
         os.close(descriptor)
         raise PhituiError(
@@ -112,7 +110,7 @@ def _is_pointer(descriptor: int) -> bool:
 
 
 def read_whole(path: Path) -> bytes:
-    """All of a file. Raises FileNotFoundError where there is none, PhituiError where it cannot be read."""
+    """All of a small file. Raises FileNotFoundError where there is none, PhituiError where it cannot be read."""
     try:
         descriptor = open_for_reading(path)
     except PhituiError as error:
@@ -120,7 +118,10 @@ def read_whole(path: Path) -> bytes:
             raise error.__cause__ from None
         raise
     try:
-        return read_exactly(descriptor, 0, os.fstat(descriptor).st_size, path)
+        size = os.fstat(descriptor).st_size
+        if size > _WHOLE_LIMIT_BYTES:
+            raise PhituiError(f"cannot read {path}: it has more than {_WHOLE_LIMIT_BYTES:,} bytes", FETCH_AGAIN)
+        return read_exactly(descriptor, 0, size, path)
     finally:
         os.close(descriptor)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from pathlib import Path
 
+from phitui.core.files import open_regular
 from phitui.models.manifest import FileEntry
 
 _CHUNK_BYTES = 1 << 20
@@ -35,7 +37,7 @@ class GrowingHash:
             self._error = error
 
     def _follow(self) -> None:
-        with self._path.open("rb", buffering=0) as file:
+        with os.fdopen(open_regular(self._path), "rb", buffering=0) as file:
             while True:
                 last = self._complete.is_set()  # asked before the read: what is written later is not missed
                 while chunk := file.read(_CHUNK_BYTES):

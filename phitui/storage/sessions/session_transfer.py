@@ -10,7 +10,7 @@ import msgspec
 
 from phitui.config.schema import check_layer
 from phitui.core.errors import PhituiError, UsageError
-from phitui.core.files import create_file
+from phitui.core.files import create_file, read_small
 from phitui.storage.sessions.session_types import TITLE_CHARS, KeptTurn, Session
 
 # Far above any real session; below what would fill the memory.
@@ -84,14 +84,11 @@ def from_json(data: bytes, where: str) -> Exported:
 def read_file(path: Path) -> Exported:
     """The session in a JSON file. Raises UsageError."""
     try:
-        if not path.is_file():
-            raise UsageError(f"{path}: there is no such file")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_small(path, MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"{path}: there is no such file") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"{path}: is larger than {MAX_BYTES} bytes")
     return from_json(data, str(path))
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Protocol
 
 from phitui.core.errors import PhituiError, UsageError
-from phitui.core.files import create_private
+from phitui.core.files import create_private, read_small
 from phitui.core.text import one_line, without_controls
 
 _FALLBACKS = ("nano", "vi")
@@ -83,13 +83,9 @@ def _meaning(code: int) -> str:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise PhituiError(f"the editor left more than {_MOST_BYTES:,} bytes: the draft is as it was")
-        return without_controls(data.decode("utf-8").removesuffix("\n"))
+        return without_controls(read_small(path, _MOST_BYTES).decode("utf-8").removesuffix("\n"))
     except OSError as error:
-        raise PhituiError(f"the editor left no file ({error.strerror}): the draft is as it was") from error
+        raise PhituiError(f"what the editor left cannot be read: {error.strerror}: the draft is as it was") from error
     except UnicodeDecodeError as error:
         raise PhituiError("what the editor left is not UTF-8: the draft is as it was") from error
 

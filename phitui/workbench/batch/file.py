@@ -13,6 +13,7 @@ import msgspec
 
 from phitui.config.layers import Config, shown_path
 from phitui.core.errors import PhituiError, UsageError
+from phitui.core.files import open_regular
 from phitui.engine.protocol.api import Event, Loaded, Sampling
 from phitui.engine.protocol.capabilities import supported_parameters
 from phitui.engine.protocol.interface import RowsEngine
@@ -28,6 +29,8 @@ from phitui.workbench.batch.request import Defaults
 from phitui.workbench.batch.source import RowSource
 from phitui.workbench.start import sampling
 
+# Far above any line of an output.
+_LONGEST_BYTES = 256 * 1024 * 1024
 # The window holds this many of the largest batches, so that the engine has something to sort.
 _BATCHES_AHEAD = 8
 
@@ -251,8 +254,8 @@ def _count_lines(path: Path) -> Counts | None:
     """The rows of an output without a journal; None where a line is none of a batch's. Tokens are not counted."""
     counts, decode = Counts(), msgspec.json.Decoder(_Told).decode
     try:
-        with path.open("rb") as file:
-            for line in file:
+        with os.fdopen(open_regular(path), "rb") as file:
+            while line := file.readline(_LONGEST_BYTES):
                 counts.rows += 1
                 counts.failed += decode(line).error is not None
                 if not line.endswith(b"\n"):

@@ -91,7 +91,9 @@ class Input:
         """`path` of None is standard input. Raises UsageError where it cannot be read."""
         self.name = "standard input" if path is None else shown_path(path)
         try:
-            self._handle = os.dup(0) if path is None else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Whoever opens a pipe must not wait for its writer: that can be waited for where it can also be ended.
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+            self._handle = os.dup(0) if path is None else os.open(path, flags)
         except FileNotFoundError as error:
             raise UsageError(f"{self.name}: no such file") from error
         except OSError as error:
@@ -160,6 +162,7 @@ class Input:
                         return b""
                     # A stream may have nothing for long; whoever closes it need not wait for that.
                     if self.is_file or select.select([self._handle], [], [], 0.2)[0]:
-                        return os.read(self._handle, size)
+                        with contextlib.suppress(BlockingIOError):  # another reader of the pipe was quicker
+                            return os.read(self._handle, size)
         except OSError as error:
             raise PhituiError(f"{self.name}: cannot be read: {error.strerror}") from error

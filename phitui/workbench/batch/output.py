@@ -33,6 +33,7 @@ from phitui.storage.journal import (
     Record,
     SnapshotRecord,
     Synced,
+    damaged,
     key_of,
     read_journal,
     sync_folder,
@@ -149,7 +150,10 @@ class Output:
                 synced = record.size
             elif isinstance(record, Done | SnapshotRecord):
                 agrees = agrees and check.upto(record.size, record.crc)
-                self._take(record, agrees)
+                try:
+                    self._take(record, agrees)
+                except ValueError as error:
+                    raise damaged(path, str(error)) from error
         if self.size < synced:
             raise PhituiError(
                 f"{self._name} was changed since it was written: of {synced} bytes the first {self.size} are as left",
@@ -157,12 +161,17 @@ class Output:
             )
 
     def _take(self, record: Done | SnapshotRecord, agrees: bool) -> None:
+        """Raises ValueError for lines that the input has not."""
         if not agrees:
             self.rejected += 1
             return
+        most = self.header.input_bytes + 1  # the number of its last line, at most
+        if isinstance(record, SnapshotRecord):
+            self.done, self.counts = LineSet(record.lines, most), record.counts
+        elif record.line > most:
+            raise ValueError(f"it has line {record.line}, of an input of {most - 1} bytes")
         self.size, self._crc = record.size, record.crc
         if isinstance(record, SnapshotRecord):
-            self.done, self.counts = LineSet(record.lines), record.counts
             return
         self.done.add(record.line)
         self.counts.add(record)

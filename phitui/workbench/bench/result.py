@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from phitui.core.errors import PhituiError, UsageError
-from phitui.core.files import replace_file
+from phitui.core.files import read_small, replace_file
 
 FORMAT = "phitui-bench"
 VERSION = 1
@@ -151,9 +151,7 @@ class BenchResult(msgspec.Struct, frozen=True):
 def read_result(path: Path) -> BenchResult:
     """A saved result. Raises UsageError, in one line, for a file that is none."""
     try:
-        if path.stat().st_size > _MOST_BYTES or not path.is_file():
-            raise UsageError(f"{path} is no result of phitui bench", "Save one with: phitui bench -o FILE")
-        data = path.read_bytes()
+        data = read_small(path, _MOST_BYTES)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     try:

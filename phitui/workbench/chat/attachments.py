@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from phitui.config.layers import shown_path
 from phitui.core.errors import UsageError
+from phitui.core.files import read_small
 from phitui.core.text import one_line
 
 
@@ -47,20 +47,12 @@ def read_attachment(path: Path, limit: int) -> Attachment:
     """A text file of at most `limit` bytes. Raises UsageError where it is none, cannot be read or is larger."""
     where = shown_path(path)
     try:
-        # Not blocking: what looks like a file may be a pipe that nobody writes to.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            kind = os.fstat(file.fileno())
-            if not stat.S_ISREG(kind.st_mode):
-                raise UsageError(f"{where} is no file")
-            data = file.read(limit + 1)
-            size = max(kind.st_size, len(data))
+        data = read_small(path, limit)
+    except IsADirectoryError as error:
+        raise UsageError(f"{where} is a folder", "Attach the files in it one by one.") from error
     except OSError as error:
-        if isinstance(error, IsADirectoryError):
-            raise UsageError(f"{where} is a folder", "Attach the files in it one by one.") from error
-        raise UsageError(f"{where} cannot be read: {error.strerror}") from error
-    if len(data) > limit:
-        fix = "console.file_limit_bytes is the limit."
-        raise UsageError(f"{where} has {size:,} bytes, and at most {limit:,} are taken", fix)
+        fix = "console.file_limit_bytes is the limit." if error.errno == errno.EFBIG else ""
+        raise UsageError(f"{where} cannot be read: {error.strerror}", fix) from error
     return Attachment(path, _text(data, where), len(data))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
+from phitui.config.layers import shown_path
 from phitui.storage.prompts import PromptStore
 
 # A crash loses at most a second of typing: so long a draft waits, and the writing takes some milliseconds.
@@ -74,4 +76,5 @@ class PromptKeeper:
     def _tell(self, error: OSError) -> None:
         if not self._told:
             self._told = True
-            self._say(f"Prompts and draft cannot be kept: {error.strerror or error} (console.keep_prompts).")
+            where = f"{shown_path(Path(error.filename))}: " if isinstance(error.filename, str) else ""
+            self._say(f"Prompts and draft cannot be kept: {where}{error.strerror or error} (console.keep_prompts).")
