@@ -11,7 +11,7 @@ from pathlib import Path
 from phitui.cli.batch_report import BatchProgressLine, report, summary
 from phitui.cli.batch_runner import BatchRunner
 from phitui.cli.output import Narrator, write
-from phitui.cli.signals import on_signals
+from phitui.cli.signals import signals_calling
 from phitui.config.layers import Config, shown_path
 from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.core.ipc.messages import Progress
@@ -112,7 +112,10 @@ class _Command:
             else:
                 self._line.tell("stopping; what is done is kept")
 
-        on_signals(interrupted)
+        with signals_calling(interrupted, every=True):
+            return await self._told(wanted, as_json)
+
+    async def _told(self, wanted: list[Order], as_json: bool) -> int:
         files: list[BatchFile] = []
         try:
             for order in wanted:

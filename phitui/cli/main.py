@@ -15,6 +15,7 @@ from phitui.cli.output import OutputError, abandon_stdout, narrate, write
 from phitui.config.layers import Config, load_config, logs_dir
 from phitui.config.remotes import LOCAL, check_url
 from phitui.core.errors import ExitCode, PhituiError, UsageError
+from phitui.core.leaving import heeding
 from phitui.storage.defects import describe_defect
 
 # Name: the module in phitui.cli that has it, and the line in the help. A module is imported when its command runs.
@@ -55,8 +56,19 @@ def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code. Nothing escapes as a traceback but a defect of phitui's own."""
     os.umask(os.umask(0o022) | 0o022)  # no other user writes to what is made here, models above all
     try:
-        args = _parse(arguments)
-        return _dispatch(args)
+        with heeding(_interrupt, int(ExitCode.INTERRUPTED)):
+            return _told(arguments)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+
+
+def _interrupt(number: int) -> NoReturn:
+    raise KeyboardInterrupt(number)
+
+
+def _told(arguments: list[str]) -> int:
+    try:
+        return _dispatch(_parse(arguments))
     except PhituiError as error:
         narrate(f"phitui: {error}")
         return int(error.exit_code)
@@ -64,8 +76,6 @@ def run(arguments: list[str]) -> int:
         abandon_stdout()
         narrate(f"phitui: cannot write the answer: {error}")
         return int(ExitCode.FAILED)
-    except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has gone, and knows it
         abandon_stdout()
         return int(ExitCode.FAILED)

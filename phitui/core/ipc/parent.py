@@ -88,7 +88,7 @@ class Child:
                 return
             yield self._unpack(body)
 
-    async def stop(self, grace_s: float = 3.0) -> int:
+    async def stop(self, grace_s: float = 2.0) -> int:
         """End it: close its input, wait, then SIGTERM and SIGKILL to it and its children. Returns its exit status."""
         if self._process.stdin is not None:
             self._process.stdin.close()

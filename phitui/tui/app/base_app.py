@@ -26,6 +26,7 @@ from textual.widgets import Input
 
 from phitui.config.layers import Config, config_dir, logs_dir, save_setting
 from phitui.core.errors import ExitCode, PhituiError
+from phitui.core.leaving import ENDING, heed
 from phitui.core.text import sanitize, without_controls
 from phitui.storage.defects import describe_defect
 from phitui.tui.app.painting import PaintingApp
@@ -35,7 +36,7 @@ from phitui.tui.terminal import clipboard, mouse
 from phitui.tui.terminal.ascii_filter import AsciiFilter
 from phitui.tui.terminal.display import displayable, reduced_motion, wants_ascii
 from phitui.tui.terminal.driver import TerminalDriver
-from phitui.tui.terminal.hangup import leave_within_limit, watch_terminal
+from phitui.tui.terminal.hangup import watch_terminal
 from phitui.tui.terminal.suspending import can_come_back, suspend_job
 from phitui.tui.terminal.typed import take_all_characters
 from phitui.tui.themes import load_all, load_theme
@@ -126,8 +127,7 @@ class BaseApp(PaintingApp):
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
         if not self.is_headless:  # where there is no terminal, signals are for whoever runs us
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-                signal.signal(number, self._on_signal)
+            heed(self._leave_from_outside, (*ENDING, signal.SIGQUIT))
             watch_terminal(partial(self._leave_from_outside, signal.SIGHUP))
         self._resume_only_if_suspended()
         self.app_resume_signal.subscribe(self, self._paint_anew)
@@ -239,12 +239,6 @@ class BaseApp(PaintingApp):
         self._leaving = True
         error = self._exception or RuntimeError("unknown")
         self.panic(Text(f"phitui: {sanitize(describe_defect(error, logs_dir()))}"))  # a str would be markup
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM or SIGHUP: close. Not a handler of the event loop, which would not run while the loop is blocked."""
-        del frame
-        leave_within_limit(128 + number)
-        self._leave_from_outside(number)
 
     def _leave_from_outside(self, number: int) -> None:
         """End as by the key, with the status a shell expects. From any thread."""

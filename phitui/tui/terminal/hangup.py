@@ -6,22 +6,13 @@ full queue: whether SIGHUP is handled before that is a race. So a thread watches
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import sys
 import threading
 from collections.abc import Callable
 
-# Longer than a clean way out takes with an engine that has to be killed.
-LIMIT_S = 6.0
-
-
-def leave_within_limit(status: int) -> None:
-    """End the process with `status` once the limit is over, if it is still there. The engine ends with it."""
-    timer = threading.Timer(LIMIT_S, os._exit, (status,))
-    timer.daemon = True
-    timer.start()
+from phitui.core.leaving import leave_within_limit
 
 
 def watch_terminal(on_hangup: Callable[[], None]) -> None:
