@@ -113,9 +113,9 @@ class _Command:
                 self._line.tell("stopping; what is done is kept")
 
         with signals_calling(interrupted, every=True):
-            return await self._told(wanted, as_json)
+            return await self._outcome(wanted, as_json)
 
-    async def _told(self, wanted: list[Order], as_json: bool) -> int:
+    async def _outcome(self, wanted: list[Order], as_json: bool) -> int:
         files: list[BatchFile] = []
         try:
             for order in wanted:

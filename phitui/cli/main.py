@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> int:
     os.umask(os.umask(0o022) | 0o022)  # no other user writes to what is made here, models above all
     try:
         with heeding(_interrupt, int(ExitCode.INTERRUPTED)):
-            return _told(arguments)
+            return _outcome(arguments)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
 
@@ -66,7 +66,8 @@ def _interrupt(number: int) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
-def _told(arguments: list[str]) -> int:
+def _outcome(arguments: list[str]) -> int:
+    """The exit code; what went wrong is told. Raises KeyboardInterrupt."""
     try:
         return _dispatch(_parse(arguments))
     except PhituiError as error:

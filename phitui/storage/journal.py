@@ -199,9 +199,15 @@ class Journal:
 
 
 def read_journal(path: Path) -> Iterator[Record]:
-    """Its records up to the last whole one, `Header` first. Raises OSError where it cannot be read, and PhituiError
-    where it is none, of another version, or has a record that is none though it is whole."""
-    with os.fdopen(open_regular(path), "rb") as file:
+    """Its records up to the last whole one, `Header` first. Raises PhituiError where it cannot be read, is none, of
+    another version, or has a record that is none though it is whole."""
+    try:
+        handle = open_regular(path)
+    except OSError as error:
+        raise PhituiError(
+            f"{path} cannot be read: {error.strerror}", "Check what it is, and who may read it"
+        ) from error
+    with os.fdopen(handle, "rb") as file:
         try:
             first = _next(file)
         except msgspec.DecodeError:

@@ -116,6 +116,14 @@ def test_bad_input_is_one_line_and_exit_2(home, arguments, stdin, words):
     fails(ask(home, *arguments, stdin=stdin), 2, *words)
 
 
+def test_a_stream_without_an_end_is_not_read_for_ever(home):
+    with open("/dev/zero", "rb") as endless:
+        done = subprocess.run(
+            command("ask", "-"), env=environment(home), stdin=endless, capture_output=True, timeout=120, check=False
+        )
+    fails(done, 2, "standard input has more than 64,000,000 bytes")
+
+
 def test_what_is_not_to_be_had_is_exit_3(home):
     fails(ask(home, "--device", "cuda", "x"), 3, "no CUDA device")
     fails(ask(home, "--model", "phi-3-mini", "x"), 3, "phitui model pull phi-3-mini")
