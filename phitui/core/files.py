@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from pathlib import Path
@@ -65,6 +66,12 @@ def create_private(path: Path) -> int:
     return open_private(path, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW)
 
 
+def disk_of(path: Path) -> Path:
+    """Where the disk that `path` is on is mounted, for a message."""
+    path = Path(os.path.realpath(path))
+    return next(folder for folder in (path, *path.parents) if folder.is_mount())
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write `data` in the place of what is there, if anything is: a reader sees the old or the new, also after the
     power has failed. A link stays one, and the mode what it was; a new file is 0600.
@@ -86,6 +93,14 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def put_aside(path: Path) -> Path:
+    """Give a damaged file a name under which it is kept, which is returned. Raises OSError."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    aside = next(name for name in names if not os.path.lexists(name))
+    path.rename(aside)
+    return aside
 
 
 def create_file(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from phitui.core.files import open_private, read_small, replace_file
+from phitui.core.files import open_private, put_aside, read_small, replace_file
 
 HISTORY, DRAFT, LOCK = "prompts.jsonl", "draft.txt", ".prompts.lock"
 # Far above any honest file.
@@ -28,24 +28,34 @@ class PromptStore:
 
     def history(self) -> list[str]:
         """The prompts, oldest first. Lines that are none are passed over."""
-        found = []
-        for line in _read(self._folder / HISTORY).splitlines():
-            try:
-                found.append(msgspec.json.decode(line, type=str))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-        return found[max(len(found) - self._size, 0) :] if self._size else []
+        return self._cut(self._lines()[0])
 
-    def add(self, prompts: list[str]) -> None:
-        """Add prompts behind what is there by now."""
+    def add(self, prompts: list[str]) -> Path | None:
+        """Add prompts behind what is there by now. A file that has lines which are no prompts is put aside, and this
+        returns where; None where all are."""
         with self._locked():
-            kept = self.history()
+            kept, is_whole = self._lines()
             for prompt in prompts:
                 if not kept or kept[-1] != prompt:
                     kept.append(prompt)
-            kept = kept[max(len(kept) - self._size, 0) :] if self._size else []
-            lines = b"".join(msgspec.json.encode(_text(prompt)) + b"\n" for prompt in kept)
+            lines = b"".join(msgspec.json.encode(_text(prompt)) + b"\n" for prompt in self._cut(kept))
+            aside = None if is_whole else put_aside(self._folder / HISTORY)
             replace_file(self._folder / HISTORY, lines)
+        return aside
+
+    def _lines(self) -> tuple[list[str], bool]:
+        """All that are prompts, and whether all are."""
+        data = _read(self._folder / HISTORY)
+        found, is_whole = [], len(data) < _MOST_BYTES
+        for line in data.splitlines():
+            try:
+                found.append(msgspec.json.decode(line, type=str))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                is_whole = False
+        return found, is_whole
+
+    def _cut(self, prompts: list[str]) -> list[str]:
+        return prompts[max(len(prompts) - self._size, 0) :] if self._size else []
 
     def draft(self) -> str:
         """The draft that was written last, "" where there is none."""

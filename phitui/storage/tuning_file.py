@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from phitui.core.errors import PhituiError
-from phitui.core.files import read_small, replace_file
+from phitui.core.files import put_aside, read_small, replace_file
 
 _MOST_BYTES = 64_000_000
 
@@ -52,7 +51,7 @@ class TuningFile(Generic[Kept]):
         be written."""
         stored, problem = self.read(folder)
         path = folder / self._name
-        aside = _put_aside(path) if problem and path.exists() else None
+        aside = _aside(path) if problem and path.exists() else None
         self._write(path, [entry, *(one for one in stored if self._key(one) != self._key(entry))])
         return f"{problem}: it is kept as {aside.name}" if aside else ""
 
@@ -72,12 +71,8 @@ class TuningFile(Generic[Kept]):
             raise PhituiError(f"{path}: cannot be written: {error.strerror}", "The tunings are as they were") from error
 
 
-def _put_aside(path: Path) -> Path:
-    """Rename it to a name that is free. Raises PhituiError where that cannot be."""
-    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
-    aside = next(name for name in names if not name.exists())
+def _aside(path: Path) -> Path:
     try:
-        path.rename(aside)
+        return put_aside(path)
     except OSError as error:
         raise PhituiError(f"{path}: cannot be put aside: {error.strerror}", "Move it away yourself") from error
-    return aside

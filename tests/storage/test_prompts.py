@@ -28,6 +28,18 @@ def test_a_size_of_none_keeps_none(tmp_path):
     assert store.history() == []
 
 
+def test_a_file_with_lines_that_are_none_is_put_aside(tmp_path):
+    store = PromptStore(tmp_path, 10)
+    assert store.add(["a"]) is None
+    with (tmp_path / HISTORY).open("ab") as file:
+        file.write(b'"cut of')
+    damaged = (tmp_path / HISTORY).read_bytes()
+    assert store.history() == ["a"] and (tmp_path / HISTORY).read_bytes() == damaged
+    aside = store.add(["b"])
+    assert aside.read_bytes() == damaged and aside.parent == tmp_path
+    assert store.history() == ["a", "b"] and store.add(["c"]) is None
+
+
 def test_many_writers_lose_nothing(tmp_path):
     def write(who):
         store = PromptStore(tmp_path, 1000)

@@ -62,14 +62,16 @@ class PromptKeeper:
         sent, self._sent = self._sent, []
         draft, self._draft = self._draft, None
 
-        def write() -> None:
-            if sent:
-                self._store.add(sent)
+        def write() -> Path | None:
+            aside = self._store.add(sent) if sent else None
             if draft is not None:
                 self._store.keep_draft(draft)
+            return aside
 
         try:
-            await asyncio.to_thread(write)
+            aside = await asyncio.to_thread(write)
+            if aside is not None:
+                self._say(f"The history of prompts was damaged. What can be read is kept, the old file as {aside}.")
         except OSError as error:
             self._tell(error)
 
