@@ -24,7 +24,7 @@ COMMANDS = {
     "batch": "run files of prompts, one line of output for each",
     "tune": "find the fastest batch and configuration for this machine",
     "bench": "measure throughput and latencies at several batch sizes, and compare two results",
-    "session": "list, show, search, export, import and remove sessions",
+    "session": "list, show, search, export, import, remove and recover sessions",
     "model": "list, pull, convert, verify and remove models",
     "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
     "keys": "list all actions with their ids, keys and defaults",

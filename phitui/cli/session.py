@@ -6,15 +6,18 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
-from phitui.cli.output import write
+from phitui.cli import session_recover
+from phitui.cli.output import narrate, write
 from phitui.config.layers import Config, home
-from phitui.core.errors import ExitCode
+from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.core.text import one_line, sanitize
+from phitui.storage.sessions.session_file import FILE_NAME, DamagedError
+from phitui.storage.sessions.session_reading import reading
+from phitui.storage.sessions.session_recovery import recovered
 from phitui.storage.sessions.session_search import snippet
 from phitui.storage.sessions.session_transfer import read_file, to_json, to_markdown, write_file
 from phitui.storage.sessions.session_types import SessionRow, encoded
 from phitui.storage.sessions.sessions import SessionStore
-from phitui.workbench.chat.session_library import FILE_NAME
 
 _MOST = 100_000
 _SNIPPET_CHARS = 120
@@ -35,17 +38,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("id", type=int, metavar="ID", help="a number of the list")
     search = actions.add_parser("search", help="turns with all of these words, the newest first")
     search.add_argument("text", metavar="TEXT", nargs="+")
+    recover = actions.add_parser("recover", help="bring back what can be read of a damaged file of sessions")
+    recover.add_argument("file", metavar="FILE", type=Path, nargs="?", help="without it, each that phitui knows of")
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
     """Do one action. Raises PhituiError."""
     del config
-    store = SessionStore(home() / FILE_NAME)
+    path = home() / FILE_NAME
+    if args.action == "recover":
+        return session_recover.run(path, args.file)
+    if args.action in _READING:
+        return _read(path, args)
+    store = SessionStore(path)
     try:
-        _ACTIONS[args.action](store, args)
+        _WRITING[args.action](store, args)
     finally:
         store.close()
     return int(ExitCode.DONE)
+
+
+def _read(path: Path, args: argparse.Namespace) -> int:
+    """Leaves the file as it is: of a damaged one what can be read is shown, after a line that says so."""
+    action = _READING[args.action]
+    try:
+        with reading(path) as store:
+            action(store, args)
+    except DamagedError as error:
+        narrate(f"phitui: {error}")
+    else:
+        return int(ExitCode.DONE)
+    with recovered(path) as (memory, _):
+        try:
+            action(SessionStore.reader(path, memory), args)
+        except UsageError as error:
+            raise PhituiError(f"of what can be read: {error.message}") from error
+    return int(ExitCode.FAILED)
 
 
 def _list(store: SessionStore, args: argparse.Namespace) -> None:
@@ -96,4 +124,5 @@ def _day(row: SessionRow) -> str:
     return f"{datetime.fromtimestamp(row.changed):%Y-%m-%d %H:%M}"
 
 
-_ACTIONS = {"list": _list, "show": _show, "export": _export, "import": _import, "rm": _remove, "search": _search}
+_READING = {"list": _list, "show": _show, "export": _export, "search": _search}
+_WRITING = {"import": _import, "rm": _remove}

@@ -16,12 +16,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from damaged_sessions import make_sessions, pages, spoil
 
 from phitui.cli.doctor import machine, user
 from phitui.cli.doctor.report import Check, as_json, as_text, checked, exit_code
-from phitui.config.layers import config_dir, load_config, models_dir
+from phitui.config.layers import config_dir, home, load_config, models_dir
 from phitui.core.errors import PhituiError
 from phitui.hardware.nvml.probe import DriverReport, Gpu
+from phitui.storage.sessions.session_file import mark_recovered, set_aside
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "drivers"))
 import standin
@@ -312,6 +314,28 @@ def test_model() -> None:
     unknown = checked("model", lambda: user.model(load_config(None, {"model": {"name": "nonsense"}})))
     assert unknown.ok is False
     assert "no model is called 'nonsense'" in unknown.text
+
+
+def test_sessions(tmp_path: Path) -> None:
+    folder = home()
+    assert (user.sessions().text, user.set_aside().ok) == ("none yet", True)
+    assert not folder.exists()  # looking makes nothing
+    path = folder / "sessions.db"
+    make_sessions(path, 3)
+    assert user.sessions().text.startswith("3 in ")
+    spoil(path, pages(path) // 2)
+    before = path.read_bytes()
+    check = checked("sessions", user.sessions)
+    assert check.ok is False and f"{path} is damaged" in check.text and "phitui session recover" in check.fix
+    assert path.read_bytes() == before and list(folder.iterdir()) == [path]
+    aside = set_aside(path)
+    check = checked("sessions", user.sessions)
+    assert check.ok is False and aside.name in check.text and "phitui session recover" in check.fix
+    mark_recovered(aside)
+    assert user.sessions().ok is True
+    (folder / "tunings.json.damaged").write_text("")
+    check = user.set_aside()
+    assert check.ok is None and "tunings.json.damaged" in check.text
 
 
 def test_themes() -> None:

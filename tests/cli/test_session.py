@@ -5,6 +5,7 @@ import stat
 import subprocess
 
 import pytest
+from damaged_sessions import killed_while_writing, make_sessions, pages, spoil
 from terminal import command, environment
 
 from phitui.storage.sessions.session_types import KeptTurn
@@ -89,3 +90,92 @@ def test_what_is_no_session_is_refused_and_nothing_is_brought_in(home, change, s
     assert said in fails(home, "import", str(home / "in.json"))
     assert "there is no such file" in fails(home, "import", str(home / "absent.json"))
     assert len(done(home, "list").splitlines()) == 2
+
+
+def all_of(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+READING = (["list"], ["show", "3"], ["export", "4", "--json"], ["search", "needle"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "text"])
+def test_of_a_damaged_file_what_can_be_read_is_shown_and_nothing_is_moved(tmp_path, damage):
+    path = tmp_path / "sessions.db"
+    make_sessions(path)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+        if damage == "text":
+            file.truncate(0)
+            file.write(b"a text\n" * 100)
+    before = all_of(tmp_path)
+    for words in (*READING, ["rm", "3"]):
+        ended = session(tmp_path, *words)
+        assert ended.returncode == 1 and "Traceback" not in ended.stderr
+        first, *more = ended.stderr.splitlines()
+        assert f"{path} is damaged" in first and "phitui session recover" in first
+        assert bool(ended.stdout) == (damage == "cut" and words[0] != "rm")
+        assert len(more) == (damage == "text" and words[0] in ("show", "export"))
+        assert all_of(tmp_path) == before
+    assert damage == "text" or len(session(tmp_path, "list").stdout.splitlines()) == 20
+
+
+def test_reading_makes_nothing(tmp_path):
+    assert done(tmp_path, "list") == done(tmp_path, "search", "needle") == ""
+    assert "there is no session 1" in fails(tmp_path, "show", "1")
+    assert "nothing was set aside" in done(tmp_path, "recover")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recover_brings_back_what_can_be_read_and_keeps_the_damaged_file(tmp_path):
+    path = tmp_path / "sessions.db"
+    make_sessions(path)
+    spoil(path, pages(path) // 2)
+    damaged = path.read_bytes()
+    said = done(tmp_path, "recover")
+    (kept,) = tmp_path.glob("sessions.db.recovered-*")
+    assert f"{path}: 20 sessions with 19" in said and "lost: 0 sessions, " in said and str(kept) in said
+    assert kept.read_bytes() == damaged
+    assert len(done(tmp_path, "list").splitlines()) == 20 and "needle 20-10" in done(tmp_path, "show", "20")
+    assert "nothing was set aside" in done(tmp_path, "recover")
+    more = done(tmp_path, "recover", str(kept))  # asked for by name: once more, beside what is there
+    assert kept.exists() and str(kept) in more
+    assert len(done(tmp_path, "list").splitlines()) == 40
+
+
+def test_recover_leaves_what_has_nothing_in_it_and_says_so(home):
+    aside = home / "sessions.db.damaged-20260101-000000"
+    aside.write_bytes(b"a text")
+    ended = session(home, "recover")
+    assert (ended.returncode, ended.stdout) == (1, "") and f"{aside}: nothing in it can be read" in ended.stderr
+    assert aside.exists() and len(done(home, "list").splitlines()) == 2
+    assert "no such file" in fails(home, "recover", "nowhere")
+    assert "is not damaged" in fails(home, "recover", str(home / "sessions.db"))
+
+
+_READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+
+
+def on_read_only_disk(home, *words):
+    """In a mount namespace of its own; skips where there are none to be had."""
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _READ_ONLY, str(home)]
+    try:
+        subprocess.run([*unshare, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no mounts of one's own here")
+    return subprocess.run(
+        [*unshare, *command("session", *words)],
+        env=environment(home), cwd="/", capture_output=True, timeout=60, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("left_by_a_kill", [False, True])
+def test_on_a_read_only_disk_reading_goes_on(tmp_path, left_by_a_kill):
+    (killed_while_writing if left_by_a_kill else make_sessions)(tmp_path / "sessions.db", 5)
+    tmp_path.joinpath("sessions.db-shm").unlink(missing_ok=True)
+    for words in READING:
+        ended = on_read_only_disk(tmp_path, *words)
+        assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout
+    ended = on_read_only_disk(tmp_path, "rm", "3")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"phitui: {tmp_path / 'sessions.db'}: Read-only file system\n"

@@ -7,10 +7,19 @@ import threading
 import time
 
 import pytest
+from damaged_sessions import killed_while_writing
 
 from phitui.core.errors import PhituiError, UsageError
 from phitui.storage.sessions import session_file
-from phitui.storage.sessions.session_file import MIGRATIONS, GoneError, migrate, open_file
+from phitui.storage.sessions.session_file import (
+    MIGRATIONS,
+    DamagedError,
+    GoneError,
+    files_aside,
+    migrate,
+    open_file,
+    set_aside,
+)
 from phitui.storage.sessions.session_types import KeptTurn, title_of
 from phitui.storage.sessions.sessions import SessionStore
 
@@ -171,20 +180,20 @@ def test_later_migrations_run_in_order_and_all_or_nothing(path):
     store = SessionStore(path)
     session, _ = keep(store, ("a", "b"))
     store.close()
-    connection, _ = open_file(path)
+    connection = open_file(path)
     with pytest.raises(sqlite3.OperationalError):
         migrate(connection, (*MIGRATIONS, ("CREATE TABLE extra (x)", "no SQL")))
     assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     connection.close()
-    connection, _ = open_file(path, later)
+    connection = open_file(path, later)
     assert connection.execute("SELECT pinned FROM session WHERE id = ?", (session,)).fetchone() == (7,)
     connection.close()
 
 
 def test_a_file_of_the_first_version_is_brought_up(path):
     path.parent.mkdir()
-    connection, _ = open_file(path, MIGRATIONS[:1])
+    connection = open_file(path, MIGRATIONS[:1])
     connection.execute("INSERT INTO session (title, system, created, changed) VALUES ('old', 'be brief', 1, 2)")
     connection.close()
     store = SessionStore(path)
@@ -208,7 +217,7 @@ def test_a_newer_file_is_refused_and_left_alone(path):
 
 
 @pytest.mark.parametrize("damage", ["text", "tail", "schema"])
-def test_a_damaged_file_is_set_aside_and_told(path, damage):
+def test_a_damaged_file_is_told_and_left_until_it_is_set_aside(path, damage):
     store = SessionStore(path)
     keep(store, ("a", "b"))
     store.close()
@@ -221,13 +230,33 @@ def test_a_damaged_file_is_set_aside_and_told(path, damage):
         at = data.index(b"CREATE TABLE session")
         data = data[:at] + b"CREATE TALBE session" + data[at + 20 :]
     path.write_bytes(data)
+    with pytest.raises(DamagedError, match=r"sessions\.db is damaged: .*phitui session recover"):
+        SessionStore(path)
+    assert path.read_bytes() == data and files_aside(path) == []
+    kept = set_aside(path)
+    assert files_aside(path) == [kept] and kept.read_bytes() == data
+    assert not path.exists()
     store = SessionStore(path)
-    assert "is damaged" in store.notice
-    kept = next(file for file in path.parent.iterdir() if ".damaged-" in file.name)
-    assert str(kept) in store.notice
-    assert kept.read_bytes() == data
     keep(store, ("a", "b"))
     store.close()
+
+
+def test_what_was_written_last_is_not_deleted_beside_an_empty_file(path):
+    killed_while_writing(path)
+    path.write_bytes(b"")
+    wal = path.with_name("sessions.db-wal")
+    before = wal.read_bytes()
+    with pytest.raises(DamagedError, match=r"it is empty, and sessions\.db-wal beside it is not"):
+        SessionStore(path)
+    assert wal.read_bytes() == before
+
+
+def test_a_full_disk_is_named(path, store):
+    store._connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(PhituiError, match=r"sessions\.db: no space left on the disk at /"):
+        keep(store, ("a", "b" * 1_000_000))
+    store._connection.execute("PRAGMA max_page_count = 100000")
+    keep(store, ("a", "b" * 1_000_000))
 
 
 def test_two_stores_write_at_once_and_nothing_is_lost(path):

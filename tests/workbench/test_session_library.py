@@ -1,17 +1,39 @@
 """A chat and its sessions, with the real file in its thread; the engine's events are the test's own."""
 
 import asyncio
+import contextlib
+import os
 import sqlite3
+import subprocess
 
 import pytest
 
 from phitui.core.errors import UsageError
 from phitui.engine.protocol.api import Delta, Died, Finished, Loaded, Sampling, Started, Timings, Usage
+from phitui.storage.sessions.session_file import files_aside, mark_recovered
 from phitui.workbench.chat.chat import Chat
 from phitui.workbench.chat.exchanges import State, everything
 from phitui.workbench.chat.session_library import SessionLibrary
 
 LOADED = Loaded("tiny", "Tiny", "cpu", "int8", 1, 512, 1000, 0.1, "")
+
+
+@contextlib.contextmanager
+def immutable(path):
+    """Nobody can write to the file meanwhile, not root either; skips where that cannot be had."""
+    if os.geteuid():
+        path.chmod(0o400)
+        path.parent.chmod(0o500)
+    elif subprocess.run(["chattr", "+i", str(path)], capture_output=True, check=False).returncode:
+        pytest.skip("no immutable files here")
+    try:
+        yield
+    finally:
+        if os.geteuid():
+            path.parent.chmod(0o700)
+            path.chmod(0o600)
+        else:
+            subprocess.run(["chattr", "-i", str(path)], check=True)
 
 
 class Engine:
@@ -311,6 +333,58 @@ async def test_a_file_that_vanishes_or_breaks_is_replaced_and_the_chat_written_a
     room.sessions.new_chat()
     await room.sessions.resume(session)
     assert [one.text for one in room.chat.exchanges] == ["1", "2"]
+
+
+async def test_a_damaged_file_is_said_at_every_start_until_it_is_recovered(tmp_path):
+    path = tmp_path / "home" / "sessions.db"
+
+    async def start():
+        room = Room(tmp_path)
+        await room.sessions.look()
+        await room.sessions.look()
+        await room.sessions.close()
+        return [text for text, kind in room.said if kind == "bad"]
+
+    assert await start() == []
+    assert not path.parent.exists()  # where there is nothing, nothing is made
+    path.parent.mkdir()
+    path.write_bytes(b"a text " * 100)
+    (said,) = await start()
+    (aside,) = files_aside(path)
+    assert f"{path} is damaged" in said and f"set aside as {aside}" in said and "phitui session recover" in said
+    for _ in range(2):
+        (said,) = await start()
+        assert str(aside) in said and "phitui session recover" in said
+    mark_recovered(aside)
+    assert await start() == []
+    path.write_bytes(b"")
+    (said,) = await start()
+    assert f"{path} was empty (0 bytes)" in said
+    path.unlink()
+    path.mkdir()
+    said = await start()
+    assert said and all(f"{path} is a folder" in text for text in said)
+
+
+async def test_where_nothing_can_be_written_the_kept_chats_can_be_read(room, tmp_path):
+    await room.answer("one", "1")
+    await room.sessions.recorder.flush()
+    await room.sessions.close()
+    path = tmp_path / "home" / "sessions.db"
+    before = path.read_bytes()
+    with immutable(path):
+        reader = Room(tmp_path)
+        assert await found(reader) == ["one"]
+        await reader.sessions.resume(1)
+        assert [one.text for one in reader.chat.exchanges] == ["1"]
+        await reader.answer("two", "2")
+        await reader.sessions.recorder.flush()
+        (said,) = reader.said
+        assert "not being saved" in said[0] and str(path) in said[0]
+    assert path.read_bytes() == before
+    await reader.sessions.recorder.flush()
+    assert reader.said[1:] == [("The chat is saved again.", "")]
+    await reader.sessions.close()
 
 
 async def test_a_session_that_another_phitui_removed_is_written_anew(room, tmp_path):

@@ -59,6 +59,8 @@ def all_checks(args: argparse.Namespace) -> list[Check]:
         *([checked("model", partial(user.model, config))] if config else []),
         *(engine_checks(config) if config else []),
         *(host_checks(config) if config else []),
+        checked("sessions", user.sessions),
+        checked("set aside", user.set_aside),
         checked("themes", user.themes),
         *([checked("keys", partial(user.keys, config))] if config else []),
         checked("terminal", user.terminal),

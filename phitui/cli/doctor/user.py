@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from phitui.cli.doctor.report import Check
-from phitui.config.layers import Config, config_dir, models_dir, shown_path
+from phitui.config.layers import Config, config_dir, home, models_dir, shown_path
 from phitui.core.errors import ExitCode
 from phitui.core.text import one_line
 from phitui.models.store import list_models, resolve
@@ -77,6 +77,29 @@ def model(config: Config, environ: Mapping[str, str] = os.environ) -> Check:
         return Check("model", None, f"the first start fetches {found.name} ({size:.0f} MB)")
     text = f"{one_line(found.name, 60)} is not in the store"
     return Check("model", False, text, f"phitui model pull {one_line(found.name, 60)}", ExitCode.UNAVAILABLE)
+
+
+def sessions(environ: Mapping[str, str] = os.environ) -> Check:
+    """Whether the sessions can be read, all of them, and whether damaged files lie beside them."""
+    from phitui.storage.sessions.session_file import FILE_NAME, RECOVER, files_aside
+    from phitui.storage.sessions.session_reading import reading
+
+    path = home(environ) / FILE_NAME
+    with reading(path) as store:
+        store.check()
+        count = store.count()
+    aside = [one_line(file.name, 100) for file in files_aside(path)]
+    if aside:
+        return Check("sessions", False, f"{count}; damaged ones were set aside: {', '.join(aside)}", RECOVER)
+    return Check("sessions", True, f"{count} in {shown_path(path)}" if path.exists() else "none yet")
+
+
+def set_aside(environ: Mapping[str, str] = os.environ) -> Check:
+    """Whether damaged files of other kinds lie in the data folder, under the names that they were given."""
+    found = sorted(one_line(shown_path(file), 100) for file in home(environ).glob("*.json*.damaged*"))
+    if found:
+        return Check("set aside", None, f"damaged: {', '.join(found)}", "Take from it what you need, then delete it")
+    return Check("set aside", True, "no damaged files")
 
 
 def terminal(environ: Mapping[str, str] = os.environ) -> Check:

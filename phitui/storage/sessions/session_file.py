@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -11,11 +13,17 @@ from datetime import datetime
 from pathlib import Path
 
 from phitui.core.errors import PhituiError
-from phitui.core.files import open_private
+from phitui.core.files import disk_of, open_private
+from phitui.core.text import one_line
 
 FILE_NAME = "sessions.db"
+RECOVER = "phitui session recover brings back what can be read of it"
 # Two consoles may write at once; each holds the file for milliseconds.
 BUSY_S = 10.0
+# With less than that a disk is as good as full.
+_LITTLE_BYTES = 100_000
+_BESIDE = ("-wal", "-shm", "-journal")
+_DAMAGED, _RECOVERED = ".damaged-", ".recovered-"
 
 # One entry a version, the first makes version 1. What is released is not changed any more: a new version is added.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -62,37 +70,38 @@ def told(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         what = str(error)
-        if isinstance(error, sqlite3.DatabaseError) and ("malformed" in what or "not a database" in what):
-            raise DamagedError(f"{path} is damaged: {what}") from error
-        raise PhituiError(f"{path}: {what}") from error
+        if any(sign in what for sign in ("malformed", "not a database", "no such table", "decode to UTF-8")):
+            raise DamagedError(f"{path} is damaged: {one_line(what, 200)}", RECOVER) from error
+        raise PhituiError(f"{path}: {_reason(path, what)}") from error
     except UnicodeEncodeError as error:
         raise PhituiError(f"{path}: the text holds what is no character (at {error.start + 1})") from error
 
 
-def open_file(path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> tuple[sqlite3.Connection, str]:
-    """A connection to the file, which is made or migrated where needed; and "" or what a person has to know: that a
-    damaged file was set aside. The calling thread may hand the connection on, one thread at a time.
+def _reason(path: Path, what: str) -> str:
+    """What SQLite says, with what it leaves out."""
+    if "is full" in what or ("disk I/O" in what and shutil.disk_usage(path.parent).free < _LITTLE_BYTES):
+        return f"no space left on the disk at {disk_of(path)}"
+    if "readonly" in what:
+        return "the file, its folder or its disk is read-only"
+    if "unable to open" in what:
+        return f"cannot be opened, or nothing can be written in {path.parent}"
+    if "locked" in what:
+        return f"another program has held it for {BUSY_S:.0f} s"
+    return one_line(what, 200)
 
-    Raises PhituiError where it cannot be opened, or a newer phitui has written it.
+
+def open_file(path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> sqlite3.Connection:
+    """A connection to the file, which is made or migrated where needed. The calling thread may hand the connection on,
+    one thread at a time.
+
+    Raises DamagedError where it is damaged, PhituiError where it cannot be opened, or a newer phitui has written it.
     """
-    try:
-        return _open(path, migrations), ""
-    except DamagedError as error:
-        kept = set_aside(path)
-        return _open(path, migrations), f"{error}. It was set aside as {kept}; sessions are kept in a new file"
-
-
-def _open(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connection:
     _make_private(path)
+    refuse_lone_wal(path)
     with told(path):
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > len(migrations):
-                raise PhituiError(
-                    f"{path} was written by a newer phitui (version {version}, this one knows {len(migrations)})",
-                    "Install that one again, or move the file away",
-                )
+            version = check_version(connection, path, len(migrations))
             _use_wal(connection)
             if version < len(migrations):
                 migrate(connection, migrations)
@@ -103,13 +112,42 @@ def _open(path: Path, migrations: Sequence[Sequence[str]]) -> sqlite3.Connection
     return connection
 
 
+def check_version(connection: sqlite3.Connection, path: Path, newest: int = len(MIGRATIONS)) -> int:
+    """The file's version. Raises PhituiError where a newer phitui has written it, or sqlite3.Error."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > newest:
+        raise PhituiError(
+            f"{path} was written by a newer phitui (version {version}, this one knows {newest})",
+            "Install that one again, or move the file away",
+        )
+    return version
+
+
+def refuse_lone_wal(path: Path) -> None:
+    """Beside a file that is empty SQLite would delete what was written last. Raises DamagedError."""
+    wal = path.with_name(path.name + "-wal")
+    with contextlib.suppress(OSError):
+        if not path.stat().st_size and wal.stat().st_size:
+            raise DamagedError(f"{path} is damaged: it is empty, and {wal.name} beside it is not", RECOVER)
+
+
 def _make_private(path: Path) -> None:
     """SQLite gives the files beside it (-wal, -shm, -journal) the mode of this one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(open_private(path, os.O_RDWR))
     except OSError as error:
-        raise PhituiError(f"{path}: {error.strerror}") from error
+        raise PhituiError(*described(path, error)) from error
+
+
+def described(path: Path, error: OSError) -> tuple[str, str]:
+    """What stands in the way of opening it, and what to do."""
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {os.path.realpath(path)}, which is not there", "Mend the link, or delete it"
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no regular file"
+        return f"{path} is {kind}, where the file of the sessions should be", "Move it away"
+    return f"{path}: {error.strerror}", ""
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -155,15 +193,28 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def set_aside(path: Path) -> Path:
     """Give a damaged file, with its journal, a name under which it is kept. Raises PhituiError."""
-    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
-    kept = path.with_name(f"{path.name}.damaged-{stamp}")
-    number = 1
-    while kept.exists():
-        number += 1
-        kept = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    path = Path(os.path.realpath(path))
+    return _renamed(path, f"{path.name}{_DAMAGED}{datetime.now():%Y%m%d-%H%M%S}")
+
+
+def files_aside(path: Path) -> list[Path]:
+    """The damaged files that were set aside of `path`, and not recovered yet, oldest first."""
+    path = Path(os.path.realpath(path))
+    found = path.parent.glob(f"{glob.escape(path.name)}{_DAMAGED}*")
+    return sorted(file for file in found if not file.name.endswith(_BESIDE))
+
+
+def mark_recovered(path: Path) -> Path:
+    """Give a file that was set aside, and has been recovered, the name that says so. Raises PhituiError."""
+    return _renamed(path, path.name.replace(_DAMAGED, _RECOVERED))
+
+
+def _renamed(path: Path, name: str) -> Path:
+    names = (name, *(f"{name}-{number}" for number in range(2, 1000)))
+    kept = next(one for one in map(path.with_name, names) if not os.path.lexists(one))
     try:
         path.rename(kept)
-        for end in ("-wal", "-shm", "-journal"):
+        for end in _BESIDE:
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + end).rename(kept.with_name(kept.name + end))
     except OSError as error:

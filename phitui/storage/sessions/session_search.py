@@ -43,6 +43,16 @@ def ensure_index(connection: sqlite3.Connection) -> bool:
     return True
 
 
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether both indexes are there and hold every turn that is marked so, for who only reads."""
+    try:
+        for index in (INDEX, cjk_index.INDEX):
+            connection.execute(f"SELECT rowid FROM {index} LIMIT 1").fetchone()
+        return not connection.execute("SELECT 1 FROM duty WHERE name = ?", (_REINDEX,)).fetchone()
+    except sqlite3.Error:  # without FTS5, or damaged: all turns are looked into
+        return False
+
+
 def rebuild(connection: sqlite3.Connection) -> None:
     """Make the index anew from the turns."""
     connection.execute(f"INSERT INTO {INDEX}({INDEX}) VALUES ('delete-all')")

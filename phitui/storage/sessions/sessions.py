@@ -8,14 +8,17 @@ the file is opened the next time.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from phitui.core.errors import UsageError
+from phitui.core.errors import PhituiError, UsageError
+from phitui.core.text import one_line
 from phitui.storage.sessions import session_search
 from phitui.storage.sessions.session_file import (
+    RECOVER,
     DamagedError,
     GoneError,
     MovedError,
@@ -46,24 +49,27 @@ class SessionStore:
     """Every method raises PhituiError with the file's name where it fails, DamagedError where the file is damaged."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it. `notice` is "" or what a person has to know of that."""
+        """Open the file, or make it."""
         self.path = path
-        self._connection, self.notice = open_file(path)
+        self._connection = open_file(path)
         try:
-            self._begin()
-        except DamagedError as error:
+            with told(self.path):
+                with transaction(self._connection):
+                    self.has_index = session_search.ensure_index(self._connection)
+                    self._remove("deleted < ?", time.time() - KEEP_DELETED_S)
+                self._file: os.stat_result | None = self.path.stat()
+        except BaseException:
             self._connection.close()
-            kept = set_aside(path)
-            self._connection, _ = open_file(path)
-            self.notice = f"{error}. It was set aside as {kept}; sessions are kept in a new file"
-            self._begin()
+            raise
 
-    def _begin(self) -> None:
-        with told(self.path):
-            with transaction(self._connection):
-                self.has_index = session_search.ensure_index(self._connection)
-                self._remove("deleted < ?", time.time() - KEEP_DELETED_S)
-            self._file = self.path.stat()
+    @classmethod
+    def reader(cls, path: Path, connection: sqlite3.Connection) -> SessionStore:
+        """A store on a connection that must not write, such as `session_reading` opens; what changes it fails."""
+        store = cls.__new__(cls)
+        store.path, store._connection, store._file = path, connection, None
+        with told(path):
+            store.has_index = session_search.is_current(connection)
+        return store
 
     def close(self) -> None:
         """Close the file. What was saved is there."""
@@ -73,6 +79,23 @@ class SessionStore:
         """Close a damaged file and give it another name, which is returned. Open a new store then."""
         self._connection.close()
         return set_aside(self.path)
+
+    def take_over(self, other: sqlite3.Connection) -> None:
+        """Take over all sessions of a database in memory, as `session_recovery` makes it. Into a file without any they
+        come with the ids that they had, else with ids behind those that are there."""
+        self._check_place()
+        with told(self.path), transaction(self._connection):
+            last = dict(self._connection.execute("SELECT name, seq FROM sqlite_sequence WHERE seq > 0"))
+            for table, shifted in (("session", {"id": "session", "leaf": "turn"}),
+                                   ("turn", {"id": "turn", "session": "session", "parent": "turn"})):  # fmt: skip
+                names = [row[1] for row in other.execute(f"PRAGMA table_info({table})")]
+                sums = (f"{name} + {last.get(shifted[name], 0)}" if name in shifted else name for name in names)
+                self._connection.executemany(
+                    f"INSERT INTO {table} ({', '.join(names)}) VALUES (?{', ?' * (len(names) - 1)})",
+                    other.execute(f"SELECT {', '.join(sums)} FROM {table} ORDER BY id"),
+                )
+            if self.has_index:
+                session_search.index_new(self._connection)
 
     def _create(self, title: str, system: str, created: float, changed: float, parameters: str) -> int:
         cursor = self._connection.execute(
@@ -113,6 +136,8 @@ class SessionStore:
 
     def _check_place(self) -> None:
         """A file that was removed or replaced still takes what is written, and it would be lost: raise instead."""
+        if self._file is None:
+            raise PhituiError(f"{self.path} is open to be read only")
         try:
             now = self.path.stat()
         except OSError as error:
@@ -137,6 +162,13 @@ class SessionStore:
         """How many sessions there are."""
         with told(self.path):
             return int(self._connection.execute("SELECT count(*) FROM session WHERE deleted IS NULL").fetchone()[0])
+
+    def check(self) -> None:
+        """Read all of the file. Raises DamagedError."""
+        with told(self.path):
+            (found,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                raise DamagedError(f"{self.path} is damaged: {one_line(found, 200)}", RECOVER)
 
     def rows(self, ids: Sequence[int]) -> list[SessionRow]:
         """The rows of these sessions, in this order; deleted ones are left out."""
@@ -164,6 +196,8 @@ class SessionStore:
             except sqlite3.DatabaseError as error:
                 if "malformed" not in str(error) or not self.has_index:
                     raise
+            if self._connection.execute("PRAGMA query_only").fetchone()[0]:
+                return session_search.search(self._connection, wanted, limit, False, stop)
             with transaction(self._connection):  # the index can be made anew from the turns
                 session_search.rebuild(self._connection)
                 session_search.index_new(self._connection)

@@ -119,6 +119,7 @@ class PhituiApp(BaseApp):
     async def _begin_later(self) -> None:
         if self._keeps_prompts:
             await self._recall_prompts()
+        await self.sessions.look()
         for module in _LATER:
             await asyncio.to_thread(importlib.import_module, module)
         self.workbench.models.refresh()

@@ -50,6 +50,11 @@ class SessionActions:
         if self._resume != NEW_CHAT:
             self._tasks.start(self._begin_with(sessions))
 
+    async def look(self) -> None:
+        """Say what is wrong with the sessions' file. A session that is resumed opens it by itself."""
+        if self._resume == NEW_CHAT:
+            await self._workbench.sessions.look()
+
     async def _begin_with(self, sessions: SessionLibrary) -> None:
         try:
             await self.resume(await sessions.newest() if self._resume == NEWEST else self._resume)

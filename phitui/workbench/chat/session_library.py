@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from phitui.config.layers import home
-from phitui.core.errors import UsageError
+from phitui.core.errors import PhituiError, UsageError
 from phitui.storage.sessions.session_types import TITLE_CHARS, KeptTurn, Session, SessionRow, encoded
 from phitui.workbench.chat.chat import Chat
 from phitui.workbench.chat.exchanges import Exchange
@@ -46,7 +46,8 @@ class SessionLibrary:
     ) -> None:
         self._chat = chat
         self._system = system
-        self._thread = SessionThread(home(environ) / FILE_NAME, lambda text: say(text, "bad"))
+        self._path = home(environ) / FILE_NAME
+        self._thread = SessionThread(self._path, lambda text: say(text, "bad"))
         self.recorder = SessionRecorder(chat, self._thread, say)
         self._say = say
         self._parameters = parameters
@@ -64,6 +65,14 @@ class SessionLibrary:
     def title(self) -> str:
         """Its title, "" where there is none yet."""
         return self.recorder.current.title
+
+    async def look(self) -> None:
+        """Say what is wrong with the file before there is something to write. Where there is none, none is made."""
+        if any(self._path.parent.glob(f"{FILE_NAME}*")):
+            try:
+                await self._thread.run(lambda store: store.count())
+            except PhituiError as error:
+                self._say(f"The sessions cannot be opened: {error}", "bad")
 
     def new_chat(self) -> None:
         """Begin anew; the chat so far stays as a session."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from phitui.core.errors import PhituiError
+from phitui.core.errors import PhituiError, UsageError
 
 if TYPE_CHECKING:
     from phitui.storage.sessions.sessions import SessionStore
@@ -26,6 +26,7 @@ class SessionThread:
         self._executor: ThreadPoolExecutor | None = None
         self._store: SessionStore | None = None
         self._closed = False
+        self._told = False
 
     async def run(self, deed: Callable[[SessionStore], T]) -> T:
         """What `deed` returns; one at a time, in the order in which they are asked for. Raises PhituiError."""
@@ -41,11 +42,45 @@ class SessionThread:
     def _do(self, deed: Callable[[SessionStore], T]) -> tuple[T, str]:
         notice = ""
         if self._store is None:
-            from phitui.storage.sessions.sessions import SessionStore  # sqlite3 takes some ms
-
-            self._store = SessionStore(self._path)
-            notice = self._store.notice
+            try:
+                self._store, notice = self._opened()
+            except PhituiError as error:
+                return self._read(deed, error), ""
         return deed(self._store), notice
+
+    def _opened(self) -> tuple[SessionStore, str]:
+        """The store, a damaged file being set aside; and what a person has to know, "" for nothing."""
+        from phitui.storage.sessions.session_file import RECOVER, DamagedError, files_aside, set_aside
+        from phitui.storage.sessions.sessions import SessionStore  # sqlite3 takes some ms
+
+        aside = files_aside(self._path)
+        was_empty = self._path.is_file() and not self._path.stat().st_size
+        try:
+            store = SessionStore(self._path)
+        except DamagedError as error:
+            kept = set_aside(self._path)
+            told = f"{error.message}. It was set aside as {kept}; sessions are kept in a new file. {RECOVER}."
+            return SessionStore(self._path), told
+        if was_empty:
+            return store, f"{self._path} was empty (0 bytes). If you had sessions, put a copy back and start again."
+        if not aside or self._told:
+            return store, ""
+        self._told = True
+        more = f" (and {len(aside) - 1} more)" if len(aside) > 1 else ""
+        return store, f"Damaged sessions were set aside as {aside[-1]}{more}. {RECOVER}."
+
+    def _read(self, deed: Callable[[SessionStore], T], error: PhituiError) -> T:
+        """What can be had where nothing can be written, such as in a read-only home. Raises `error` where that is
+        nothing."""
+        from phitui.storage.sessions.session_reading import reading
+
+        try:
+            with reading(self._path) as store:
+                return deed(store)
+        except UsageError:
+            raise
+        except PhituiError:
+            raise error from None
 
     async def set_aside(self) -> Path:
         """Give the damaged file another name, which is returned; the next `run` makes a new one."""
