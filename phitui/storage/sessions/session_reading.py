@@ -69,7 +69,7 @@ def _is_there(path: Path) -> bool:
         raise PhituiError(*described(path, error)) from error
     refuse_lone_wal(path)
     if not about.st_size:
-        raise DamagedError(f"{path} is damaged: it is empty (0 bytes)", "Put a copy back if you have one, or delete it")
+        raise DamagedError(f"{path} is empty (0 bytes)", "Put a copy back if you have one, or delete it")
     return True
 
 
@@ -79,9 +79,9 @@ def _connected(path: Path) -> sqlite3.Connection:
     try:
         return _opened(f"{address}?mode=rw")
     except sqlite3.OperationalError as error:
-        if "unable to open" not in str(error):
+        if not any(sign in str(error) for sign in ("unable to open", "disk I/O", "is full", "readonly")):
             raise
-    # Nothing can be made beside it, as SQLite needs to look for other writers. So there are none.
+    # Nothing can be made beside it, which SQLite needs to look for other writers. So there are none.
     with tempfile.TemporaryDirectory(prefix="phitui-") as folder:
         copy = copied(path, Path(folder))
         if not copy.with_name(copy.name + "-wal").exists():
