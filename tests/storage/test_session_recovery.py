@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 
 import pytest
 from damaged_sessions import TURNS, killed_while_writing, make_sessions, pages, spoil
@@ -73,6 +74,25 @@ def test_the_first_page_is_not_needed(path):
     assert sessions[7].row.title == "Chat 7" and sessions[7].turns[-1].text.startswith("needle 7-10 ")
 
 
+@pytest.mark.parametrize("fill", [b"\0", b"\xff"])
+def test_pages_to_which_no_way_leads_are_found(path, fill):
+    spoil(path, *range(1, 17), fill=fill)  # 64 KB, with the roots of all tables
+    found, sessions = read(path)
+    assert found.turns > 160 and found.sessions == len(sessions) >= 18
+    assert sessions[20].row.title.startswith("prompt 20-1 ") and len(sessions[20].path()) == TURNS
+
+
+def test_what_was_removed_for_good_does_not_come_back(path):
+    store = SessionStore(path)
+    for session in range(3, 15):
+        store.remove(session)
+    store.close()
+    spoil(path, 5)  # the root of the turns
+    found, sessions = read(path)
+    assert set(sessions) == {1, 2, *range(15, 21)}
+    assert (found.turns, found.lost_turns) == (80, 0)
+
+
 def test_turns_whose_session_is_lost_get_one(path):
     spoil(path, 2)  # the only page of the table of sessions
     found, sessions = read(path)
@@ -90,7 +110,7 @@ def test_what_a_killed_process_wrote_last_comes_over_even_without_the_file_befor
 
 
 def test_rows_that_are_no_turns_are_lost_and_do_not_end_it(path):
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("UPDATE turn SET state = 'nonsense' WHERE id = 5")
         connection.execute("UPDATE turn SET text = x'ff00', parent = 4711 WHERE id = 6")
         connection.execute("UPDATE turn SET created = 1e300 WHERE id = 7")
@@ -157,7 +177,7 @@ def test_a_file_of_an_earlier_version_is_read_and_stays_as_it_is(tmp_path, versi
 
 
 def test_a_damaged_index_is_done_without(path):
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("DELETE FROM turn_text_data WHERE id > 10")
     before = all_of(path.parent)
     with reading(path) as store:

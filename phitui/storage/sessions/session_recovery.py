@@ -1,7 +1,8 @@
 """What can still be read of a damaged sessions.db, page by page as far as SQLite reads it.
 
 SQLite gives up at the first damaged page. Here each table is read by ranges of ids, and a range that fails is halved
-until only what cannot be read is left out. Work is done on a copy: the damaged file is not touched.
+until only what cannot be read is left out; then come pages to which no way leads any more. Work is done on a copy: the
+damaged file is not touched.
 """
 
 # ruff: noqa: S608 - what is put together are names of our own
@@ -9,9 +10,10 @@ until only what cannot be read is left out. Work is done on a copy: the damaged 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -24,6 +26,8 @@ from phitui.storage.sessions.session_types import KeptTurn, title_of
 _BLOCK = 1024
 _MOST_IDS = 50_000_000
 _LEAST_TURN_BYTES = 100
+_TABLE_LEAF = 13
+_FIRST_ROOT = 2  # the first page has the schema
 _INDEX = {"session": "session_changed", "turn": "turn_session"}
 _Time = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 
@@ -42,7 +46,7 @@ class _KeptSession(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Found(NamedTuple):
-    """What came over, and what is known to be lost. `exact` is False where more may be."""
+    """What came over, and what is known to be lost. `exact` is False where that is not certain."""
 
     sessions: int
     turns: int
@@ -51,8 +55,8 @@ class Found(NamedTuple):
     exact: bool
 
     def __str__(self) -> str:
-        lost = f"lost: {self.lost_sessions} sessions, {self.lost_turns} turns"
-        return f"{self.sessions} sessions with {self.turns} turns; {lost}" + ("" if self.exact else ", perhaps more")
+        lost = f"lost: {'' if self.exact else 'about '}{self.lost_sessions} sessions, {self.lost_turns} turns"
+        return f"{self.sessions} sessions with {self.turns} turns; {lost}"
 
 
 @contextlib.contextmanager
@@ -64,9 +68,8 @@ def recovered(path: Path) -> Iterator[tuple[sqlite3.Connection, Found]]:
     with contextlib.closing(in_memory()) as memory:
         with tempfile.TemporaryDirectory(prefix="phitui-") as folder:
             copy = copied(path, Path(folder))
-            with contextlib.closing(_opened(copy)) as source:
-                lost_sessions, exact = _bring(source, memory, "session", copy)
-                lost_turns, exact_turns = _bring(source, memory, "turn", copy)
+            lost_sessions, exact = _bring(copy, memory, "session")
+            lost_turns, exact_turns = _bring(copy, memory, "turn")
         _mend(memory)
         sessions, turns = (memory.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _INDEX)
         yield memory, Found(sessions, turns, lost_sessions, lost_turns, exact and exact_turns)
@@ -107,44 +110,84 @@ def _put_first_page(copy: Path) -> None:
         file.write(page)
 
 
-def _bring(source: sqlite3.Connection, memory: sqlite3.Connection, table: str, copy: Path) -> tuple[int, bool]:
-    """Copy the rows of a table that can be read and are whole; how many are lost, and whether that is certain."""
-    whole: type[Any] = {"session": _KeptSession, "turn": _Turn}[table]
-    try:
-        there = [row[1] for row in source.execute(f"PRAGMA table_info({table})")]
-    except sqlite3.Error:
-        there = []
-    names = [name for name in whole.__struct_fields__ if name in there]
-    if "id" not in names:
-        return 0, False
-
-    def read(low: int, high: int) -> list[tuple[Any, ...]]:
-        query = f"SELECT {', '.join(names)} FROM {table} NOT INDEXED WHERE id BETWEEN ? AND ?"
-        return source.execute(query, (low, high)).fetchall()
-
-    lost: set[int] = set()
-    into = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES (?{', ?' * (len(names) - 1)})"
-    top = _top(source, table, copy.stat().st_size)
-    for low in range(1, top + 1, _BLOCK):
-        for row in _halving(read, low, min(low + _BLOCK - 1, top), lost):
-            try:
-                msgspec.convert(dict(zip(names, row, strict=True)), whole)
-            except (msgspec.ValidationError, TypeError):
-                lost.add(row[0])
-            else:
-                memory.execute(into, row)
-    try:  # an index tells which of the ids that were not read are rows, not gaps
-        known = {row[0] for row in source.execute(f"SELECT id FROM {table} INDEXED BY {_INDEX[table]}")}
-    except sqlite3.Error:
-        return len(lost), not lost and top < _MOST_IDS
-    came = {row[0] for row in memory.execute(f"SELECT id FROM {table}")}
-    return len(known - came), True
-
-
 class _Turn(KeptTurn, forbid_unknown_fields=True):
     """A row of the table `turn`."""
 
     session: Annotated[int, msgspec.Meta(ge=1)] = 0
+
+
+_WHOLE: dict[str, type[Any]] = {"session": _KeptSession, "turn": _Turn}
+
+
+def _bring(copy: Path, memory: sqlite3.Connection, table: str) -> tuple[int, bool]:
+    """Take the rows of a table that can be read and are whole; how many are lost, and whether that is certain."""
+    with contextlib.closing(_opened(copy)) as source:
+        try:
+            there = [row[1] for row in source.execute(f"PRAGMA table_info({table})")]
+            (root,) = source.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        except (sqlite3.Error, TypeError):
+            return 0, False
+        names = [name for name in _WHOLE[table].__struct_fields__ if name in there]
+        query = f"SELECT {', '.join(names)} FROM {table} NOT INDEXED"
+        ranges = f"{query} WHERE id BETWEEN ? AND ?"
+        failed = all(_fails(source, ranges, at) for at in (1, _MOST_IDS))  # at both ends: it is the root, most likely
+        if not failed:
+            top = _top(source, table, copy.stat().st_size)
+            for low in range(1, top + 1, _BLOCK):
+                rows, whole = _halving(source, ranges, low, min(low + _BLOCK - 1, top))
+                failed = failed or not whole
+                for row in rows:
+                    _take(memory, table, names, row)
+        try:  # an index tells which of the ids that were not read are rows, not gaps
+            known = {row[0] for row in source.execute(f"SELECT id FROM {table} INDEXED BY {_INDEX[table]}")}
+        except sqlite3.Error:
+            known = None
+
+    def missing() -> set[int]:
+        came = {row[0] for row in memory.execute(f"SELECT id FROM {table}")}
+        return (set(range(1, max(came, default=0))) if known is None else known) - came
+
+    if failed or missing():
+        for row in _stray_rows(copy, query, root):
+            if known is None or row[0] in known:
+                _take(memory, table, names, row)
+    return len(missing()), known is not None
+
+
+def _fails(source: sqlite3.Connection, ranges: str, at: int) -> bool:
+    try:
+        source.execute(ranges, (at, at)).fetchall()
+    except sqlite3.Error:
+        return True
+    return False
+
+
+def _take(memory: sqlite3.Connection, table: str, names: list[str], row: tuple[Any, ...]) -> None:
+    with contextlib.suppress(msgspec.ValidationError):
+        msgspec.convert(dict(zip(names, row, strict=True)), _WHOLE[table])
+        marks = f"?{', ?' * (len(names) - 1)}"
+        memory.execute(f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})", row)
+
+
+def _stray_rows(copy: Path, query: str, root: int) -> Iterator[tuple[Any, ...]]:
+    """What stands in pages to which no way leads any more: each page that is a table's leaf is put in the place of the
+    table's root, so that SQLite reads it as the whole table. Rows of other tables come out as nonsense."""
+    if root < _FIRST_ROOT:
+        return
+    with copy.open("r+b", buffering=0) as file:
+        head = os.pread(file.fileno(), 18, 0)
+        size = int.from_bytes(head[16:], "big")
+        size = 65_536 if size == 1 else size
+        os.pwrite(file.fileno(), b"\1\1", 18)  # no WAL any more: closing has put all of it into the file
+        with contextlib.closing(_connected(copy)) as source:
+            for at in range(size, copy.stat().st_size - size + 1, size):
+                page = os.pread(file.fileno(), size, at)
+                if page[0] != _TABLE_LEAF:
+                    continue
+                os.pwrite(file.fileno(), page, (root - 1) * size)
+                os.pwrite(file.fileno(), at.to_bytes(8, "big")[4:], 24)  # another counter: SQLite looks anew
+                with contextlib.suppress(sqlite3.Error):
+                    yield from source.execute(query)
 
 
 def _top(source: sqlite3.Connection, table: str, size: int) -> int:
@@ -156,20 +199,16 @@ def _top(source: sqlite3.Connection, table: str, size: int) -> int:
     return min(max(tops, default=size // _LEAST_TURN_BYTES), _MOST_IDS)
 
 
-def _halving(
-    read: Callable[[int, int], list[tuple[Any, ...]]], low: int, high: int, lost: set[int]
-) -> Iterator[tuple[Any, ...]]:
+def _halving(source: sqlite3.Connection, query: str, low: int, high: int) -> tuple[list[tuple[Any, ...]], bool]:
+    """The rows of a range that can be read, and whether that is all of it."""
     try:
-        rows = read(low, high)
+        return source.execute(query, (low, high)).fetchall(), True
     except sqlite3.Error:
         if low == high:
-            lost.add(low)
-            return
-        middle = (low + high) // 2
-        yield from _halving(read, low, middle, lost)
-        yield from _halving(read, middle + 1, high, lost)
-    else:
-        yield from rows
+            return [], False
+    middle = (low + high) // 2
+    first, second = (_halving(source, query, *half) for half in ((low, middle), (middle + 1, high)))
+    return first[0] + second[0], False
 
 
 def _mend(memory: sqlite3.Connection) -> None:
