@@ -153,14 +153,22 @@ def test_recover_leaves_what_has_nothing_in_it_and_says_so(home):
     assert "is not damaged" in fails(home, "recover", str(home / "sessions.db"))
 
 
-_READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+_READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd / && exec "$@"'
+# A disk of its own over the folder, with a copy of what is there, and full.
+_FULL = """
+mount --bind "$0" /mnt && mount -t tmpfs -o size=900k none "$0" && cp /mnt/sessions.db "$0" && cd "$0"
+cat /dev/zero > fill 2>/dev/null
+"$@"; ended=$?
+cmp -s sessions.db /mnt/sessions.db || echo moved
+ls -A | grep -e damaged -e fresh -e recovered; exit $ended
+"""
 
 
-def on_read_only_disk(home, *words):
+def on_disk(script, home, *words):
     """In a mount namespace of its own; skips where there are none to be had."""
-    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _READ_ONLY, str(home)]
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(home)]
     try:
-        subprocess.run([*unshare, "true"], check=True, capture_output=True)
+        subprocess.run([*unshare[:-2], "mount -t tmpfs none /mnt"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no mounts of one's own here")
     return subprocess.run(
@@ -169,13 +177,27 @@ def on_read_only_disk(home, *words):
     )  # fmt: skip
 
 
+def test_on_a_full_disk_reading_goes_on_and_nothing_is_moved(tmp_path):
+    path = tmp_path / "sessions.db"
+    make_sessions(path, 3)
+    for words in READING[:2]:
+        ended = on_disk(_FULL, tmp_path, *words)
+        assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout
+    ended = on_disk(_FULL, tmp_path, "rm", "1")
+    assert (ended.returncode, ended.stderr) == (1, f"phitui: {path}: no space left on the disk at {tmp_path}\n")
+    spoil(path, pages(path) // 2)
+    ended = on_disk(_FULL, tmp_path, "recover")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "no space left on the disk at " in ended.stderr
+
+
 @pytest.mark.parametrize("left_by_a_kill", [False, True])
 def test_on_a_read_only_disk_reading_goes_on(tmp_path, left_by_a_kill):
     (killed_while_writing if left_by_a_kill else make_sessions)(tmp_path / "sessions.db", 5)
     tmp_path.joinpath("sessions.db-shm").unlink(missing_ok=True)
     for words in READING:
-        ended = on_read_only_disk(tmp_path, *words)
+        ended = on_disk(_READ_ONLY, tmp_path, *words)
         assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout
-    ended = on_read_only_disk(tmp_path, "rm", "3")
+    ended = on_disk(_READ_ONLY, tmp_path, "rm", "3")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"phitui: {tmp_path / 'sessions.db'}: Read-only file system\n"
