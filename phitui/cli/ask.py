@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from phitui.cli import loop
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.piped import read_text, with_piped
 from phitui.cli.signals import until_signal
@@ -54,7 +55,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
         draw = replace(draw, max_tokens=args.max_tokens)
     asker = Asker(config, stream=not args.json)
     try:
-        finished = asyncio.run(asker.answer([*turns, Turn("user", prompt)], draw))
+        finished = loop.run(asker.answer([*turns, Turn("user", prompt)], draw))
     except PhituiError:
         if args.json and (asker.text or asker.thinking):  # of an answer that broke off
             write(json.dumps(_unfinished(asker), ensure_ascii=sys.stdout.isatty()) + "\n")

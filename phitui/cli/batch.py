@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from phitui.cli import loop
 from phitui.cli.batch_report import BatchProgressLine, report, summary
 from phitui.cli.batch_runner import BatchRunner
 from phitui.cli.output import Narrator, write
@@ -45,7 +46,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     run. Raises PhituiError."""
     rows = batch_size(args.batch_size)
     wanted = orders(args)
-    return asyncio.run(_Command(config, rows).run(wanted, args.json))
+    return loop.run(_Command(config, rows).run(wanted, args.json))
 
 
 def batch_size(text: str) -> int | None:

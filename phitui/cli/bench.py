@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from pathlib import Path
 
 import msgspec
 
+from phitui.cli import loop
 from phitui.cli.bench_table import comparison, report
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import until_signal
@@ -62,7 +62,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
         return _compare(saved[0], saved[1], args.json)
     plan = plan_of(config, args, saved[0] if saved else None)
     check_output(args.output)
-    result = asyncio.run(_bench(config, plan))
+    result = loop.run(_bench(config, plan))
     unsaved = _save(args.output, result)
     if not (saved and args.json):
         write(_as_json(result) if args.json else report(result) + "\n" * bool(saved))

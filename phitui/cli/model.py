@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import re
 from pathlib import Path
 
+from phitui.cli import loop
 from phitui.cli.output import Narrator, write
 from phitui.cli.signals import until_signal
 from phitui.config.layers import Config, logs_dir, models_dir
@@ -65,7 +65,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
         return _verify(args.name)
     if args.action == "rm":
         return _remove(args.name)
-    folder = asyncio.run(_prepare(_request(args)))
+    folder = loop.run(_prepare(_request(args)))
     write(f"{folder}\n")
     return int(ExitCode.DONE)
 

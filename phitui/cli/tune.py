@@ -4,13 +4,12 @@ table or one JSON object."""
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 
 from phitui.autotune.probes import Goal
 from phitui.autotune.server_search import ServerGoal, ServerKnowledge, ServerProbe, ServerVerdict
-from phitui.cli import tune_server, tune_table
+from phitui.cli import loop, tune_server, tune_table
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.signals import until_signal
 from phitui.config.layers import Config, shown_path
@@ -67,7 +66,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
         check_place({f"engines.{config.engine.name}.concurrency": "C*"}, config)
     limit = limit_of(config, args)
     goal = goal_of(config, args, limit)
-    result = asyncio.run(_tune(config, goal, limit, vary_compute_type="compute_type" not in vars(args)))
+    result = loop.run(_tune(config, goal, limit, vary_compute_type="compute_type" not in vars(args)))
     write(_shown(result, args.json))
     try:
         if problem := keep(result):

@@ -100,7 +100,7 @@ async def test_a_change_of_engine_stops_it_and_it_goes_on_after_the_change_back(
 
 async def test_a_switch_of_the_model_keeps_the_rows(home, tmp_path):
     """The model screen's switch in the middle of a batch: its rows wait for the model that they were begun with."""
-    lengths = [{**row, "max_tokens": 20 + 100 * place} for place, row in enumerate(questions(30))]
+    lengths = [{**row, "max_tokens": 20 + 40 * place} for place, row in enumerate(questions(30))]
     source = write(tmp_path / "in.jsonl", lengths)
     async with console("http://127.0.0.1:1", "ct2").run_test(size=(120, 40)) as pilot:
         await ready(pilot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from phitui.cli import loop
 from phitui.cli.doctor.report import Check
 from phitui.config.layers import Config
 from phitui.config.remotes import LOCAL
@@ -25,7 +26,7 @@ def engine_checks(config: Config) -> list[Check]:
 
     checks = [
         _engine_check(name, found, name == config.engine.name)
-        for name, found in zip(config.engines, asyncio.run(ask_all()), strict=True)
+        for name, found in zip(config.engines, loop.run(ask_all()), strict=True)
     ]
     try:
         if config.engine.name != LOCAL:
@@ -58,7 +59,7 @@ def host_checks(config: Config) -> list[Check]:
     async def ask_all() -> list[tuple[Told | PhituiError, float]]:
         return await asyncio.gather(*(timed(name) for name in config.hosts))
 
-    found = asyncio.run(ask_all())
+    found = loop.run(ask_all())
     return [_host_check(name, told, seconds) for name, (told, seconds) in zip(config.hosts, found, strict=True)]
 
 
