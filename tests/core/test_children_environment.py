@@ -3,6 +3,7 @@
 import os
 
 import psutil
+from support.waiting import until
 
 from phitui.cli import main
 from phitui.core.ipc.messages import Failure, Progress
@@ -22,7 +23,9 @@ async def inherited(tmp_path, monkeypatch, needed):
         "children.echo_child", Progress | Failure, tmp_path / "child.log", needed, {"EXTRA_KEY": "x"}
     )
     try:
-        names = psutil.Process(child.pid).environ().keys()
+        process = psutil.Process(child.pid)
+        await until(lambda: "echo_child" in " ".join(process.cmdline()))  # before that it is a copy of ours
+        names = process.environ().keys()
     finally:
         await child.stop(grace_s=1)
     return set(names)

@@ -31,6 +31,8 @@ EXCEPTIONS = {
     ("hardware/host/os_processes.py", "_resident_pages"): KERNEL,
     ("models/install.py", "_sync"): SYNC,
     ("storage/journal.py", "sync_folder"): SYNC,
+    ("storage/sessions/session_recovery.py", "_put_first_page"): "a copy that it has made",
+    ("storage/sessions/session_recovery.py", "_stray_rows"): "a copy that it has made",
     ("workbench/batch/lines.py", "__init__"): "a batch's input may be a pipe; it is read in pieces, and can be ended",
 }
 
