@@ -4,6 +4,8 @@ import pytest
 from frozen_console import LOADED, FrozenConsole
 from msgspec.structs import replace
 from support.resting import at_rest, painted_first
+from support.waiting import until_shown
+from textual.widgets._toast import Toast
 
 from phitui.config.layers import load_config
 from phitui.core.ipc.messages import Failure
@@ -20,6 +22,7 @@ from phitui.engine.protocol.api import (
     Usage,
 )
 from phitui.tui.terminal.notices import Notices
+from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.status import fitted, model_pieces
 from phitui.tui.widgets.transcript import Transcript
 
@@ -210,3 +213,21 @@ async def test_the_mouse_is_toggled_by_a_key():
         await pilot.press("f12")
         assert app._driver._mouse is before and len(said) == 2
         assert {"phitui's" in text for text in said} == {True, False}
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
+async def test_notices_never_cover_the_prompt(size):
+    app = FrozenConsole()
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await painted_first(pilot)
+        app.load()
+        prompt = app.console_screen.query_one(Prompt)
+        prompt.text = "one\ntwo\nthree\nfour\nfive"
+        for number in range(4):
+            app.notify(f"Notice {number} in words that take more than a line where the terminal is narrow")
+        await until_shown(pilot, lambda: len(app.screen.query(Toast)) == 4)
+        await at_rest(pilot)
+        rows = [row.text for row in app.screen._compositor.render_strips()]
+        top, bottom = prompt.region.y, prompt.region.bottom
+        assert "Notice 0" in "".join(rows[:top]) and "three" in "".join(rows[top:bottom])
+        assert not any("▌" in row or "Notice" in row for row in rows[top:])

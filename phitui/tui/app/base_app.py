@@ -52,6 +52,8 @@ class BaseApp(PaintingApp):
     TITLE = "phitui"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    # Textual has notices at the bottom, where the prompt is.
+    CSS = "ToastRack { dock: top; align: right top; max-height: 50%; margin-top: 1; margin-bottom: 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
         Binding("ctrl+c", "interrupt", "Copy the selection, or quit", show=False, id="app.interrupt", priority=True),
