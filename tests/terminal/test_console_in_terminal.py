@@ -96,7 +96,7 @@ def test_every_way_out_leaves_nothing_behind(open_console, way, busy):
     if busy:
         console.send(STORY + ENTER)
         console.wait_for(r"answering · \d+ tokens")
-    assert wait_until(lambda: len(console.family()) == 2, 60)  # it has measured the machine's memory
+    assert wait_until(lambda: len(console.family()) == 3, 60)  # with the engine and its template; the rate is measured
     family = console.family()
     if way.startswith("ctrl"):
         console.send({"ctrl-c": CTRL_C, "ctrl-q": CTRL_Q}[way])
@@ -194,7 +194,7 @@ def test_another_model_is_switched_to_and_back(open_console):
     console.send("\x1b[B" + ENTER)  # the one below it
     console.wait_for("φ phitui  Tiny Phi-3 · ")
     console.wait_for("From here on another model answers")
-    assert wait_until(lambda: len(console.family()) == 2, 60)  # the console and one engine
+    assert wait_until(lambda: len(console.family()) == 3, 60)  # the console, one engine and its template
     console.send("\x1bOQ")
     console.wait_for(r"● tiny-phi3 ")
     console.send("\x1b[A" + ENTER)
