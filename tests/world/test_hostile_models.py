@@ -2,6 +2,9 @@
 
 import json
 import os
+import resource
+import subprocess
+import sys
 import time
 from contextlib import asynccontextmanager
 
@@ -88,6 +91,21 @@ def test_a_template_that_is_killed_is_one_line():
         with pytest.raises(UsageError, match="ended its process"):
             template.render(CHAT)
         assert template.render(CHAT) == "hello"
+
+
+def test_a_tighter_limit_of_the_users_stays():
+    tight = 400 << 20
+    code = f"import sys; sys.path[:] = {sys.path!r}\nfrom world.test_hostile_models import *\n"
+    code += "with TemplateProcess(SAYS, {}) as template: print(template.render(CHAT))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (tight, tight)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "hello\n", done.stderr
 
 
 def test_it_has_no_keys(monkeypatch):

@@ -5,6 +5,7 @@ A template is a program. One that counts to 10^10, or makes a text of 10 GB, is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -189,8 +190,8 @@ _reply = decoder(Made | Refused)
 def main() -> None:
     """The process. It ends by itself, too, when a deed takes too long."""
     channel = Channel(Program | Wish)
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, _MEMORY_BYTES)
+    _limit(resource.RLIMIT_CORE, 0)
     template: ChatTemplate | None = None
     while (message := channel.receive()) is not None:
         signal.alarm(round(_START_LIMIT_S if isinstance(message, Program) else LIMIT_S) + 1)
@@ -204,6 +205,14 @@ def main() -> None:
             answer = Refused(error.message, error.fix, isinstance(error, UsageError))
         signal.alarm(0)
         channel.send(answer)
+
+
+def _limit(which: int, most: int) -> None:
+    """No more than `most`; where less is allowed already, that stays."""
+    hard = resource.getrlimit(which)[1]
+    if hard == resource.RLIM_INFINITY or hard > most:
+        with contextlib.suppress(ValueError, OSError):  # not every system has every limit
+            resource.setrlimit(which, (most, most))
 
 
 def _done(template: ChatTemplate, wish: Wish) -> str:
