@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from gpu_common import CPU_ROOM_BYTES, Report, Settings
 
 from phitui.autotune.memory import MemoryModel, Shape
 from phitui.autotune.probes import Goal
-from phitui.cli.signals import until_signal
+from phitui.cli import loop
 from phitui.cli.tune_table import report as tune_report
 from phitui.config.layers import Config, load_config
 from phitui.core.errors import PhituiError
@@ -37,10 +36,10 @@ def bench(settings: Settings, report: Report) -> None:
     plan = BenchPlan(batches, 32, 16, 2) if settings.small else BenchPlan(batches, 256, 128, 3)
 
     async def run() -> None:
-        result = await until_signal(run_bench(_config(settings), plan, lambda _: None))
+        result = await run_bench(_config(settings), plan, lambda _: None)
         report.tell(result=msgspec.to_builtins(result))
 
-    asyncio.run(run())
+    loop.run(run())
 
 
 def tune(settings: Settings, report: Report) -> None:
@@ -62,10 +61,10 @@ def tune(settings: Settings, report: Report) -> None:
             report.tell(probes=probes)
 
     async def run() -> None:
-        result = await until_signal(run_tune(_config(settings), goal, limit, tell))
+        result = await run_tune(_config(settings), goal, limit, tell)
         report.tell(b_best=result.answer.b_best, b_max=result.answer.b_max, result=tune_report(result))
 
-    asyncio.run(run())
+    loop.run(run())
 
 
 def oom(settings: Settings, report: Report) -> None:
@@ -82,7 +81,7 @@ def oom(settings: Settings, report: Report) -> None:
         finally:
             await engine.stop()
 
-    asyncio.run(until_signal(run()))
+    loop.run(run())
 
 
 async def _one(

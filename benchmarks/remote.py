@@ -18,7 +18,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,8 @@ from typing import Any
 
 from report import machine, publish, summary
 from terminal import Console, command, environment, wait_until
+
+from phitui.core.ipc.boot import python
 
 ROUNDS = 7
 PIECES = 1000
@@ -76,7 +77,7 @@ def server(interval_s: float = INTERVAL_S, paced: int = PIECES, texts: Sequence[
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     code = _SERVER.replace("INTERVAL", str(interval_s)).replace("PACED", str(paced))
-    process = subprocess.Popen([sys.executable, "-c", code, str(port)], stdin=subprocess.PIPE)
+    process = subprocess.Popen([*python(code), str(port)], stdin=subprocess.PIPE)  # ends with whoever started it
     if process.stdin is not None:
         process.stdin.write(json.dumps(list(texts)).encode())
         process.stdin.close()

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from phitui.cli import loop
 from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.piped import read_text, with_piped
-from phitui.cli.signals import until_signal
 from phitui.config.layers import Config
 from phitui.core.errors import ExitCode, PhituiError, UnavailableError, UsageError
 from phitui.core.ipc.messages import Failure, Progress
@@ -93,7 +92,7 @@ class Asker(Front):
     async def answer(self, turns: list[Turn], draw: Sampling) -> Finished:
         """The whole answer; its text goes to stdout as it comes where that was asked for. Raises PhituiError."""
         try:
-            return await until_signal(self._answer(turns, draw))
+            return await self._answer(turns, draw)
         finally:
             await self._workbench.close()
 

@@ -12,7 +12,6 @@ from phitui.cli import loop
 from phitui.cli.batch_report import BatchProgressLine, report, summary
 from phitui.cli.batch_runner import BatchRunner
 from phitui.cli.output import Narrator, write
-from phitui.cli.signals import signals_calling
 from phitui.config.layers import Config, shown_path
 from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.core.ipc.messages import Progress
@@ -113,7 +112,7 @@ class _Command:
             else:
                 self._line.tell("stopping; what is done is kept")
 
-        with signals_calling(interrupted, every=True):
+        with loop.signals_calling(interrupted, every=True):
             return await self._outcome(wanted, as_json)
 
     async def _outcome(self, wanted: list[Order], as_json: bool) -> int:

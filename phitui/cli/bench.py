@@ -12,7 +12,6 @@ import msgspec
 from phitui.cli import loop
 from phitui.cli.bench_table import comparison, report
 from phitui.cli.output import Narrator, narrate, write
-from phitui.cli.signals import until_signal
 from phitui.config.layers import Config, shown_path
 from phitui.config.remotes import LOCAL
 from phitui.core.errors import ExitCode, PhituiError, UsageError
@@ -163,4 +162,4 @@ async def _bench(config: Config, plan: BenchPlan) -> BenchResult:
     measure = bench
     if config.engine.name != LOCAL:
         from phitui.workbench.bench.server import bench_server as measure
-    return await until_signal(measure(config, plan, Narrator().show))
+    return await measure(config, plan, Narrator().show)

@@ -75,7 +75,7 @@ def _outcome(arguments: list[str]) -> int:
         return int(error.exit_code)
     except OutputError as error:
         abandon_stdout()
-        narrate(f"phitui: cannot write the answer: {error}")
+        narrate(f"phitui: cannot write to standard output: {error}")
         return int(ExitCode.FAILED)
     except BrokenPipeError:  # whoever read our output has gone, and knows it
         abandon_stdout()

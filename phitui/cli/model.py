@@ -9,7 +9,6 @@ from pathlib import Path
 
 from phitui.cli import loop
 from phitui.cli.output import Narrator, write
-from phitui.cli.signals import until_signal
 from phitui.config.layers import Config, logs_dir, models_dir
 from phitui.core.errors import ExitCode, UsageError
 from phitui.core.ipc.messages import Progress
@@ -65,7 +64,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
         return _verify(args.name)
     if args.action == "rm":
         return _remove(args.name)
-    folder = loop.run(_prepare(_request(args)))
+    folder = loop.run(prepare(_request(args), logs_dir() / "prepare.log", Narrator().show))
     write(f"{folder}\n")
     return int(ExitCode.DONE)
 
@@ -150,7 +149,3 @@ def _store_name(source: Path) -> str:
     name = (source.name if source.is_dir() else re.sub(r"-\d{5}-of-\d{5}$", "", source.stem)).lower()
     known = (entry.name for entry in CATALOG if entry.hub.rsplit("/", 1)[-1].lower() == name)
     return next(known, name)
-
-
-async def _prepare(request: Request) -> Path:
-    return await until_signal(prepare(request, logs_dir() / "prepare.log", Narrator().show))

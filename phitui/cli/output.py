@@ -19,7 +19,7 @@ class OutputError(Exception):
 def write(text: str) -> None:
     """Write data to stdout at once. Raises BrokenPipeError or OutputError."""
     if sys.stdout is None:
-        raise OutputError("standard output is closed")
+        raise OutputError("it is closed")
     try:
         try:
             sys.stdout.write(text)

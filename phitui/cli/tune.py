@@ -11,7 +11,6 @@ from phitui.autotune.probes import Goal
 from phitui.autotune.server_search import ServerGoal, ServerKnowledge, ServerProbe, ServerVerdict
 from phitui.cli import loop, tune_server, tune_table
 from phitui.cli.output import Narrator, narrate, write
-from phitui.cli.signals import until_signal
 from phitui.config.layers import Config, shown_path
 from phitui.config.remotes import LOCAL
 from phitui.core.errors import ExitCode, PhituiError, UsageError
@@ -123,8 +122,8 @@ async def _tune(
     teller = _Teller()
     try:
         if isinstance(goal, ServerGoal):
-            return await until_signal(tune_on_server(config, goal, teller.hear))
-        return await until_signal(tune(config, goal, limit, teller.hear, vary_compute_type))
+            return await tune_on_server(config, goal, teller.hear)
+        return await tune(config, goal, limit, teller.hear, vary_compute_type)
     finally:
         teller.line.clear()
 

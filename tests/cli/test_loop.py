@@ -1,6 +1,9 @@
 """The event loop of a command: nothing that goes wrong beside the work is waited for in vain."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -43,3 +46,43 @@ def test_what_the_work_gives_and_raises_comes_through():
     assert loop.run(work()) == 7
     with pytest.raises(UsageError, match="its own"):
         loop.run(failing(UsageError("its own")))
+
+
+WORK = """
+import asyncio, os
+from phitui.cli import loop
+
+async def work():
+    try:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), NUMBER)
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0.01)
+        print("tidied")
+
+try:
+    loop.run(work())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_after_what_it_has_to_tidy_up(number):
+    """In a process of its own: the limit of time for leaving begins with the signal."""
+    code = WORK.replace("NUMBER", str(int(number)))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.split(), done.stderr) == (["tidied", "interrupted"], "")
+
+
+def test_a_failure_beside_work_that_makes_something_of_being_cancelled_is_told_too():
+    async def work():
+        kept = start_task(failing(ValueError("beside")))
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            del kept
+            return 130
+
+    with pytest.raises(ValueError, match="beside"):
+        loop.run(work())

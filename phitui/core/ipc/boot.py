@@ -10,21 +10,21 @@ from pathlib import Path
 
 # The child sees the same modules as we do: in particular no file of the working directory that happens to be
 # called numpy.py, which `python -m` would put first.
-_TIE = """from phitui.core.ipc.child import die_with
-die_with({parent})
-"""
-_BOOT = """import sys
-sys.path[:] = {path!r}
-{tie}from {module} import main
-main()"""
+_BOOT = "import sys; sys.path[:] = {path!r}; "
+_TIE = "from phitui.core.ipc.child import die_with; die_with({parent}); "
 # Variables that hold what opens something: servers' API keys above all.
 _SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 
 
-def command(module: str, tied: bool = True) -> list[str]:
-    """What runs `main()` of `module` in a new Python; `tied` to the thread that starts it, with which it dies."""
+def python(code: str, tied: bool = True) -> list[str]:
+    """The command that runs `code` in a new Python; `tied` to the thread that starts it, with which it dies."""
     tie = _TIE.format(parent=os.getpid()) if tied else ""
-    return [sys.executable, "-c", _BOOT.format(path=sys.path, tie=tie, module=module)]
+    return [sys.executable, "-c", _BOOT.format(path=sys.path) + tie + code]
+
+
+def python_main(module: str, tied: bool = True) -> list[str]:
+    """As `python`, for `main()` of `module`."""
+    return python(f"from {module} import main; main()", tied)
 
 
 def without_secrets(environ: Mapping[str, str], needed: tuple[str, ...] = ()) -> dict[str, str]:

@@ -15,7 +15,7 @@ import msgspec
 
 from phitui.core.errors import PhituiError
 from phitui.core.files import open_private, open_regular
-from phitui.core.ipc.boot import command, without_secrets, working_directory
+from phitui.core.ipc.boot import python_main, without_secrets, working_directory
 from phitui.core.ipc.frames import LENGTH, body_length, decoder, pack
 
 _LOG_LIMIT_BYTES = 1_000_000
@@ -48,7 +48,7 @@ class Child:
         errors = _open_log(log)
         try:
             process = await asyncio.create_subprocess_exec(
-                *command(module),
+                *python_main(module),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

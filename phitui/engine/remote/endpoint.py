@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from phitui.config.remotes import HostSettings, RemoteSettings
 from phitui.core.errors import UsageError
-from phitui.core.files import read_small
+from phitui.core.files import open_regular
 from phitui.core.text import one_line
 from phitui.engine.remote.proxies import Proxy, proxy_for
 
@@ -145,10 +144,11 @@ def expanded(path: str) -> Path:
 def _read_key(path: Path, source: str) -> str:
     """The file's text, if it is a file that only its owner may read."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode) and mode & 0o077:
-            raise UsageError(f"{source} can be read by others (mode {mode & 0o777:04o})", f"chmod 600 {path}")
-        return read_small(path, _KEY_FILE_BYTES).decode("ascii", "replace")
+        with os.fdopen(open_regular(path), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & 0o077:
+                raise UsageError(f"{source} can be read by others (mode {mode & 0o777:04o})", f"chmod 600 {path}")
+            return file.read(_KEY_FILE_BYTES).decode("ascii", "replace")
     except OSError as error:
         raise UsageError(f"{source} cannot be read: {error.strerror}") from error
 

@@ -13,12 +13,11 @@ from phitui.core.errors import PhituiError, UsageError
 from phitui.core.files import read_small
 from phitui.engine.protocol.api import Turn
 from phitui.models.chat.prompt import prompt_ids
-from phitui.models.chat.template import Message
+from phitui.models.chat.template_messages import Message
 from phitui.models.chat.template_process import TemplateProcess
 from phitui.models.chat.tokenizer import ChatTokenizer
-from phitui.models.manifest import Manifest
+from phitui.models.manifest import MOST_TOKENIZER_BYTES, Manifest
 
-_MOST_BYTES = 256_000_000  # tokenizers of large vocabularies have 40 MB
 # What probes read: any text does, the time of a step does not depend on it.
 _PLAIN = (
     "A decode step reads every weight of the model once, whatever the number of rows, and the keys and values of all "
@@ -37,7 +36,7 @@ class ChatPrompt:
         self._template = TemplateProcess(manifest.chat_template, manifest.special_tokens)  # starts while we read
         try:
             self._tokenizer = ChatTokenizer(
-                read_small(path, _MOST_BYTES), {*manifest.end_tokens, *manifest.special_tokens.values()}
+                read_small(path, MOST_TOKENIZER_BYTES), {*manifest.end_tokens, *manifest.special_tokens.values()}
             )
         except OSError as error:
             raise PhituiError(f"cannot read {path}: {error.strerror}") from error
@@ -88,7 +87,7 @@ class ChatPrompt:
     def _names(self) -> list[str]:
         """CTranslate2's vocabulary, by id: it has tokens that no tokenizer has, where a model rounds its number up."""
         try:
-            names: list[str] = json.loads(read_small(self._vocabulary, _MOST_BYTES))
+            names: list[str] = json.loads(read_small(self._vocabulary, MOST_TOKENIZER_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise PhituiError(f"cannot read {self._vocabulary}: {error}") from error
         return names

@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
-from phitui.models.chat.template import STAND_INS
-
+# Characters that no text has (Unicode's noncharacters): they may stand for others while a template runs.
+STAND_INS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 # How the marks of chats look in the tokenizers of the Hub: <|user|>, <｜User｜>; <think>, <start_of_turn>, [INST].
 _TURN = re.compile(r"<[|｜][^<>\s]*[|｜]>")
 _OTHER = re.compile(r"</?[^\s<>/]+>|\[/?[A-Z_]+\]")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from phitui.models.chat.marks import Marks
-from phitui.models.chat.template import Message
+from phitui.models.chat.template_messages import Message
 from phitui.models.chat.tokenizer import ChatTokenizer
 
 

@@ -19,14 +19,12 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from phitui.core.errors import PhituiError, UsageError
+from phitui.models.chat.marks import STAND_INS
+from phitui.models.chat.template_messages import Message
 
-# Characters that no text has (Unicode's noncharacters): they may stand for others while a template runs.
-STAND_INS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 _ESCAPED = re.compile(rf"[^\x00-\x7f{STAND_INS[0]}-{STAND_INS[-1]}]")
 _SYSTEM, _USER = "a system prompt", "a question"
 _NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
-
-Message = dict[str, str]
 
 
 class ChatTemplate:

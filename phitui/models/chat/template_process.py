@@ -5,10 +5,7 @@ A template is a program. One that counts to 10^10, or makes a text of 10 GB, is 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
-import signal
 import socket
 import subprocess
 import threading
@@ -16,49 +13,16 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Literal
 
 import msgspec
 
 from phitui.core.errors import PhituiError, UsageError
-from phitui.core.ipc.boot import command, without_secrets, working_directory
-from phitui.core.ipc.child import Channel
-from phitui.core.ipc.frames import LENGTH, MAX_FRAME_BYTES, FrameError, body_length, decoder, pack
-from phitui.models.chat.template import ChatTemplate, Message
+from phitui.core.ipc.boot import python_main, without_secrets, working_directory
+from phitui.core.ipc.frames import LENGTH, FrameError, body_length, decoder, pack
+from phitui.models.chat.template_messages import LIMIT_S, START_LIMIT_S, Made, Message, Program, Refused, Wish
 
-# Templates of the Hub take 0.1 ms for a short chat and 20 ms for one that fills a context window.
-LIMIT_S = 5.0
-# For a new Python and the template's compilation, on a machine that does much else.
-_START_LIMIT_S = 60.0
-_MEMORY_BYTES = 512 << 20
-
-
-class Program(msgspec.Struct, tag="program"):
-    """The first message: the template, see `ChatTemplate`. Answered by `Made`."""
-
-    text: str
-    special: dict[str, str]
-
-
-class Wish(msgspec.Struct, tag="wish"):
-    """One of the template's deeds. Answered by `Made` or `Refused`."""
-
-    deed: Literal["render", "try_question", "takes_system"]
-    messages: Sequence[Message] = ()
-
-
-class Made(msgspec.Struct, tag="made"):
-    """The text, or for `takes_system` "yes" or ""."""
-
-    text: str = ""
-
-
-class Refused(msgspec.Struct, tag="refused"):
-    """The deed raised an error for a person."""
-
-    message: str
-    fix: str
-    usage: bool
+_CHILD = "phitui.models.chat.template_child"
+_reply = decoder(Made | Refused)
 
 
 class TemplateProcess:
@@ -106,7 +70,7 @@ class TemplateProcess:
             if self._process is None:
                 self._start()
             if not self._compiled:
-                self._answer(_START_LIMIT_S)
+                self._answer(START_LIMIT_S)
                 self._compiled = True
 
     def close(self) -> None:
@@ -123,7 +87,7 @@ class TemplateProcess:
         try:
             # Not tied: the thread that loads a model ends. The process does with our end of the socket, or its alarm.
             self._process = subprocess.Popen(
-                command(__name__, tied=False),
+                python_main(_CHILD, tied=False),
                 stdin=its.fileno(),
                 stdout=its.fileno(),
                 env=without_secrets(os.environ),
@@ -135,7 +99,7 @@ class TemplateProcess:
         finally:
             its.close()
         self._socket = ours
-        self._send(self._program, _START_LIMIT_S)
+        self._send(self._program, START_LIMIT_S)
 
     def _do(self, wish: Wish) -> str:
         with self._lock:
@@ -182,51 +146,3 @@ class TemplateProcess:
         self.close()
         how = f"took more than {limit_s:g} s" if isinstance(error, TimeoutError) else "ended its process"
         return UsageError(f"the model's chat template {how} and was given up", "Choose another model.")
-
-
-_reply = decoder(Made | Refused)
-
-
-def main() -> None:
-    """The process. It ends by itself, too, when a deed takes too long."""
-    channel = Channel(Program | Wish)
-    _limit(resource.RLIMIT_AS, _MEMORY_BYTES)
-    _limit(resource.RLIMIT_CORE, 0)
-    template: ChatTemplate | None = None
-    while (message := channel.receive()) is not None:
-        signal.alarm(round(_START_LIMIT_S if isinstance(message, Program) else LIMIT_S) + 1)
-        try:
-            if isinstance(message, Program):
-                template = ChatTemplate(message.text, message.special)
-                answer: Made | Refused = Made()
-            elif template is not None:
-                answer = _checked(_done(template, message))
-        except PhituiError as error:
-            answer = Refused(error.message, error.fix, isinstance(error, UsageError))
-        signal.alarm(0)
-        channel.send(answer)
-
-
-def _limit(which: int, most: int) -> None:
-    """No more than `most`; where less is allowed already, that stays."""
-    hard = resource.getrlimit(which)[1]
-    if hard == resource.RLIM_INFINITY or hard > most:
-        with contextlib.suppress(ValueError, OSError):  # not every system has every limit
-            resource.setrlimit(which, (most, most))
-
-
-def _done(template: ChatTemplate, wish: Wish) -> str:
-    if wish.deed == "takes_system":
-        return "yes" if template.takes_system else ""
-    return template.try_question() if wish.deed == "try_question" else template.render(wish.messages)
-
-
-def _checked(text: str) -> Made:
-    """Raises UsageError for text that cannot be sent."""
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise UsageError("the model's chat template writes what is no text", "Choose another model.") from error
-    if size > MAX_FRAME_BYTES // 2:
-        raise UsageError(f"the model's chat template makes {size:,} bytes of this chat", "Choose another model.")
-    return Made(text)

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from phitui.core.errors import PhituiError
 from phitui.core.files import open_regular
+from phitui.models.manifest import MOST_TOKENIZER_BYTES
 
 FETCH_AGAIN = "Fetch the file again."
 _HEADER_LIMIT_BYTES = 100 * 1024 * 1024
-_WHOLE_LIMIT_BYTES = 256_000_000  # tokenizers of large vocabularies have 40 MB
 _ITEM_TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -119,8 +119,8 @@ def read_whole(path: Path) -> bytes:
         raise
     try:
         size = os.fstat(descriptor).st_size
-        if size > _WHOLE_LIMIT_BYTES:
-            raise PhituiError(f"cannot read {path}: it has more than {_WHOLE_LIMIT_BYTES:,} bytes", FETCH_AGAIN)
+        if size > MOST_TOKENIZER_BYTES:
+            raise PhituiError(f"cannot read {path}: it has more than {MOST_TOKENIZER_BYTES:,} bytes", FETCH_AGAIN)
         return read_exactly(descriptor, 0, size, path)
     finally:
         os.close(descriptor)

@@ -165,15 +165,11 @@ class SessionRecorder:
             self._dirty[exchange] = None
 
     async def _set_aside(self, error: PhituiError) -> None:
-        from phitui.storage.sessions.session_file import RECOVER
-
         try:
-            kept = await self._thread.set_aside()
+            told = await self._thread.set_aside(error)
         except PhituiError as also:
-            self._say(f"{error.message}; {also}", "bad")
-        else:
-            told = f"{error.message}. It was set aside as {kept}; this chat is written to a new file. {RECOVER}."
-            self._say(told, "bad")
+            told = f"{error.message}; {also}"
+        self._say(told, "bad")
 
     async def close(self) -> None:
         """Write what is left, once, after what is being written."""

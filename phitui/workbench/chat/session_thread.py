@@ -58,8 +58,7 @@ class SessionThread:
         try:
             store = SessionStore(self._path)
         except DamagedError as error:
-            kept = set_aside(self._path)
-            told = f"{error.message}. It was set aside as {kept}; sessions are kept in a new file. {RECOVER}."
+            told = _told_aside(error, set_aside(self._path))
             return SessionStore(self._path), told
         if was_empty:
             return store, f"{self._path} was empty (0 bytes). If you had sessions, put a copy back and start again."
@@ -82,10 +81,11 @@ class SessionThread:
         except PhituiError:
             raise error from None
 
-    async def set_aside(self) -> Path:
-        """Give the damaged file another name, which is returned; the next `run` makes a new one."""
+    async def set_aside(self, error: PhituiError) -> str:
+        """Give the file that is damaged, by `error`, another name; what is returned says so. The next `run` makes a new
+        one."""
         try:
-            return await self.run(lambda store: store.set_aside())
+            return _told_aside(error, await self.run(lambda store: store.set_aside()))
         finally:
             self._store = None
 
@@ -106,3 +106,7 @@ class SessionThread:
             closing = asyncio.get_running_loop().run_in_executor(executor, store.close)
             await asyncio.wait([closing], timeout=within_s)
         executor.shutdown(wait=False)
+
+
+def _told_aside(error: PhituiError, kept: Path) -> str:
+    return f"{error.message}. It was set aside as {kept}; what comes is kept in a new file. {error.fix}."
