@@ -27,6 +27,7 @@ def install(libraries: dict[str, Path], tmp_path: Path) -> Iterator[Callable[...
     """install("rtx4090") puts that card under pynvml; threads that hang in it are let go at the end."""
     drivers: list[standin.Driver] = []
     contexts = []
+    before = set(threading.enumerate())  # an earlier test's command leaves the thread that hears of signals
 
     def put(profile: str, build: str = "new") -> standin.Driver:
         driver = standin.Driver(libraries[build], tmp_path / f"state{len(drivers)}", standin.profile(profile))
@@ -37,15 +38,15 @@ def install(libraries: dict[str, Path], tmp_path: Path) -> Iterator[Callable[...
     yield put
     for driver in drivers:
         driver.replace({key: value for key, value in driver.state.items() if "delay_us" not in key})
-    left = let_go()
+    left = let_go(before)
     for context in reversed(contexts):
         context.__exit__(None, None, None)
     assert not left, f"threads that did not end: {left}"
 
 
-def let_go() -> list[str]:
-    """Wait for phitui's threads; the names of those that stay."""
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("phitui-")]
+def let_go(before: set[threading.Thread]) -> list[str]:
+    """Wait for phitui's threads that were not there before; the names of those that stay."""
+    threads = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("phitui-")]
     for thread in threads:
         thread.join(5)
     return [thread.name for thread in threads if thread.is_alive()]
