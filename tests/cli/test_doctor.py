@@ -349,13 +349,18 @@ def test_themes() -> None:
 
 
 def test_terminals() -> None:
-    shown = in_terminal(120, 40, TERM="xterm-256color", LANG="C.UTF-8")
+    shown = in_terminal(120, 40, TERM="xterm-256color", COLORTERM="", LANG="C.UTF-8")
     assert "ok  terminal       TERM=xterm-256color, 120×40\r\n" in shown
     assert "–   colours        256;" in shown
-    small = in_terminal(60, 20, TERM="tmux-256color", TMUX="/tmp/tmux", SSH_CONNECTION="a b", LANG="C.UTF-8")
+    small = in_terminal(
+        60, 20, TERM="tmux-256color", COLORTERM="", TMUX="/tmp/tmux", SSH_CONNECTION="a b", LANG="C.UTF-8"
+    )
     assert "not terminal       TERM=tmux-256color, 60×20, tmux, SSH\r\n" in small
     assert "→ Make the window at least 80×24" in small
     assert "terminal-features" in small
+    assert "–   colours        16, the terminal's own" in in_terminal(
+        80, 24, TERM="xterm", COLORTERM="", LANG="C.UTF-8"
+    )
     dumb = in_terminal(80, 24, TERM="dumb", COLORTERM="truecolor", LANG="C.UTF-8")
     assert "not terminal       TERM=dumb, 80×24\r\n" in dumb
     assert "ok  colours        16.7 million" in dumb

@@ -18,6 +18,12 @@ def _keys_are_handled(monkeypatch):
     monkeypatch.setattr("textual.pilot.wait_for_idle", wait)
 
 
+@pytest.fixture(autouse=True)
+def _colours(request, monkeypatch):
+    if request.node.get_closest_marker("colours_256"):
+        monkeypatch.delenv("COLORTERM")
+
+
 @pytest.fixture
 def snap_compare(snap_compare, monkeypatch):
     """The picture is taken when the application is at rest, and no cursor blinks."""

@@ -60,7 +60,7 @@ def test_the_registry():
     assert [one.text for one in commands.names("/t")] == ["/theme", "/tune"]
     assert [one.text for one in commands.arguments("/theme r")] == ["/theme nord", "/theme gruvbox"]
     assert [one.text for one in commands.arguments("/theme n")] == ["/theme nord"]
-    for line, said in (("/t", "/theme or /tune"), ("/thme", "did you mean /theme"), ("/tune x", "takes nothing")):
+    for line, said in (("/t", "/theme or /tune"), ("/thme", "Did you mean /theme"), ("/tune x", "takes nothing")):
         with pytest.raises(UsageError, match=said):
             commands.run(line)
 
@@ -100,7 +100,7 @@ async def test_commands_run_and_what_is_wrong_comes_back():
         app.load()
         await pilot.press(*"/monitr", "enter")
         await pilot.pause()
-        assert "did you mean /monitor?" in notes(app)
+        assert "Did you mean /monitor?" in notes(app)
         assert prompt_of(app).text == "/monitr"
         await pilot.press("backspace", *"or", "enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))

@@ -57,6 +57,11 @@ def test_light(snap_compare):
     assert snap_compare(FrozenMonitor(snapshots(CARD, LOST), "phitui-light"), terminal_size=(120, 40))
 
 
+@pytest.mark.colours_256
+def test_in_256_colours(snap_compare):
+    assert snap_compare(FrozenMonitor(snapshots(CARD, LOST)), terminal_size=(80, 24))
+
+
 def test_ascii_and_light(snap_compare):
     assert snap_compare(FrozenMonitor(snapshots(CARD), "phitui-light", ascii_only=True), terminal_size=(120, 40))
 

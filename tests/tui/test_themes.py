@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.color import Color as RichColor
+from rich.segment import Segment
+from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.color import Color
 from textual.content import Content
@@ -14,6 +18,7 @@ from textual.widgets import DataTable, Footer, Input, Markdown, OptionList, Stat
 from phitui.config.layers import config_dir, load_config, read_toml
 from phitui.core.errors import UsageError
 from phitui.core.resources import resource
+from phitui.tui.terminal.fixed_colours import FixedColours, nearest
 from phitui.tui.themes import (
     COLORS,
     DEFAULT,
@@ -81,27 +86,51 @@ def test_what_ships() -> None:
     assert len({theme.title for theme in themes}) == len(SHIPPED)
 
 
+def in_256(color: str) -> str:
+    """What a terminal with 256 colours shows of it."""
+    found = nearest(*Color.parse(color).rgb).get_truecolor()
+    return Color(*found).hex
+
+
+def in_true_colour(color: str) -> str:
+    return color
+
+
+SEEN = pytest.mark.parametrize("seen", [in_true_colour, in_256], ids=["true colour", "256"])
+
+
+@SEEN
 @pytest.mark.parametrize("name", READABLE)
 @pytest.mark.parametrize("behind", BACKGROUNDS)
-def test_text_can_be_read(name: str, behind: str) -> None:
+def test_text_can_be_read(name: str, behind: str, seen: Callable[[str], str]) -> None:
     theme = load_theme(name)
     least = 7.0 if theme.name == "high-contrast" else 4.5
     shown = {**theme.to_color_system().generate(), **theme.variables}
     for text in ("foreground", "primary", "text-muted", "text-error", "text-warning", "text-success"):
-        assert contrast(shown[text], getattr(theme, behind)) >= least, text
+        assert contrast(seen(shown[text]), seen(getattr(theme, behind))) >= least, text
 
 
+@SEEN
 @pytest.mark.parametrize("name", READABLE)
-def test_marks_and_bars_can_be_told_from_what_is_behind(name: str) -> None:
+def test_marks_and_bars_can_be_told_from_what_is_behind(name: str, seen: Callable[[str], str]) -> None:
     """3:1 for what is not text (WCAG 2.2, 1.4.11); the unfilled part of a bar only has to show."""
     theme = load_theme(name)
     for color in (theme.secondary, theme.accent, theme.success, theme.warning, theme.error):
-        assert contrast(color, theme.background) >= 3
+        assert contrast(seen(color), seen(theme.background)) >= 3
     for gauge in GAUGE_VARIABLES:
         faint = gauge in ("gauge-free", "gauge-track")
-        assert contrast(theme.variables[gauge], theme.background) >= (1.3 if faint else 3), gauge
+        assert contrast(seen(theme.variables[gauge]), seen(theme.background)) >= (1.3 if faint else 3), gauge
     for gauge in ("gauge-ok", "gauge-warn", "gauge-bad"):
-        assert contrast(theme.variables[gauge], theme.variables["gauge-track"]) >= 1.6, gauge
+        assert contrast(seen(theme.variables[gauge]), seen(theme.variables["gauge-track"])) >= 1.6, gauge
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_a_grey_stays_grey_in_256_colours(name: str) -> None:
+    """Rich's own way makes #005f5f of nord's background and #00005f of tokyo-night's."""
+    theme = load_theme(name)
+    for behind in map(str, (theme.background, theme.surface, theme.panel)):
+        saturation = [max(color.rgb) - min(color.rgb) for color in map(Color.parse, (behind, in_256(behind)))]
+        assert saturation[1] <= saturation[0], behind
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -252,3 +281,15 @@ def test_a_name_that_is_no_theme(name: str, told: str) -> None:
 def test_every_colour_of_the_default_is_its_own() -> None:
     theme = load_theme(DEFAULT)
     assert len({getattr(theme, color) for color in COLORS}) == len(COLORS)
+
+
+def test_every_colour_of_256_is_itself_and_the_terminals_own_stay() -> None:
+    for number in (16, 23, 88, 109, 231, 232, 255):
+        assert nearest(*RichColor.from_ansi(number).get_truecolor()).number == number
+    own = Style(color=RichColor.parse("red"), bgcolor=RichColor.default(), bold=True)
+    grey = Style(color=RichColor.from_rgb(46, 52, 64), italic=True, meta={"a": 1})
+    first, second, third = FixedColours().apply(
+        [Segment("a", own), Segment("b", grey), Segment("c", None)], Color.parse("black")
+    )
+    assert first.style == own and third.style is None
+    assert second.style == Style(color=RichColor.from_ansi(236), italic=True, meta={"a": 1})

@@ -36,6 +36,12 @@ def test_the_answer_in_light(snap_compare):
     assert snap_compare(FrozenTuner(run_state_of(), "phitui-light"), terminal_size=(120, 40))
 
 
+@pytest.mark.colours_256
+@pytest.mark.parametrize("probes", [5, None], ids=["a-probe-runs", "answer"])
+def test_in_256_colours(snap_compare, probes):
+    assert snap_compare(FrozenTuner(run_state_of(probes)), press=["tab"], terminal_size=(80, 24))
+
+
 def test_out_of_memory_in_ascii_and_light(snap_compare):
     run_state = run_state_of(card=Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08))
     assert snap_compare(FrozenTuner(run_state, "phitui-light", ascii_only=True), terminal_size=(120, 40))

@@ -129,21 +129,22 @@ def _size() -> os.terminal_size | None:
 
 
 def colours(environ: Mapping[str, str] = os.environ) -> Check:
-    """How many colours the console will use, judged as Textual does, by the environment."""
+    """How many colours the console will use, judged as Rich (and so Textual) does, by the environment."""
     kind = environ.get("TERM", "")
     if _size() is None:
         return Check("colours", None, "no terminal here")
     if environ.get("NO_COLOR"):
         return Check("colours", None, "none, as NO_COLOR asks")
-    if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit") or kind.endswith("-direct"):
+    if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
         return Check("colours", True, "16.7 million")
     fix = "If your terminal has true colour, set COLORTERM=truecolor"
     if environ.get("TMUX"):
         fix += ", and in tmux: set -as terminal-features ',*:RGB'"
     elif environ.get("SSH_CONNECTION"):
         fix += " (SSH does not pass it on)"
-    count = "256" if "256color" in kind else "16"
-    return Check("colours", None, f"{count}; themes are shown with the nearest ones", fix)
+    if kind.rpartition("-")[2] in ("256color", "kitty"):
+        return Check("colours", None, "256; themes are shown with the nearest ones", fix)
+    return Check("colours", None, "16, the terminal's own: the theme is `terminal`", fix)
 
 
 def own_environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What every application of phitui's does: themes, signals, the terminal's end, defects."""
+"""What every application of phitui's does: keys, signals, the terminal's end, defects."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from phitui.config.layers import Config, config_dir, logs_dir, save_setting
+from phitui.config.layers import Config, logs_dir
 from phitui.core.errors import ExitCode, PhituiError
 from phitui.core.leaving import ENDING, heed
 from phitui.core.text import sanitize, without_controls
 from phitui.storage.defects import describe_defect
-from phitui.tui.app.painting import PaintingApp
+from phitui.tui.app.themed_app import ThemedApp
 from phitui.tui.keys.palette import actions_of
 from phitui.tui.keys.remap import keys_for, parsed, rebind, told
 from phitui.tui.terminal import clipboard, mouse
@@ -39,14 +39,13 @@ from phitui.tui.terminal.driver import TerminalDriver
 from phitui.tui.terminal.hangup import watch_terminal
 from phitui.tui.terminal.suspending import can_come_back, suspend_job
 from phitui.tui.terminal.typed import take_all_characters
-from phitui.tui.themes import load_all, load_theme
 from phitui.tui.widgets.single_dismiss import Palette
 
 # Python's own default.
 _SWITCH_INTERVAL_S = 0.005
 
 
-class BaseApp(PaintingApp):
+class BaseApp(ThemedApp):
     """Starts work after the first frame (`begin`), keeps early keys for it, and leaves cleanly from anywhere."""
 
     TITLE = "phitui"
@@ -104,9 +103,7 @@ class BaseApp(PaintingApp):
         self.reduced_motion = reduced_motion(config.console.motion)
         if self.reduced_motion:
             self.animation_level = "none"
-        theme = load_theme(config.theme.name, os.environ)
-        self.register_theme(theme)
-        self.theme = theme.name
+        self.take_first_theme(config.theme.name)
 
     def _register(self, parent: DOMNode, *widgets: Widget, **options: Any) -> list[Widget]:
         """Every widget passes here on its way to the screen: it gets the keys in force."""
@@ -292,51 +289,6 @@ class BaseApp(PaintingApp):
     def action_toggle_mouse(self) -> None:
         """Take the mouse, or leave it to the terminal."""
         self.notify(mouse.toggle(self, told(keys_for(self, "app.mouse"))))
-
-    def action_next_theme(self) -> None:
-        """The next theme, kept for later starts."""
-        names = self._register_themes()
-        place = names.index(self.theme) if self.theme in names else -1
-        self.use_theme(names[(place + 1) % len(names)])
-
-    def use_theme(self, name: str) -> None:
-        """Take a theme, and keep it for later starts."""
-        self._register_themes()  # Textual has themes of some of these names, without the colours of the gauges
-        self.theme = name
-        try:
-            save_setting(config_dir(os.environ) / "config.toml", "theme.name", name)
-        except PhituiError as error:
-            self.notify(str(error), severity="warning", markup=False)
-        else:
-            self.notify(f"Theme {name}", timeout=2, markup=False)
-
-    def theme_names(self) -> list[str]:
-        """All themes that there are, of which none has to be registered. From any thread."""
-        return [theme.name for theme in load_all(os.environ)[0]]
-
-    def _register_themes(self) -> list[str]:
-        """Read all themes anew, so that an edited file shows; returns their names."""
-        themes, errors = load_all(os.environ)
-        for theme in themes:
-            self.register_theme(theme)
-        for error in errors:
-            self.notify(str(error), severity="warning", markup=False)
-        return [theme.name for theme in themes]
-
-    def action_themes(self) -> None:
-        """The list of themes, unless a question is open."""
-        if not self.screen.is_modal:
-            self.choose_theme()
-
-    def choose_theme(self) -> None:
-        """Open the list of themes, which shows each as the cursor moves."""
-        from phitui.tui.screens.theme_list import ThemeList
-
-        def decided(name: str | None) -> None:
-            if name is not None:
-                self.use_theme(name)
-
-        self.push_screen(ThemeList(self._register_themes()), decided)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("Quit", "Leave phitui", self.action_quit)

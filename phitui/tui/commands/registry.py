@@ -66,8 +66,8 @@ class Commands:
             return found[0]
         near = " or ".join(f"/{one.name}" for one in found[:4])
         near = near or "".join(f"/{one}" for one in [nearest(wanted, self._commands)] if one)
-        hint = f"did you mean {near}?" if near else "/help lists all;"
-        raise UsageError(f"there is no command /{one_line(name, 40)}; {hint}", "//text sends text that begins with /")
+        hint = f"Did you mean {near}?" if near else "/help lists all."
+        raise UsageError(f"there is no command /{one_line(name, 40)}", f"{hint} //text sends text that begins with /")
 
     def run(self, text: str) -> Awaitable[None] | None:
         """Run a line that `is_command`. Raises PhituiError."""
