@@ -7,14 +7,20 @@ import itertools
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def read_small(path: Path, most_bytes: int) -> bytes:
     """All of a file of at most `most_bytes`. Never waits, and takes no more memory than that. Raises OSError, also for
     what is larger, or is no regular file."""
     with os.fdopen(open_regular(path), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        data = file.read(most_bytes + 1) if size <= most_bytes else b""
+        return read_opened(file, path, most_bytes)
+
+
+def read_opened(file: BinaryIO, path: Path, most_bytes: int) -> bytes:
+    """As `read_small`, of a file that `open_regular` has opened: for whoever looks at it before."""
+    size = os.fstat(file.fileno()).st_size
+    data = file.read(most_bytes + 1) if size <= most_bytes else b""
     if max(size, len(data)) > most_bytes:
         has = f"{size:,}" if size > most_bytes else f"over {most_bytes:,}"  # one that grows, or of the kernel's
         raise OSError(errno.EFBIG, f"it has {has} bytes, and at most {most_bytes:,} are taken", str(path))

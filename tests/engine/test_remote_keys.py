@@ -66,6 +66,12 @@ def test_what_is_no_key(tmp_path, text):
         endpoint_of("box", settings, {})
 
 
+def test_of_a_file_that_is_too_large_no_part_is_taken_for_the_key(tmp_path):
+    settings = RemoteSettings(url="http://127.0.0.1", api_key_file=key_file(tmp_path, KEY + " " * 20_000 + "x"))
+    with pytest.raises(UsageError, match="at most 16,384 are taken"):
+        endpoint_of("box", settings, {})
+
+
 def test_a_file_that_is_not_there_or_no_file(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(UsageError, match=r"cannot be read|is no file"):

@@ -292,4 +292,4 @@ def test_every_colour_of_256_is_itself_and_the_terminals_own_stay() -> None:
         [Segment("a", own), Segment("b", grey), Segment("c", None)], Color.parse("black")
     )
     assert first.style == own and third.style is None
-    assert second.style == Style(color=RichColor.from_ansi(236), italic=True, meta={"a": 1})
+    assert second.style == Style(color=RichColor.from_ansi(237), italic=True, meta={"a": 1})

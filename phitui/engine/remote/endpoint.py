@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from phitui.config.remotes import HostSettings, RemoteSettings
 from phitui.core.errors import UsageError
-from phitui.core.files import open_regular
+from phitui.core.files import open_regular, read_opened
 from phitui.core.text import one_line
 from phitui.engine.remote.proxies import Proxy, proxy_for
 
@@ -148,7 +148,7 @@ def _read_key(path: Path, source: str) -> str:
             mode = os.fstat(file.fileno()).st_mode
             if mode & 0o077:
                 raise UsageError(f"{source} can be read by others (mode {mode & 0o777:04o})", f"chmod 600 {path}")
-            return file.read(_KEY_FILE_BYTES).decode("ascii", "replace")
+            return read_opened(file, path, _KEY_FILE_BYTES).decode("ascii", "replace")
     except OSError as error:
         raise UsageError(f"{source} cannot be read: {error.strerror}") from error
 
