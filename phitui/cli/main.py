@@ -182,14 +182,17 @@ def _add_engine(overrides: dict[str, dict[str, Any]], given: dict[str, Any]) -> 
 
 
 def console(config: Config, resume: int | None = None) -> int:
-    """Open the console, with a session where `resume` is its id or 0 for the newest.
+    """Open the console, with a session where `resume` is its id or 0 for the newest; afterwards say how it goes on.
 
     Raises UsageError where there is no terminal that can show it.
     """
     need_terminal("the console", "Use phitui ask in scripts")
     from phitui.tui.app.app import run as run_app
 
-    return run_app(config) if resume is None else run_app(config, resume)
+    code, session = run_app(config) if resume is None else run_app(config, resume)
+    if session is not None and code == ExitCode.DONE:
+        narrate(f"This chat is kept: phitui --resume {session} goes on with it.")
+    return code
 
 
 def need_terminal(what: str, instead: str) -> None:

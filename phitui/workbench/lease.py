@@ -24,6 +24,7 @@ class Use(Enum):
     TUNING = "tuning"
     SWITCH = "switch"
     PARK = "park"
+    LEAVING = "leaving"
 
 
 class _Waits(NamedTuple):
@@ -49,6 +50,7 @@ class _Refused(NamedTuple):
 _UNTIL_TUNED = "Wait for it, or cancel it (F3, then c)."
 _TUNING = "a tuning is under way"
 _STOPS_ANSWER = _Stops("An answer is being made: it stops, the text so far stays.")
+_STOPS_ROWS = _Stops("{about}: it stops, what is done is kept, and it can go on later (F5, then r).")
 
 # What the first wants while the second is held. Pairs that are not here do not disturb each other.
 _RULES: dict[tuple[Use, Use], _Waits | _Stops | _Refused] = {
@@ -63,10 +65,13 @@ _RULES: dict[tuple[Use, Use], _Waits | _Stops | _Refused] = {
     (Use.TUNING, Use.TUNING): _Refused("a tuning is under way already", "c cancels it."),
     (Use.TUNING, Use.SWITCH): _Refused("{about}", "Wait until that is done."),
     (Use.SWITCH, Use.ANSWER): _STOPS_ANSWER,
-    (Use.SWITCH, Use.ROWS): _Stops("{about}: it stops, what is done is kept, and it can go on later (F5, then r)."),
+    (Use.SWITCH, Use.ROWS): _STOPS_ROWS,
     (Use.SWITCH, Use.TUNING): _Refused(f"{_TUNING}: the engine stays as it is", _UNTIL_TUNED),
     (Use.PARK, Use.TUNING): _Refused(f"{_TUNING}: the model cannot be parked", _UNTIL_TUNED),
     (Use.PARK, Use.SWITCH): _Refused("{about}", "Wait until that is done."),
+    (Use.LEAVING, Use.ROWS): _STOPS_ROWS,
+    (Use.LEAVING, Use.TUNING): _Stops("A tuning is under way: it ends without an answer."),
+    (Use.LEAVING, Use.MODEL_WORK): _Stops("{about}: that ends."),
 }
 
 _MAKES_WAIT = {held for (_, held), rule in _RULES.items() if isinstance(rule, _Waits)}

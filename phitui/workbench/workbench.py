@@ -178,6 +178,11 @@ class Workbench:
     async def _keep_model(self, folder: Path) -> None:
         await self.models.keep(folder)
 
+    @property
+    def kept_session(self) -> int | None:
+        """The session that the chat is kept as; None where nothing of it is."""
+        return self.sessions.session if self._used("sessions") else None
+
     async def close(self) -> None:
         """End all of it; what can be resumed is kept."""
         if self._used("telemetry"):

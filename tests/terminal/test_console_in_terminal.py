@@ -99,8 +99,12 @@ def test_every_way_out_leaves_nothing_behind(open_console, way, busy):
     assert wait_until(lambda: len(console.family()) == 3, 60)  # with the engine and its template; the rate is measured
     family = console.family()
     if way.startswith("ctrl"):
+        if way == "ctrl-c":
+            console.send(CTRL_C)
+            console.wait_for(r"Stopped. \S+ again quits" if busy else "again quits")
         console.send({"ctrl-c": CTRL_C, "ctrl-q": CTRL_Q}[way])
         assert console.wait_ended() == 0
+        assert (b"phitui --resume 1 goes on with it" in console.output) == busy
     elif way == "hang up":
         console.hang_up()
         console.wait_ended()

@@ -9,6 +9,7 @@ from support.resting import at_rest, painted_first
 from support.waiting import until_shown as until
 
 from phitui.core.errors import PhituiError, UsageError
+from phitui.tui.app import interrupting
 from phitui.tui.console.copying import save
 from phitui.tui.terminal import clipboard
 from phitui.tui.widgets.code_blocks import CodeBlock, code_blocks
@@ -16,6 +17,7 @@ from phitui.tui.widgets.dialogs import Ask, Confirm
 from phitui.tui.widgets.part_list import PartList
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.transcript import Transcript
+from phitui.workbench.lease import Use
 
 TWO = "Run:\n\n```sh\nls -l\n```\n\n- and\n\n  ```python\n  print('\x1b[2J')\n  ```\n\n> ```\n> open"
 
@@ -26,6 +28,10 @@ async def begun(pilot, app, text=TWO):
     app.answer("List the files", text)
     app.console_screen.query_one(Transcript).focus()
     await at_rest(pilot)
+
+
+def notes(app):
+    return " | ".join(str(one.message) for one in app._notifications)
 
 
 def shown(app):
@@ -104,7 +110,7 @@ def test_what_is_said_of_a_copy_is_what_is_known():
     assert app.clipboard == ""
 
 
-async def test_ctrl_c_copies_a_selection_and_leaves_without_one():
+async def test_ctrl_c_copies_a_selection_and_leaves_without_one_when_it_is_said_twice():
     app = FrozenConsole()
     async with app.run_test(size=(80, 24)) as pilot:
         await begun(pilot, app)
@@ -117,4 +123,33 @@ async def test_ctrl_c_copies_a_selection_and_leaves_without_one():
         app.console_screen.query_one(Transcript).focus()
         await pilot.press("y")
         await pilot.press("ctrl+c")
+        await until(pilot, lambda: "again quits" in notes(app))
+        assert not app._leaving
+        await pilot.press("ctrl+c")
         await until(pilot, lambda: app._leaving)
+
+
+async def test_ctrl_c_stops_first_and_asks_where_a_batch_would_stop():
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app)
+        app.begin("Tell me a story", "Once upon a time")
+        app.workbench.leases.claim(Use.ROWS, "prompts.jsonl is running")
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: "Stopped. " in notes(app))
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "prompts.jsonl is running: it stops" in str(app.screen.query_one("#question").content)
+        await pilot.press("n", "ctrl+c")
+        assert not app._leaving
+        await pilot.press("ctrl+c", "y")
+        await until(pilot, lambda: app._leaving)
+
+
+async def test_two_times_ctrl_c_with_much_time_between_do_not_leave(monkeypatch):
+    monkeypatch.setattr(interrupting, "_TWICE_S", 0.0)
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app)
+        await pilot.press("ctrl+c", "ctrl+c", "ctrl+c")
+        assert not app._leaving

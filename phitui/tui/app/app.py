@@ -20,6 +20,7 @@ from phitui.tui.app.base_app import BaseApp, run_app
 from phitui.tui.app.batch_actions import BatchActions
 from phitui.tui.app.console_front import ConsoleFront
 from phitui.tui.app.engine_actions import EngineActions
+from phitui.tui.app.interrupting import Interrupts
 from phitui.tui.app.model_actions import ModelActions
 from phitui.tui.app.parameter_actions import ParameterActions
 from phitui.tui.app.session_actions import NEW_CHAT, SessionActions
@@ -27,11 +28,13 @@ from phitui.tui.app.tuning_actions import TuningActions
 from phitui.tui.commands.chat import register_chat
 from phitui.tui.commands.console import register_console
 from phitui.tui.commands.navigation import Place
+from phitui.tui.keys.remap import keys_for, told
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.terminal.display import graphs_in_ascii
 from phitui.tui.terminal.notices import Notices
 from phitui.tui.widgets.prompt import Prompt
+from phitui.tui.widgets.welcome import SAMPLES
 from phitui.workbench.chat.prompt_history import PromptKeeper
 from phitui.workbench.workbench import Workbench
 
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 # Imported after the first frame: an answer needs the one, the models the other, and they cost tens of ms.
 _LATER = ("phitui.tui.widgets.answer_markdown", "phitui.workbench.models.library")
+# Where there are no earlier prompts, the arrow leads to these.
+_TO_TRY = [*reversed(SAMPLES)]
 
 
 class PhituiApp(BaseApp):
@@ -94,6 +99,7 @@ class PhituiApp(BaseApp):
         self.sessions = SessionActions(self, console, workbench, resume, self._showing)
         self.batches = BatchActions(self, console, workbench)
         self.parameters = ParameterActions(self, console, workbench)
+        self._interrupts = Interrupts(self, workbench)
         self._prompts = PromptKeeper(PromptStore(home(), config.console.history_size), self.warn)
         self._keeps_prompts = config.console.keep_prompts
         workbench.subscribe(
@@ -119,6 +125,8 @@ class PhituiApp(BaseApp):
     async def _begin_later(self) -> None:
         if self._keeps_prompts:
             await self._recall_prompts()
+        elif self._showing():
+            self.console_screen.query_one(Prompt).remember(_TO_TRY, "")
         await self.sessions.look()
         for module in _LATER:
             await asyncio.to_thread(importlib.import_module, module)
@@ -129,7 +137,7 @@ class PhituiApp(BaseApp):
         older, draft = await self._prompts.load()
         if self._showing():
             console = self.console_screen
-            console.query_one(Prompt).remember(older, draft)
+            console.query_one(Prompt).remember(older or _TO_TRY, draft)
             console.on_draft, console.on_kept = self._prompts.draft, self._prompts.sent
 
     def _showing(self) -> bool:
@@ -144,6 +152,9 @@ class PhituiApp(BaseApp):
             if not self.is_screen_installed(self.monitor):  # else closing it would be its end
                 self.install_screen(self.monitor, "monitor")
             self.push_screen(self.monitor)
+
+    def interrupt(self) -> None:
+        self._interrupts.press(told(keys_for(self, "app.interrupt")))
 
     async def on_unmount(self) -> None:
         if self._later is not None:
@@ -258,6 +269,7 @@ class PhituiApp(BaseApp):
         yield SystemCommand("Stop", "Stop the answer", self.console_screen.action_stop)
 
 
-def run(config: Config, resume: int = NEW_CHAT) -> int:
-    """Run the console until it is left. Returns the exit code."""
-    return run_app(PhituiApp(config, resume), config)
+def run(config: Config, resume: int = NEW_CHAT) -> tuple[int, int | None]:
+    """Run the console until it is left. Returns the exit code, and the session as which the chat is kept, if it is."""
+    app = PhituiApp(config, resume)
+    return run_app(app, config), app.workbench.kept_session

@@ -55,9 +55,16 @@ class BaseApp(ThemedApp):
     CSS = "ToastRack { dock: top; align: right top; max-height: 50%; margin-top: 1; margin-bottom: 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
-        Binding("ctrl+c", "interrupt", "Copy the selection, or quit", show=False, id="app.interrupt", priority=True),
+        Binding(
+            "ctrl+c",
+            "interrupt",
+            "Copy the selection; stop; twice: quit",
+            show=False,
+            id="app.interrupt",
+            priority=True,
+        ),
         Binding("ctrl+t", "next_theme", "Theme", id="app.theme", priority=True, tooltip="The next theme, kept"),
-        Binding("f1", "help", "Help", show=False, id="app.help", priority=True, tooltip="All keys and commands"),
+        Binding("f1", "help", "Help", id="app.help", priority=True, tooltip="All keys and commands"),
         Binding(
             "ctrl+p",
             "command_palette",
@@ -266,12 +273,16 @@ class BaseApp(ThemedApp):
             raise failed
 
     async def action_interrupt(self) -> None:
-        """Copy what is selected; with nothing selected, leave."""
+        """Copy what is selected; with nothing selected, stop or leave."""
         selected = clipboard.selection(self.screen)
         if selected:
             self.notify(clipboard.send(self, displayable(selected), "The selection"))
         else:
-            await self.action_quit()
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Leave; where something would be lost, not at once."""
+        self.exit()
 
     def action_suspend_process(self) -> None:
         """Back to the shell until it takes the console up again; engine and answers go on."""

@@ -9,7 +9,6 @@ from textual.screen import Screen
 from phitui.core.errors import PhituiError
 from phitui.core.ipc.messages import Failure, Progress
 from phitui.engine.protocol.api import BatchEnded, BatchState, Died, Event, Loaded, Parked, ParkRefused, Retrying, Woken
-from phitui.models.catalog import DEMO
 from phitui.tui.terminal.notices import Notices
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from phitui.workbench.models.work import ModelWork
 
 _WORK = "models"  # of the notices
-_HOW_TO_GET_PHI3 = (
-    "This is the small embedded model ({title}). For Phi-3 Mini press F2: the model screen pulls and loads it."
-)
 
 
 class EngineStatus:
@@ -137,8 +133,6 @@ class EngineStatus:
             self._workbench.say(f"From here on another model answers. {ready}", "")
         else:
             self._workbench.say(ready, "")
-            if loaded.name == DEMO.name:
-                self._workbench.say(_HOW_TO_GET_PHI3.format(title=loaded.title), "")
 
     def _on_parking(self, event: Parked | Woken) -> None:
         """The model went to rest, or was brought back for a prompt."""

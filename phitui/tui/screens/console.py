@@ -21,6 +21,7 @@ from phitui.tui.console.branching import Branching
 from phitui.tui.console.copying import COPY_DEEDS, Copying
 from phitui.tui.console.engine_status import EngineStatus
 from phitui.tui.console.prompting import Prompting
+from phitui.tui.keys.remap import keys_for, told
 from phitui.tui.terminal.compositor import FaithfulCompositor
 from phitui.tui.terminal.display import displayable, pace_of
 from phitui.tui.terminal.notices import Notices
@@ -35,6 +36,7 @@ from phitui.tui.widgets.readings import groups
 from phitui.tui.widgets.server_readings import server_groups
 from phitui.tui.widgets.status import StatusLine
 from phitui.tui.widgets.transcript import Deed, Transcript
+from phitui.tui.widgets.welcome import Welcome
 from phitui.workbench.chat.chat import Exchange, State
 from phitui.workbench.telemetry.performance import DeviceView
 from phitui.workbench.workbench import Workbench
@@ -63,7 +65,14 @@ class ConsoleScreen(Screen[None]):
         Binding("f4,alt+m", "app.monitor", "Monitor", key_display="f4", id="console.monitor", priority=True),
         Binding("f5", "app.open('batches')", "Batches", id="console.batches", priority=True),
         Binding("f6", "app.open('sessions')", "Sessions", id="console.sessions", priority=True),
-        Binding("f7", "app.open('parameters')", "Parameters", id="console.parameters", priority=True),
+        Binding(
+            "f7",
+            "app.open('parameters')",
+            "Params",
+            id="console.parameters",
+            priority=True,
+            tooltip="Parameters of this chat",
+        ),
         Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
         Binding(
             "ctrl+o",
@@ -138,6 +147,7 @@ class ConsoleScreen(Screen[None]):
         yield GaugeLine()
         with Horizontal(id="body"):
             with Vertical(id="main"):
+                yield Welcome()
                 yield self._transcript
                 yield FindBar()
                 yield ProgressLine()
@@ -151,6 +161,8 @@ class ConsoleScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(StatusLine).show_budget(self._config.engine)
+        doors = {name: told(keys_for(self, f"console.{name}")) for name in ("models", "tuner", "monitor", "batches")}
+        self.query_one(Welcome).show_keys({**doors, "help": told(keys_for(self.app, "app.help"))})
 
     def on_key(self, event: events.Key) -> None:
         """A key that finds nothing focused is for the prompt: a click beside everything takes the focus away."""
@@ -190,6 +202,7 @@ class ConsoleScreen(Screen[None]):
         elif isinstance(event, Loaded):  # each model counts tokens in its own way
             self._show_context()
             self.prompting.recount()
+            self.query_one(Welcome).show_model(event)
         elif isinstance(event, Finished):
             for note in event.notes:
                 self.say(note[:1].upper() + note[1:] + ".", "warn")
@@ -200,6 +213,7 @@ class ConsoleScreen(Screen[None]):
 
     def show_exchange(self, exchange: Exchange) -> None:
         """An exchange of the path that is shown has changed."""
+        self.query_one(Welcome).display = False
         self._transcript.show(exchange)
         if exchange.state in (State.LOST, State.BROKEN) and not self.query_one(Prompt).put_back(exchange.prompt):
             self.say("The lost prompt is in the history (arrow up).", "warn")
@@ -236,6 +250,13 @@ class ConsoleScreen(Screen[None]):
     @on(Prompt.Sent)
     def _send(self, message: Prompt.Sent) -> None:
         self.prompting.send(message.text)
+
+    @on(Welcome.Chosen)
+    def _try_sample(self, message: Welcome.Chosen) -> None:
+        prompt = self.query_one(Prompt)
+        if not prompt.put_back(message.text):
+            self.notify("There is a draft in the prompt: send or clear it first.")
+        prompt.focus()
 
     @on(Prompt.Kept)
     def _kept(self, message: Prompt.Kept) -> None:
@@ -333,6 +354,7 @@ class ConsoleScreen(Screen[None]):
         transcript = self.query_one(Transcript)
         transcript.clear()
         transcript.show_path(self.chat.exchanges)
+        self.query_one(Welcome).display = not self.chat.exchanges
         if at is not None:
             transcript.show_item(at)
         self._show_context()

@@ -14,6 +14,8 @@ from textual.widgets._footer import FooterKey  # Textual names it nowhere else
 # One before the key, one between it and its word, one behind.
 _SPACES = 3
 _PALETTES_EDGE = 1
+# After the function keys.
+_OTHERS = 100
 
 
 class KeyFooter(Footer):
@@ -27,10 +29,16 @@ class KeyFooter(Footer):
         yield from self._whole(list(super().compose()))
 
     def _whole(self, keys: list[Widget]) -> Iterator[Widget]:
-        stays = [key for key in keys if key.has_class("-command-palette")]
-        room = self._columns - sum(_width(key) + _PALETTES_EDGE for key in stays)
+        """Those that lead to other screens first, help before all; the palette's where there is room for it beside."""
+        keys.sort(key=_order)
+        leading = sum(_width(key) for key in keys if _order(key) < _OTHERS)
+        palette = next((key for key in keys if key.has_class("-command-palette")), None)
+        room = self._columns - (_width(palette) + _PALETTES_EDGE if palette is not None else 0)
+        if palette is not None and leading > room + 1:
+            keys.remove(palette)
+            room = self._columns
         for key in keys:
-            if key in stays:
+            if key is palette:
                 yield key
             elif room >= 0:  # none that is shorter behind one that has no room: keys keep their order of importance
                 room -= _width(key)
@@ -41,6 +49,12 @@ class KeyFooter(Footer):
         """Another width has room for other keys."""
         if self._columns and self._columns != self.app.size.width:
             self.call_after_refresh(self.recompose)
+
+
+def _order(key: Widget) -> int:
+    """Help, then other screens by their function key, then the rest as it comes."""
+    number = key.key.removeprefix("f") if isinstance(key, FooterKey) and key.key.startswith("f") else ""
+    return int(number) if number.isdecimal() else _OTHERS
 
 
 def _width(key: Widget) -> int:
