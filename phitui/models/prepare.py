@@ -197,7 +197,7 @@ def _pull(models_dir: Path, request: Pull, report: Report) -> Path:
 def _convert_into(
     shop: Workshop, source: Path, label: Label, request: Convert | Pull | PrepareDemo, report: Report
 ) -> Path:
-    report(Progress("convert", f"Reading {source.name}"))
+    report(Progress("convert", "Reading the weights"))
     from phitui.models.convert.convert import convert, needed_bytes, open_source
 
     opened = open_source(source, label, request.context)

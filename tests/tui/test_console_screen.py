@@ -1,6 +1,7 @@
 """The console driven by keys, with the real engine on the tiny model where something has to answer."""
 
 import asyncio
+import time
 from contextvars import copy_context
 
 import pytest
@@ -18,6 +19,7 @@ from phitui.hardware.snapshot import Snapshot
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.app.base_app import BaseApp
 from phitui.tui.screens.console import ConsoleScreen
+from phitui.tui.widgets.exchange import facts
 from phitui.tui.widgets.gauges import Gauge, GaugeGroup, GaugeLine
 from phitui.tui.widgets.prompt import Prompt
 from phitui.tui.widgets.stream_text import StreamText
@@ -53,6 +55,37 @@ async def test_typed_answered_and_counted(home):
         assert f"prompt {exchange.usage.prompt_tokens} tokens" in facts
         used = exchange.usage.prompt_tokens + exchange.usage.completion_tokens
         assert texts(app, "#context")[0].startswith(f"context {used} ")
+
+
+async def test_the_rate_of_an_answer_that_is_on_its_way():
+    app = FrozenConsole()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        app.load()
+        exchange = app.begin("Tell me a story", "Once", 3)
+        app.workbench.take(Delta(1, " upon", 9))
+        assert exchange.decode_tokens_per_s is None  # a moment tells nothing
+        exchange.first = (time.monotonic() - 2, 3)
+        app.workbench.take(Delta(1, " a time", 43))
+        rate = exchange.decode_tokens_per_s
+        assert rate == 40 / (exchange.latest[0] - exchange.first[0]) and 5 < rate <= 20
+        await until(
+            pilot, lambda: texts(app, ".facts")[:1] == [f"answering · 43 tokens · {rate:.1f} tok/s · Esc stops"]
+        )
+
+
+async def test_an_answer_says_whose_it_is_and_when_it_was_asked_for(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        app.load()
+        exchange = app.answer("Hello", "Hello.")
+        exchange.model, exchange.created = "phi-3-mini", time.time()
+        assert facts(exchange).endswith(time.strftime(" · phi-3-mini · %H:%M", time.gmtime(exchange.created)))
+        exchange.created = 1.0e9
+        assert facts(exchange).endswith(" · phi-3-mini · 2001-09-09 01:46")
 
 
 async def test_the_answer_streams_as_plain_text_and_ends_as_markdown():

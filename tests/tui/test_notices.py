@@ -156,7 +156,7 @@ async def test_the_status_line_says_what_the_engine_does():
     app = FrozenConsole()
     async with app.run_test(size=(160, 40)) as pilot:
         await painted_first(pilot)
-        assert str(status(app)[0]) == "starting the engine…"
+        assert str(status(app)[0]) == "starting…"
         app.load()
         ready = "Phi-3 Mini 4K Instruct · int8_float16 · CUDA · batch 26"
         assert str(status(app)[0]) == ready and str(status(app)[1]) == "context – of 4,096 tokens"

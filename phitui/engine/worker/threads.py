@@ -81,7 +81,7 @@ def measure(
     times: dict[int, list[float]] = {}
     for _ in range(_ROUNDS):
         for count in candidates(cores):
-            tell(Progress("measure", f"timing one prompt with {count} of {cores} threads", count, cores, "threads"))
+            tell(Progress("measure", "Finding, once, how many CPU threads are fastest", count, cores, "threads"))
             times.setdefault(count, []).extend(step_times(make(count), manifest.end_tokens[0]))
             if _quartile(times[count]) > min(map(_quartile, times.values())) * _WORTH:
                 break

@@ -9,10 +9,12 @@ from textual.screen import Screen
 from phitui.core.errors import PhituiError
 from phitui.core.ipc.messages import Failure, Progress
 from phitui.engine.protocol.api import BatchEnded, BatchState, Died, Event, Loaded, Parked, ParkRefused, Retrying, Woken
+from phitui.models.catalog import DEMO
 from phitui.tui.terminal.notices import Notices
 from phitui.tui.widgets.gauges import GaugeColumn, GaugeLine
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.status import StatusLine, activity, ready_line
+from phitui.tui.widgets.welcome import Welcome
 from phitui.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class EngineStatus:
             self._show_what_is_there()
             return
         self._show_parked("")
-        self._screen.query_one(StatusLine).show_state(f"switching to {title}…")
+        self._screen.query_one(StatusLine).show_state(f"loading {title}…")
         self._screen.query_one(StatusLine).show_context(None, None)
 
     def show_state(self, text: str) -> None:
@@ -133,6 +135,8 @@ class EngineStatus:
             self._workbench.say(f"From here on another model answers. {ready}", "")
         else:
             self._workbench.say(ready, "")
+            if loaded.name == DEMO.name and not self._screen.query_one(Welcome).display:  # which says it, too
+                self._workbench.say("This is a small demo model. F2 gets Phi-3 Mini.", "")
 
     def _on_parking(self, event: Parked | Woken) -> None:
         """The model went to rest, or was brought back for a prompt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from textual.app import ComposeResult
@@ -9,6 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from phitui.core.text import one_line
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.readings import NOTHING
 from phitui.tui.widgets.stream_text import StreamText
@@ -148,7 +150,8 @@ def facts(exchange: Exchange) -> str:
         return f"reading the prompt · {_tokens(exchange.prompt_tokens)}"
     if exchange.state is State.ANSWERING:
         doing = "thinking" if exchange.thinking and not exchange.text else "answering"
-        return f"{doing} · {_tokens(exchange.tokens)} · Esc stops"
+        rate = exchange.decode_tokens_per_s
+        return f"{doing} · {_tokens(exchange.tokens)}{'' if rate is None else f' · {rate:.1f} tok/s'} · Esc stops"
     if exchange.state is State.REFUSED:
         return f"not answered: {displayable(exchange.error)}"
     if exchange.state is State.LOST and not exchange.error:
@@ -189,5 +192,13 @@ def _done(exchange: Exchange) -> str:
         f"{_tokens(exchange.usage.completion_tokens)}"
         f" · {NOTHING if rate is None else format(rate, '.1f')} tok/s"
         f" · TTFT {NOTHING if ttft is None else format(ttft, '.0f')} ms"
-        f" · prompt {_tokens(exchange.usage.prompt_tokens)}{end}"
+        f" · prompt {_tokens(exchange.usage.prompt_tokens)}{end}{_whose(exchange)}"
     )
+
+
+def _whose(exchange: Exchange) -> str:
+    """Which model answered, and when it was asked: with the day where that was not today."""
+    asked = time.localtime(exchange.created)
+    today = asked[:3] == time.localtime()[:3]
+    model = f" · {displayable(one_line(exchange.model, 40))}" if exchange.model else ""
+    return f"{model} · {time.strftime('%H:%M' if today else '%Y-%m-%d %H:%M', asked)}"

@@ -37,7 +37,7 @@ class StatusLine(Horizontal):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said = "starting the engine…"  # in the place of the model
+        self._said = "starting…"  # in the place of the model
         self._loaded: Loaded | None = None
         self._contexts = [""]
         self._budget = self._own = self._activity = ""

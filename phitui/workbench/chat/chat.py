@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -241,6 +242,7 @@ class Chat:
         exchange.thinking += event.thinking
         exchange.text += event.text
         exchange.tokens = event.tokens
+        exchange.note_tokens(time.monotonic())
         if exchange.thinking and (event.thinking or event.moved):
             exchange.thinking_tokens = event.tokens
         self._tell(exchange)

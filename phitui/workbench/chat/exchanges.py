@@ -9,6 +9,9 @@ from enum import Enum
 
 from phitui.engine.protocol.api import FinishReason, Sampling, Timings, Usage
 
+# Tokens come several at once: over less time their rate jumps.
+_RATE_S = 0.5
+
 
 class State(Enum):
     """Where an exchange stands."""
@@ -36,7 +39,8 @@ class Exchange:
     Exchanges with one `parent` are siblings: other answers to a prompt, or other prompts in its place. `chosen` is the
     child that was shown last. `sampling` and `system` are what the answer is asked for with. `counted` is the number of
     the model load that has counted its tokens (`Chat`). `kept` is the id that it is kept with and `keeper` whoever
-    keeps it.
+    keeps it. `first` and `latest` are when tokens came, by a clock that only goes forward, and how many there were by
+    then.
     """
 
     number: int
@@ -61,6 +65,21 @@ class Exchange:
     kept: int | None = None
     keeper: object = field(default=None, repr=False)
     thinking_tokens: int | None = None  # of `tokens`, where it is known
+    first: tuple[float, int] | None = None
+    latest: tuple[float, int] | None = None
+
+    def note_tokens(self, now: float) -> None:
+        """`tokens` is what it is since `now`."""
+        if self.tokens:
+            self.latest = (now, self.tokens)
+            self.first = self.first or self.latest
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        """Of the answer so far, from its first token to its latest; None where too little has come to tell."""
+        if self.first is None or self.latest is None or self.latest[0] - self.first[0] < _RATE_S:
+            return None
+        return (self.latest[1] - self.first[1]) / (self.latest[0] - self.first[0])
 
 
 def path_to(exchange: Exchange | None) -> list[Exchange]:
