@@ -34,11 +34,26 @@ async def test_no_key_is_cut_off(columns):
     async with Keys().run_test(size=(columns, 10)) as pilot:
         await settled(pilot)
         keys = shown(pilot.app)
-        assert keys[-1][0] == "^p palette" and keys[-1][2] <= columns
+        palette = 1 if keys[-1][0] == "^p palette" else 0  # goes before a key that leads to another screen
+        assert keys[-1][2] - (1 - palette) <= columns and palette == (columns >= 200)
         for (_, _, end), (_, begin, _) in itertools.pairwise(keys):
             assert end - 1 <= begin  # the space behind a word
-        assert [text for text, _, _ in keys[:-1]] == ALL[: len(keys) - 1]
+        assert [text for text, _, _ in keys[: len(keys) - palette]] == ALL[: len(keys) - palette]
         assert columns < 200 or len(keys) == len(ALL) + 1
+
+
+class Mixed(App):
+    BINDINGS = (("x", "quit", "Leave"), ("f2", "note(2)", "Models"), ("y", "note(1)", "Yes"), ("f1", "help", "Help"))
+
+    def compose(self):
+        yield KeyFooter()
+
+
+async def test_help_comes_first_then_other_screens():
+    async with Mixed().run_test(size=(60, 10)) as pilot:
+        await settled(pilot)
+        texts = [text for text, _, _ in shown(pilot.app)]
+        assert texts == ["f1 Help", "f2 Models", "x Leave", "y Yes", "^p palette"]
 
 
 async def test_a_wider_terminal_has_more_of_them():
