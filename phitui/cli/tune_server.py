@@ -9,6 +9,7 @@ from phitui.cli import markdown
 from phitui.cli.tune_table import goal_report, ms, speed_report
 from phitui.core.text import one_line
 from phitui.workbench.tune.events import ServerTuneResult
+from phitui.workbench.tune.headline import noise, server_headline
 
 _COLUMNS = ("at once", "predicted/s", "output/s", "step ms", "gap p95 ms", "TTFT ms", "waiting", "KV", "outcome", "for")
 
@@ -64,6 +65,8 @@ def table(result: ServerTuneResult) -> str:
         f"C_max   {answer.c_max} at once",
         f"C_slo   {slo if answer.c_slo is None else f'{answer.c_slo} at once'}",
         f"why     {one_line(answer.why, 500)}",
+        "",
+        " ".join(filter(None, (server_headline(result), noise(result)))),
     ]
     return "\n".join(lines) + "\n"
 

@@ -12,6 +12,7 @@ from phitui.autotune.steptime import PrefillTime, StepTime
 from phitui.cli.markdown import columns
 from phitui.workbench.measure.preflight import Preflight
 from phitui.workbench.tune.events import LocalEnded, Trial, TuneResult
+from phitui.workbench.tune.headline import headline, noise
 
 _COLUMNS = ("configuration", "rows", "prompt", "new", "predicted GB", "measured GB", "step ms", "tok/s", "outcome")
 
@@ -145,6 +146,7 @@ def table(result: TuneResult) -> str:
             ("why", answer.why),
         ]
     )
+    lines += ["", " ".join(filter(None, (headline(result), noise(result))))]
     return "\n".join(lines) + "\n"
 
 

@@ -57,11 +57,21 @@ def footprint(manifest: Manifest, compute_type: str) -> Footprint | None:
     kinds = _kinds(manifest, compute_type)
     if kinds is None:
         return None
-    sizes = manifest.sizes
+    return _of(manifest.sizes, is_tied(manifest), kinds)
+
+
+def sized(sizes: Sizes, tied: bool, compute_type: str) -> Footprint:
+    """The footprint of a model of these sizes, before there is a manifest; `tied`: its output layer is the embeddings'
+    matrix. `compute_type` is one of `PRECISIONS`."""
+    matrix, rest = PRECISIONS[compute_type]
+    return _of(sizes, tied, _Kinds(matrix, matrix, rest))
+
+
+def _of(sizes: Sizes, tied: bool, kinds: _Kinds) -> Footprint:
     output = _matrix_bytes(sizes.vocabulary, sizes.model_dim, kinds.table)
     step = _step_bytes(sizes, kinds)
     return Footprint(
-        weights=step if is_tied(manifest) else step + output,
+        weights=step if tied else step + output,
         weight_step=step,
         kv_token=2 * sizes.layers * sizes.heads * sizes.head_dim * ITEM_BYTES[kinds.rest],
     )

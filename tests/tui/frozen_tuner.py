@@ -46,7 +46,7 @@ def probing(setup, card, goal=GOAL):
         probe = next(asked)
         while True:
             number += 1
-            yield ProbeBegan(arm, probe, number, 0)
+            yield ProbeBegan(arm, probe, number, 12)
             outcome = card.run(probe)
             answered = len(know.verdicts)
             try:
@@ -107,7 +107,7 @@ def loading(server, goal=LOAD_GOAL):
     probe, number = next(asked), 1
     try:
         while True:
-            yield ProbeBegan(know, probe, number, 0)
+            yield ProbeBegan(know, probe, number, 40)
             try:
                 following = asked.send(server(probe.concurrency))
             finally:

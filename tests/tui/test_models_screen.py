@@ -105,7 +105,7 @@ async def test_what_is_here_and_what_is_not(store, size):
         shown = rows(pilot)
         assert shown["tiny-phi3"] == ["● tiny-phi3", "Tiny Phi-3", "0.5 MB", "float32", "4,096"]
         assert shown["smollm2-135m"][2:] == ["0.14 GB", "int8", "8,192"]
-        assert shown["phi-3-mini"][2:] == ["–", "not here", "–"]
+        assert shown["phi-3-mini"][2:] == ["~7.64 GB", "not downloaded", "–"]
         assert shown["cut"][2:] == ["–", "damaged", "–"]
         assert "phi3, 2 layers Width 64, feed-forward 96" in about(pilot)  # the cursor begins on the loaded one
         assert "4 of 16, 2 for KV" in about(pilot)
@@ -115,9 +115,12 @@ async def test_what_is_here_and_what_is_not(store, size):
         assert "p pulls it again, d removes it" in about(pilot)
         await choose(pilot, "phi-4-mini")
         assert "microsoft/Phi-4-mini-instruct" in about(pilot)
+        assert "Fits yes: " in about(pilot) or "Fits no" in about(pilot)  # this machine's memory
         await pilot.press("enter")
-        assert said(pilot) == "phi-4-mini is not here yet. p pulls it."
-        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, PullDialog))
+        assert app.screen.query_one("#wanted", Input).value == "phi-4-mini"
+        assert any("about 7.67 GB" in line for line in texts(app, "#box Static"))
+        await pilot.press("escape", "escape")
         await until(pilot, lambda: app.screen is app.console_screen)
 
 

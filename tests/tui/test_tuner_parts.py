@@ -16,6 +16,7 @@ from phitui.tui.tuner.picture import TunerPicture
 from phitui.tui.tuner.profile_list import ProfileList
 from phitui.tui.tuner.server_view import ServerView
 from phitui.workbench.tune.events import ProbeBegan
+from phitui.workbench.tune.headline import noise
 from phitui.workbench.tune.profiles import KeptTuning
 
 SHORT_OF_MEMORY = Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08)
@@ -190,7 +191,21 @@ def test_the_answer_has_all_its_parts():
         assert part in shown
     for row in answer.table:
         assert f"{row.total_tokens:,} " in shown and f" {row.b_max} " in shown
-    assert LocalView(run_state).in_a_line(run_state, run_state.result).startswith(f"B* {answer.b_best} rows")
+    sentence = LocalView(run_state).use(run_state.result)
+    assert sentence.startswith(f"Use batch {answer.b_best}: about {answer.tokens_per_s:.0f} tok/s, 1.6 × batch 26, in ")
+    assert sentence.endswith(" of 22.80 GB.") and sentence.split(" tok/s")[0] in shown
+
+
+@pytest.mark.parametrize(("spread", "error", "said"), [(0.02, 0.05, ""), (0.31, 0.05, "±31 %"), (None, 0.12, "±12 %")])
+def test_measurements_that_differ_are_told_with_what_to_do(spread, error, said):
+    result = run_state_of().result
+    answer = replace(
+        result.answer,
+        spread=spread and spread * result.answer.tokens_per_s,
+        steps=replace(result.answer.steps, error=error),
+    )
+    found = noise(replace(result, answer=answer))
+    assert (said in found and "run it again" in found) if said else found == ""
 
 
 def test_the_clock_stands_when_it_is_over():
@@ -291,12 +306,9 @@ def test_the_answer_of_a_server_has_all_its_parts():
         "box: vLLM at 10.0.0.7:8000", answer.why[:40], NOTES[0][:40],
     ):  # fmt: skip
         assert part in shown
-    assert (
-        ServerView(run_state)
-        .in_a_line(run_state, run_state.result)
-        .startswith(f"C* {answer.c_best} requests at once: ")
-    )
-    assert run_state.found.endswith(f"C_max is {answer.c_max}")
+    sentence = f"Send {answer.c_best} requests at once: about {answer.tokens_per_s:.0f} tok/s."
+    assert ServerView(run_state).use(run_state.result).startswith(sentence)
+    assert run_state.found.startswith(sentence) and run_state.found.endswith(f"Up to {answer.c_max} find room.")
 
 
 def test_a_label_hides_no_mark_where_there_is_room():

@@ -74,7 +74,7 @@ async def test_from_the_form_to_the_answer_and_its_application(home, size):
         await until(pilot, lambda: run_state.state == "done", 60)
         await back(pilot)
         answer = run_state.result.answer
-        assert f"B* {answer.b_best} row" in picture(app)
+        assert f"Use batch {answer.b_best}" in picture(app)
         await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         assert f"engine.batch = {answer.b_best}" in texts(app, "#question")[0]
@@ -90,7 +90,7 @@ async def test_from_the_form_to_the_answer_and_its_application(home, size):
         await until(pilot, lambda: "no tuning has been kept yet" in picture(app))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.console_screen)
-        assert any(note.startswith(f"Tuned: {answer.b_best} row") for note in notes(app))
+        assert any(note.startswith(f"Tuned. Use batch {answer.b_best}") for note in notes(app))
         assert texts(app, "#model")[0].startswith("Tiny Phi-3")
         assert len(workers()) == 1
 

@@ -66,10 +66,10 @@ async def test_from_the_form_to_the_answer_and_its_application(home, llama, size
         run_state = await ended(pilot)
         assert (run_state.state, run_state.error) == ("done", "")
         answer = run_state.result.answer
-        await until(pilot, lambda: f"C* {answer.c_best} request" in picture(app))
-        assert f"C_max {answer.c_max}" in picture(app) and f"C_slo {answer.c_slo}" in picture(app)
+        await until(pilot, lambda: f"Send {answer.c_best} request" in picture(app))
         await pilot.press("tab")
         assert " Why " in picture(app)
+        assert f"C_max  {answer.c_max} request" in picture(app) and f"C_slo  {answer.c_slo} request" in picture(app)
         await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         assert f"engines.box.concurrency = {answer.c_best}." in texts(app, "#question")[0]
@@ -87,7 +87,7 @@ async def test_from_the_form_to_the_answer_and_its_application(home, llama, size
         await until(pilot, lambda: "no tuning has been kept yet" in picture(app))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.console_screen)
-        assert any(note.startswith("Tuned: ") and f"with {answer.c_best} at once (C*)" in note for note in notes(app))
+        assert any(note.startswith("Tuned. ") and f"Send {answer.c_best} request" in note for note in notes(app))
         assert texts(app, "#model")[0].startswith("tiny · llama.cpp · box")
         assert app.workbench.engine.pid is None
 

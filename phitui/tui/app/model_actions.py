@@ -15,6 +15,7 @@ from phitui.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
     from phitui.tui.screens.models import ModelsScreen
+    from phitui.workbench.models.fit import Room
     from phitui.workbench.models.inventory import ModelRow
 
 
@@ -35,8 +36,13 @@ class ModelActions:
             self._screen = None
 
         if self._console.to_front():
-            self._screen = ModelsScreen(self._workbench.models, self.switch)
+            self._screen = ModelsScreen(self._workbench.models, self.switch, self._room)
             self._app.push_screen(self._screen, closed)
+
+    def _room(self) -> Room | None:
+        from phitui.workbench.models.fit import room_of
+
+        return room_of(self._workbench.telemetry.views)
 
     def switch(self, row: ModelRow) -> None:
         """Have another model answer, after a question where that stops something. Raises UsageError where it cannot be

@@ -91,5 +91,5 @@ def _where(run_state: RunState, paused: bool) -> str:
 def _outcome(run_state: RunState) -> str:
     """One line for the chat."""
     if run_state.found:
-        return f"Tuned: {run_state.found}. F3 shows it, a writes it into your config.toml."
+        return f"Tuned. {run_state.found} F3 shows it, a writes it into your config.toml."
     return f"The tuning failed: {run_state.error}" if run_state.state == "failed" else "The tuning was cancelled."

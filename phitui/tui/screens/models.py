@@ -17,13 +17,14 @@ from phitui.config.layers import shown_path
 from phitui.core.errors import PhituiError
 from phitui.tui.widgets.dialogs import Confirm, PullDialog, PullWish
 from phitui.tui.widgets.key_footer import KeyFooter
-from phitui.tui.widgets.model_facts import COLUMNS, ModelFacts, cells, shown
+from phitui.tui.widgets.model_facts import COLUMNS, ModelFacts, cells, fit_lines, shown
 from phitui.tui.widgets.progress import ProgressLine
 from phitui.tui.widgets.single_dismiss import LeftOnce
+from phitui.workbench.models.fit import Room
 from phitui.workbench.models.inventory import ModelRow
 from phitui.workbench.models.library import ModelLibrary
 
-HELP = "Enter switches, for later starts too · p pulls this model or any other"
+HELP = "Enter loads the model and makes it the default, or downloads one that is not here · p downloads any other"
 
 
 class ModelTable(DataTable[Text]):
@@ -75,9 +76,12 @@ class ModelsScreen(LeftOnce[None]):
     }
     """
 
-    def __init__(self, library: ModelLibrary, switch: Callable[[ModelRow], None]) -> None:
-        """`switch` begins to switch, and raises PhituiError where that cannot be."""
+    def __init__(
+        self, library: ModelLibrary, switch: Callable[[ModelRow], None], room: Callable[[], Room | None]
+    ) -> None:
+        """`switch` begins to switch, and raises PhituiError where that cannot be. `room` is where models run."""
         super().__init__()
+        self._room = room
         self._library = library
         self._switch = switch
         self._ready = False
@@ -137,7 +141,7 @@ class ModelsScreen(LeftOnce[None]):
 
     @on(DataTable.RowHighlighted)
     def _show_about(self) -> None:
-        if self.query_one(ModelFacts).show(self._chosen()):
+        if self.query_one(ModelFacts).show(self._chosen(), self._room()):
             self.query_one("#detail").scroll_home(animate=False)
 
     def _chosen(self) -> ModelRow | None:
@@ -159,9 +163,13 @@ class ModelsScreen(LeftOnce[None]):
 
     @on(DataTable.RowSelected)
     def _switch_chosen(self) -> None:
-        """Have the engine load the chosen model."""
+        """Have the engine load the chosen model, or ask whether to pull it."""
         row = self._chosen()
-        if row is not None:
+        if row is None:
+            return
+        if row.folder is None:
+            self.action_pull()
+        else:
             self._try(self._switch, row)
 
     def action_pull(self) -> None:
@@ -173,7 +181,10 @@ class ModelsScreen(LeftOnce[None]):
             if wish is not None:
                 self._try(self._library.pull, *wish)
 
-        self.app.push_screen(PullDialog(shown(name, 200)), decided)
+        about = []
+        if row is not None and row.folder is None:
+            about = [line for line in fit_lines(row, self._room()) if line[0] != "Memory"]  # below the list
+        self.app.push_screen(PullDialog(shown(name, 200), about), decided)
 
     def action_verify(self) -> None:
         """Read all of the chosen model's files and compare them with its manifest."""

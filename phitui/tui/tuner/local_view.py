@@ -5,11 +5,12 @@ from __future__ import annotations
 from phitui.autotune.memory import Shape
 from phitui.autotune.probes import Probe, Verdict
 from phitui.autotune.search import GOOD_ENOUGH
-from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, Row, bar, name
+from phitui.tui.charts.cells import BAD, MUTED, NOTHING, PLAIN, VALUE, Row, bar, name
 from phitui.tui.charts.plot import CURVE, Guide
 from phitui.tui.charts.table import Cells, Column
 from phitui.tui.tuner.view import MEASURED, OTHER, REFUSED, WIDE, Bounds, Curve, Line, TuningView, figure, role_of
 from phitui.workbench.tune.events import Arm, LocalBegan, LocalEnded, TuneResult
+from phitui.workbench.tune.headline import headline
 from phitui.workbench.tune.run_state import TuningRun
 from phitui.workbench.tune.setups import Setup
 
@@ -104,10 +105,13 @@ class LocalView(TuningView[Probe, Verdict, Arm, TuneResult]):
         limit = NOTHING if run.latest is None else f"{run.latest.know.limit_bytes / _GB:.3f} GB"
         return [("Limit", limit, VALUE), *self.asked(run), *_fits(run)]
 
+    def use(self, result: TuneResult) -> str:
+        return headline(result)
+
     def found(self, run: LocalRun, result: TuneResult) -> list[Line]:
         answer = result.answer
         return [
-            ("B*", f"{self.count(answer.b_best)}: {answer.tokens_per_s:.0f} output tok/s", ACCENT),
+            ("B*", f"{self.count(answer.b_best)}: {answer.tokens_per_s:.0f} output tok/s", VALUE),
             ("B_max", f"{self.count(answer.b_max)} in {answer.limit_bytes / _GB:.3f} GB", VALUE),
             self.slo(result, "no batch keeps", " at"),
             ("KV", f"{answer.kv_token_budget:,} tokens at once", VALUE),

@@ -12,6 +12,7 @@ from phitui.tui.tuner.local_view import LocalView
 from phitui.tui.tuner.profile_list import ProfileList, about
 from phitui.tui.tuner.server_view import ServerView
 from phitui.tui.tuner.view import WIDE, cut
+from phitui.workbench.batch.progress import clock as clock_text
 from phitui.workbench.tune.run_state import LocalRunState, RunState
 
 Pane = Literal["probes", "answer", "earlier"]
@@ -72,7 +73,15 @@ class TunerPicture:
         clock = f"{int(run_state.seconds // 60)}:{int(run_state.seconds % 60):02} " if run_state is not None else ""
         title = run_state.title if run_state is not None else self.model
         left = [(" φ ", KEY), (name(f"Tuner · {title}" if title else "Tuner", max(width - 30, 10)), HEAD)]
-        return apart([*left, (" " * width, HEAD)], [(f" {self.status}  ", KEY), (clock, HEAD)], width)
+        return apart([*left, (" " * width, HEAD)], [(f" {self._done()}{self.status}  ", KEY), (clock, HEAD)], width)
+
+    def _done(self) -> str:
+        """How many of the probes are behind us, and how long those may take that are left."""
+        run = self.run_state
+        if run is None or run.running is None:
+            return ""
+        left = "" if run.left_s is None else f" · ≤ {clock_text(run.left_s)} left"
+        return f"probe {run.running.number} of ≤ {run.running.most}{left} · "
 
     def _body(self, width: int, height: int) -> list[Row]:
         share = 9 if width >= WIDE else 11  # of 20

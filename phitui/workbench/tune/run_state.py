@@ -24,6 +24,7 @@ from phitui.workbench.tune.events import (
     TuneResult,
 )
 from phitui.workbench.tune.form import TuneForm
+from phitui.workbench.tune.headline import headline, server_headline
 
 State = Literal["running", "done", "cancelled", "failed"]
 Result = TypeVar("Result", bound=TuneResult | ServerTuneResult)
@@ -75,6 +76,14 @@ class TuningRun(ABC, Generic[AProbe, AVerdict, Of, Result]):
         return (self.clock() if self._ended is None else self._ended) - self._began
 
     @property
+    def left_s(self) -> float | None:
+        """Seconds that the probes take that may still come, at the pace so far; None before one is over, and after the
+        last."""
+        if self.running is None or not self.probes:
+            return None
+        return (self.running.most - len(self.probes)) * self.seconds / len(self.probes)
+
+    @property
     def latest(self) -> Of | None:
         """What is measured now, or was measured last; None before."""
         last = self.running or (self.probes[-1] if self.probes else None)
@@ -100,11 +109,7 @@ class LocalRunState(TuningRun[Probe, Verdict, Arm, TuneResult]):
     def found(self) -> str:
         if self.result is None:
             return ""
-        answer = self.result.answer
-        return (
-            f"{answer.b_best} rows bring {answer.tokens_per_s:.0f} output tok/s with {self.result.setup}; "
-            f"{answer.b_max} rows fit"
-        )
+        return headline(self.result)
 
 
 class ServerRunState(TuningRun[ServerProbe, ServerVerdict, ServerKnowledge, ServerTuneResult]):
@@ -116,11 +121,7 @@ class ServerRunState(TuningRun[ServerProbe, ServerVerdict, ServerKnowledge, Serv
     def found(self) -> str:
         if self.result is None:
             return ""
-        answer = self.result.answer
-        return (
-            f"{answer.tokens_per_s:.0f} output tok/s from {self.result.remote.name} with {answer.c_best} at once (C*); "
-            f"C_max is {answer.c_max}"
-        )
+        return server_headline(self.result)
 
 
 RunState = LocalRunState | ServerRunState
