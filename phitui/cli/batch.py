@@ -22,7 +22,12 @@ _MOST_ROWS = 65536
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", metavar="IN.jsonl", nargs="+", help="JSON Lines with prompts; - is standard input")
+    parser.add_argument(
+        "inputs",
+        metavar="IN.jsonl",
+        nargs="+",
+        help="JSON Lines with prompts, or a .txt with one on each line; - is standard input",
+    )
     parser.add_argument(
         "-o", "--output", metavar="OUT.jsonl|DIR", required=True,
         help="where the answers go, a folder for several inputs; - is standard output",

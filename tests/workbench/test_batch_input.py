@@ -10,7 +10,7 @@ from phitui.core.errors import PhituiError, UsageError
 from phitui.engine.protocol.api import Sampling, Turn
 from phitui.storage.journal import LineSet
 from phitui.workbench.batch.lines import MAX_LINE_BYTES, Input, Line, LineReader
-from phitui.workbench.batch.request import Defaults, Refusal, parse_line
+from phitui.workbench.batch.request import Defaults, Refusal, Request, parse_line
 from phitui.workbench.batch.source import IdSet, RowSource
 
 BASE = Sampling(max_tokens=50, temperature=0.5, top_k=40, top_p=0.8, repetition_penalty=1.1)
@@ -151,6 +151,25 @@ def test_rows_that_are_done_count_as_seen_and_are_not_run():
     data = b'{"id":"a","prompt":"x"}\n{"id":"a","prompt":"y"}\n{"id":"b","prompt":"z"}\n'
     found = read_all(RowSource(reader(data, 9), Defaults(BASE, ""), done))
     assert [(row.line, isinstance(row, Refusal)) for row in found] == [(2, True), (3, False)]
+
+
+def test_a_text_file_has_a_prompt_on_each_line():
+    lines = [b"\xef\xbb\xbfWhat is a cache?\r", b"", b"  {curly} braces", b'{"prompt": "a row", "id": 7}', b'{"id": 8}']
+    data = b"\n".join([*lines, b"\xff", b"[1]", b'"quoted"'])
+    found = read_all(RowSource(reader(data, 50), Defaults(BASE, "be brief"), LineSet(), is_text=True))
+    texts = [row.turns[-1].content if isinstance(row, Request) else row.reason for row in found]
+    assert [row.line for row in found] == [1, 3, 4, 5, 6, 7, 8]
+    assert texts[:4] == ["What is a cache?", "  {curly} braces", "a row", '{"id": 8}']
+    assert texts[4].startswith("not UTF-8 (byte 0xff at 0)") and texts[5:] == ["[1]", '"quoted"']
+    assert found[0].turns[0].content == "be brief" and found[2].id == 7
+
+
+@pytest.mark.parametrize(("name", "is_text"), [("a.txt", True), ("A.TXT", True), ("a.jsonl", False), ("txt", False)])
+def test_a_text_file_is_known_by_its_name(tmp_path, name, is_text):
+    (tmp_path / name).write_text("hello\n")
+    found = Input(tmp_path / name)
+    assert found.is_text == is_text
+    found.close()
 
 
 def test_a_line_that_says_nothing_is_answered_in_the_form_of_those_before():

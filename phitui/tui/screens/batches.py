@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
@@ -24,6 +26,14 @@ from phitui.workbench.batch.progress import clock
 from phitui.workbench.batch.queue import BatchEntry, BatchQueue
 
 HELP = "a adds a file of prompts · it goes on when you leave this screen; prompts of the chat go ahead of its rows"
+EMPTY = """\
+No file yet. a adds one. It is either
+
+  a .txt with a prompt on each line, or
+  JSON Lines: {"id": "q1", "prompt": "What is a KV cache?", "max_tokens": 100}
+
+The rows run together, as many at once as a tuning (F3) has found to be the fastest. The answers go into a file beside
+it, a line for each; what is done is kept, whatever happens."""
 COLUMNS = ("File", "State", "Rows", "Failed", "tok/s", "Left", "In flight")
 _REPAINT_S = 1.0
 _REASONS = 100
@@ -79,15 +89,25 @@ class BatchScreen(LeftOnce[None]):
             place, self._rows = table.cursor_row, wanted
             table.clear()
             for texts in wanted:
-                justified = [Text(text, justify="left" if i < 2 else "right") for i, text in enumerate(texts)]
-                table.add_row(*justified)
+                table.add_row(*(self._cell(i, text, texts) for i, text in enumerate(texts)))
             table.move_cursor(row=min(place, len(wanted) - 1))
         self._show_about()
+
+    def _cell(self, column: int, text: str, row: tuple[str, ...]) -> Text:
+        """State and failures in the colour of what they mean."""
+        justify: Literal["left", "right"] = "left" if column < 2 else "right"
+        if COLUMNS[column] not in ("State", "Failed"):
+            return Text(text, justify=justify)
+        failed = row[COLUMNS.index("Failed")] != "0"
+        bad = text == "failed" or (failed and text != "running")
+        role = "error" if bad else "success" if text == "complete" else ""
+        colour = Color.parse(self.app.theme_variables[f"text-{role}"]).rich_color if role else None
+        return Text(text, Style(color=colour), justify=justify)
 
     @on(DataTable.RowHighlighted)
     def _show_about(self) -> None:
         entry = self._chosen()
-        text = about(entry) if entry is not None else "No file yet."
+        text = about(entry) if entry is not None else EMPTY
         for widget in self.query("#about").results(Static):  # none, where it has been left at once
             if str(widget.content) != text:
                 widget.update(Content(text))
@@ -109,6 +129,7 @@ class BatchScreen(LeftOnce[None]):
             else:
                 self.say(HELP)
             self.show()
+            self.query_one(DataTable).move_cursor(row=len(self._queue.entries) - 1)
 
         self.app.push_screen(BatchDialog(Path.cwd()), decided)
 

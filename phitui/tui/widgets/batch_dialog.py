@@ -64,7 +64,7 @@ class BatchDialog(Dialog[BatchWish | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
-            yield Static("A file of prompts, JSON Lines", markup=False)
+            yield Static("A file of prompts: JSON Lines, or a .txt with a prompt on each line", markup=False)
             yield Input(placeholder="questions.jsonl", suggester=PathSuggester(self._start), id="source")
             yield Static("Where the answers go; empty: beside it, as …-answers.jsonl", markup=False)
             yield Input(placeholder="answers.jsonl", suggester=PathSuggester(self._start), id="target")

@@ -127,7 +127,7 @@ class BatchFile:
             return
         header = output.header
         self._begin_from(output)
-        source = RowSource(self._input.lines(), defaults, output.done)
+        source = RowSource(self._input.lines(), defaults, output.done, self._input.is_text)
         origin = Origin(loaded.name, header.created, header.input_sha256)
         most = max(WINDOW_ROWS, _BATCHES_AHEAD * plan.batch)
         book = OpenRows(origin, self.order.ordered, output.kept, most, WINDOW_BYTES)

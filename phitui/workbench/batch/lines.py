@@ -90,6 +90,7 @@ class Input:
     def __init__(self, path: Path | None) -> None:
         """`path` of None is standard input. Raises UsageError where it cannot be read."""
         self.name = "standard input" if path is None else shown_path(path)
+        self.is_text = path is not None and path.suffix.lower() == ".txt"  # its lines are prompts
         try:
             # Whoever opens a pipe must not wait for its writer: that can be waited for where it can also be ended.
             flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK

@@ -128,6 +128,22 @@ def parse_line(line: Line, defaults: Defaults, form: Form) -> Request | Refusal:
         return Refusal(line.number, known, form, error.message)
 
 
+def parse_text_line(line: Line, defaults: Defaults, form: Form) -> Request | Refusal:
+    """As `parse_line`, of a file of plain text: a line is a prompt, but for one that is a row in JSON."""
+    if line.data is None:
+        return parse_line(line, defaults, form)
+    if line.data.lstrip().startswith(b"{"):
+        found = parse_line(line, defaults, form)
+        if isinstance(found, Request):
+            return found
+    try:
+        return _plain(line.number, {"prompt": line.data.decode().rstrip("\r")}, defaults)
+    except UnicodeDecodeError:
+        return Refusal(line.number, None, "plain", _why_not(line.data, ""))
+    except UsageError as error:
+        return Refusal(line.number, None, "plain", error.message)
+
+
 def _object(line: Line) -> dict[str, Any]:
     if line.data is None:
         raise UsageError(f"the line has {line.size} bytes, the limit is {MAX_LINE_BYTES}")

@@ -8,7 +8,7 @@ from collections import deque
 
 from phitui.storage.journal import LineSet
 from phitui.workbench.batch.lines import Line, LineReader
-from phitui.workbench.batch.request import Defaults, Form, Id, Refusal, Request, parse_line
+from phitui.workbench.batch.request import Defaults, Form, Id, Refusal, Request, parse_line, parse_text_line
 
 # How many rows are handed over at once.
 _AT_ONCE = 256
@@ -54,10 +54,12 @@ class IdSet:
 
 
 class RowSource:
-    """Reads and judges rows. `done` are lines that are in the output already."""
+    """Reads and judges rows. `done` are lines that are in the output already; `is_text`: a line that is no row is a
+    prompt."""
 
-    def __init__(self, reader: LineReader, defaults: Defaults, done: LineSet) -> None:
+    def __init__(self, reader: LineReader, defaults: Defaults, done: LineSet, is_text: bool = False) -> None:
         self._reader = reader
+        self._parse = parse_text_line if is_text else parse_line
         self._defaults = defaults
         self._done = done
         self._lines: deque[Line] = deque()
@@ -81,7 +83,7 @@ class RowSource:
         return found
 
     def _judged(self, line: Line) -> Request | Refusal:
-        row = parse_line(line, self._defaults, self._form)
+        row = self._parse(line, self._defaults, self._form)
         self._form = row.form
         if isinstance(row, Request):
             self.unused |= row.unused
