@@ -6,6 +6,11 @@ import math
 from typing import NamedTuple
 
 
+def short_name(card: str) -> str:
+    """What tells cards apart: "NVIDIA GeForce RTX 4090" is "RTX 4090"."""
+    return card.removeprefix("NVIDIA ").removeprefix("GeForce ") or card
+
+
 class Missing(NamedTuple):
     """Why a figure is not available. `code` is NVML's return code, where there was one."""
 

@@ -4,6 +4,7 @@ import pytest
 from frozen_console import CARD, HOST, LOADED
 from msgspec.structs import replace
 
+from phitui.hardware.figures import short_name
 from phitui.hardware.snapshot import Bandwidth, Memory, Snapshot
 from phitui.models.catalog import PHI3
 from phitui.models.known_sizes import known_sizes
@@ -13,7 +14,7 @@ from phitui.workbench.models.inventory import ModelRow
 from phitui.workbench.telemetry.performance import Performance
 
 GIB = 2**30
-RTX_4090 = Room("RTX 4090", True, 24 * GIB, 0, 1008.0)
+RTX_4090 = Room("the RTX 4090", True, 24 * GIB, 0, 1008.0)
 
 
 @pytest.mark.parametrize(
@@ -50,12 +51,12 @@ def test_a_cpu_keeps_the_cache_in_four_bytes():
 @pytest.mark.parametrize(
     ("room", "says"),
     [
-        (RTX_4090, "yes: 5.1 GiB of RTX 4090's 24.0 GiB"),
+        (RTX_4090, "yes: 5.1 GiB of the RTX 4090's 24.0 GiB"),
         (
             RTX_4090._replace(others_bytes=20 * GIB),
-            "not now: 5.1 GiB of RTX 4090's 24.0 GiB, of which others hold 20.0",
+            "not now: 5.1 GiB of the RTX 4090's 24.0 GiB, of which others hold 20.0",
         ),
-        (RTX_4090._replace(total_bytes=4 * GIB), "no, not even as int8: 5.1 GiB of RTX 4090's 4.0 GiB"),
+        (RTX_4090._replace(total_bytes=4 * GIB), "no, not even as int8: 5.1 GiB of the RTX 4090's 4.0 GiB"),
         (RTX_4090._replace(others_bytes=None), "yes: "),
     ],
 )
@@ -76,8 +77,21 @@ def test_the_room_is_the_engines_device_else_the_first():
     snapshot = Snapshot(0.0, HOST, [card])
     performance = Performance(0.95, lambda: None)
     room = room_of(performance.views(snapshot))
-    assert (room.name, room.is_gpu, room.total_bytes) == (card.name, True, 24 * GIB)
+    assert (room.name, room.is_gpu, room.total_bytes) == ("the RTX 4090", True, 24 * GIB)
     performance.note_event(replace(LOADED, device="cpu"))
     room = room_of(performance.views(snapshot))
     assert (room.name, room.is_gpu, room.total_bytes) == ("the RAM", False, HOST.ram_total_bytes)
     assert room_of([]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        ("NVIDIA H200", "H200"),
+        ("Tesla T4", "Tesla T4"),
+        ("NVIDIA ", "NVIDIA "),
+    ],
+)
+def test_a_card_is_called_by_what_tells_it_from_others(name, short):
+    assert short_name(name) == short

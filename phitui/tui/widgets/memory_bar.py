@@ -5,10 +5,9 @@ from __future__ import annotations
 from textual.content import Content
 
 from phitui.hardware.analysis.memory_parts import MemoryParts
-from phitui.tui.charts.memory_cells import LOOKS, LegendEntry, bar_cells, cells, entries, shortened
+from phitui.tui.charts.memory_cells import LOOKS, LegendEntry, bar_cells, cells, entries
 
 _GIB = 1024**3
-_NAME_CELLS = 7
 
 
 def memory_bar(memory: MemoryParts, width: int, *, ascii_only: bool, mark: bool = True) -> Content:
@@ -31,10 +30,10 @@ def legend(memory: MemoryParts, width: int, *, ascii_only: bool) -> list[Content
 
 
 def _entry(entry: LegendEntry, width: int, ascii_only: bool) -> Content:
-    """Symbol and name, and the size to the right of `width` cells: others by the largest one's name, the unknown by
-    what it covers."""
+    """Symbol and name, and the size to the right of `width` cells: the unknown by what it covers. Others have no name
+    here: the figure is that of all of them."""
     look = LOOKS[entry.kind]
-    label = shortened(entry.name, _NAME_CELLS) if entry.kind == "others" and entry.name else entry.name or look.label
+    label = look.label if entry.kind == "others" else entry.name or look.label
     name = Content.assemble((look.ascii if ascii_only else look.block, look.style), (f" {label}", "$text-muted"))
     amount = f"{entry.bytes / _GIB:.{1 if entry.bytes >= 10 * _GIB else 2}f}"  # four characters, up to 99.9
     return name.pad_right(max(width - name.cell_length - len(amount), 1)) + Content(amount)

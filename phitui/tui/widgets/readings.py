@@ -9,6 +9,7 @@ from phitui.core.text import one_line
 from phitui.engine.protocol.api import Timings
 from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.analysis.memory_parts import MemoryParts, memory_name
+from phitui.hardware.figures import short_name
 from phitui.hardware.snapshot import Host, Snapshot
 from phitui.tui.terminal.display import displayable
 from phitui.tui.terminal.levels import Level, heat_level, memory_level, power_level
@@ -56,7 +57,7 @@ def groups(views: Sequence[DeviceView], host: Host, host_view: DeviceView) -> li
 def _card(view: DeviceView) -> Group:
     device, why = view.device, view.device.unavailable
     return Group(
-        f"GPU {device.index} · {displayable(one_line(device.name, 40))}",
+        f"GPU {device.index} · {displayable(one_line(short_name(device.name), 40))}",
         [
             _percent("GPU util", device.util_pct, why.get("util_pct", ""), "GPU"),
             _memory(memory_name(True, device.shares_ram), view.memory),

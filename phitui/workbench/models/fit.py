@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from phitui.hardware.analysis.roofline import DecodeLoad, ceiling_tokens_per_s
+from phitui.hardware.figures import short_name
 from phitui.models.known_sizes import Known
 from phitui.workbench.telemetry.performance import DeviceView
 
@@ -47,7 +48,7 @@ def room_of(views: Sequence[DeviceView]) -> Room | None:
     if view is None or view.memory.usable_bytes is None:
         return None
     others = view.memory.bytes_of("others", "unknown")
-    name = view.device.name if view.device.kind == "gpu" else "the RAM"
+    name = f"the {short_name(view.device.name)}" if view.device.kind == "gpu" else "the RAM"
     return Room(name, view.device.kind == "gpu", view.memory.usable_bytes, others, view.traffic.peak_gb_s)
 
 
