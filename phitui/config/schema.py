@@ -200,7 +200,7 @@ def _check_value(kind: Any, value: Any, where: str) -> Any:
 
 
 def expected(kind: Any) -> str:
-    """A setting's type in words: `int from 1 to 15`, `float over 0, at most 1`, `one of "on", "off"`."""
+    """A setting's type in words: `a whole number from 1 to 15`, `a number over 0, at most 1`, `one of "on", "off"`."""
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(f'"{value}"' for value in get_args(kind))
     if get_origin(kind) is dict:
@@ -213,9 +213,10 @@ def expected(kind: Any) -> str:
         return f"a list of at most {meta.max_length} strings of 1 to {length} characters"
     if meta.min_length is not None:
         return "a string that is not empty"
+    number = "a whole number" if base is int else "a number"
     if meta.gt is not None:
-        return f"{base.__name__} over {meta.gt}, at most {meta.le}"
-    return f"{base.__name__} from {meta.ge} to {meta.le}"
+        return f"{number} over {meta.gt}, at most {meta.le}"
+    return f"{number} from {meta.ge} to {meta.le}"
 
 
 def _shown(value: Any) -> str:

@@ -78,7 +78,7 @@ def test_export_import_and_rm(home):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"parameters": {"temperature": 9}}, "generation.temperature: expected float from 0 to 5, got 9"),
+        ({"parameters": {"temperature": 9}}, "generation.temperature: expected a number from 0 to 5, got 9"),
         ({"parameters": {"nonsense": 1}}, "no such setting"),
         ({"version": 2}, "no session that phitui exported"),
         ({"leaf": 77}, "leaf 77 is none of the turns"),

@@ -64,7 +64,7 @@ def test_prompts_stop_new_chat_sessions_and_parameters(pane, home):
     assert "▌" not in pane.text()
     # A parameter of this chat.
     pane.keys("F7")
-    pane.wait_for("System prompt · as config.toml has it")
+    pane.wait_for("System prompt · default")
     pane.keys(*["Tab"] * 5)
     pane.wait_for("max tokens")
     wait_until(lambda: False, 0.5)  # the focus moves behind the keys

@@ -27,7 +27,7 @@ def test_parameters_survive_a_resume_and_a_new_console_begins_as_configured(open
     console = open_console(columns=80, rows=24)
     console.wait_for("is ready on")
     console.send(F7)
-    console.wait_for("System prompt · as config.toml has it")
+    console.wait_for("System prompt · default")
     console.send("Answer with one word.")
     console.wait_for("System prompt · differs")
     for _ in range(5):  # to the longest answer

@@ -53,7 +53,7 @@ async def test_the_answer_and_its_blocks_go_to_the_clipboard_without_controls():
         await pilot.press("y")
         clean = TWO.replace("\x1b[2J", "")
         await until(pilot, lambda: app.clipboard == clean)
-        assert any("whether it took them cannot be known" in note.message for note in app._notifications)
+        assert any("if the terminal takes it" in note.message for note in app._notifications)
         await pilot.press("c")
         await until(pilot, lambda: isinstance(app.screen, PartList) and "1  sh" in shown(app))
         assert "1  sh · 1 line · ls -l" in shown(app) and "3  code · 1 line · open" in shown(app)
@@ -101,7 +101,7 @@ def test_what_cannot_be_saved_is_told_and_leaves_nothing(tmp_path):
 
 def test_what_is_said_of_a_copy_is_what_is_known():
     said = clipboard.told("It", 5, {})
-    assert said == "It: 5 bytes sent to the terminal (OSC 52); whether it took them cannot be known. s saves to a file."
+    assert said == "It: copied, 5 bytes, if the terminal takes it (OSC 52). s saves to a file."
     assert "set-clipboard on" in clipboard.told("It", 5, {"TMUX": "/tmp/x,1,0"})
     assert "GNU screen does not" in clipboard.told("It", 5, {"STY": "1.x"})
     assert "at most 74,994 bytes" in clipboard.told("It", 80_000, {})

@@ -39,7 +39,7 @@ async def test_values_hold_for_the_next_prompt_and_reset_takes_them_back():
         await pilot.press(*"be brief", "tab", *"0.9", "enter", *"7")
         await until(pilot, lambda: chat.sampling.temperature == 0.9)
         assert "config.toml: 0.2 · 0 to 5" in shown(app)
-        assert "differs from config.toml" in shown(app)
+        assert "of this chat alone" in shown(app)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.console_screen)
         assert chat.system == "be brief" and chat.sampling.top_k == 7
@@ -56,7 +56,7 @@ async def test_what_is_no_value_is_told_while_it_is_typed_and_not_taken():
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(pilot, app)
         await pilot.press("tab", *"hot")
-        await until(pilot, lambda: 'expected float from 0 to 5, got "hot"' in shown(app))
+        await until(pilot, lambda: 'expected a number from 0 to 5, got "hot"' in shown(app))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.console_screen and bool(app._notifications))
         (told,) = [note.message for note in app._notifications]
@@ -105,7 +105,7 @@ async def test_what_the_engine_does_not_honour_is_not_offered():
         await pilot.press("f7")
         await until(pilot, lambda: isinstance(app.screen, ParametersScreen) and app.screen.focused is not None)
         assert [row.name_of for row in app.screen.query(ParameterRow)] == list(supported_parameters)
-        assert "does not honour top_k, repetition_penalty" in shown(app)
+        assert "ignores top_k, repetition_penalty" in shown(app)
 
 
 async def test_nothing_in_a_system_prompt_steers_the_terminal_and_looking_changes_nothing():
@@ -128,7 +128,7 @@ async def test_commands_set_them_by_text():
         await begun(pilot, app)
         assert app.parameters.set_parameter("top-p", "0.5") == "top_p 0.5 (config.toml: 0.9)"
         app.parameters.set_system("x")
-        with pytest.raises(UsageError, match="does not honour seed"):
+        with pytest.raises(UsageError, match="ignores seed"):
             app.parameters.set_parameter("seed", "1")
         await until(pilot, lambda: "own top_p, system" in shown(app))
         app.parameters.reset()

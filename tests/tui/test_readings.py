@@ -34,7 +34,8 @@ def test_modelled_with_mbu_speed_and_ceiling():
 
 def test_every_source_is_named():
     assert bandwidth(Traffic(300.0, "measured", peak_gb_s=3352.0), engine=False).notes == ("measured",)
-    assert bandwidth(Traffic(300.0, "busy", peak_gb_s=1008.0), engine=False).notes == ("busy: at most this much",)
+    busy = bandwidth(Traffic(300.0, "busy", peak_gb_s=1008.0), engine=False)
+    assert busy.notes == ("upper bound, by how long it was busy",)
 
 
 def test_without_a_value_there_is_a_dash_and_a_reason_and_no_place_in_the_line():

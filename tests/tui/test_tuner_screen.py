@@ -83,7 +83,7 @@ async def test_from_the_form_to_the_answer_and_its_application(home, size):
         await back(pilot)
         assert load_config().engine.batch == answer.b_best
         await pilot.press("e")
-        await until(pilot, lambda: "tiny-phi3" in picture(app) and "holds" in picture(app))
+        await until(pilot, lambda: "tiny-phi3" in picture(app) and "valid" in picture(app))
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")

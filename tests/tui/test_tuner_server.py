@@ -80,7 +80,7 @@ async def test_from_the_form_to_the_answer_and_its_application(home, llama, size
         assert load_config().engines["box"].concurrency == answer.c_best
         assert app.workbench.config.now.engines["box"].concurrency == answer.c_best
         await pilot.press("e")
-        await until(pilot, lambda: "24+40 llama.cpp" in picture(app) and "holds" in picture(app))
+        await until(pilot, lambda: "24+40 llama.cpp" in picture(app) and "valid" in picture(app))
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")

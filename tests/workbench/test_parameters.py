@@ -80,11 +80,11 @@ async def test_a_value_holds_from_the_next_prompt_on(tmp_path, name, text, value
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("temperature", "hot", 'temperature: expected float from 0 to 5, got "hot"'),
-        ("temperature", "nan", "temperature: expected float from 0 to 5, got nan"),
-        ("temperature", "", 'temperature: expected float from 0 to 5, got ""'),
-        ("top_k", "0", "top_k: expected int from 1 to 8192, got 0"),
-        ("top_p", "9" * 200, "top_p: expected float over 0, at most 1, got"),
+        ("temperature", "hot", 'temperature: expected a number from 0 to 5, got "hot"'),
+        ("temperature", "nan", "temperature: expected a number from 0 to 5, got nan"),
+        ("temperature", "", 'temperature: expected a number from 0 to 5, got ""'),
+        ("top_k", "0", "top_k: expected a whole number from 1 to 8192, got 0"),
+        ("top_p", "9" * 200, "top_p: expected a number over 0, at most 1, got"),
         ("stop", ",".join("abcdefghijklmnopq"), "stop: expected a list of at most 16 strings of 1 to 200 characters"),
         ("stop", "\ud800", "stop: this is not valid UTF-8"),
         ("temprature", "1", "temprature: no such parameter. Did you mean temperature?"),
@@ -114,7 +114,7 @@ def test_stop_strings_can_be_typed_as_they_are_shown(stops):
 
 def test_what_the_engine_does_not_honour_is_not_taken(tmp_path):
     room = Room(tmp_path)
-    with pytest.raises(UsageError, match="Tiny does not honour seed"):
+    with pytest.raises(UsageError, match="Tiny ignores seed"):
         room.parameters.set("seed", "1", LOADED)
     assert "seed" not in room.parameters.offered(LOADED)
     remote = Remote("box", "box:1", "TGI", "m", supported_parameters=("temperature", "seed"))
@@ -172,7 +172,7 @@ async def test_what_cannot_be_taken_any_more_is_told_and_the_rest_holds(tmp_path
     room = Room(tmp_path)
     await room.sessions.resume(session)
     assert room.parameters.own == {"top_k": 3}
-    assert "temperature: expected float from 0 to 5, got 99" in room.said[-1] and "gone: no such" in room.said[-1]
+    assert "temperature: expected a number from 0 to 5, got 99" in room.said[-1] and "gone: no such" in room.said[-1]
     await room.sessions.resume(broken)
     assert room.parameters.own == {}
     await room.sessions.close()
@@ -184,5 +184,5 @@ def test_they_go_through_an_exported_file_and_are_checked_there(tmp_path):
     data = to_json(store.load(session))
     store.close()
     assert from_json(data, "x").parameters == {"temperature": 0.9, "stop": ("a",)}
-    with pytest.raises(UsageError, match=r"x: generation.temperature: expected float from 0 to 5, got 9.9"):
+    with pytest.raises(UsageError, match=r"x: generation.temperature: expected a number from 0 to 5, got 9.9"):
         from_json(data.replace(b"0.9", b"9.9"), "x")

@@ -57,7 +57,7 @@ def _system(app: Navigation, text: str) -> None:
             raise UsageError(f"there is no preset {one_line(text[1:], 40)}", "F7 shows and keeps them.")
         text = presets[text[1:]]
     app.set_system(text)
-    app.tell("The system prompt holds from the next prompt on." if text else "No system prompt from here on.")
+    app.tell("The system prompt applies from the next prompt." if text else "No system prompt from here on.")
 
 
 def _reset(app: Navigation, _: str) -> None:

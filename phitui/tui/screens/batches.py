@@ -48,7 +48,7 @@ class BatchScreen(LeftOnce[None]):
         Binding("a", "add", "Add", id="batches.add"),
         Binding("c", "cancel", "Cancel", id="batches.cancel"),
         Binding("r", "resume", "Resume", id="batches.resume"),
-        Binding("d,delete", "remove", "Off the list", key_display="d", id="batches.remove"),
+        Binding("d,delete", "remove", "Remove", key_display="d", id="batches.remove"),
     ]
 
     DEFAULT_CSS = """

@@ -26,9 +26,7 @@ from phitui.tui.widgets.preset_list import PresetList
 from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.workbench.chat.parameters import SYSTEM, Parameters
 
-HELP = (
-    "What is typed holds from the next prompt on, and is kept with this chat. A new chat begins as config.toml has it."
-)
+HELP = "Changes apply from the next prompt, and stay with this chat. A new chat begins with the defaults (config.toml)."
 
 
 class SystemArea(PlainArea):
@@ -88,7 +86,7 @@ class ParametersScreen(LeftOnce[None]):
     def _head(self, offered: tuple[str, ...]) -> str:
         missing = [name for name in PARAMETERS if name not in offered]
         title = one_line(self._loaded.title, 60) if self._loaded else "no engine yet"
-        without = f" · does not honour {', '.join(missing)}" if missing else ""
+        without = f" · ignores {', '.join(missing)}" if missing else ""
         return displayable(f"Parameters of this chat · {title}{without}")
 
     def on_mount(self) -> None:
@@ -100,7 +98,7 @@ class ParametersScreen(LeftOnce[None]):
 
     def _show_system(self) -> None:
         own = SYSTEM in self._parameters.own
-        about = "System prompt · differs from config.toml" if own else "System prompt · as config.toml has it"
+        about = "System prompt · of this chat alone" if own else "System prompt · default"
         self.query_one("#about-system", Static).update(Content(about))
 
     @on(TextArea.Changed)

@@ -27,7 +27,7 @@ def send(app: App[None], text: str, what: str, environ: Mapping[str, str] = os.e
 
 def told(what: str, size: int, environ: Mapping[str, str]) -> str:
     """What can honestly be said of `size` bytes that were sent."""
-    line = f"{what}: {size:,} bytes sent to the terminal (OSC 52); whether it took them cannot be known."
+    line = f"{what}: copied, {size:,} bytes, if the terminal takes it (OSC 52)."
     if environ.get("TMUX"):
         line += " tmux passes them on with: set -g set-clipboard on."
     elif environ.get("STY"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.app import App
 
-TAKEN = "The mouse is phitui's now: wheel and clicks. Hold Shift for the terminal's own selection; {key} gives it back."
-GIVEN = "The mouse is the terminal's now: it selects and copies as everywhere. {key} takes it for phitui."
+TAKEN = "The mouse clicks and scrolls in phitui. Hold Shift to select text; {key} gives it back to the terminal."
+GIVEN = "The mouse selects text, as in any terminal. {key} gives it to phitui."
 
 
 def toggle(app: App[None], key: str) -> str:

@@ -60,7 +60,7 @@ def about(profile: KeptTuning | None, width: int) -> list[Row]:
         return []
     tuning = profile.tuning
     found = _about_server(tuning) if isinstance(tuning, ServerTuning) else _about_local(tuning)
-    state = ("State", f"stale: {profile.problem}" if profile.problem else "holds")
+    state = ("State", f"stale: {profile.problem}" if profile.problem else "valid")
     roles = {"State": WARN if profile.problem else OK}
     pairs = [state, *found, ("Made", _made(tuning)), ("Why", tuning.why)]
     return [row for label, text in pairs for row in said(label, text, width, roles.get(label, VALUE))]
@@ -112,7 +112,7 @@ def _made(tuning: Tuning | ServerTuning) -> str:
 def _row(profile: KeptTuning, width: int, marked: bool) -> Row:
     tuning = profile.tuning
     lengths = f"{tuning.prompt_tokens}+{tuning.new_tokens}"
-    state = "stale" if profile.problem else "holds"
+    state = "stale" if profile.problem else "valid"
     speed = f"{tuning.tokens_per_s:.0f}"
     if isinstance(tuning, ServerTuning):
         what = tuning.model, lengths, tuning.kind, str(tuning.c_best)

@@ -56,7 +56,7 @@ class EngineDialog(Dialog[str | None]):
             options = [Option(self._line(LOCAL, local), id=LOCAL)]
             options += [Option(self._line(name, "asking…"), id=name) for name in self._engines]
             yield OptionList(*options, markup=False)
-            none = "" if self._engines else "Others are sections [engines.NAME] of config.toml. "
+            none = "" if self._engines else "Add servers as [engines.NAME] with their url in config.toml. "
             yield Static(f"{none}Enter changes to it · Esc back", classes="keys", markup=False)
 
     def on_mount(self) -> None:

@@ -145,7 +145,7 @@ def _traffic(view: DeviceView) -> GaugeReading:
 
 
 def _source(traffic: Traffic) -> str:
-    source = "busy: at most this much" if traffic.source == "busy" else traffic.source or ""
+    source = "upper bound, by how long it was busy" if traffic.source == "busy" else traffic.source or ""
     return source if traffic.mbu is None else f"{source} · MBU {traffic.mbu:.0%}"
 
 

@@ -48,7 +48,7 @@ class Parameters:
         """
         key = _named(name)
         if loaded is not None and key not in (*self.offered(loaded), SYSTEM):
-            raise UsageError(f"{loaded.title} does not honour {key}", f"It takes {', '.join(self.offered(loaded))}")
+            raise UsageError(f"{loaded.title} ignores {key}", f"It takes {', '.join(self.offered(loaded))}")
         self._take({**self.own, key: check(key, parse(key, text))})
         return self.line(key)
 
@@ -109,7 +109,7 @@ def limits(name: str) -> str:
     """Which values a parameter may have, in words."""
     if name == "stop":
         return r"commas between; \n is a line end"
-    return expected(_KINDS[name]).removeprefix("int ").removeprefix("float ").removeprefix("from ")
+    return expected(_KINDS[name]).removeprefix("a whole number ").removeprefix("a number ").removeprefix("from ")
 
 
 def parse(name: str, text: str) -> Any:
