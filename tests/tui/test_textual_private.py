@@ -54,8 +54,12 @@ IMPORTED = {
     "textual.widgets._footer": {"FooterKey"},
     "textual.widgets._markdown": {"MarkdownBullet", "MarkdownOrderedList", "MarkdownOrderedListItem"},
     "textual._ansi_sequences": {"ANSI_SEQUENCES_KEYS"},
+    "textual._xterm_parser": {"XTermParser"},
 }
-REPLACED = {"getincrementaldecoder": ("textual.drivers.linux_driver", 'getincrementaldecoder("utf-8")().decode')}
+REPLACED = {
+    "getincrementaldecoder": ("textual.drivers.linux_driver", 'getincrementaldecoder("utf-8")().decode'),
+    "XTermParser": ("textual.drivers.linux_driver", "XTermParser(self._debug)"),
+}
 NOT_TEXTUALS = {"_exit", "_replace"}  # of os and of named tuples
 
 

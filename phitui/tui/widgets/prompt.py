@@ -176,7 +176,8 @@ class Prompt(PlainArea):
         if len(event.text) > self._paste_limit:
             self.post_message(self.PasteRefused(len(event.text)))
         else:
-            self.replace(event.text, *self.selection, maintain_selection_offset=False)
+            done = self.replace(event.text, *self.selection, maintain_selection_offset=False)
+            self.move_cursor(done.end_location)  # which brings it into view
 
     def _show(self, text: str | None) -> None:
         if text is not None:
