@@ -4,11 +4,11 @@ import argparse
 import re
 from functools import lru_cache
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
-from phitui.cli import main
+from phitui.cli.parser import COMMANDS
+from phitui.cli.parser import parser_of as parser_with
 from phitui.config.schema import SECTIONS
 from phitui.tui.commands.chat import register_chat
 from phitui.tui.commands.console import register_console
@@ -60,8 +60,7 @@ def commands_in(path):
 @lru_cache
 def parser_of(command=""):
     """The parser that `phitui COMMAND` has."""
-    with patch.object(main.Parser, "parse_args", lambda parser, _: parser):
-        parser = main._parse([command] if command else [])
+    parser = parser_with({command} if command else ())
     return subparsers(parser)[command] if command else parser
 
 
@@ -77,7 +76,7 @@ def options(parser):
 
 @lru_cache
 def every_option():
-    parsers = [parser_of(name) for name in ("", *main.COMMANDS)]
+    parsers = [parser_of(name) for name in ("", *COMMANDS)]
     parsers += [sub for parser in parsers[1:] for sub in subparsers(parser).values()]
     return set().union(*map(options, parsers))
 
@@ -85,7 +84,7 @@ def every_option():
 def wrong_in(words):
     """What of a call does not exist: a command, an action, an option that is none of the command's."""
     words = [word.strip("\"'[](),…") for word in words[1:]]
-    command = next((word for word in words if word in main.COMMANDS), "")
+    command = next((word for word in words if word in COMMANDS), "")
     plain = next((word for word in words if re.fullmatch(r"[a-z]+", word)), "")
     if not command and plain and not any(word.startswith("-") for word in words[: words.index(plain)]):
         return [plain]
@@ -116,12 +115,12 @@ def test_options_exist(path):
 
 def test_every_command_and_option_is_in_the_reference():
     text = text_of(ROOT / "docs" / "reference" / "cli.md")
-    for name in main.COMMANDS:
+    for name in COMMANDS:
         assert f"\n## phitui {name}\n" in text
         section = text.split(f"\n## phitui {name}\n")[1].split("\n## ")[0]
         parser = parser_of(name)
-        own = [options(parser) - options(parser_of()), *map(options, subparsers(parser).values())]
-        missing = {one for one in set().union(*own) - {"-h", "--help"} if not re.search(rf"`{one}[`\s]", section)}
+        own = set().union(options(parser), *map(options, subparsers(parser).values())) - options(parser_of())
+        missing = {one for one in own if not re.search(rf"`{one}[`\s]", section)}
         missing |= {action for action in subparsers(parser) if f"`phitui {name} {action}" not in section}
         assert (name, missing) == (name, set())
     assert {one for one in options(parser_of()) if not re.search(rf"`{one}[`\s]", text)} == set()

@@ -12,10 +12,11 @@ PRINT_MODULES = "import sys; print(' '.join(sorted({name.split('.')[0] for name 
 
 CONSOLE = """
 import asyncio
-from phitui.cli.main import _parse, configuration
+from phitui.cli.main import configuration
+from phitui.cli.parser import parse
 from phitui.tui.app.app import PhituiApp
 async def main():
-    app = PhituiApp(configuration(_parse([])))
+    app = PhituiApp(configuration(parse([])))
     async with app.run_test(size=(120, 40)) as pilot:
         while app.workbench.engine.loaded is None:
             await pilot.pause(0.05)

@@ -34,6 +34,11 @@ from phitui.workbench.front import Front
 from phitui.workbench.start import sampling, wait_loaded
 from phitui.workbench.workbench import Workbench
 
+EXAMPLES = """  phitui ask "What is a KV cache?"
+  git diff | phitui ask "Review this."    the text of the pipe, then the prompt
+  phitui ask --json "Say hello" | jq .usage
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT|-", help="the prompt, below what is piped in; - is that alone")

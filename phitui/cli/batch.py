@@ -20,6 +20,11 @@ from phitui.workbench.batch.job import Stopped
 
 _MOST_ROWS = 65536
 
+EXAMPLES = """  phitui batch questions.jsonl -o answers.jsonl
+  phitui batch questions.jsonl -o answers.jsonl --resume    go on after a stop
+A line of questions.jsonl: {"prompt": "What is a KV cache?"}
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -27,6 +27,11 @@ _LARGEST_BATCH = 65536
 _MOST_SIZES = 64
 _MOST_RUNS = 1000
 
+EXAMPLES = """  phitui bench -o before.json            measure, and keep the result
+  phitui bench --compare before.json     measure again, and compare
+  phitui bench --batch-sizes 1,8,32 --json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -11,6 +11,10 @@ from phitui.cli.output import narrate, write
 from phitui.config.layers import Config
 from phitui.core.errors import ExitCode
 
+EXAMPLES = """  phitui keys
+  phitui keys --json | jq .problems    what is wrong with [keys] in config.toml
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object with all actions and what is wrong")

@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib
 import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from phitui import __version__
-from phitui.cli.output import OutputError, abandon_stdout, narrate, write
+from phitui.cli.output import OutputError, abandon_stdout, narrate
+from phitui.cli.parser import module_of, parse
 from phitui.config.layers import Config, load_config, logs_dir
 from phitui.config.remotes import LOCAL, check_url
 from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.core.leaving import heeding
 from phitui.storage.defects import describe_defect
-
-# Name: the module in phitui.cli that has it, and the line in the help. A module is imported when its command runs.
-COMMANDS = {
-    "ask": "answer one prompt on stdout",
-    "batch": "run files of prompts, one line of output for each",
-    "tune": "find the fastest batch and configuration for this machine",
-    "bench": "measure throughput and latencies at several batch sizes, and compare two results",
-    "session": "list, show, search, export, import, remove and recover sessions",
-    "model": "list, pull, convert, verify and remove models",
-    "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
-    "keys": "list all actions with their ids, keys and defaults",
-    "doctor": "check this installation and machine, and say how to mend it",
-}
-_EXAMPLES = """examples:
-  phitui                                  open the console
-  phitui ask "What is a KV cache?"        one answer on stdout
-  git diff | phitui ask -s "Review this." -
-  phitui batch in.jsonl -o out.jsonl      many prompts; --resume goes on after a stop
-  phitui --engine http://127.0.0.1:8000   the console on a server's engine
-  phitui doctor                           what is missing on this machine
-"""
-
-
-class Parser(argparse.ArgumentParser):
-    """Wrong usage is one line and exit code 2; help that cannot be written is an error, too."""
-
-    def _print_message(self, message: str, file: object = None) -> None:
-        del file  # stdout: errors are raised
-        write(message)
-
-    def error(self, message: str) -> NoReturn:
-        command = self.prog.partition(" ")[2]  # the line begins with "phitui: " anyway
-        raise UsageError(f"{command}: {message}" if command else message, f"See {self.prog} --help")
 
 
 def run(arguments: list[str]) -> int:
@@ -69,7 +35,7 @@ def _interrupt(number: int) -> NoReturn:
 def _outcome(arguments: list[str]) -> int:
     """The exit code; what went wrong is told. Raises KeyboardInterrupt."""
     try:
-        return _dispatch(_parse(arguments))
+        return _dispatch(parse(arguments))
     except PhituiError as error:
         narrate(f"phitui: {error}")
         return int(error.exit_code)
@@ -92,54 +58,9 @@ def _logs() -> Path | None:
         return None
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    common = _common_options()
-    parser = Parser(
-        prog="phitui",
-        parents=[common],
-        description="A terminal console for running Phi-3 Mini on a GPU: prompt it and see what the hardware does.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--resume",
-        dest="session",
-        metavar="ID",
-        nargs="?",
-        type=int,
-        const=0,
-        help="go on with a session, without ID with the newest",
-    )
-    parser.add_argument("--version", action="version", version=f"phitui {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    # Only the command that is called has to know its options: the others are not imported.
-    called = next((word for word in arguments if word in COMMANDS), None)
-    for name, help_line in COMMANDS.items():
-        sub = commands.add_parser(name, parents=[common], help=help_line, description=help_line.capitalize() + ".")
-        if name == called:
-            _module(name).add_arguments(sub)
-    return parser.parse_args(arguments)
-
-
-def _common_options() -> Parser:
-    """Options that may stand before or after the command: what is not given leaves no trace."""
-    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--model", metavar="NAME|DIR", help="a model of the store, or a converted folder")
-    common.add_argument("--engine", metavar="ct2|NAME|URL", help="which engine answers: the local one, or a server")
-    common.add_argument("--device", choices=("auto", "cuda", "cpu"), help="where to run it")
-    common.add_argument("--compute-type", metavar="TYPE", help="auto, int8, int8_float16, float16, …")
-    common.add_argument("--theme", metavar="NAME", help="the console's colours")
-    common.add_argument("--config", metavar="FILE", type=Path, help="a configuration file over the user's own")
-    return common
-
-
-def _module(command: str) -> Any:
-    return importlib.import_module(f"phitui.cli.{command}")
-
-
 def _dispatch(args: argparse.Namespace) -> int:
     if args.command == "doctor":  # it reports a bad configuration among the rest
-        return int(_module("doctor").run(args))
+        return int(module_of("doctor").run(args))
     config = configuration(args)
     if args.command is None:
         return console(config, args.session)
@@ -147,7 +68,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         raise UsageError("--resume is for the console, without a command")
     if args.command != "monitor":  # which opens a screen, and collects after its first frame
         gc.enable()
-    return int(_module(args.command).run(config, args))
+    return int(module_of(args.command).run(config, args))
 
 
 def configuration(args: argparse.Namespace) -> Config:

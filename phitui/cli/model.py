@@ -9,6 +9,7 @@ from pathlib import Path
 
 from phitui.cli import loop
 from phitui.cli.output import Narrator, write
+from phitui.cli.parser import actions_of
 from phitui.config.layers import Config, logs_dir, models_dir
 from phitui.core.errors import ExitCode, UsageError
 from phitui.core.ipc.messages import Progress
@@ -20,13 +21,18 @@ from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT, Convert, Prepare
 from phitui.models.store import find, list_models, resolve
 from phitui.workbench.prepare import prepare
 
+EXAMPLES = """  phitui model pull phi-3-mini    fetch it from the Hugging Face Hub, convert it
+  phitui model convert --name mine model.gguf
+  phitui model list
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="the models of the store")
-    pull = actions.add_parser("pull", help="fetch a model and convert it")
+    add = actions_of(parser)
+    add("list", "the models of the store")
+    pull = add("pull", "fetch a model and convert it")
     pull.add_argument("name", metavar="NAME", help="a name of the catalog (phi-3-mini, …) or organisation/model")
-    convert = actions.add_parser("convert", help="convert a model that is on disk")
+    convert = add("convert", "convert a model that is on disk")
     convert.add_argument("source", metavar="SRC", type=Path, help="a folder as the Hub has them, or a .gguf file")
     place = convert.add_mutually_exclusive_group()
     place.add_argument("-n", "--name", metavar="NAME", help="its name in the store")
@@ -40,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=0,
             help="convert it for N tokens; more may need LongRoPE's long factors",
         )
-    verify = actions.add_parser("verify", help="read all of a model's files and compare them with its manifest")
+    verify = add("verify", "read all of a model's files and compare them with its manifest")
     verify.add_argument("name", metavar="NAME", help="a model of the store, or a converted folder")
-    remove = actions.add_parser("rm", help="remove a model from the store")
+    remove = add("rm", "remove a model from the store")
     remove.add_argument("name", metavar="NAME", help="a model of the store")
 
 

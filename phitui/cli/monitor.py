@@ -33,6 +33,11 @@ _ONCE_WINDOW_S = 0.6
 _ONCE_WAIT_S = 10.0
 _STARTING_SWITCH_S = 0.001
 
+EXAMPLES = """  phitui monitor            a screen; Ctrl-Q leaves it
+  phitui monitor --once     one reading as text
+  phitui monitor --json --interval 5 >> readings.jsonl
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="print one reading and end")

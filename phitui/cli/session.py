@@ -8,6 +8,7 @@ from pathlib import Path
 
 from phitui.cli import session_recover
 from phitui.cli.output import narrate, write
+from phitui.cli.parser import actions_of
 from phitui.config.layers import Config, home
 from phitui.core.errors import ExitCode, PhituiError, UsageError
 from phitui.core.text import one_line, sanitize
@@ -22,23 +23,28 @@ from phitui.storage.sessions.sessions import SessionStore
 _MOST = 100_000
 _SNIPPET_CHARS = 120
 
+EXAMPLES = """  phitui session list
+  phitui session search kv cache         turns with both words
+  phitui session export 12 -o chat.md    a session as Markdown
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="all sessions, the one that changed last first")
-    show = actions.add_parser("show", help="print a session as text, without terminal escapes")
-    export = actions.add_parser("export", help="a session as Markdown, or with --json with all its branches")
+    add = actions_of(parser)
+    add("list", "all sessions, the one that changed last first")
+    show = add("show", "print a session as text, without terminal escapes")
+    export = add("export", "a session as Markdown, or with --json with all its branches")
     for action in (show, export):
         action.add_argument("id", type=int, metavar="ID", help="a number of the list")
     export.add_argument("-o", "--output", metavar="FILE", type=Path, help="a file to make; without it, stdout")
     export.add_argument("--json", action="store_true", help="as import takes it")
-    bring = actions.add_parser("import", help="a session out of a JSON file of export; prints its id")
+    bring = add("import", "a session out of a JSON file of export; prints its id")
     bring.add_argument("file", metavar="FILE", type=Path)
-    remove = actions.add_parser("rm", help="remove a session for good")
+    remove = add("rm", "remove a session for good")
     remove.add_argument("id", type=int, metavar="ID", help="a number of the list")
-    search = actions.add_parser("search", help="turns with all of these words, the newest first")
+    search = add("search", "turns with all of these words, the newest first")
     search.add_argument("text", metavar="TEXT", nargs="+")
-    recover = actions.add_parser("recover", help="bring back what can be read of a damaged file of sessions")
+    recover = add("recover", "bring back what can be read of a damaged file of sessions")
     recover.add_argument("file", metavar="FILE", type=Path, nargs="?", help="without it, each that phitui knows of")
 
 

@@ -38,6 +38,10 @@ from phitui.workbench.tune.setups import Limit, parse_limit
 
 _CELLS = 20  # of the bar
 
+EXAMPLES = """  phitui tune --apply    and write what was found into config.toml
+  phitui tune --prompt-tokens 512 --max-tokens 128
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     lengths = parser.add_mutually_exclusive_group()

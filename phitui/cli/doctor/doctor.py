@@ -15,6 +15,10 @@ from phitui.cli.output import write
 from phitui.config.layers import Config
 from phitui.hardware.nvml.probe import DriverReport, probe_driver
 
+EXAMPLES = """  phitui doctor
+  phitui doctor --device cuda    what is missing for a GPU
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object with all checks")

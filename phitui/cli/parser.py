@@ -1,0 +1,139 @@
+"""The command line as argparse knows it: which commands there are, and the options that several of them have."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from phitui import __version__
+from phitui.cli.output import write
+from phitui.core.errors import UsageError
+
+# What several commands have, by the name in the parsed arguments.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "model": {"metavar": "NAME|DIR", "help": "a model of the store, or a converted folder"},
+    "engine": {"metavar": "ct2|NAME|URL", "help": "which engine answers: the local one, or a server"},
+    "device": {"choices": ("auto", "cuda", "cpu"), "help": "where to run it"},
+    "compute_type": {"metavar": "TYPE", "help": "auto, int8, int8_float16, float16, …"},
+    "theme": {"metavar": "NAME", "help": "the console's colours"},
+    "config": {"metavar": "FILE", "type": Path, "help": "a configuration file over the user's own"},
+}
+
+
+# Name: the module in phitui.cli that has it. A module is imported when its command runs.
+COMMANDS = {
+    "ask": "answer one prompt on stdout",
+    "batch": "run files of prompts, one line of output for each",
+    "tune": "find the fastest batch and configuration for this machine",
+    "bench": "measure throughput and latencies at several batch sizes; compare two results",
+    "session": "list, show, search, export, import, remove and recover sessions",
+    "model": "list, pull, convert, verify and remove models",
+    "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
+    "keys": "list all actions with their ids, keys and defaults",
+    "doctor": "check this installation and machine, and say how to mend it",
+}
+_EXAMPLES = """examples:
+  phitui                                   open the console
+  phitui ask "What is a KV cache?"         one answer on stdout
+  git diff | phitui ask -s "Review this." -
+  phitui batch in.jsonl -o out.jsonl       many prompts, one answer a line
+  phitui --engine http://127.0.0.1:8000    the console on a server's engine
+  phitui doctor                            what is missing on this machine
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is one line and exit code 2; help that cannot be written is an error, too."""
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        del file  # stdout: errors are raised
+        write(message)
+
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.partition(" ")[2]
+        raise UsageError(_told(command, message), _see(command))
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line's arguments. Raises UsageError for what is wrong with them."""
+    called = next((word for word in arguments if word in COMMANDS), None)
+    parser = parser_of({called} if called else ())
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise UsageError(_told(args.command, f"unrecognized arguments: {' '.join(unknown)}"), _see(args.command))
+    return args
+
+
+def _told(command: str | None, message: str) -> str:
+    return f"{command}: {message}" if command else message  # the line begins with "phitui: " anyway
+
+
+def _see(command: str | None) -> str:
+    return f"See phitui {command} --help" if command else "See phitui --help"
+
+
+def parser_of(known: Collection[str]) -> Parser:
+    """The parser, with all that the commands in `known` take: only their modules are imported."""
+    parser = Parser(
+        prog="phitui",
+        parents=[_common(_OPTIONS)],
+        description="A console for running Phi-3 Mini on a GPU: prompt it, watch the hardware.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--resume",
+        dest="session",
+        metavar="ID",
+        nargs="?",
+        type=int,
+        const=0,
+        help="go on with a session, without ID with the newest",
+    )
+    parser.add_argument("--version", action="version", version=f"phitui {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    for name, about in COMMANDS.items():
+        sub = _add(commands.add_parser, _OPTIONS, name, about)
+        if name in known:
+            module = module_of(name)
+            sub.epilog = f"examples:\n{module.EXAMPLES}"
+            module.add_arguments(sub)
+    return parser
+
+
+def actions_of(parser: argparse.ArgumentParser) -> Callable[[str, str], argparse.ArgumentParser]:
+    """How a command adds actions of its own: a function of an action's name and its line in the help."""
+    return partial(_add, parser.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser, ())
+
+
+def module_of(command: str) -> Any:
+    """The module of phitui.cli that has a command."""
+    return importlib.import_module(f"phitui.cli.{command}")
+
+
+def _add(
+    add_parser: Callable[..., argparse.ArgumentParser], options: Collection[str], name: str, about: str
+) -> argparse.ArgumentParser:
+    return add_parser(
+        name,
+        parents=[_common(options)],
+        help=about,
+        description=f"{about[:1].upper()}{about[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _common(names: Collection[str]) -> Parser:
+    """Options that may stand before or after the command: what is not given leaves no trace."""
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    for name in names:
+        common.add_argument(_flag(name), **_OPTIONS[name])
+    return common
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

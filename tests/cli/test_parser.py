@@ -1,0 +1,49 @@
+"""The command line before any command runs: helps, their examples, and options."""
+
+import re
+import shlex
+
+import pytest
+
+from phitui.cli.parser import COMMANDS, parse
+
+
+def help_of(capsys, *words):
+    with pytest.raises(SystemExit) as ended:
+        parse([*words, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def examples_in(text):
+    """The calls of phitui below "examples:", as words: up to a pipe, a redirection, or what explains them."""
+    lines = text.partition("\nexamples:\n")[2].splitlines()
+    calls = [re.sub(r"( {2,}(?=\S)| \| (?!phitui)| >>).*", "", line.strip()) for line in lines]
+    return [shlex.split(call.rpartition("| ")[2]) for call in calls if "phitui" in call]
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_help_fits_80_columns_and_has_examples_that_can_be_run(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_of(capsys, *[command][: bool(command)])
+    calls = examples_in(text)
+    assert calls
+    for words in calls:
+        assert words[0] == "phitui"
+        assert command in ("", parse(words[1:]).command)
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+def test_helps_keep_their_case(capsys):
+    assert "Watch the GPUs and their processes: screen, text, JSON, recordings." in help_of(capsys, "monitor")
+    assert "Print a session as text" in help_of(capsys, "session", "show")
+
+
+def test_only_the_command_that_is_called_is_imported():
+    import subprocess
+    import sys
+
+    code = "import sys; from phitui.cli.parser import parse; parse(['keys']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = {name.rpartition(".")[2] for name in done.stdout.split() if name.startswith("phitui.cli.")}
+    assert found & set(COMMANDS) == {"keys"}
