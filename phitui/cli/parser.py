@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from phitui import __version__
 from phitui.cli.output import write
@@ -22,19 +22,29 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "theme": {"metavar": "NAME", "help": "the console's colours"},
     "config": {"metavar": "FILE", "type": Path, "help": "a configuration file over the user's own"},
 }
+_RUNNING = ("model", "engine", "device", "compute_type", "config")
+
+
+class Command(NamedTuple):
+    """`about` is its line in the help; `options` are those of several commands that change what it does."""
+
+    about: str
+    options: tuple[str, ...] = ("config",)
 
 
 # Name: the module in phitui.cli that has it. A module is imported when its command runs.
 COMMANDS = {
-    "ask": "answer one prompt on stdout",
-    "batch": "run files of prompts, one line of output for each",
-    "tune": "find the fastest batch and configuration for this machine",
-    "bench": "measure throughput and latencies at several batch sizes; compare two results",
-    "session": "list, show, search, export, import, remove and recover sessions",
-    "model": "list, pull, convert, verify and remove models",
-    "monitor": "watch the GPUs and their processes: screen, text, JSON, recordings",
-    "keys": "list all actions with their ids, keys and defaults",
-    "doctor": "check this installation and machine, and say how to mend it",
+    "ask": Command("answer one prompt on stdout", _RUNNING),
+    "batch": Command("run files of prompts, one line of output for each", _RUNNING),
+    "tune": Command("find the fastest batch and configuration for this machine", _RUNNING),
+    "bench": Command("measure throughput and latencies at several batch sizes; compare two results", _RUNNING),
+    "session": Command("list, show, search, export, import, remove and recover sessions"),
+    "model": Command("list, pull, convert, verify and remove models"),
+    "monitor": Command("watch the GPUs and their processes: screen, text, JSON, recordings", ("theme", "config")),
+    "keys": Command("list all actions with their ids, keys and defaults"),
+    "doctor": Command(
+        "check this installation and machine, and say how to mend it", ("model", "engine", "device", "config")
+    ),
 }
 _EXAMPLES = """examples:
   phitui                                   open the console
@@ -65,6 +75,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise UsageError(_told(args.command, f"unrecognized arguments: {' '.join(unknown)}"), _see(args.command))
+    if args.command:
+        idle = [name for name in _OPTIONS if hasattr(args, name) and name not in COMMANDS[args.command].options]
+        if idle:
+            raise UsageError(_told(args.command, f"{_flag(idle[0])} does nothing here"), "Leave it out")
     return args
 
 
@@ -96,8 +110,8 @@ def parser_of(known: Collection[str]) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"phitui {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for name, about in COMMANDS.items():
-        sub = _add(commands.add_parser, _OPTIONS, name, about)
+    for name, command in COMMANDS.items():
+        sub = _add(commands.add_parser, command.options, name, command.about)
         if name in known:
             module = module_of(name)
             sub.epilog = f"examples:\n{module.EXAMPLES}"
@@ -107,7 +121,7 @@ def parser_of(known: Collection[str]) -> Parser:
 
 def actions_of(parser: argparse.ArgumentParser) -> Callable[[str, str], argparse.ArgumentParser]:
     """How a command adds actions of its own: a function of an action's name and its line in the help."""
-    return partial(_add, parser.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser, ())
+    return partial(_add, parser.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser, ("config",))
 
 
 def module_of(command: str) -> Any:

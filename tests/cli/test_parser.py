@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from phitui.cli.parser import COMMANDS, parse
+from phitui.cli.parser import COMMANDS, parse, parser_of
+from phitui.core.errors import UsageError
 
 
 def help_of(capsys, *words):
@@ -39,6 +40,41 @@ def test_helps_keep_their_case(capsys):
     assert "Print a session as text" in help_of(capsys, "session", "show")
 
 
+ENGINE = {"model": "x", "engine": "x", "device": "cpu", "compute_type": "x"}
+NO_ENGINE = [
+    (words, name) for words in (["keys"], ["session", "list"], ["model", "list"], ["monitor"]) for name in ENGINE
+]
+
+
+def flag(name):
+    return "--" + name.replace("_", "-")
+
+
+@pytest.mark.parametrize(("words", "name"), [*NO_ENGINE, (["ask", "hi"], "theme"), (["doctor"], "compute_type")])
+def test_an_option_that_would_do_nothing_is_refused(words, name):
+    option = [flag(name), ENGINE.get(name, "nord")]
+    with pytest.raises(UsageError, match=f"^{words[0]}: {flag(name)} does nothing here. Leave it out$"):
+        parse([*option, *words])
+    with pytest.raises(UsageError, match=f"^{words[0]}: unrecognized arguments: .*See phitui {words[0]} --help$"):
+        parse([*words, *option])
+
+
+@pytest.mark.parametrize("words", [["ask", "hi"], ["tune"], ["bench"], ["batch", "in", "-o", "out"]])
+def test_options_of_the_engine_stand_before_or_after_the_command(words):
+    options = [word for name, value in ENGINE.items() for word in (flag(name), value)]
+    assert vars(parse([*options, *words])) == vars(parse([*words, *options]))
+    assert ENGINE.items() <= vars(parse([*words, *options])).items()
+
+
+def test_the_configuration_is_named_before_or_after_a_command_and_its_action():
+    calls = [["--config", "f", "session", "list"], ["session", "--config", "f", "list"]]
+    calls += [
+        ["session", "list", "--config", "f"],
+        *([name, "--config", "f"] for name in ("keys", "monitor", "doctor")),
+    ]
+    assert {str(parse(words).config) for words in calls} == {"f"}
+
+
 def test_only_the_command_that_is_called_is_imported():
     import subprocess
     import sys
@@ -47,3 +83,7 @@ def test_only_the_command_that_is_called_is_imported():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = {name.rpartition(".")[2] for name in done.stdout.split() if name.startswith("phitui.cli.")}
     assert found & set(COMMANDS) == {"keys"}
+
+
+def test_the_console_takes_all_of_them():
+    assert set(ENGINE) | {"theme", "config"} <= {action.dest for action in parser_of(())._actions}
