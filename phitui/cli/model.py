@@ -6,30 +6,31 @@ import argparse
 import os
 import re
 from pathlib import Path
+from typing import Any
 
-from phitui.cli import loop
-from phitui.cli.output import Narrator, write
+from phitui.cli import listing, loop
+from phitui.cli.output import Narrator, narrate, write
 from phitui.cli.parser import actions_of
 from phitui.config.layers import Config, logs_dir, models_dir
 from phitui.core.errors import ExitCode, UsageError
 from phitui.core.ipc.messages import Progress
-from phitui.core.text import one_line
 from phitui.models.catalog import CATALOG, lookup
 from phitui.models.install import download_folder, is_name, remove
 from phitui.models.manifest import MANIFEST_NAME, verify
 from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT, Convert, PrepareDemo, Pull, Request
-from phitui.models.store import find, list_models, resolve
+from phitui.models.store import StoredModel, find, list_models, resolve
 from phitui.workbench.prepare import prepare
 
 EXAMPLES = """  phitui model pull phi-3-mini    fetch it from the Hugging Face Hub, convert it
   phitui model convert --name mine model.gguf
   phitui model list
 """
+_HEADER = ("name", "title", "precision", "size", "context window")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions_of(parser)
-    add("list", "the models of the store")
+    add("list", "the models of the store").add_argument("--json", action="store_true", help="print one JSON array")
     pull = add("pull", "fetch a model and convert it")
     pull.add_argument("name", metavar="NAME", help="a name of the catalog (phi-3-mini, …) or organisation/model")
     convert = add("convert", "convert a model that is on disk")
@@ -65,7 +66,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     """Do one action. Raises PhituiError."""
     del config
     if args.action == "list":
-        return _list()
+        return _list(args.json)
     if args.action == "verify":
         return _verify(args.name)
     if args.action == "rm":
@@ -75,18 +76,45 @@ def run(config: Config, args: argparse.Namespace) -> int:
     return int(ExitCode.DONE)
 
 
-def _list() -> int:
-    for model in list_models(models_dir()):
-        manifest = model.manifest
-        if manifest is None:
-            fields = [model.name, "damaged", model.error]
-        else:
-            size = f"{manifest.total_bytes / 1e9:.2f} GB"
-            window = f"{manifest.context_window} tokens"
-            fields = [model.name, manifest.title, manifest.quantization, size, window]
-        # Titles and errors are other people's text: a tab in one must not look like a column.
-        write("\t".join(one_line(field, 300) for field in fields) + "\n")
+def _list(as_json: bool) -> int:
+    models = list_models(models_dir())
+    if as_json:
+        listing.write_json([_facts(model) for model in models])
+    elif not models:
+        narrate("There are no models yet. To fetch one: phitui model pull phi-3-mini")
+    elif listing.is_for_a_person():
+        listing.write_table(_HEADER, [[*_fields(model), "", "", ""][: len(_HEADER)] for model in models], right=(3, 4))
+        for model in models:
+            if model.error:
+                narrate(f"phitui: {model.error}")
+    else:
+        listing.write_lines([[*_fields(model), *filter(None, [model.error])] for model in models])
     return int(ExitCode.DONE)
+
+
+def _fields(model: StoredModel) -> list[str]:
+    """What a row says of a model."""
+    manifest = model.manifest
+    if manifest is None:
+        return [model.name, "damaged"]
+    size = f"{manifest.total_bytes / 1e9:.2f} GB"
+    return [model.name, manifest.title, manifest.quantization, size, f"{manifest.context_window} tokens"]
+
+
+def _facts(model: StoredModel) -> dict[str, Any]:
+    """A model in JSON: None is what a damaged one does not tell."""
+    manifest = model.manifest
+    return {
+        "name": model.name,
+        "title": manifest and manifest.title,
+        "quantization": manifest and manifest.quantization,
+        "size_bytes": manifest and manifest.total_bytes,
+        "context_window_tokens": manifest and manifest.context_window,
+        "source": manifest and manifest.source,
+        "license": manifest and manifest.license,
+        "folder": str(model.folder),
+        "error": model.error or None,
+    }
 
 
 def _verify(name: str) -> int:

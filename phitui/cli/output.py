@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from typing import TextIO
 
 from phitui.core.ipc.messages import Progress
 from phitui.core.text import one_line, sanitize
@@ -57,7 +58,7 @@ class StatusLine:
         """Show this now. It is cut: a line that wraps is not taken away whole."""
         if self.is_seen:
             self._drawn = True
-            self._put(f"\r\x1b[K{one_line(text, max(20, _columns() - 1))}")
+            self._put(f"\r\x1b[K{one_line(text, max(20, columns_of(sys.stderr) - 1))}")
 
     def clear(self) -> None:
         """Take it away: what comes next begins at the left."""
@@ -71,9 +72,10 @@ class StatusLine:
             sys.stderr.flush()
 
 
-def _columns() -> int:
+def columns_of(stream: TextIO) -> int:
+    """The width of the terminal that `stream` leads to, in cells; 80 where none is known."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _NARROW
+        return os.get_terminal_size(stream.fileno()).columns or _NARROW
     except (OSError, ValueError):
         return _NARROW
 

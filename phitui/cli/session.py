@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from phitui.cli import session_recover
+from phitui.cli import listing, session_recover
 from phitui.cli.output import narrate, write
 from phitui.cli.parser import actions_of
 from phitui.config.layers import Config, home
@@ -31,7 +32,8 @@ EXAMPLES = """  phitui session list
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions_of(parser)
-    add("list", "all sessions, the one that changed last first")
+    listed = add("list", "all sessions, the one that changed last first")
+    listed.add_argument("--json", action="store_true", help="print one JSON array")
     show = add("show", "print a session as text, without terminal escapes")
     export = add("export", "a session as Markdown, or with --json with all its branches")
     for action in (show, export):
@@ -70,6 +72,8 @@ def _read(path: Path, args: argparse.Namespace) -> int:
     try:
         with reading(path) as store:
             action(store, args)
+            if args.action == "list" and not args.json and not store.count():
+                narrate("There are no sessions yet: the console keeps each chat. To open it: phitui")
     except DamagedError as error:
         narrate(f"phitui: {error}")
     else:
@@ -83,9 +87,32 @@ def _read(path: Path, args: argparse.Namespace) -> int:
 
 
 def _list(store: SessionStore, args: argparse.Namespace) -> None:
-    del args
-    for row in store.sessions(_MOST):
-        write("\t".join([str(row.id), _day(row), f"{row.turns} turns", one_line(row.model, 60), _title(row)]) + "\n")
+    rows = store.sessions(_MOST)
+    if args.json:
+        listing.write_json([_facts(row) for row in rows])
+    elif listing.is_for_a_person():
+        header = ("id", "changed", "turns", "model", "title")
+        listing.write_table(header, [_fields(row, str(row.turns)) for row in rows], right=(0, 2))
+    else:
+        listing.write_lines([_fields(row, f"{row.turns} turn{'s' * (row.turns != 1)}") for row in rows])
+
+
+def _fields(row: SessionRow, turns: str) -> list[str]:
+    return [str(row.id), _day(row), turns, one_line(row.model, 60), _title(row)]
+
+
+def _facts(row: SessionRow) -> dict[str, Any]:
+    """A session in JSON."""
+    return {
+        "id": row.id,
+        "title": row.title,
+        "model": row.model,
+        "turns": row.turns,
+        "created_unix_s": row.created,
+        "changed_unix_s": row.changed,
+        "system": row.system,
+        "parameters": row.own(),
+    }
 
 
 def _show(store: SessionStore, args: argparse.Namespace) -> None:

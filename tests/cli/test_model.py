@@ -1,11 +1,12 @@
 """`phitui model` as scripts use it: the real command on a store with real models."""
 
+import json
 import os
 import shutil
 import subprocess
 
 import pytest
-from terminal import command, environment
+from terminal import Console, command, environment
 from tiny_phi3 import make_tiny_phi3
 
 from phitui.models.manifest import MANIFEST_NAME, verify
@@ -43,6 +44,35 @@ def test_list_has_size_precision_and_context(home, store):
     assert rows["smollm2-135m"][1:] == ["SmolLM2 135M Instruct", "int8", "0.14 GB", "8192 tokens"]
     assert rows["tiny-phi3"][1:] == ["Tiny Phi-3", "float32", "0.00 GB", "4096 tokens"]
     assert rows["broken"][1] == "damaged" and MANIFEST_NAME in rows["broken"][2]
+
+
+def test_list_as_json_has_the_raw_figures(home, store):
+    (store / "broken").mkdir()
+    rows = {row["name"]: row for row in json.loads(model(home, "list", "--json").stdout)}
+    tiny, broken = rows["tiny-phi3"], rows["broken"]
+    assert (tiny["title"], tiny["quantization"], tiny["context_window_tokens"]) == ("Tiny Phi-3", "float32", 4096)
+    assert tiny["size_bytes"] == verify(store / "tiny-phi3").total_bytes
+    assert (tiny["folder"], tiny["error"]) == (str(store / "tiny-phi3"), None)
+    assert broken["title"] is broken["size_bytes"] is None and MANIFEST_NAME in broken["error"]
+
+
+def test_list_on_a_terminal_is_a_table_and_what_is_damaged_is_said_below_it(home, store):
+    (store / "broken").mkdir()
+    with Console(command("model", "list"), environment(home), 80, 12, cwd=home) as console:
+        assert console.wait_ended() == 0
+        header, broken, demo, tiny, below, *_ = console.text().splitlines()
+    size = header.index("size") + len("size")
+    assert header.split() == ["name", "title", "precision", "size", "context", "window"]
+    assert broken.split() == ["broken", "damaged"] and below.startswith("phitui: ")
+    assert demo[:size].endswith("0.14 GB") and tiny[:size].endswith("0.00 GB")
+    assert demo.endswith(" 8192 tokens") and len(demo) == len(tiny) == len(header)
+
+
+def test_a_list_of_no_models_says_how_to_get_one(tmp_path):
+    done = model(tmp_path, "list")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "There are no models yet. To fetch one: phitui model pull phi-3-mini\n"
+    assert model(tmp_path, "list", "--json").stdout == "[]\n"
 
 
 def test_a_title_cannot_draw_columns_or_colours(home, store):

@@ -3,10 +3,11 @@
 import json
 import stat
 import subprocess
+import time
 
 import pytest
 from damaged_sessions import killed_while_writing, make_sessions, pages, spoil
-from terminal import command, environment
+from terminal import Console, command, environment
 
 from phitui.storage.sessions.session_types import KeptTurn
 from phitui.storage.sessions.sessions import SessionStore
@@ -48,13 +49,35 @@ def fails(home, *arguments):
 def test_list_search_and_show_are_safe_lines(home):
     first, second = done(home, "list").splitlines()
     assert first.split("\t")[0] == "2" and first.split("\t")[2:] == ["2 turns", "tiny", "Evil title"]
-    assert second.split("\t")[2:] == ["1 turns", "tiny", "Rivers"]
+    assert second.split("\t")[2:] == ["1 turn", "tiny", "Rivers"]
     assert done(home, "search", "nile") == "1\tRivers\tName a river The Nile.\n"
     assert done(home, "search", "needle").split("\t")[:2] == ["2", "Evil title"]
     assert done(home, "search", "nowhere") == ""
     text = done(home, "show", "2")
     assert "## System\n\nbe brief" in text and "an answer with a needle" in text and "another" not in text
     assert "\x1b" not in text + first
+
+
+def test_list_as_json_has_what_is_in_the_file(home):
+    second, first = json.loads(done(home, "list", "--json"))
+    assert (first["id"], first["title"], first["model"], first["turns"]) == (1, "Rivers", "tiny", 1)
+    assert first["created_unix_s"] == 1e9 and abs(first["changed_unix_s"] - time.time()) < 3600
+    assert (first["system"], first["parameters"]) == ("", {})
+    assert (second["title"], second["system"], second["parameters"]) == (
+        "Evil\ttitle\x1b[2J", "be brief", {"temperature": 0.9},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("columns", "title"), [(80, "Evil title"), (38, "Evil tit…")])
+def test_list_on_a_terminal_is_a_table_that_fits(home, columns, title):
+    with Console(command("session", "list"), environment(home), columns, 10, cwd=home) as console:
+        assert console.wait_ended() == 0
+        lines = console.text().splitlines()[:4]
+    assert lines[0].split() == ["id", "changed", "turns", "model", "title"] and lines[3] == ""
+    assert [line.split()[0] for line in lines[1:3]] == ["2", "1"]
+    at = lines[0].index("title")
+    assert [line[at:] for line in lines[1:3]] == [title, "Rivers"]
+    assert b"\x1b[2J" not in console.output
 
 
 def test_export_import_and_rm(home):
@@ -121,7 +144,9 @@ def test_of_a_damaged_file_what_can_be_read_is_shown_and_nothing_is_moved(tmp_pa
 
 
 def test_reading_makes_nothing(tmp_path):
-    assert done(tmp_path, "list") == done(tmp_path, "search", "needle") == ""
+    listed = session(tmp_path, "list")
+    assert (listed.returncode, listed.stdout) == (0, "") and listed.stderr.endswith("To open it: phitui\n")
+    assert (done(tmp_path, "list", "--json"), done(tmp_path, "search", "needle")) == ("[]\n", "")
     assert "there is no session 1" in fails(tmp_path, "show", "1")
     assert "nothing was set aside" in done(tmp_path, "recover")
     assert list(tmp_path.iterdir()) == []
