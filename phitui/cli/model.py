@@ -14,7 +14,7 @@ from phitui.cli.parser import actions_of
 from phitui.config.layers import Config, logs_dir, models_dir
 from phitui.core.errors import ExitCode, UsageError
 from phitui.core.ipc.messages import Progress
-from phitui.models.catalog import CATALOG, lookup
+from phitui.models.catalog import CATALOG, lookup, meant
 from phitui.models.install import download_folder, is_name, remove
 from phitui.models.manifest import MANIFEST_NAME, verify
 from phitui.models.messages import LEAST_CONTEXT, MOST_CONTEXT, Convert, PrepareDemo, Pull, Request
@@ -148,7 +148,9 @@ def _stored(name: str) -> Path:
 
 
 def _not_there(name: str) -> UsageError:
-    return UsageError(f"no model of the store is called {name[:200]!r}", "phitui model list shows what is there.")
+    near = meant(name, [model.name for model in list_models(models_dir())])
+    fix = f"{near} phitui model list shows what is there.".lstrip()
+    return UsageError(f"no model of the store is called {name[:200]!r}", fix)
 
 
 def _request(args: argparse.Namespace) -> Request:

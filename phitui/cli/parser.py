@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from phitui import __version__
 from phitui.cli.output import write
+from phitui.config.schema import nearest
 from phitui.core.errors import UsageError
+from phitui.core.text import one_line
 
 # What several commands have, by the name in the parsed arguments.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -62,6 +64,19 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: object = None) -> None:
         del file  # stdout: errors are raised
         write(message)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            raise self._no_such(value, action.choices)
+        super()._check_value(action, value)
+
+    def _no_such(self, name: str, known: Collection[str]) -> UsageError:
+        """Of a command or action that there is not: which may be meant, or that it may be a prompt."""
+        command = self.prog.partition(" ")[2]
+        near = None if " " in name else nearest(name, known)
+        ask = "" if command else 'To ask a model: phitui ask "…".'
+        told = _told(command, f"there is no {'action' if command else 'command'} {one_line(name, 60)!r}")
+        return UsageError(told, f"{f'Did you mean {near}?' if near else ask} {self.prog} --help lists all".lstrip())
 
     def error(self, message: str) -> NoReturn:
         command = self.prog.partition(" ")[2]

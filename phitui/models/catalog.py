@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from phitui.core.text import one_line
 
 
 @dataclass(frozen=True)
@@ -96,3 +99,20 @@ def lookup(name: str) -> CatalogEntry | None:
         if wanted in (entry.name, entry.hub.lower(), *entry.aliases):
             return entry
     return None
+
+
+def meant(wanted: str, known: Iterable[str]) -> str:
+    """A question with up to three known names that `wanted` looks like, whatever its dots and dashes; "" where none
+    does."""
+    import difflib  # only on the way to an error
+
+    names = {_plain(name): name for name in known}
+    typed = _plain(wanted)
+    longer = [name for name in names if typed and name.startswith(typed)]
+    near = dict.fromkeys((*longer, *difflib.get_close_matches(typed, names, n=3)))
+    *others, last = [one_line(names[name], 100) for name in near][:3] or [""]
+    return f"Did you mean {', '.join(others)}{' or ' * bool(others)}{last}?" if last else ""
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.ipc.messages import Progress
+from phitui.models.catalog import CATALOG, meant
 from phitui.models.manifest import sha256
 
 Report = Callable[[Progress], None]
@@ -66,7 +67,9 @@ class DownloadPlan:
 def check_repository(name: str) -> None:
     """Raise UsageError for what cannot be the name of a repository."""
     if not _REPOSITORY.fullmatch(name):
-        raise UsageError(f"{name[:100]!r} is no model of the Hub", "Give it as organisation/model.")
+        known = [entry.name for entry in CATALOG]
+        fix = meant(name, known) or f"Known are: {', '.join(known)}."
+        raise UsageError(f"no model is called {name[:100]!r}", f"{fix} Others of the Hub are named organisation/model.")
 
 
 def plan(repository: str) -> DownloadPlan:

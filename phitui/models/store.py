@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phitui.core.errors import PhituiError, UsageError
-from phitui.models.catalog import CATALOG, DEMO, PHI3, CatalogEntry, lookup
+from phitui.models.catalog import CATALOG, DEMO, PHI3, CatalogEntry, lookup, meant
 from phitui.models.install import is_name, locked, moved_aside, recover
 from phitui.models.manifest import MANIFEST_NAME, Manifest, read_manifest
 
@@ -135,4 +135,4 @@ def _unknown(models_dir: Path, wanted: str, path: Path) -> UsageError:
         )
     names = [entry.name for entry in CATALOG]
     names += [model.name for model in list_models(models_dir) if model.name not in names]
-    return UsageError(f"no model is called {wanted[:200]!r}", f"Known are: {', '.join(names)}.")
+    return UsageError(f"no model is called {wanted[:200]!r}", meant(wanted, names) or f"Known are: {', '.join(names)}.")

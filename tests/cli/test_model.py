@@ -149,6 +149,10 @@ def test_convert_never_replaces_what_is_no_model(home, tmp_path):
         (["rm"], "NAME"),
         (["paint"], "paint"),
         (["pull", "../../etc"], "organisation/model"),
+        (["pull", "phi3"], "Did you mean phi-3-mini, phi-3.5-mini or phi-3-mini-128k? Others of"),
+        (["pull", "nothing-like-it"], "Known are: phi-3-mini, "),
+        (["verify", "tinyphi"], "Did you mean tiny-phi3?"),
+        (["rm", "smollm2"], "Did you mean smollm2-135m? phitui model list shows"),
     ],
 )
 def test_wrong_usage(home, words, says):

@@ -87,3 +87,28 @@ def test_only_the_command_that_is_called_is_imported():
 
 def test_the_console_takes_all_of_them():
     assert set(ENGINE) | {"theme", "config"} <= {action.dest for action in parser_of(())._actions}
+
+
+def told(words):
+    with pytest.raises(UsageError) as wrong:
+        parse(words)
+    return str(wrong.value)
+
+
+ASK = 'To ask a model: phitui ask "…". phitui --help lists all'
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["What is a KV cache?"], f"there is no command 'What is a KV cache?'. {ASK}"),
+        (["What", "is", "it"], f"there is no command 'What'. {ASK}"),
+        (["two\nlines"], f"there is no command 'two lines'. {ASK}"),
+        (["ask me"], f"there is no command 'ask me'. {ASK}"),
+        (["moniter", "--once"], "there is no command 'moniter'. Did you mean monitor? phitui --help lists all"),
+        (["model", "lst"], "model: there is no action 'lst'. Did you mean list? phitui model --help lists all"),
+        (["session", "dance"], "session: there is no action 'dance'. phitui session --help lists all"),
+    ],
+)
+def test_what_is_no_command_may_be_a_prompt_or_misspelt(words, says):
+    assert told(words) == says

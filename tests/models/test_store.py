@@ -15,7 +15,7 @@ import pytest
 
 from phitui.core.errors import PhituiError, UsageError
 from phitui.models import install
-from phitui.models.catalog import CATALOG, DEMO, PHI3, lookup
+from phitui.models.catalog import CATALOG, DEMO, PHI3, lookup, meant
 from phitui.models.install import workshop
 from phitui.models.manifest import MANIFEST_NAME, verify
 from phitui.models.store import find, list_models, resolve
@@ -309,3 +309,18 @@ def test_what_another_process_is_making_is_left_alone(tmp_path):
         with workshop(tmp_path, "other", nobody):
             assert first.folder.exists()
             assert not stale.exists()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "question"),
+    [
+        ("phi-4", "Did you mean phi-4-mini?"),
+        ("Phi_3_mini 128k", "Did you mean phi-3-mini-128k, phi-3-mini or phi-3.5-mini?"),
+        ("smol", "Did you mean smollm2-135m?"),
+        ("qwerty", ""),
+        ("", ""),
+        ("…", ""),
+    ],
+)
+def test_what_a_name_may_mean(wanted, question):
+    assert meant(wanted, [entry.name for entry in CATALOG]) == question
