@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from phitui.cli import loop
 from phitui.cli.output import Narrator, narrate, write
-from phitui.cli.piped import read_text, with_piped
+from phitui.cli.piped import is_piped, read_text, with_piped
 from phitui.config.layers import Config
 from phitui.core.errors import ExitCode, PhituiError, UnavailableError, UsageError
 from phitui.core.ipc.messages import Failure, Progress
@@ -41,7 +41,12 @@ EXAMPLES = """  phitui ask "What is a KV cache?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT|-", help="the prompt, below what is piped in; - is that alone")
+    parser.add_argument(
+        "prompt",
+        metavar="PROMPT",
+        nargs="?",
+        help="the prompt, below what is piped in; without it, or as -, that alone",
+    )
     parser.add_argument("-s", "--system", metavar="SYSTEM", help="a system prompt")
     parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer, in tokens")
     parser.add_argument("--json", action="store_true", help="print one JSON object with text, usage and timings")
@@ -71,9 +76,14 @@ def run(config: Config, args: argparse.Namespace) -> int:
     return int(ExitCode.FAILED if finished.failed else ExitCode.DONE)
 
 
-def read_prompt(argument: str) -> str:
-    """The prompt, with what is piped into it. Raises UsageError where it is empty or no UTF-8."""
-    prompt = read_text() if argument == "-" else with_piped(argument)
+def read_prompt(argument: str | None) -> str:
+    """The prompt, with what is piped into it. Raises UsageError where there is none, or it is empty or no UTF-8."""
+    if argument is not None:
+        prompt = read_text() if argument == "-" else with_piped(argument)
+    elif is_piped():
+        prompt = read_text(waiting="which is the prompt")
+    else:
+        raise UsageError("ask: there is no prompt", 'Give one: phitui ask "What is a KV cache?", or pipe it in')
     check_prompt(prompt)
     return prompt
 

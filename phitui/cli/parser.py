@@ -89,7 +89,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = parser_of({called} if called else ())
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
-        raise UsageError(_told(args.command, f"unrecognized arguments: {' '.join(unknown)}"), _see(args.command))
+        quotes = "" if any(word.startswith("-") for word in unknown) else "Put words that belong together in quotes. "
+        fix = f"{quotes}{_see(args.command)}"
+        raise UsageError(_told(args.command, f"unrecognized arguments: {one_line(' '.join(unknown), 200)}"), fix)
     if args.command:
         idle = [name for name in _OPTIONS if hasattr(args, name) and name not in COMMANDS[args.command].options]
         if idle:

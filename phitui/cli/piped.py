@@ -27,10 +27,13 @@ def is_piped() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
-def read_text() -> str:
-    """All of standard input, without a byte order mark. Raises UsageError where it is no text, or too much."""
+def read_text(waiting: str = "") -> str:
+    """All of standard input, without a byte order mark. Where nothing comes for some seconds, `waiting` says what it is
+    for. Raises UsageError where it is no text, or too much."""
     if sys.stdin is None:
         raise UsageError("standard input is closed", "Give the prompt as an argument")
+    if waiting and not select.select([sys.stdin], [], [], _QUIET_S)[0]:
+        narrate(f"phitui: waiting for the text on standard input, {waiting}")
     data = sys.stdin.buffer.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise UsageError(f"standard input has more than {_MOST_BYTES:,} bytes", "Send what fits into a context window")
@@ -48,7 +51,5 @@ def with_piped(prompt: str) -> str:
     """What is sent: the text on standard input, where there is one, and the prompt below it. Raises UsageError."""
     if not is_piped():
         return prompt
-    if not select.select([sys.stdin], [], [], _QUIET_S)[0]:
-        narrate("phitui: waiting for the text on standard input, which goes with the prompt; </dev/null sends none")
-    text = read_text().rstrip("\r\n")
+    text = read_text(waiting="which goes with the prompt; </dev/null sends none").rstrip("\r\n")
     return f"{text}\n\n{prompt}" if text.strip() else prompt

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from raw_server import raw_server
-from terminal import command, environment
+from terminal import Console, command, environment
 
 
 def ask(home, *arguments, stdin=b"", **extra):
@@ -44,8 +44,25 @@ def test_json_is_one_object_with_real_counts_and_times(home):
 
 
 def test_the_prompt_comes_from_standard_input(home):
-    done = ask(home, "-", stdin=b"What is the capital of France? Answer with one word.")
-    assert b"Paris" in done.stdout
+    for arguments in (["-"], []):
+        done = ask(home, *arguments, stdin=b"What is the capital of France? Answer with one word.")
+        assert b"Paris" in done.stdout
+
+
+def test_without_a_prompt_and_a_pipe_one_line_says_how_to_give_one(home):
+    with Console(command("ask"), environment(home), 100, 5) as console:
+        assert console.wait_ended() == 2
+        (line,) = filter(None, console.text().splitlines())
+    assert line == 'phitui: ask: there is no prompt. Give one: phitui ask "What is a KV cache?", or pipe it in'
+    fails(shell(home, "{ask} </dev/null"), 2, "ask: there is no prompt")
+
+
+def test_a_pipe_that_nothing_comes_through_is_said(home):
+    process = subprocess.Popen(
+        command("ask"), env=environment(home), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert b"waiting for the text on standard input, which is the prompt" in process.stderr.readline()
+    assert b"Paris" in process.communicate(b"What is the capital of France? Answer with one word.")[0]
 
 
 def test_a_system_prompt_and_a_limit(home):
@@ -88,7 +105,7 @@ def fails(done, code, *words):
         (["-s", b"caf\xe9", "x"], b"", ["not valid UTF-8"]),
         (["--max-tokens", "0", "x"], b"", ["--max-tokens"]),
         (["--device", "gpu", "x"], b"", ["--device", "invalid choice"]),
-        ([], b"", ["PROMPT"]),
+        ([], b"", ["the prompt is empty"]),
         (["--model", "no-such-model", "x"], b"", ["no-such-model", "smollm2-135m"]),
         (["--model", "~nosuchuser", "x"], b"", ["no model is called"]),
         (["--model", "a" * 5000, "x"], b"", ["no model is called"]),

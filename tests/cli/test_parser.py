@@ -103,6 +103,10 @@ ASK = 'To ask a model: phitui ask "…". phitui --help lists all'
     [
         (["What is a KV cache?"], f"there is no command 'What is a KV cache?'. {ASK}"),
         (["What", "is", "it"], f"there is no command 'What'. {ASK}"),
+        (
+            ["ask", "What", "is", "it"],
+            "ask: unrecognized arguments: is it. Put words that belong together in quotes. See phitui ask --help",
+        ),
         (["two\nlines"], f"there is no command 'two lines'. {ASK}"),
         (["ask me"], f"there is no command 'ask me'. {ASK}"),
         (["moniter", "--once"], "there is no command 'moniter'. Did you mean monitor? phitui --help lists all"),
