@@ -7,7 +7,7 @@ import json
 import sys
 
 from phitui.cli.markdown import columns
-from phitui.cli.output import narrate, write
+from phitui.cli.output import narrate, styled, write
 from phitui.config.layers import Config
 from phitui.core.errors import ExitCode
 
@@ -45,7 +45,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
             keys, default = (" ".join(map(shown, keys)) or "none" for keys in (one.keys, one.action.keys))
             about = f"{one.action.place}: {one.action.about}"
             table.append((one.action.id, keys, default if one.changed else "", about))
-        lines = columns(table) if sys.stdout.isatty() else map("\t".join, table[1:])
+        heads, *below = columns(table)
+        lines = [styled(heads, "bold"), *below] if sys.stdout.isatty() else map("\t".join, table[1:])
         write("".join(line + "\n" for line in lines))
     for line in wrong:
         narrate(f"phitui: {line}")

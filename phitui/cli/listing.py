@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from phitui.cli.output import columns_of, write
+from phitui.cli.output import columns_of, styled, write
 from phitui.core.text import one_line
 
 _LONGEST = 300
@@ -34,7 +34,8 @@ def write_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Col
     """Columns as wide as what is in them, cut where the terminal ends; those in `right`, figures, to the right.
     Nothing where there are no rows."""
     if rows:
-        write("".join(line + "\n" for line in _table([header, *rows], right, columns_of(sys.stdout))))
+        head, *lines = _table([header, *rows], right, columns_of(sys.stdout))
+        write("".join(line + "\n" for line in (styled(head, "bold"), *lines)))
 
 
 def _table(rows: Sequence[Sequence[str]], right: Collection[int], width: int) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 from phitui.core.ipc.messages import Progress
 from phitui.core.text import one_line, sanitize
 
 _NARROW = 80
+# Of the sixteen colours that every terminal has, as its user has set them (ECMA-48, SGR).
+_STYLES = {"bold": 1, "red": 31, "green": 32}
 
 
 class OutputError(Exception):
@@ -37,6 +39,15 @@ def abandon_stdout() -> None:
     """What is still buffered goes nowhere: Python would complain once more when it flushes at the end."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def styled(text: str, style: Literal["bold", "red", "green"]) -> str:
+    """`text` for stdout in a style; as it is where stdout is no terminal that has styles, or NO_COLOR asks for none."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return text
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in ("", "dumb"):
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
 
 def narrate(line: str) -> None:

@@ -350,12 +350,12 @@ def test_themes() -> None:
 
 def test_terminals() -> None:
     shown = in_terminal(120, 40, TERM="xterm-256color", COLORTERM="", LANG="C.UTF-8")
-    assert "ok  terminal       TERM=xterm-256color, 120×40\r\n" in shown
+    assert "\x1b[32mok \x1b[0m terminal       TERM=xterm-256color, 120×40\r\n" in shown
     assert "–   colours        256;" in shown
     small = in_terminal(
         60, 20, TERM="tmux-256color", COLORTERM="", TMUX="/tmp/tmux", SSH_CONNECTION="a b", LANG="C.UTF-8"
     )
-    assert "not terminal       TERM=tmux-256color, 60×20, tmux, SSH\r\n" in small
+    assert "\x1b[31mnot\x1b[0m terminal       TERM=tmux-256color, 60×20, tmux, SSH\r\n" in small
     assert "→ Make the window at least 80×24" in small
     assert "terminal-features" in small
     assert "–   colours        16, the terminal's own" in in_terminal(
@@ -402,9 +402,14 @@ def test_a_check_that_fails_itself_is_a_line() -> None:
     assert checked("x", refuse) == Check("x", False, "it is broken", "mend it")
 
 
-def test_report() -> None:
+def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = [Check("one", True, "fine"), Check("three", False, "bad", "mend"), Check("two", None, "unneeded")]
     assert as_text(checks) == "ok  one    fine\nnot three  bad\n           → mend\n–   two    unneeded"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert [line[:9] for line in as_text(checks).splitlines()] == [
+        "\x1b[32mok \x1b", "\x1b[31mnot\x1b", "         ", "–   two  ",
+    ]  # fmt: skip
     assert json.loads(as_json(checks))["checks"][1] == {"name": "three", "ok": False, "text": "bad", "fix": "mend"}
     assert [exit_code(checks), exit_code(checks[:1]), exit_code(checks[2:])] == [1, 0, 0]
 

@@ -1,9 +1,12 @@
-"""How a table fits into a terminal."""
+"""How a table fits into a terminal, and when it is in bold."""
+
+import io
 
 import pytest
 from rich.cells import cell_len
 
-from phitui.cli.listing import _fitted, _table
+from phitui.cli.listing import _fitted, _table, write_table
+from phitui.cli.output import styled
 
 ROWS = [("id", "title"), ("7", "日本語のタイトル"), ("12", "a\tb\x1b[31m c")]
 
@@ -31,3 +34,28 @@ def test_a_table_that_is_too_wide_is_cut(width):
 )
 def test_the_widest_columns_give_way(widths, most, fitted):
     assert _fitted(widths, most) == fitted
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_terminal", "begins"),
+    [
+        ({"TERM": "xterm"}, True, "\x1b[1mid  title\x1b[0m\n"),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True, "\x1b[1mid"),  # no-color.org: "and not an empty string"
+        ({"TERM": "xterm", "NO_COLOR": "1"}, True, "id"),
+        ({"TERM": "dumb"}, True, "id"),
+        ({"TERM": "xterm"}, False, "id"),
+    ],
+)
+def test_styles_are_for_terminals_that_have_them(monkeypatch, environ, is_terminal, begins):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    out = Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    write_table(ROWS[0], ROWS[1:])
+    assert out.getvalue().startswith(begins)
+    assert styled("ok", "green") == ("\x1b[32mok\x1b[0m" if "\x1b" in begins else "ok")

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from phitui.cli.output import styled
 from phitui.core.errors import ExitCode, PhituiError
 from phitui.core.text import one_line
 
-_MARKS = {True: "ok", False: "not", None: "–"}
+_MARKS = {True: "ok ", False: "not", None: "–  "}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ def as_text(checks: Sequence[Check]) -> str:
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
-        lines.append(f"{_MARKS[check.ok]:<4}{check.name:<{width}}  {check.text}")
+        mark = _MARKS[check.ok]
+        if check.ok is not None:
+            mark = styled(mark, "green" if check.ok else "red")
+        lines.append(f"{mark} {check.name:<{width}}  {check.text}")
         if check.fix:
             lines.append(f"{'':<{4 + width}}  → {check.fix}")
     return "\n".join(lines)
