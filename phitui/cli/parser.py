@@ -47,6 +47,7 @@ COMMANDS = {
     "doctor": Command(
         "check this installation and machine, and say how to mend it", ("model", "engine", "device", "config")
     ),
+    "completion": Command("print the script with which Tab completes phitui's words in a shell", ()),
 }
 _EXAMPLES = """examples:
   phitui                                   open the console

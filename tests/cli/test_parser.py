@@ -19,7 +19,7 @@ def help_of(capsys, *words):
 def examples_in(text):
     """The calls of phitui below "examples:", as words: up to a pipe, a redirection, or what explains them."""
     lines = text.partition("\nexamples:\n")[2].splitlines()
-    calls = [re.sub(r"( {2,}(?=\S)| \| (?!phitui)| >>).*", "", line.strip()) for line in lines]
+    calls = [re.sub(r"( {2,}(?=\S)| \| (?!phitui)| >>? ).*", "", line.strip()) for line in lines]
     return [shlex.split(call.rpartition("| ")[2]) for call in calls if "phitui" in call]
 
 
