@@ -86,8 +86,7 @@ class Parser(argparse.ArgumentParser):
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line's arguments. Raises UsageError for what is wrong with them."""
-    called = next((word for word in arguments if word in COMMANDS), None)
-    parser = parser_of({called} if called else ())
+    parser = parser_of(COMMANDS.keys() & arguments)  # the command is one of these; others may be an option's value
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
         quotes = "" if any(word.startswith("-") for word in unknown) else "Put words that belong together in quotes. "

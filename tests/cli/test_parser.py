@@ -85,6 +85,11 @@ def test_only_the_command_that_is_called_is_imported():
     assert found & set(COMMANDS) == {"keys"}
 
 
+def test_an_option_may_have_the_name_of_a_command_as_its_value():
+    args = parse(["--model", "bench", "ask", "--max-tokens", "3", "tune"])
+    assert (args.command, args.model, args.max_tokens, args.prompt) == ("ask", "bench", 3, "tune")
+
+
 def test_the_console_takes_all_of_them():
     assert set(ENGINE) | {"theme", "config"} <= {action.dest for action in parser_of(())._actions}
 
