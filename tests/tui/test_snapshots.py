@@ -31,6 +31,16 @@ def test_answer_with_markdown_beside_the_gauges(snap_compare, size, theme):
     assert snap_compare(FrozenConsole(theme, WITH_CARD), run_before=fill, terminal_size=size)
 
 
+@each_look
+def test_an_empty_chat(snap_compare, size, theme):
+    async def fill(pilot):
+        await painted_first(pilot)
+        pilot.app.load(title="SmolLM2 135M Instruct", name="smollm2-135m")
+        await settle(pilot)
+
+    assert snap_compare(FrozenConsole(theme, WITH_CARD), run_before=fill, terminal_size=size)
+
+
 def test_two_hundred_columns(snap_compare):
     async def fill(pilot):
         await painted_first(pilot)
