@@ -82,6 +82,8 @@ async def test_files_run_one_after_the_other_and_say_what_failed(home, tmp_path)
         await add(pilot, second)
         await until(pilot, lambda: [row[1] for row in table(pilot)] == ["complete", "complete"])
         assert [row[2:4] for row in table(pilot)] == [["13/13", "1"], ["5/5", "0"]]
+        await until(pilot, lambda: "second-answers.jsonl" in texts(pilot.app, "#about")[0])  # the new one is chosen
+        await pilot.press("up")
         await until(pilot, lambda: "line 13: the prompt is empty" in texts(pilot.app, "#about")[0])
     assert len(answers(tmp_path / "first-answers.jsonl")) == 13
     assert len(answers(tmp_path / "second-answers.jsonl")) == 5
