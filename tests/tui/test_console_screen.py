@@ -83,9 +83,9 @@ async def test_an_answer_says_whose_it_is_and_when_it_was_asked_for(monkeypatch)
         app.load()
         exchange = app.answer("Hello", "Hello.")
         exchange.model, exchange.created = "phi-3-mini", time.time()
-        assert facts(exchange).endswith(time.strftime(" · phi-3-mini · %H:%M", time.gmtime(exchange.created)))
+        assert facts(exchange).endswith(time.strftime(" · phi-3-mini %H:%M", time.gmtime(exchange.created)))
         exchange.created = 1.0e9
-        assert facts(exchange).endswith(" · phi-3-mini · 2001-09-09 01:46")
+        assert facts(exchange).endswith(" · phi-3-mini 2001-09-09 01:46")
 
 
 async def test_the_answer_streams_as_plain_text_and_ends_as_markdown():

@@ -98,10 +98,11 @@ class MonitorScreen(LeftOnce[None]):
         if not self._keys:
             active = self.active_bindings.values()
             shown = [bound.binding for bound in active if bound.binding.show and bound.enabled]
+            shown.sort(key=lambda binding: binding.id != "app.help")
             # A binding of several keys is there once for each of them, all with the same key to show.
             told = [(self.app.get_key_display(binding), binding.description) for binding in shown]
             self._keys = list(dict.fromkeys(told))
-            self._keys.insert(3, ("^p", "Palette"))  # whatever finds no room behind it is there
+            self._keys.insert(4, ("^p", "Palette"))  # whatever finds no room behind it is there
             self._keys.append(("gpum…", "Sort"))
         return self._keys
 

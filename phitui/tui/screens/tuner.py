@@ -28,6 +28,7 @@ from phitui.workbench.tune.tuner import Tuner
 _PAGE = 8
 # How the keys stand in the last row.
 _IN_ORDER = [
+    "app.help",
     *(f"tuner.{name}" for name in ("back", "start", "pause", "cancel", "apply", "earlier", "delete", "pane", "chart")),
     "app.quit",
     "app.theme",
@@ -131,7 +132,7 @@ class TunerScreen(LeftOnce[None]):
         useless = self._useless(width)
         shown = [active[each] for each in _IN_ORDER if each in active and each not in useless]
         pairs = [(self.app.get_key_display(each), names.get(each.id or "", each.description)) for each in shown]
-        return [*pairs[:4], ("^p", "Palette"), *pairs[4:]]  # whatever finds no room behind it is there
+        return [*pairs[:5], ("^p", "Palette"), *pairs[5:]]  # whatever finds no room behind it is there
 
     def _useless(self, width: int) -> set[str]:
         tuning, earlier = self.tuner.busy, self.picture.pane == "earlier"

@@ -200,5 +200,5 @@ def _whose(exchange: Exchange) -> str:
     """Which model answered, and when it was asked: with the day where that was not today."""
     asked = time.localtime(exchange.created)
     today = asked[:3] == time.localtime()[:3]
-    model = f" · {displayable(one_line(exchange.model, 40))}" if exchange.model else ""
-    return f"{model} · {time.strftime('%H:%M' if today else '%Y-%m-%d %H:%M', asked)}"
+    model = f"{displayable(one_line(exchange.model, 40))} " if exchange.model else ""
+    return f" · {model}{time.strftime('%H:%M' if today else '%Y-%m-%d %H:%M', asked)}"
