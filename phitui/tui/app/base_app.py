@@ -51,8 +51,11 @@ class BaseApp(ThemedApp):
     TITLE = "phitui"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
-    # Textual has notices at the bottom, where the prompt is.
-    CSS = "ToastRack { dock: top; align: right top; max-height: 50%; margin-top: 1; margin-bottom: 0; }"
+    # Textual has notices at the bottom, where the prompt is, and in the terminal's own colours loud blue behind heads.
+    CSS = """
+    ToastRack { dock: top; align: right top; max-height: 50%; margin-top: 1; margin-bottom: 0; }
+    DataTable:ansi > .datatable--header { background: $panel; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
         Binding(
