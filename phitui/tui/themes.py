@@ -120,8 +120,17 @@ def _build(data: Mapping[str, Any], variables: Mapping[str, str]) -> ConsoleThem
         ansi=data.get("ansi", False),
         **data["colors"],
     )
-    theme.variables = {**gauge_defaults(theme), **_gaps(theme), **variables}
+    theme.variables = {**gauge_defaults(theme), **_gaps(theme), **_readable(theme, variables), **variables}
     return theme
+
+
+def _readable(theme: Theme, variables: Mapping[str, str]) -> dict[str, str]:
+    """What Textual makes too faint: placeholders and what is off (2.8:1), a scrollbar's handle (1.2:1)."""
+    if theme.ansi:
+        return {}
+    behind, front = Color.parse(theme.background or "black"), Color.parse(theme.foreground or "white")
+    muted = variables.get("text-muted", behind.blend(front, 0.7).hex)
+    return {"text-muted": muted, "text-disabled": muted, "scrollbar": f"{muted} 80%"}
 
 
 def _gaps(theme: Theme) -> dict[str, str]:

@@ -55,6 +55,7 @@ class BaseApp(ThemedApp):
     CSS = """
     ToastRack { dock: top; align: right top; max-height: 50%; margin-top: 1; margin-bottom: 0; }
     DataTable:ansi > .datatable--header { background: $panel; }
+    SelectCurrent { & Static#label, .arrow { color: $text-muted; } &.-has-value Static#label { color: $foreground; } }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", key_display="^q", id="app.quit", priority=True),

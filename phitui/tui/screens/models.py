@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
@@ -62,11 +64,11 @@ class ModelsScreen(LeftOnce[None]):
         #shelf { height: 1fr; layout: horizontal; }
         ModelTable {
             height: 1fr; width: 1fr; background: $background; scrollbar-size: 1 1;
-            scrollbar-background: $background; scrollbar-color: $panel;
+            scrollbar-background: $background;
         }
         #detail {
             height: 1fr; width: 42; padding: 0 1; border-left: vkey $panel; scrollbar-size-vertical: 1;
-            scrollbar-background: $background; scrollbar-color: $panel;
+            scrollbar-background: $background;
         }
         ProgressLine { margin: 0; padding: 0 2; }  /* a margin would take width from the others, too */
         &.-narrow {
@@ -85,7 +87,7 @@ class ModelsScreen(LeftOnce[None]):
         self._library = library
         self._switch = switch
         self._ready = False
-        self._shown: list[tuple[str, ...]] = []
+        self._shown: tuple[str, list[tuple[str, ...]]] = ("", [])  # in which theme
 
     def compose(self) -> ComposeResult:
         store = shown(shown_path(self._library.store), 200)
@@ -101,6 +103,7 @@ class ModelsScreen(LeftOnce[None]):
     def on_mount(self) -> None:
         self.query_one(ModelTable).add_columns(*COLUMNS)
         self._ready = True
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.show())
         self._library.refresh()
         self.show()
 
@@ -122,11 +125,12 @@ class ModelsScreen(LeftOnce[None]):
     def _show_rows(self) -> None:
         table = self.query_one(ModelTable)
         wanted = [cells(row) for row in self._library.rows]
-        if wanted != self._shown:
-            place, self._shown = self._place(table), wanted
+        if (self.app.theme, wanted) != self._shown:
+            place, self._shown = self._place(table), (self.app.theme, wanted)
             table.clear()
+            faint = Style(color=Color.parse(self.app.theme_variables["text-muted"]).rich_color)
             for row, texts in zip(self._library.rows, wanted, strict=True):
-                style = "bold" if row.loaded else "dim" if row.folder is None else ""
+                style = "bold" if row.loaded else faint if row.folder is None else ""
                 table.add_row(*(Text(text, style, justify=_justify(i)) for i, text in enumerate(texts)), key=_key(row))
             table.move_cursor(row=place)
         self._show_about()

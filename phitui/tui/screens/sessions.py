@@ -54,11 +54,11 @@ class SessionsScreen(LeftOnce[None]):
         #shelf { height: 1fr; layout: horizontal; }
         SessionTable {
             height: 1fr; width: 1fr; background: $background; scrollbar-size: 0 1;
-            scrollbar-background: $background; scrollbar-color: $panel;
+            scrollbar-background: $background;
         }
         #preview {
             height: 1fr; width: 46%; padding: 0 1; border-left: vkey $panel; scrollbar-size-vertical: 1;
-            scrollbar-background: $background; scrollbar-color: $panel;
+            scrollbar-background: $background;
         }
         #said { padding: 0 1; }
         &.-narrow {

@@ -131,7 +131,6 @@ class GaugeColumn(VerticalScroll):
         border-left: vkey $panel;
         scrollbar-size-vertical: 1;
         scrollbar-background: $background;
-        scrollbar-color: $panel;
         &.-dense Gauge { margin: 0; }
         &.-dense GaugeGroup { margin: 0 0 1 0; }
         #last { height: auto; margin: 0 0 1 0; }

@@ -67,7 +67,7 @@ class ModelFacts(Widget):
 def lines(row: ModelRow, store: str, width: int, room: Room | None = None) -> Content:
     """All that is known of one model, in lines of `width` characters, each with its name before it."""
     if row.manifest is not None:
-        about = _manifest_lines(row.manifest)
+        about = [("Runs", row.runs), *_manifest_lines(row.manifest)]
     elif row.folder is not None:
         about = [("Damaged", row.error), ("To do", "p pulls it again, d removes it")]
     else:

@@ -33,6 +33,7 @@ class Prompt(PlainArea):
         padding: 0 1;
         &:light { border: round $panel-darken-3; }
         &:focus { border: round $primary; }
+        & .text-area--placeholder { color: $text-muted; }
     }
     """
 

@@ -20,13 +20,15 @@ def preview(found: Found, turns: list[KeptTurn], wanted: str, width: int) -> Con
     made = datetime.fromtimestamp(row.created)
     parts = [
         Content.styled(one_line(displayable(row.title), 200), "bold"),
-        Content.styled(_facts(found, f"{made:%Y-%m-%d %H:%M}"), "dim"),
+        Content.styled(_facts(found, f"{made:%Y-%m-%d %H:%M}"), "$text-muted"),
     ]
     if found.turns:
         number = len(found.turns)
-        parts.append(Content.styled("found in 1 turn:" if number == 1 else f"found in {number:,} turns:", "dim"))
+        parts.append(
+            Content.styled("found in 1 turn:" if number == 1 else f"found in {number:,} turns:", "$text-muted")
+        )
     elif row.turns > len(turns):
-        parts.append(Content.styled(f"its last {len(turns)} turns:", "dim"))
+        parts.append(Content.styled(f"its last {len(turns)} turns:", "$text-muted"))
     for turn in turns:
         parts += [Content(""), *_turn(turn, wanted if found.turns else "", width)]
     return Content("\n").join(parts)

@@ -151,5 +151,11 @@ def ready_line(loaded: Loaded) -> str:
     if loaded.remote is not None:
         remote = loaded.remote
         return f"{loaded.title} answers through {where_of(remote)}: {loaded.why}."
-    where = "GPU" if loaded.device == "cuda" else "CPU"
-    return f"{loaded.title} is ready on the {where} after {loaded.load_s:.1f} s: {loaded.why}."
+    return f"{loaded.title} is ready on the {runs_on(loaded)} (F2: why)."
+
+
+def runs_on(loaded: Loaded) -> str:
+    """Device, compute type, and threads where they are chosen here."""
+    device = "GPU" if loaded.device == "cuda" else "CPU"
+    threads = f", {loaded.threads} thread{'s' * (loaded.threads != 1)}" if loaded.threads else ""
+    return f"{device}: {loaded.compute_type}{threads}"

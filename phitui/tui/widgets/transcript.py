@@ -45,7 +45,6 @@ class Transcript(WindowedScroll):
         scrollbar-size-vertical: 1;
         scrollbar-background: $background;
         scrollbar-background-hover: $background;
-        scrollbar-color: $panel;
         &:focus { outline-left: vkey $primary; }
         .note { color: $text-muted; margin: 0 2 1 2; height: auto; }
         .note.bad { color: $text-error; }

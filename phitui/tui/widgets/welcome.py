@@ -47,9 +47,9 @@ class Welcome(Vertical):
         self._demo = False
 
     def compose(self) -> ComposeResult:
-        yield Static("Ask the model anything in the box below. Enter sends it, Esc stops the answer.", markup=False)
+        yield Static("Ask the model anything in the box below. Enter sends, Esc stops.", markup=False)
         yield Static(id="doors", markup=False)
-        yield Static("Something to try: a click, or the up arrow while there are no earlier prompts.", classes="muted")
+        yield Static("Something to try (click, or press ↑):", classes="muted")
         for text in SAMPLES:
             yield Sample(text)
 

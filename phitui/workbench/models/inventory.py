@@ -17,7 +17,8 @@ from phitui.models.store import StoredModel, list_models
 @dataclass(frozen=True)
 class ModelRow:
     """One model. `folder` is None where it is not here; `manifest` is None then, and where `error` says what is wrong
-    with the folder. `part_bytes` is what an interrupted pull has left of it. Names and texts are untrusted."""
+    with the folder. `part_bytes` is what an interrupted pull has left of it. `runs`: on
+    what the loaded one runs, and why so. Names and texts are untrusted."""
 
     name: str
     folder: Path | None = None
@@ -26,6 +27,7 @@ class ModelRow:
     entry: CatalogEntry | None = None
     loaded: bool = False
     part_bytes: int = 0
+    runs: str = ""
 
     @property
     def title(self) -> str:

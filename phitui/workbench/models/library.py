@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,8 +64,14 @@ class ModelLibrary:
         except PhituiError as error:
             self.error = str(error)
         else:
-            self.rows, self.error = rows, ""
+            runs = self._runs()
+            self.rows = [dataclasses.replace(row, runs=runs) if row.loaded else row for row in rows]
+            self.error = ""
         self._on_change()
+
+    def _runs(self) -> str:
+        loaded = self._client.loaded
+        return f"on the {'GPU' if loaded.device == 'cuda' else 'CPU'}: {loaded.why}" if loaded is not None else ""
 
     def check_switch(self, row: ModelRow) -> None:
         """Raise UsageError with the reason where the engine cannot load `row`."""
