@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator
+from itertools import pairwise
 
 from phitui.hardware.snapshot import Device, Snapshot
 
 # An hour at one reading a second; 14 kB a figure.
 CAPACITY = 3600
+# A reading stands for the time up to the next one, unless that comes later than so many times the usual.
+_HELD_GAPS = 2.0
+# So many of the newest readings say what is usual.
+_USUAL = 6
 # Devices that come and go (a recording may name new ones in each line) must not fill the memory.
 _MOST_DEVICES = 64
 METRICS = ("util_pct", "used_bytes", "bandwidth_gb_s", "power_w")
@@ -68,18 +73,32 @@ class History:
 
     def means(self, key: str, metric: str, first: int, seconds: float) -> dict[int, float]:
         """The mean of each period of `seconds` from number `first` on (number n begins at n × seconds), where there
-        was a value. A clock that was set back ends the search: what is before it is not shown."""
+        was a value. One without a reading, where readings are further apart, has the value of the reading before; not
+        so where readings are missing. A clock that was set back ends the search: what is before it is not shown."""
         sums: dict[int, tuple[float, int]] = {}
+        held = _HELD_GAPS * self._gap()
         later = math.inf
         for time, value in self.back(key, metric):
+            if time > later:
+                break
             number = math.floor(time / seconds)
-            if number < first or time > later:
+            if later - time <= held and not math.isnan(value):
+                between = range(max(number + 1, first), math.floor(later / seconds))
+                sums.update(dict.fromkeys(between, (value, 1)))
+            if number < first:
                 break
             later = time
             if not math.isnan(value):
                 total, count = sums.get(number, (0.0, 0))
                 sums[number] = (total + value, count + 1)
         return {number: total / count for number, (total, count) in sums.items()}
+
+    def _gap(self) -> float:
+        """Seconds from one reading to the next, as they usually are now."""
+        ages = range(1, min(self._count, self._capacity, _USUAL) + 1)
+        times = [self._times[(self._count - age) % self._capacity] for age in ages]
+        gaps = sorted(later - before for later, before in pairwise(times))
+        return gaps[len(gaps) // 2] if gaps else 0.0
 
 
 def _figures(device: Device) -> tuple[float, ...]:

@@ -22,6 +22,16 @@ def test_means_of_periods_and_gaps():
     assert history.newest == 39.0
 
 
+def test_a_reading_stands_for_the_time_up_to_the_next():
+    history = History(100)
+    for minute in (0, 1, 2, 3, 7, 8):  # four minutes are missing
+        util = None if minute == 2 else float(minute)
+        history.add(at(60.0 * minute, Device("gpu", 0, "card", util_pct=util)))
+    means = history.means("gpu/0//", "util_pct", 0, 20.0)
+    assert means == {0: 0, 1: 0, 2: 0, 3: 1, 4: 1, 5: 1, 9: 3, 21: 7, 22: 7, 23: 7, 24: 8}
+    assert history.means("gpu/0//", "util_pct", 4, 20.0).items() < means.items()
+
+
 def test_a_device_that_comes_later_and_one_that_goes():
     history = History(10)
     history.add(at(1.0, CARD))

@@ -1,5 +1,7 @@
 """The monitor's parts without a screen: rows, graphs, layout, the process table."""
 
+import re
+
 import msgspec
 import pytest
 from frozen_monitor import BEGUN, CARD, CPU, GIB, HOST, LOST, PROCESSES, snapshots
@@ -12,7 +14,7 @@ from phitui.hardware.history import History
 from phitui.hardware.snapshot import Bandwidth, Device, Link, Memory, Process, Snapshot
 from phitui.tui.charts.canvas import _plain_ascii, changed
 from phitui.tui.charts.cells import bar, fit, length, outside
-from phitui.tui.charts.graph import Graph, page_start
+from phitui.tui.charts.graph import Graph, axis
 from phitui.tui.charts.layout import plan
 from phitui.tui.monitor.gauges import gauges, head, memory_facts
 from phitui.tui.monitor.picture import MonitorPicture
@@ -36,7 +38,7 @@ def test_a_graph_shows_the_means_of_what_is_over():
     values = [0.0] * 4 + [100.0] * 4 + [None] * 4 + [50.0] * 5
     rows = Graph("gpu/0//", "util_pct").rows(history(values), (10, 2), 4.0, 100.0, False)
     # Two columns of dots in a cell, four dots in a row of it: 0 is one dot, 100 all eight, then nothing, then 50.
-    assert [part.rstrip() for part, _ in rows] == [" " * 7 + "⢸", " " * 7 + "⣸⢸"]
+    assert [part.rstrip() for part, _ in rows] == [" " * 8 + "⢸", " " * 8 + "⣸⢸"]
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
@@ -59,10 +61,36 @@ def test_zero_is_seen_and_missing_is_not():
     assert text(missing).strip() == ""
 
 
-def test_a_page_moves_by_a_third():
-    starts = {page_start(number, 90) for number in range(1000, 1300)}
-    assert {b - a for a, b in zip(sorted(starts), sorted(starts)[1:], strict=False)} == {30}
-    assert all(0 <= number - page_start(number, 90) < 90 for number in range(1000, 1300))
+@pytest.mark.parametrize(("size", "most"), [((18, 8), 0), ((49, 16), 1)])
+def test_a_graph_ends_at_the_right_edge(size, most):
+    """A large one, which costs more to repaint, moves at every other column: it ends one cell short in between."""
+    kept, graph, short = History(5000), Graph("gpu/0//", "util_pct"), set()
+    for second in range(1000):
+        kept.add(Snapshot(1000.0 + second, HOST, [Device("gpu", 0, "card", util_pct=50.0)]))
+        lowest, _ = graph.rows(kept, size, 2.0, 100.0, False)[-1]
+        short |= {len(lowest) - len(lowest.rstrip())} if second > 20 else set()
+    assert short == set(range(most + 1))
+
+
+def test_readings_that_are_far_apart_make_no_gaps():
+    """A reading stands for the time up to the next one, but not where readings are missing."""
+    kept = History(500)
+    for number in [*range(6), *range(9, 15)]:
+        kept.add(Snapshot(1000.0 + 60 * number, HOST, [Device("gpu", 0, "card", util_pct=50.0)]))
+    lowest, _ = Graph("gpu/0//", "util_pct").rows(kept, (49, 1), 10.0, 100.0, False)[-1]
+    assert lowest == " " * 7 + "⣤" * 15 + "⡄" + " " * 11 + "⣤" * 15
+
+
+def test_the_axis_says_how_long_ago():
+    assert axis(18, 20.0) == "   ╵5 min      now"
+    assert axis(49, 4.0) == "    ╵3 min         ╵2 min         ╵1 min      now"
+    assert axis(18, 2.0) == "        ╵20 s  now"
+    for width in range(1, 120):
+        for cell in (1.0, 2.0, 10.0, 20.0, 40.0):
+            assert len(axis(width, cell)) == width
+            for mark in re.finditer(r"╵(\d+) (s|min|h)", shown := axis(width, cell)):
+                ago = int(mark[1]) * {"s": 1, "min": 60, "h": 3600}[mark[2]]
+                assert abs((width - mark.start()) * cell - ago) <= cell / 2, shown
 
 
 @given(st.lists(st.floats(0, 1.5), max_size=4), st.integers(0, 60))

@@ -20,7 +20,7 @@ from phitui.tui.charts.memory_cells import LOOKS
 # Cells between two changes that are cheaper to write again than to jump over.
 _GAP = 4
 _TO_THE_END = 10_000
-_TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−←→┤┬└┊○◆█▓▒░╱┃≈", "-~=--|| x<^v*> ^v=-<>+++:o@WK+o?|~")
+_TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−←→┤┬└┊○◆█▓▒░╱┃≈╵", "-~=--|| x<^v*> ^v=-<>+++:o@WK+o?|~'")
 
 
 class Canvas(Widget):

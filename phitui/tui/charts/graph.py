@@ -1,8 +1,8 @@
 """A figure's history as an area of braille dots, or of ASCII.
 
-Time runs to the right. The graph does not move at each reading, which would cost a repaint of it all: it fills, and
-when it is full it moves on by a third of its width. A column is drawn when its time is over: the figure beside the
-label is the newest.
+Time runs to the right, up to the right edge. A column of cells is drawn when its time is over: the figure beside the
+label is the newest. A graph that moves on is repainted whole, so one of many cells does so at every other column only,
+and ends at the edge or one cell before it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ _LEFT = (0, 0x40, 0x44, 0x46, 0x47)
 _RIGHT = (0, 0x80, 0xA0, 0xB0, 0xB8)
 _BRAILLE = [[chr(0x2800 + left + right) if left + right else " " for right in _RIGHT] for left in _LEFT]
 _ASCII = " .:|#"
+# Cells of a graph that may move on with each of its columns.
+_FEW_CELLS = 300
+# Seconds between two marks of the axis, and the cells that a mark with its label takes at least.
+_AXIS_STEPS = (5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)
+_CELLS_FOR_A_MARK = 10
+_NOW = "now"
 
 
 class Graph:
@@ -30,7 +36,7 @@ class Graph:
         self._means: dict[int, float] = {}
         self._period = 0.0
         self._seen = -math.inf
-        self._first = 0
+        self._first = self._ended = 0
         self._form: tuple[object, ...] = ()
         self._levels: list[int] = []
         self._rows: list[str] = []
@@ -46,10 +52,11 @@ class Graph:
         newest = history.newest
         if newest is None:
             return [(" " * width, PLAIN)] * height
-        across = 1 if ascii_only else 2
-        ended = math.floor(newest / seconds)  # the number of the first period that is not over
-        first = page_start(ended, width * across)
-        since = self._update(history, first, seconds, newest)
+        across = columns_in_a_cell(ascii_only)
+        cells = math.floor(newest / (seconds * across))  # those that are over
+        ended = cells * across
+        first = page_start(cells, width, 1 if width * height <= _FEW_CELLS else 2) * across
+        since = self._update(history, first, ended, seconds, newest)
         scale = full_scale or max(self._means.values(), default=0.0)
         form = (size, first, seconds, scale, ascii_only)
         if form != self._form:
@@ -58,25 +65,24 @@ class Graph:
             self._rows = [" " * width] * height
         for number in range(since, ended):
             self._levels[number - first] = _level(self._means.get(number), scale, height * _ROWS_OF_DOTS)
-        for cell in range((since - first) // across, -((first - ended) // across)):
+        for cell in range((since - first) // across, (ended - first) // across):
             self._draw(cell, self._levels[cell * across : (cell + 1) * across], height)
         return [(text, _shade(height - 1 - row, height)) for row, text in enumerate(self._rows)]
 
-    def _update(self, history: History, first: int, seconds: float, newest: float) -> int:
-        """Work out the means of the periods that are over since the last time, of all on the page after a change of
+    def _update(self, history: History, first: int, ended: int, seconds: float, newest: float) -> int:
+        """Work out the means of the periods before `ended` since the last time, of all on the page after a change of
         scale or a seek. Returns the first of them."""
-        ended = math.floor(newest / seconds)
         if seconds != self._period or newest < self._seen or first < self._first:
             self._means.clear()
             since = first
         else:
-            since = max(first, math.floor(self._seen / seconds))
+            since = max(first, self._ended)
             for number in [number for number in self._means if number < first]:
                 del self._means[number]
         if since < ended:
             means = history.means(self._key, self._metric, since, seconds)
             self._means.update((number, mean) for number, mean in means.items() if number < ended)
-        self._period, self._seen, self._first = seconds, newest, first
+        self._period, self._seen, self._first, self._ended = seconds, newest, first, ended
         return since
 
     def _draw(self, cell: int, levels: list[int], height: int) -> None:
@@ -90,10 +96,33 @@ class Graph:
                 self._rows[row] = text[:cell] + glyph + text[cell + 1 :]
 
 
-def page_start(newest: int, columns: int) -> int:
-    """The first period on a page of `columns` that `newest` is on: it moves by a third of the page at a time."""
-    step = max(columns // 3, 1)
-    return (newest // step + 1) * step - columns
+def columns_in_a_cell(ascii_only: bool) -> int:
+    """Braille has two columns of dots in a cell."""
+    return 1 if ascii_only else 2
+
+
+def page_start(over: int, width: int, step: int) -> int:
+    """The first cell on a page of `width` with the newest that is over at its right edge; it moves by `step` cells at a
+    time."""
+    return -(-over // step) * step - width
+
+
+def axis(width: int, cell_seconds: float) -> str:
+    """The time below a graph in `width` cells of so many seconds each: marks at round times, the newest is now."""
+    marks = [" "] * width
+    marks[max(width - len(_NOW), 0) :] = _NOW[:width]
+    step = next((step for step in _AXIS_STEPS if step / cell_seconds >= _CELLS_FOR_A_MARK), _AXIS_STEPS[-1])
+    for at in range(step, int(width * cell_seconds) + 1, step):
+        label = f"╵{_ago(at)}"
+        start = width - round(at / cell_seconds)
+        if start >= 0 and start + len(label) < width - len(_NOW):
+            marks[start : start + len(label)] = label
+    return "".join(marks)
+
+
+def _ago(seconds: int) -> str:
+    unit, size = next(pair for pair in (("h", 3600), ("min", 60), ("s", 1)) if seconds % pair[1] == 0)
+    return f"{seconds // size} {unit}"
 
 
 def _level(value: float | None, scale: float, dots: int) -> int:

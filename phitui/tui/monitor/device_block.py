@@ -26,11 +26,13 @@ from phitui.tui.charts.cells import (
     name,
     outside,
 )
-from phitui.tui.charts.graph import Graph, join
+from phitui.tui.charts.graph import Graph, axis, columns_in_a_cell, join
 from phitui.tui.charts.memory_cells import Counts, cells
 from phitui.tui.monitor import gauges
 
 _GAP = " │ "
+# Graphs of so many rows have their last one for the axis.
+_ROWS_WITH_AXIS = 4
 _MEASURE = Console(file=io.StringIO())  # wrapping text asks for one, and uses nothing of it
 
 
@@ -66,11 +68,15 @@ class DeviceBlock:
         rows = [title(device, width, selected)]
         rows.append(_side_by_side([gauges.head(gauge, size) for gauge, size in pairs]))
         rows.append(_side_by_side([self._bar(gauge, size) for gauge, size in pairs]))
+        below = 1 if graph_rows >= _ROWS_WITH_AXIS else 0
         spans = [
-            self._graph(gauge.metric).rows(history, (size, graph_rows), seconds, gauge.full_scale, ascii_only)
+            self._graph(gauge.metric).rows(history, (size, graph_rows - below), seconds, gauge.full_scale, ascii_only)
             for gauge, size in pairs
         ]
         rows += join(spans, (_GAP, TRACK)) if graph_rows else []
+        if below:
+            cell = seconds * columns_in_a_cell(ascii_only)
+            rows.append(_side_by_side([[(axis(size, cell), MUTED)] for _, size in pairs]))
         shown = gauges.fact_rows(facts, width - 2, fact_rows)
         rows += [*shown, *([[]] * (fact_rows - len(shown)))]
         rows = [rows[0], *(fit([(" ", PLAIN), *row], width) for row in rows[1:])]

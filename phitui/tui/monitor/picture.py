@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands al
 
 GIB = 1024**3
 # Seconds that a column of dots stands for.
-SCALES = (6.0, 10.0, 1.0, 2.0)
+SCALES = (10.0, 20.0, 1.0, 2.0)
 # Rows that were wanted are kept for so long, in seconds: what comes and goes moves nothing else on the screen.
 _KEPT_S = 30.0
 
