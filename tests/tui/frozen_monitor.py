@@ -68,11 +68,10 @@ def _at(device, share):
 class FrozenMonitor(MonitorApp):
     """Takes all its snapshots before the first frame."""
 
-    def __init__(self, shown, theme="phitui-dark", readonly=False, ascii_only=False):
+    def __init__(self, shown, theme="phitui-dark", readonly=False, ascii_only=False, keys=None):
         self.feed = SnapshotFeed()
-        super().__init__(
-            load_config(overrides={"theme": {"name": theme}}), self.feed, readonly=readonly, ascii_only=ascii_only
-        )
+        config = load_config(overrides={"theme": {"name": theme}, "keys": keys or {}})
+        super().__init__(config, self.feed, readonly=readonly, ascii_only=ascii_only)
         self.monitor.picture.place = "workstation"
         self._shown = list(shown)
 

@@ -13,7 +13,7 @@ from phitui.hardware.analysis.memory_parts import MemoryParts, memory_parts
 from phitui.hardware.history import History
 from phitui.hardware.snapshot import Bandwidth, Device, Link, Memory, Process, Snapshot
 from phitui.tui.charts.canvas import _plain_ascii, changed
-from phitui.tui.charts.cells import bar, fit, length, outside
+from phitui.tui.charts.cells import KeyHint, bar, fit, length, outside
 from phitui.tui.charts.graph import Graph, axis
 from phitui.tui.charts.layout import plan
 from phitui.tui.monitor.gauges import gauges, head, memory_facts
@@ -142,7 +142,7 @@ def test_a_picture_is_exactly_as_large_as_it_should_be(size, devices):
         kept.add(snapshot)
         picture.snapshot = snapshot
     width, height = size
-    rows = picture.rows(width, height, [("q", "Close")])
+    rows = picture.rows(width, height, [KeyHint("q", "Close")])
     assert len(rows) == height
     assert {length(row) for row in rows} == {width}
 
@@ -266,13 +266,13 @@ SLICES = [
 def test_slices_of_a_card_are_told_apart(size, devices):
     picture = MonitorPicture(History(10), "host", snapshot=Snapshot(BEGUN, HOST, devices), show_reasons=True)
     picture.selected = next(i for i, device in enumerate(devices) if device.mig == "1g.10gb")
-    rows = [text(row) for row in picture.rows(*size, [("q", "Close")])]
+    rows = [text(row) for row in picture.rows(*size, [KeyHint("q", "Close")])]
     above = [row for row in rows[: next(i for i, row in enumerate(rows) if "Processes" in row)] if "GPU 0 " in row]
     assert any("1g.1" in row for row in above)
     assert any("3g.4" in row for row in above)
     assert any("Not available on GPU 0 1g.10gb" in row for row in rows)
     picture.table.pattern = "3g.40gb"
-    listed = "\n".join(text(row) for row in picture.rows(*size, [("q", "Close")])).partition("Processes")[2]
+    listed = "\n".join(text(row) for row in picture.rows(*size, [KeyHint("q", "Close")])).partition("Processes")[2]
     assert "▶ GPU 0 3g.40gb" in listed
     assert "1g.10gb   " not in listed.partition("Not available")[0]
 
@@ -282,7 +282,7 @@ def test_all_reasons_can_be_read(size):
     missing = {f"figure_{number}_of_the_card": f"reason {number // 9}" for number in range(36)}
     device = msgspec.structs.replace(CARD, unavailable=missing)
     picture = MonitorPicture(History(10), "host", snapshot=Snapshot(BEGUN, HOST, [device]), show_reasons=True)
-    rows = [text(row) for row in picture.rows(*size, [("q", "Close")])]
+    rows = [text(row) for row in picture.rows(*size, [KeyHint("q", "Close")])]
     shown = " ".join("\n".join(rows).partition("Not available")[2].split())
     if size == (80, 24):
         assert "more lines" in shown  # there is no room for more: that is said

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from simulated_card import GB, Card
 from simulated_server import Server
 
+from phitui.tui.charts.cells import KeyHint
 from phitui.tui.charts.plot import Grid, Guide, Mark, Plot, draw, ticks
 from phitui.tui.charts.table import Scroll
 from phitui.tui.tuner import view
@@ -175,7 +176,7 @@ def test_every_row_is_as_wide_as_the_screen(events, pane):
         picture.kept.take(KEPT, "")
         for width in (40, 57, 80, 99, 100, 120, 200):
             for height in (12, 16, 24, 40, 50):
-                rows = picture.rows(width, height, [("esc", "Back")])
+                rows = picture.rows(width, height, [KeyHint("esc", "Back")])
                 assert len(rows) == height
                 assert {sum(cell_len(part) for part, _ in row) for row in rows} == {width}
 
@@ -292,7 +293,7 @@ def test_every_row_of_a_servers_tuning_is_as_wide_as_the_screen(events, pane):
     picture.kept.take(SERVER_KEPT, "", of_server=True)
     for width in (40, 80, 99, 100, 120):
         for height in (12, 24, 40):
-            rows = picture.rows(width, height, [("esc", "Back")])
+            rows = picture.rows(width, height, [KeyHint("esc", "Back")])
             assert len(rows) == height
             assert {sum(cell_len(part) for part, _ in row) for row in rows} == {width}
 

@@ -24,8 +24,10 @@ _TO_ASCII = str.maketrans("–…━╸─│·°×≤↑↓●▶φ▲▼⏸−
 
 
 class Canvas(Widget):
-    """A picture of exactly as many rows as it is high, made by `draw(width, height)`; `show` makes the next one."""
+    """A picture of exactly as many rows as it is high, made by `draw(width, height)`; `show` makes the next one. What
+    is `clickable` in it runs its action."""
 
+    ALLOW_SELECT = False  # two clicks would select all of it
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"canvas--{role}" for role in (*ROLES, "low", "high")}
     DEFAULT_CSS = """
     Canvas {
@@ -100,7 +102,9 @@ class Canvas(Widget):
     def _style(self, role: str) -> Style:
         style = self._styles.get(role)
         if style is None:
-            style = self._styles[role] = self._shade(role) or self.get_component_rich_style(f"canvas--{role}")
+            name, _, action = role.partition("@")
+            style = self._shade(name) or self.get_component_rich_style(f"canvas--{name}")
+            style = self._styles[role] = style + Style.from_meta({"@click": action}) if action else style
         return style
 
     def _shade(self, role: str) -> Style | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
@@ -19,6 +20,20 @@ NOTHING = "–"
 
 Span = tuple[str, str]
 Row = list[Span]
+
+
+class KeyHint(NamedTuple):
+    """A key as it is shown, what it does, and the name of the key that a click on it presses, "" for none."""
+
+    shown: str
+    does: str
+    key: str = ""
+
+
+def clickable(row: Sequence[Span], action: str) -> Row:
+    """The row with a Textual action that a click on it runs: `canvas` takes it out of the role again. No outside text
+    may be in it."""
+    return [(text, f"{role}@{action}") for text, role in row]
 
 
 def length(row: Sequence[Span]) -> int:
@@ -84,12 +99,12 @@ def rule(text: str, width: int) -> Row:
     return fit([*row, ("─" * max(width - length(row), 0), TRACK)], width)
 
 
-def key_line(keys: Sequence[tuple[str, str]], width: int) -> Row:
-    """Keys and what each does, as many as fit whole."""
+def key_line(keys: Sequence[KeyHint], width: int) -> Row:
+    """Keys and what each does, as many as fit whole; a click presses the key."""
     row: Row = []
-    for key, does in keys:
-        pair = [(f" {key}", KEY), (f" {does} ", HEAD)]
+    for shown, does, key in keys:
+        pair: Row = [(f" {shown}", KEY), (f" {does} ", HEAD)]
         if length(row) + length(pair) > width:
             break
-        row += pair
+        row += clickable(pair, f"app.simulate_key({key!r})") if key else pair
     return fit(row, width, HEAD)

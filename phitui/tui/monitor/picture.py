@@ -10,7 +10,22 @@ from typing import TYPE_CHECKING
 from phitui.hardware.analysis.memory_parts import MemoryParts, memory_parts, others_of
 from phitui.hardware.history import History, device_key
 from phitui.hardware.snapshot import Device, Host, Snapshot
-from phitui.tui.charts.cells import HEAD, KEY, MUTED, NOTHING, PLAIN, TITLE, Row, apart, fit, key_line, name, rule
+from phitui.tui.charts.cells import (
+    HEAD,
+    KEY,
+    MUTED,
+    NOTHING,
+    PLAIN,
+    TITLE,
+    KeyHint,
+    Row,
+    apart,
+    clickable,
+    fit,
+    key_line,
+    name,
+    rule,
+)
 from phitui.tui.charts.layout import LayoutPlan, plan
 from phitui.tui.monitor import device_block
 from phitui.tui.monitor.device_block import DeviceBlock
@@ -77,7 +92,7 @@ class MonitorPicture:
         self.scale = (self.scale + 1) % len(SCALES)
         return SCALES[self.scale]
 
-    def rows(self, width: int, height: int, keys: list[tuple[str, str]]) -> list[Row]:
+    def rows(self, width: int, height: int, keys: list[KeyHint]) -> list[Row]:
         """The picture in `width` × `height` cells; `keys` are those of the last row with what they do."""
         snapshot = self.snapshot
         if snapshot is None:
@@ -137,12 +152,13 @@ class MonitorPicture:
             first = min(max(self.selected - parts.compact // 2, 0), max(len(devices) - parts.compact, 0))
             for number, device in enumerate(devices[first : first + parts.compact], first):
                 memory, selected = self._memory(device), number == self.selected
-                rows.append(device_block.compact(device, memory, width, selected, bool(snapshot.hosts)))
-        shown = devices if parts.full > 1 else devices[self.selected : self.selected + parts.full]
+                row = device_block.compact(device, memory, width, selected, bool(snapshot.hosts))
+                rows.append(clickable(row, f"screen.choose({number})"))
+        first = 0 if parts.full > 1 else self.selected
         many = len(devices) > 1
-        for device in shown:
+        for number, device in enumerate(devices[first : first + parts.full], first):
             memory = self._memory(device)
-            rows += self._block(device).rows(
+            head, *block = self._block(device).rows(
                 device,
                 self.history,
                 memory,
@@ -151,9 +167,10 @@ class MonitorPicture:
                 graph_rows=parts.graph_rows,
                 fact_rows=parts.fact_rows,
                 seconds=SCALES[self.scale],
-                selected=many and device is devices[self.selected],
+                selected=many and number == self.selected,
                 ascii_only=self.ascii_only,
             )
+            rows += [clickable(head, f"screen.choose({number})"), *block]
         return rows
 
     def _block(self, device: Device) -> DeviceBlock:

@@ -8,7 +8,20 @@ from typing import Any, NamedTuple
 
 from phitui.core.text import one_line
 from phitui.hardware.snapshot import Device, Process
-from phitui.tui.charts.cells import ACCENT, MARKED, MUTED, NOTHING, PLAIN, TITLE, TRACK, VALUE, Row, fit, outside
+from phitui.tui.charts.cells import (
+    ACCENT,
+    MARKED,
+    MUTED,
+    NOTHING,
+    PLAIN,
+    TITLE,
+    TRACK,
+    VALUE,
+    Row,
+    clickable,
+    fit,
+    outside,
+)
 from phitui.tui.monitor.device_block import label
 
 _MIB = 1024**2
@@ -86,6 +99,7 @@ class ProcessPane:
     _marked: tuple[str, int] | None = None
     _lines: list[ProcessLine] = field(default_factory=list)
     _place_width: int = 0
+    _first: int = 0  # of those that are shown
 
     def sort_by(self, key: str) -> None:
         """Sort by the column with this key; once more turns the order around."""
@@ -122,6 +136,11 @@ class ProcessPane:
             line = self._lines[min(max(place + by, 0), len(self._lines) - 1)]
             self._marked = _identity(line)
 
+    def mark(self, row: int) -> None:
+        """Mark the process in this row of those that are shown."""
+        if self._first + row < len(self._lines):
+            self._marked = _identity(self._lines[self._first + row])
+
     def _place(self) -> int | None:
         places = (i for i, line in enumerate(self._lines) if _identity(line) == self._marked)
         return next(places, 0 if self._lines else None)
@@ -131,10 +150,11 @@ class ProcessPane:
         width, height = size
         place = self._place() or 0
         room = max(height - 2, 0)
-        first = min(max(place - room // 2, 0), max(len(self._lines) - room, 0))
+        first = self._first = min(max(place - room // 2, 0), max(len(self._lines) - room, 0))
         rows = [self._title(width), self._heads(width)]
-        for number, line in enumerate(self._lines[first : first + room], first):
-            rows.append(_row(line, self._columns(width), width, marked=active and number == place))
+        for number, line in enumerate(self._lines[first : first + room]):
+            row = _row(line, self._columns(width), width, marked=active and first + number == place)
+            rows.append(clickable(row, f"screen.mark({number})"))
         if not self._lines:
             rows.append(fit([("  " + self._why_empty(devices), MUTED)], width))
         rows += [fit([], width)] * (height - len(rows))
@@ -152,7 +172,7 @@ class ProcessPane:
             arrow = ("▼" if self.descending else "▲") if column.key == self.sort_key else ""
             head = column.title + arrow
             head = head.rjust(size) if column.right else head.ljust(size)
-            row.append((head + "  ", ACCENT if arrow else MUTED))
+            row += clickable([(head + "  ", ACCENT if arrow else MUTED)], f"screen.sort({column.key!r})")
         return fit(row, width)
 
     def _columns(self, width: int) -> list[tuple[ProcessColumn, int]]:

@@ -17,7 +17,7 @@ from phitui.hardware.history import History
 from phitui.hardware.host import end_process
 from phitui.hardware.snapshot import Snapshot
 from phitui.tui.charts.canvas import Canvas
-from phitui.tui.charts.cells import Row
+from phitui.tui.charts.cells import KeyHint, Row
 from phitui.tui.monitor.picture import MonitorPicture
 from phitui.tui.monitor.process_table import COLUMNS
 from phitui.tui.terminal.display import displayable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands al
 
 # How long a process has to end by itself before the stronger signal is offered.
 _WAIT_S = 3.0
+_WHEEL_ROWS = 3
 
 
 class MonitorScreen(LeftOnce[None]):
@@ -65,7 +66,7 @@ class MonitorScreen(LeftOnce[None]):
         self._canvas = Canvas(self._rows, ascii_only)
         self._paused = False
         self._latest: tuple[Snapshot, list[DeviceView]] | None = None
-        self._keys: list[tuple[str, str]] = []
+        self._keys: list[KeyHint] = []
 
     def compose(self) -> ComposeResult:
         yield self._canvas
@@ -94,16 +95,18 @@ class MonitorScreen(LeftOnce[None]):
     def on_screen_resume(self) -> None:
         self.paint()
 
-    def _shown_keys(self) -> list[tuple[str, str]]:
+    def _shown_keys(self) -> list[KeyHint]:
         if not self._keys:
-            active = self.active_bindings.values()
-            shown = [bound.binding for bound in active if bound.binding.show and bound.enabled]
+            active = [bound.binding for bound in self.active_bindings.values() if bound.enabled]
+            shown = [binding for binding in active if binding.show]
             shown.sort(key=lambda binding: binding.id != "app.help")
+            hints = [KeyHint(self.app.get_key_display(each), each.description, each.key) for each in shown]
             # A binding of several keys is there once for each of them, all with the same key to show.
-            told = [(self.app.get_key_display(binding), binding.description) for binding in shown]
-            self._keys = list(dict.fromkeys(told))
-            self._keys.insert(4, ("^p", "Palette"))  # whatever finds no room behind it is there
-            self._keys.append(("gpum…", "Sort"))
+            self._keys = [*{hint[:2]: hint for hint in reversed(hints)}.values()][::-1]
+            palette = (each for each in active if each.id == "app.palette")
+            # Whatever finds no room behind it is there.
+            self._keys[4:4] = [KeyHint(self.app.get_key_display(each), "Palette", each.key) for each in palette]
+            self._keys.append(KeyHint("gpum…", "Sort"))
         return self._keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -133,6 +136,22 @@ class MonitorScreen(LeftOnce[None]):
     def action_select(self, by: int) -> None:
         self.picture.select(by)
         self.paint()
+
+    def action_choose(self, number: int) -> None:
+        """The device with this number, by a click on its head."""
+        self.picture.selected = number
+        self.paint()
+
+    def action_mark(self, row: int) -> None:
+        """The process in this row of those that are shown, by a click."""
+        self.picture.table.mark(row)
+        self.paint()
+
+    def on_mouse_scroll_down(self) -> None:
+        self.action_move(_WHEEL_ROWS)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.action_move(-_WHEEL_ROWS)
 
     def action_move(self, by: int) -> None:
         self.picture.table.move(by)

@@ -14,7 +14,7 @@ from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
 from phitui.storage.tunings import ServerTuning
 from phitui.tui.charts.canvas import Canvas
-from phitui.tui.charts.cells import Row
+from phitui.tui.charts.cells import KeyHint, Row
 from phitui.tui.tuner.picture import TunerPicture
 from phitui.tui.tuner.view import WIDE
 from phitui.tui.widgets.dialogs import Confirm
@@ -123,7 +123,7 @@ class TunerScreen(LeftOnce[None]):
     def _rows(self, width: int, height: int) -> list[Row]:
         return self.picture.rows(width, height, self._keys(width))
 
-    def _keys(self, width: int) -> list[tuple[str, str]]:
+    def _keys(self, width: int) -> list[KeyHint]:
         """The keys that do something now, with what they do."""
         active = {bound.binding.id: bound.binding for bound in self.active_bindings.values() if bound.enabled}
         names = {"tuner.pause": "Go on"} if self.tuner.paused else {}
@@ -131,8 +131,11 @@ class TunerScreen(LeftOnce[None]):
             names["tuner.earlier"] = "Probes"
         useless = self._useless(width)
         shown = [active[each] for each in _IN_ORDER if each in active and each not in useless]
-        pairs = [(self.app.get_key_display(each), names.get(each.id or "", each.description)) for each in shown]
-        return [*pairs[:5], ("^p", "Palette"), *pairs[5:]]  # whatever finds no room behind it is there
+        hints = [
+            KeyHint(self.app.get_key_display(each), names.get(each.id or "", each.description), each.key)
+            for each in shown
+        ]
+        return [*hints[:5], KeyHint("^p", "Palette", "ctrl+p"), *hints[5:]]  # whatever finds no room behind it is there
 
     def _useless(self, width: int) -> set[str]:
         tuning, earlier = self.tuner.busy, self.picture.pane == "earlier"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from phitui.tui.charts.cells import BAD, HEAD, KEY, MUTED, PLAIN, Row, apart, fit, key_line, name, rule
+from phitui.tui.charts.cells import BAD, HEAD, KEY, MUTED, PLAIN, KeyHint, Row, apart, fit, key_line, name, rule
 from phitui.tui.charts.plot import draw
 from phitui.tui.charts.table import Scroll
 from phitui.tui.tuner.local_view import LocalView
@@ -60,7 +60,7 @@ class TunerPicture:
         else:
             self.scroll.move(by)
 
-    def rows(self, width: int, height: int, keys: list[tuple[str, str]]) -> list[Row]:
+    def rows(self, width: int, height: int, keys: list[KeyHint]) -> list[Row]:
         """The picture in `width` × `height` cells; `keys` are those of the last row with what they do."""
         body = max(height - _FIXED_ROWS, 0)
         rows = [self._head(width), self.view.now(width), *self._body(width, body)]
