@@ -1,15 +1,18 @@
-"""One snapshot as a table of plain text."""
+"""One snapshot as a table of text."""
 
 from __future__ import annotations
 
 import time
 
 from phitui.cli.markdown import columns
+from phitui.cli.output import styled
 from phitui.core.text import one_line
+from phitui.hardware.figure_names import by_reason, in_words
 from phitui.hardware.snapshot import Device, OtherHost, Process, Snapshot
 
 _NOTHING = "–"
 _GIB = 1024**3
+_WIDEST_COMMAND = 60
 _DEVICE_HEADS = (
     *("DEVICE", "NAME", "UTIL", "MEM BUSY", "MEMORY", "BANDWIDTH", "POWER", "ENERGY", "TEMP", "SM", "MEM CLOCK", "FAN"),
     *("PCIE", "LIMITED BY"),
@@ -24,13 +27,20 @@ def table(snapshot: Snapshot) -> str:
     about += [f"NVIDIA driver {one_line(snapshot.driver, 40)}"] if snapshot.driver else []
     about += [f"CUDA {one_line(snapshot.cuda, 20)}"] if snapshot.cuda else []
     parts = ["  ".join(about), ""]
-    parts += columns([_DEVICE_HEADS, *(_device(device) for device in snapshot.all_devices())])
+    parts += _with_heads([_DEVICE_HEADS, *(_device(device) for device in snapshot.all_devices())])
     parts += ["", *_host(snapshot)]
     parts += _reasons(snapshot)
     processes = [(device, process) for device in snapshot.all_devices() for process in device.processes or ()]
     if processes:
-        parts += ["", *columns([_PROCESS_HEADS, *(_process(device, process) for device, process in processes)])]
+        parts += ["", *_with_heads([_PROCESS_HEADS, *(_process(device, process) for device, process in processes)])]
+    elif any(device.processes is not None for device in snapshot.all_devices()):
+        parts += ["", "no process on a device"]
     return "\n".join(parts) + "\n"
+
+
+def _with_heads(rows: list[tuple[str, ...]]) -> list[str]:
+    heads, *lines = columns(rows)
+    return [styled(heads, "bold"), *lines]
 
 
 def _name(device: Device) -> str:
@@ -62,7 +72,10 @@ def _device(device: Device) -> tuple[str, ...]:
 def _bandwidth(device: Device) -> str:
     bandwidth = device.bandwidth
     shown = _of(bandwidth.value_gb_s, bandwidth.peak_gb_s, ".0f", " GB/s")
-    return f"{shown} {bandwidth.source}" if bandwidth.value_gb_s is not None and bandwidth.source else shown
+    if bandwidth.value_gb_s is None or not bandwidth.source:
+        return shown
+    bound = "≤ " if bandwidth.source == "busy" else ""  # the time that memory was busy bounds the traffic, no more
+    return f"{bound}{shown} {bandwidth.source}"
 
 
 def _link(device: Device) -> str:
@@ -84,12 +97,11 @@ def _other(other: OtherHost) -> str:
 
 
 def _reasons(snapshot: Snapshot) -> list[str]:
-    lines = [f"no {one_line(what, 40)}: {one_line(why, 200)}" for what, why in snapshot.unavailable.items()]
+    lines = [f"no {one_line(in_words(what), 40)}: {one_line(why, 200)}" for what, why in snapshot.unavailable.items()]
     for device in snapshot.all_devices():
-        by_reason: dict[str, list[str]] = {}
-        for figure, why in device.unavailable.items():
-            by_reason.setdefault(why, []).append(one_line(figure, 60))
-        lines += [f"{_name(device)}: {_NOTHING} {', '.join(of)}: {one_line(why, 200)}" for why, of in by_reason.items()]
+        for why, figures in by_reason(device.unavailable):
+            of = ", ".join(one_line(figure, 60) for figure in figures)
+            lines.append(f"{_name(device)}: {_NOTHING} {of}: {one_line(why, 200)}")
     return lines
 
 
@@ -102,7 +114,7 @@ def _process(device: Device, process: Process) -> tuple[str, ...]:
         _value(_gib(process.used_bytes), ".2f", " GiB"),
         _value(process.util_pct, ".0f", " %"),
         _value(process.cpu_pct, ".0f", " %"),
-        one_line(process.command or process.name or _NOTHING, 60),
+        one_line(process.command_in(_WIDEST_COMMAND) or _NOTHING, _WIDEST_COMMAND),
     )
 
 

@@ -68,6 +68,15 @@ class Process(msgspec.Struct, frozen=True):
     started: float | None = None
     unavailable: dict[str, str] = {}
 
+    def command_in(self, room: int) -> str | None:
+        """The command, or the name alone where that is all that is known; without the folder of its program where that
+        is longer than `room` characters. It is outside text."""
+        command = self.command or self.name
+        if command is None or len(command) <= room:
+            return command
+        program, space, arguments = command.partition(" ")
+        return (program.rpartition("/")[2] or program) + space + arguments
+
 
 class Device(msgspec.Struct, frozen=True):
     """One device that computes: kind "gpu", or "cpu" where there is no GPU.

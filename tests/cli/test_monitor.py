@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -80,7 +81,20 @@ def test_the_table_has_devices_processes_and_reasons(driver):
     for part in ("97 %", "61 %", "5.0 of 24.0 GiB", "288 of 450 W", "64 °C", "SW_POWER_CAP"):
         assert part in row
     assert any(line.startswith("GPU 0   1234") for line in lines)
-    assert any("memory_temperature_c: this card does not report it" in line for line in lines)
+    assert "≤ 615 of 1008 GB/s busy" in row  # the time that memory was busy bounds the traffic
+    assert any("temperature of the memory (°C)" in line and "this card does not report it" in line for line in lines)
+    assert not re.search(r"[a-z]_[a-z]|vram\.|link\.", done.stdout), "names of fields"
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(("settings", "bold"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_heads_are_bold_on_a_terminal(driver, tmp_path, settings, bold):
+    environ = {**environment(tmp_path, **driver.environment()), **settings}
+    with Console([*COMMAND, "--once"], environ, 200, 50) as console:
+        assert console.wait_ended() == 0
+        assert wait_until(lambda: b"SW_POWER_CAP" in console.output, 10)
+        assert (b"\x1b[1mDEVICE" in console.output) is bold
+        assert (b"\x1b" in console.output) is bold
 
 
 def test_once_waits_for_a_driver_that_starts_slowly(driver):
@@ -98,7 +112,7 @@ def test_a_machine_without_a_card_is_a_cpu():
     assert told["devices"][0]["kind"] == "cpu"
     assert told["devices"][0]["vram"]["total_bytes"] > 0
     assert "libnvidia-ml" in told["unavailable"]["gpu"]
-    assert "no gpu: no NVIDIA driver library" in run("--once").stdout
+    assert "no GPU: no NVIDIA driver library" in run("--once").stdout
 
 
 def test_a_table_for_a_terminal_that_is_not_utf_8(driver):

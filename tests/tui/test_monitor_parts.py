@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from phitui.hardware.analysis.memory_parts import MemoryParts, memory_parts
 from phitui.hardware.history import History
+from phitui.hardware.host.cpu import cpu_device
 from phitui.hardware.snapshot import Bandwidth, Device, Link, Memory, Process, Snapshot
 from phitui.tui.charts.canvas import _plain_ascii, changed
 from phitui.tui.charts.cells import KeyHint, bar, fit, length, outside
@@ -243,6 +244,29 @@ def test_processes_are_sorted_filtered_and_kept_marked():
     assert table.take([CARD], BEGUN) is None
     assert table.marked is None
     assert "no process with" in text(table.rows([CARD], (80, 5), True)[2])
+
+
+def test_why_no_process_is_listed():
+    """In one wording, whether or not the engine's CPU stands beside the card."""
+    card, beside = msgspec.structs.replace(CARD, processes=[]), cpu_device(HOST)
+    refused = msgspec.structs.replace(CARD, processes=None, unavailable={"processes": "no permission"})
+
+    def said(*devices):
+        table = ProcessPane()
+        table.take(list(devices), BEGUN)
+        return text(table.rows(list(devices), (80, 5), True)[2]).strip()
+
+    assert said(card) == said(card, beside) == "no process on a device"
+    assert said(refused) == said(refused, beside) == "– no permission"
+
+
+def test_a_long_path_leaves_room_for_what_runs():
+    table, path = ProcessPane(), "/home/ada/projects/phi/.venv/bin/python3 train.py"
+    card = msgspec.structs.replace(CARD, processes=[Process(7, "C", GIB, command=path)])
+    table.take([card], BEGUN)
+    assert "python3 train.py" in text(table.rows([card], (80, 5), True)[2])
+    assert "…" not in text(table.rows([card], (80, 5), True)[2])
+    assert path in text(table.rows([card], (160, 5), True)[2])
 
 
 def test_names_of_processes_cannot_reach_the_terminal():

@@ -22,7 +22,7 @@ SHORTEST_CPU_WINDOW_S = 0.1
 # Drivers of the kernel whose sensors sit in the CPU, and the label of the whole chip where they have several.
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 _WHOLE_CHIP = ("Package id 0", "Tctl", "Tdie")
-_NOT_LISTED = Missing("not listed")
+_NOT_LISTED = Missing("those of the machine are not listed beside a GPU's")
 
 
 class HostReader:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from phitui.hardware.analysis.memory_parts import MemoryParts
+from phitui.hardware.figure_names import by_reason
 from phitui.hardware.history import History, device_key
 from phitui.hardware.snapshot import Device
 from phitui.tui.charts.cells import (
@@ -160,13 +161,10 @@ def compact(device: Device, memory: MemoryParts, width: int, selected: bool, hos
 
 def reasons(device: Device, width: int) -> list[Row]:
     """Why figures of the device are not available, those with the same reason together, in as many rows as it takes."""
-    by_reason: dict[str, list[str]] = {}
-    for metric, reason in device.unavailable.items():
-        by_reason.setdefault(reason, []).append(metric.replace("_", " "))
-    if not by_reason:
+    if not device.unavailable:
         return [fit([("  every figure of this device is available", MUTED)], width)]
     rows: list[Row] = []
-    for reason, metrics in by_reason.items():
+    for reason, metrics in by_reason(device.unavailable):
         told = f"{name(reason, 200)}: {', '.join(name(metric, 60) for metric in metrics)}"
         for number, line in enumerate(Text(told).wrap(_MEASURE, max(width - 4, 1))):
             rows.append(fit([("    " if number else "  – ", MUTED), (line.plain.rstrip(), PLAIN)], width))

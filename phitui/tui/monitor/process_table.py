@@ -185,11 +185,10 @@ class ProcessPane:
     def _why_empty(self, devices: list[Device]) -> str:
         if self.pattern:
             return f"no process with {one_line(self.pattern, 40)!r}"
-        reason = next((d.unavailable["processes"] for d in devices if "processes" in d.unavailable), "")
-        if reason:
-            return f"{NOTHING} {one_line(reason, 200)}"
-        listed = any(device.processes is not None for device in devices)
-        return "no process on a device" if listed else f"{NOTHING} not listed"
+        if any(device.processes is not None for device in devices):
+            return "no process on a device"
+        reason = next((d.unavailable["processes"] for d in devices if "processes" in d.unavailable), "not listed")
+        return f"{NOTHING} {one_line(reason, 200)}"
 
 
 def _identity(line: ProcessLine) -> tuple[str, int]:
@@ -205,7 +204,7 @@ def _searched(line: ProcessLine) -> str:
 def _row(line: ProcessLine, columns: list[tuple[ProcessColumn, int]], width: int, marked: bool) -> Row:
     row: Row = [("▶ " if marked else "  ", MARKED if marked else PLAIN)]
     for column, size in columns:
-        text = column.text(line)
+        text = line.process.command_in(size) if column.key == "n" else column.text(line)
         cell = outside(text, size)
         if column.right:
             cell = cell.rstrip().rjust(size)
