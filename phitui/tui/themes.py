@@ -36,7 +36,9 @@ _GAUGES = {
     "gauge-others": "warning",
     "gauge-free": "panel",
     "gauge-track": "panel",
+    "gauge-light": "secondary",
     "gauge-ok": "success",
+    "gauge-heavy": "accent",
     "gauge-warn": "warning",
     "gauge-bad": "error",
 }

@@ -17,7 +17,7 @@ from phitui.tui.charts.canvas import _plain_ascii, changed
 from phitui.tui.charts.cells import KeyHint, bar, fit, length, outside
 from phitui.tui.charts.graph import Graph, axis
 from phitui.tui.charts.layout import plan
-from phitui.tui.monitor.gauges import gauges, head, memory_facts
+from phitui.tui.monitor.gauges import bar_row, gauges, head, memory_facts
 from phitui.tui.monitor.picture import MonitorPicture
 from phitui.tui.monitor.process_table import ProcessPane
 
@@ -214,6 +214,21 @@ def test_ascii_takes_the_cells_of_what_it_stands_for():
     for drawn in ("e\u0301t\u00e9", "日本", "a…b"):
         assert len(_plain_ascii(drawn)) == cell_len(drawn)
         assert _plain_ascii(drawn).isascii()
+
+
+def test_a_bar_warms_with_the_load_and_limits_are_apart():
+    def roles(util, watts):
+        card = msgspec.structs.replace(CARD, util_pct=util, power_w=watts, power_limit_w=100.0)
+        found = gauges(card, PARTS)
+        return [[(len(part), role) for part, role in bar_row(found[at], 20)] for at in (0, 3)]
+
+    assert roles(40.0, 79.0) == [[(8, "light"), (12, "track")], [(10, "light"), (6, "ok"), (4, "track")]]
+    assert roles(100.0, 94.0) == [
+        [(10, "light"), (6, "ok"), (4, "heavy")],
+        [(10, "light"), (6, "ok"), (3, "heavy"), (1, "track")],
+    ]
+    assert roles(0.0, 96.0)[1][0] == (19, "warn")
+    assert roles(0.0, 103.0) == [[(20, "track")], [(20, "bad")]]
 
 
 def test_unknown_figures_are_dashes_never_zero():

@@ -32,6 +32,7 @@ from phitui.tui.themes import (
 
 SHIPPED = sorted(path.stem for path in resource("themes").glob("*.toml"))
 READABLE = [name for name in SHIPPED if not load_theme(name).ansi]
+LEVELS = ("gauge-light", "gauge-ok", "gauge-heavy", "gauge-warn", "gauge-bad")
 BACKGROUNDS = ("background", "surface", "panel")
 MINE = """
 name = "mine"
@@ -120,8 +121,17 @@ def test_marks_and_bars_can_be_told_from_what_is_behind(name: str, seen: Callabl
     for gauge in GAUGE_VARIABLES:
         faint = gauge in ("gauge-free", "gauge-track")
         assert contrast(seen(theme.variables[gauge]), seen(theme.background)) >= (1.3 if faint else 3), gauge
-    for gauge in ("gauge-ok", "gauge-warn", "gauge-bad"):
+    for gauge in LEVELS:
         assert contrast(seen(theme.variables[gauge]), seen(theme.variables["gauge-track"])) >= 1.6, gauge
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_bar_that_is_full_is_no_bar_at_its_limit(name: str) -> None:
+    """Load and limits are told apart, in 256 colours as well."""
+    colors = [load_theme(name).variables[gauge] for gauge in LEVELS]
+    assert len(set(colors)) == len(LEVELS)
+    if name in READABLE:
+        assert len(set(map(in_256, colors))) == len(LEVELS)
 
 
 @pytest.mark.parametrize("name", READABLE)

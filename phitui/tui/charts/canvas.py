@@ -38,6 +38,8 @@ class Canvas(Widget):
         .canvas--value { color: $foreground; }
         .canvas--title { color: $primary; text-style: bold; }
         .canvas--accent { color: $accent; }
+        .canvas--light { color: $gauge-light; }
+        .canvas--heavy { color: $gauge-heavy; }
         .canvas--ok { color: $gauge-ok; }
         .canvas--warn { color: $gauge-warn; }
         .canvas--bad { color: $gauge-bad; }

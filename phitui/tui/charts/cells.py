@@ -13,8 +13,9 @@ from phitui.tui.terminal.display import displayable
 
 # Roles; `canvas` has a colour for each, besides "graph0" to "graph4". The parts of a memory are roles by their kind.
 PLAIN, MUTED, VALUE, TITLE, ACCENT = "plain", "muted", "value", "title", "accent"
-OK, WARN, BAD, TRACK, MARKED, HEAD, KEY = "ok", "warn", "bad", "track", "marked", "head", "key"
-ROLES = (PLAIN, MUTED, VALUE, TITLE, ACCENT, OK, WARN, BAD, TRACK, MARKED, HEAD, KEY, *LOOKS)
+LIGHT, OK, HEAVY = "light", "ok", "heavy"
+WARN, BAD, TRACK, MARKED, HEAD, KEY = "warn", "bad", "track", "marked", "head", "key"
+ROLES = (PLAIN, MUTED, VALUE, TITLE, ACCENT, LIGHT, OK, HEAVY, WARN, BAD, TRACK, MARKED, HEAD, KEY, *LOOKS)
 
 NOTHING = "–"
 

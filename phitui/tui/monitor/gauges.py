@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from phitui.hardware.analysis.hints import HARMLESS
 from phitui.hardware.analysis.memory_parts import MemoryParts, memory_name
 from phitui.hardware.snapshot import Device, Host
-from phitui.tui.charts.cells import MUTED, NOTHING, OK, VALUE, WARN, Row, apart, bar, fit, name
+from phitui.tui.charts.cells import HEAVY, LIGHT, MUTED, NOTHING, OK, VALUE, WARN, Row, apart, bar, fit, name
 from phitui.tui.charts.memory_cells import LOOKS, Counts, bar_cells, cells, entries, shortened
-from phitui.tui.terminal.levels import Level, heat_level, memory_level, power_level
+from phitui.tui.terminal.levels import HEAVY_LOAD, MODERATE, Level, heat_level, memory_level, power_level
 
 if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
     from phitui.workbench.telemetry.performance import DeviceView
@@ -57,7 +57,7 @@ def gauges(device: Device, memory: MemoryParts) -> list[GraphGauge]:
 
 def _util(label: str, device: Device) -> GraphGauge:
     value = device.util_pct
-    parts = () if value is None else ((value / 100, OK),)
+    parts = () if value is None else _warm(value / 100)
     return GraphGauge(label, (_percent(value),), parts, "util_pct", 100.0)
 
 
@@ -79,7 +79,7 @@ def _bandwidth(device: Device) -> GraphGauge:
     words = [f"{sign}{value:.0f} GB/s {source}", f"{sign}{value:.0f} GB/s {source[:4]}"]
     if peak:
         words.insert(0, f"{sign}{value:.0f} / {peak:.0f} GB/s {source}")
-    parts = ((value / peak, OK),) if peak else ()
+    parts = _warm(value / peak) if peak else ()
     return GraphGauge("Bandwidth", tuple(words), parts, "bandwidth_gb_s", peak)
 
 
@@ -89,8 +89,18 @@ def _power(device: Device) -> GraphGauge:
         return GraphGauge("Power", (NOTHING,), (), "power_w", limit)
     if not limit:
         return GraphGauge("Power", (f"{draw:.0f} W",), (), "power_w", None)
-    part = (draw / limit, power_level(draw / limit))
-    return GraphGauge("Power", (f"{draw:.0f} / {limit:.0f} W", f"{draw:.0f} W"), (part,), "power_w", limit)
+    level = power_level(draw / limit)
+    parts = _warm(draw / limit) if level == "ok" else ((draw / limit, level),)
+    return GraphGauge("Power", (f"{draw:.0f} / {limit:.0f} W", f"{draw:.0f} W"), parts, "power_w", limit)
+
+
+def _warm(share: float) -> tuple[tuple[float, str], ...]:
+    """A bar whose colour warms to its end: light, then moderate, then heavy load. Apart from the colours of limits, as
+    a device at work is as it should be."""
+    ends = ((MODERATE, LIGHT), (HEAVY_LOAD, OK), (1.0, HEAVY))
+    starts = (0.0, MODERATE, HEAVY_LOAD)
+    parts = [(min(share, end) - start, role) for start, (end, role) in zip(starts, ends, strict=True) if share > start]
+    return tuple(parts) or ((0.0, LIGHT),)
 
 
 def head(gauge: GraphGauge, width: int) -> Row:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 Level = Literal["ok", "warn", "bad"]
+# Shares of full scale from which on a load is moderate and heavy. It is no warning: limits have levels of their own.
+MODERATE, HEAVY_LOAD = 0.5, 0.8
 
 
 def memory_level(used: float, usable: float) -> Level:
