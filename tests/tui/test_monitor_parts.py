@@ -18,6 +18,7 @@ from phitui.tui.charts.cells import KeyHint, bar, fit, length, outside
 from phitui.tui.charts.graph import Graph, axis
 from phitui.tui.charts.layout import plan
 from phitui.tui.monitor.gauges import bar_row, gauges, head, memory_facts
+from phitui.tui.monitor.hints_pane import device_hints, hint_rows, hints_in
 from phitui.tui.monitor.picture import MonitorPicture
 from phitui.tui.monitor.process_table import ProcessPane
 
@@ -62,9 +63,9 @@ def test_zero_is_seen_and_missing_is_not():
     assert text(missing).strip() == ""
 
 
-@pytest.mark.parametrize(("size", "most"), [((18, 8), 0), ((49, 16), 1)])
+@pytest.mark.parametrize(("size", "most"), [((18, 8), 0), ((27, 13), 1), ((49, 23), 2)])
 def test_a_graph_ends_at_the_right_edge(size, most):
-    """A large one, which costs more to repaint, moves at every other column: it ends one cell short in between."""
+    """A large one, which costs more to repaint, moves by some columns at a time: it ends short of it in between."""
     kept, graph, short = History(5000), Graph("gpu/0//", "util_pct"), set()
     for second in range(1000):
         kept.add(Snapshot(1000.0 + second, HOST, [Device("gpu", 0, "card", util_pct=50.0)]))
@@ -132,6 +133,34 @@ def test_80x24_shows_a_card_in_full():
     parts = plan(80, 21, 1, 3, 2)
     assert parts.full == 1
     assert parts.graph_rows >= 4
+
+
+def test_the_graphs_grow_before_rows_stay_empty():
+    one, two = plan(200, 47, 1, 3, 2), plan(200, 47, 2, 3, 2)
+    assert one.graph_rows == 2 * two.graph_rows == 24
+    assert plan(120, 37, 1, 3, 2).graph_rows > 16
+    assert plan(200, 47, 1, 30, 2).process_rows >= 24  # a long list has its share before
+
+
+def test_hints_are_wrapped_not_cut():
+    said = device_hints(Snapshot(BEGUN, HOST, [CARD]), 0.95)
+    for width in (30, 60, 80, 200):
+        rows = [text(row) for row in hint_rows(said, False, width)]
+        assert {len(row) for row in rows} == {width}
+        words = " ".join(" ".join(rows).split())
+        assert all(f"● {hint.text} · {hint.evidence}" in words for _, hint in said)
+    assert hints_in(said, False, len(rows), 200) == hint_rows(said, False, 200)
+
+
+def test_where_hints_have_too_few_rows_that_is_said():
+    said = device_hints(Snapshot(BEGUN, HOST, [CARD]), 0.95) * 2
+    three = [text(row).rstrip() for row in hints_in(said, False, 3, 60)]
+    assert [row[-1] for row in three[:2]] == ["…", "…"]
+    assert three[2] == "  and 2 more: a larger window shows all"
+    (one,) = [text(row) for row in hints_in(said, False, 1, 60)]
+    assert "power-capped" in one and one.endswith("… and 3 more ") and len(one) == 60
+    for width in range(1, 40):
+        assert all(length(row) == width for row in hints_in(said, True, 2, width))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (40, 12), (80, 24), (200, 50)])

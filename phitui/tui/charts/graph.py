@@ -1,8 +1,8 @@
 """A figure's history as an area of braille dots, or of ASCII.
 
 Time runs to the right, up to the right edge. A column of cells is drawn when its time is over: the figure beside the
-label is the newest. A graph that moves on is repainted whole, so one of many cells does so at every other column only,
-and ends at the edge or one cell before it.
+label is the newest. A graph that moves on is repainted whole, so the more cells one has the more columns it moves at a
+time: it ends at the edge, or where it is large up to two cells before it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ _LEFT = (0, 0x40, 0x44, 0x46, 0x47)
 _RIGHT = (0, 0x80, 0xA0, 0xB0, 0xB8)
 _BRAILLE = [[chr(0x2800 + left + right) if left + right else " " for right in _RIGHT] for left in _LEFT]
 _ASCII = " .:|#"
-# Cells of a graph that may move on with each of its columns.
-_FEW_CELLS = 300
+# For so many cells a graph moves by a further column at a time, up to the most.
+_CELLS_FOR_A_STEP = 250
+_LONGEST_STEP = 3
 # Seconds between two marks of the axis, and the cells that a mark with its label takes at least.
 _AXIS_STEPS = (5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _CELLS_FOR_A_MARK = 10
@@ -55,7 +56,7 @@ class Graph:
         across = columns_in_a_cell(ascii_only)
         cells = math.floor(newest / (seconds * across))  # those that are over
         ended = cells * across
-        first = page_start(cells, width, 1 if width * height <= _FEW_CELLS else 2) * across
+        first = page_start(cells, width, min(1 + width * height // _CELLS_FOR_A_STEP, _LONGEST_STEP)) * across
         since = self._update(history, first, ended, seconds, newest)
         scale = full_scale or max(self._means.values(), default=0.0)
         form = (size, first, seconds, scale, ascii_only)

@@ -10,7 +10,7 @@ _READABLE_GRAPH_ROWS = 4
 # The graphs of all devices together have this share of the screen before a long list of processes gets the rest.
 _GRAPHS_SHARE = 4
 # What a step of the graphs to the left costs to repaint grows with their height, so it is shared.
-_MOST_GRAPH_ROWS = 16
+_MOST_GRAPH_ROWS = 24
 _FEWEST_PROCESS_ROWS = 4  # title, heads, two processes
 _FEWEST_HINT_ROWS = 2
 _MOST_HINT_ROWS = 6

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import re
+
 from phitui.hardware.analysis.hint_figures import of_device
 from phitui.hardware.analysis.hints import Hint, hints
 from phitui.hardware.snapshot import Device, Snapshot
-from phitui.tui.charts.cells import BAD, MUTED, OK, PLAIN, WARN, Row, fit, name
+from phitui.tui.charts.cells import BAD, MUTED, OK, PLAIN, WARN, Row, apart, fit, length, name
 from phitui.tui.monitor.device_block import label
 
+_INDENT = "    "
 _ROLES = {"bad": BAD, "warn": WARN, "info": OK}
 
 Said = list[tuple[Device, Hint]]
 
 
-def hint_rows(said: Said, many: bool, most: int, width: int) -> list[Row]:
-    """At most `most` rows of `width` cells; where more is to be said, the last one counts the rest. Where there are
-    `many` devices each row says of which it is."""
+def hint_rows(said: Said, many: bool, width: int) -> list[Row]:
+    """All hints in rows of `width` cells, as many as it takes. Where there are `many` devices each says of which it
+    is."""
     if not said:
-        return [fit([("  nothing holds the devices back, as far as their figures tell", MUTED)], width)][:most]
-    return first_rows([_row(device, hint, many, width) for device, hint in said], most, width)
+        return [fit([("  nothing holds the devices back, as far as their figures tell", MUTED)], width)]
+    return [row for device, hint in said for row in _wrapped(_spans(device, hint, many), width)]
+
+
+def hints_in(said: Said, many: bool, most: int, width: int) -> list[Row]:
+    """The same in at most `most` rows: where they are too few each hint has one, cut with "…", and the last one counts
+    the rest."""
+    rows = hint_rows(said, many, width)
+    if len(rows) <= most:
+        return rows
+    spans = [_spans(device, hint, many) for device, hint in said]
+    if most == 1 and len(spans) > 1:  # the worst is worth more than how many there are
+        more: Row = [(f" and {len(spans) - 1} more ", MUTED)]
+        return [apart(_cut(spans[0], max(width - length(more), 0)), more, width)]
+    return first_rows([_cut(row, width) for row in spans], most, width, ": a larger window shows all")
 
 
 def first_rows(rows: list[Row], most: int, width: int, what: str = "") -> list[Row]:
@@ -50,11 +66,28 @@ def worst_first(said: Said) -> Said:
     return sorted(said, key=lambda pair: tuple(_ROLES).index(pair[1].level))
 
 
-def _row(device: Device, hint: Hint, many: bool, width: int) -> Row:
+def _spans(device: Device, hint: Hint, many: bool) -> Row:
     row: Row = [("  ● ", _ROLES[hint.level])]
     if many:
         row.append((f"{label(device)}: ", MUTED))
     row.append((name(hint.text, 200), PLAIN))
     if hint.evidence:
         row.append((f" · {name(hint.evidence, 200)}", MUTED))
-    return fit(row, width)
+    return row
+
+
+def _wrapped(row: Row, width: int) -> list[Row]:
+    """Broken at spaces, below the text of the first line."""
+    pieces = [(word, role) for text, role in row[1:] for word in re.split(r"(?<= )(?=\S)", text) if word]
+    rows = [row[:1]]
+    for word, role in pieces:
+        if length([*rows[-1], (word.rstrip(), role)]) > width and len(rows[-1]) > 1:
+            rows.append([(_INDENT, PLAIN)])
+        rows[-1].append((word, role))
+    return [_cut(each, width) for each in rows]
+
+
+def _cut(row: Row, width: int) -> Row:
+    if length(row) - (row[-1][0].endswith(" ")) <= width:
+        return fit(row, width)
+    return fit([*fit(row, width - 1), ("…", row[-1][1])], width)

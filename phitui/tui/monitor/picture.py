@@ -17,6 +17,7 @@ from phitui.tui.charts.cells import (
     NOTHING,
     PLAIN,
     TITLE,
+    VALUE,
     KeyHint,
     Row,
     apart,
@@ -30,7 +31,7 @@ from phitui.tui.charts.layout import LayoutPlan, plan
 from phitui.tui.monitor import device_block
 from phitui.tui.monitor.device_block import DeviceBlock
 from phitui.tui.monitor.gauges import Fact, engine_facts, facts, memory_facts
-from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, host_hints, worst_first
+from phitui.tui.monitor.hints_pane import Said, device_hints, first_rows, hint_rows, hints_in, host_hints, worst_first
 from phitui.tui.monitor.process_table import ProcessPane
 
 if TYPE_CHECKING:  # the engine's side is not needed where the monitor stands alone
@@ -112,7 +113,8 @@ class MonitorPicture:
         said = self._hints(snapshot)
         why = device_block.reasons(devices[self.selected], width) if self.show_reasons and devices else []
         processes = self._process_room.most(snapshot.time, processes)
-        wanted = len(why) or self._hint_room.most(snapshot.time, len(said))
+        many = len(devices) > 1
+        wanted = len(why) or self._hint_room.most(snapshot.time, len(hint_rows(said, many, width)))
         parts = plan(width, height - len(rows), len(devices), processes, wanted, whole=bool(why))
         rows += self._devices(snapshot, parts, width)
         rows += self.table.rows(devices, (width, parts.process_rows), active=True)
@@ -121,7 +123,7 @@ class MonitorPicture:
             rows += first_rows(why, max(parts.hint_rows - 1, 0), width, " lines")
         else:
             rows.append(rule("Hints", width))
-            rows += hint_rows(said, len(devices) > 1, max(parts.hint_rows - 1, 0), width)
+            rows += hints_in(said, many, max(parts.hint_rows - 1, 0), width)
         return rows
 
     def _hints(self, snapshot: Snapshot) -> Said:
@@ -191,7 +193,8 @@ class MonitorPicture:
         if snapshot and snapshot.cuda:
             about.append(f"CUDA {snapshot.cuda}")
         left = [(" φ ", KEY), (name(" · ".join(about), max(width - 14, 10)), HEAD)]
-        return apart([*left, (" " * width, HEAD)], [(" ", HEAD), *note, (f"{clock} ", HEAD)], width)
+        # The clock is painted each second, together with the figures: its colours are theirs.
+        return apart([*left, (" " * width, HEAD)], [(" ", HEAD), *note, (f" {clock} ", VALUE)], width)
 
 
 def _machine(snapshot: Snapshot, width: int) -> list[Row]:
