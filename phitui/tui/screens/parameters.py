@@ -23,7 +23,7 @@ from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.parameter_row import ParameterRow
 from phitui.tui.widgets.plain_area import PlainArea
 from phitui.tui.widgets.preset_list import PresetList
-from phitui.tui.widgets.single_dismiss import LeftOnce
+from phitui.tui.widgets.single_dismiss import FIELD_KEYS, LeftOnce
 from phitui.workbench.chat.parameters import SYSTEM, Parameters
 
 HELP = "Changes apply from the next prompt, and stay with this chat. A new chat begins with the defaults (config.toml)."
@@ -42,6 +42,7 @@ class ParametersScreen(LeftOnce[None]):
     offered."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        *FIELD_KEYS,
         Binding("escape,f7", "back", "Back", key_display="esc", id="parameters.back", priority=True),
         Binding("ctrl+o", "presets", "Presets", id="parameters.presets", priority=True),
         Binding("ctrl+s", "keep", "Keep as preset", id="parameters.keep", priority=True),
