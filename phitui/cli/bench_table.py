@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from phitui.cli.markdown import table
+from phitui.cli.output import headed
 from phitui.core.text import one_line
 from phitui.workbench.bench.compare import METRICS, WORTH, Comparison, Difference
 from phitui.workbench.bench.result import BatchResult, BenchResult, JoulesPerToken, Percentiles
@@ -20,10 +21,10 @@ _LATENCIES = ("rows", "ms", "mean", "p50", "p90", "p95", "p99", "N")
 
 def report(result: BenchResult) -> str:
     """What ran where, throughput, latencies, and why figures are missing."""
-    lines = [*_heading(result), "", *table([_RATES, *(_rates(one) for one in result.results)], left=0), ""]
+    lines = [*_heading(result), "", *headed(table([_RATES, *(_rates(one) for one in result.results)], left=0)), ""]
     rows = [row for one in result.results for row in _latencies(one)]
     if rows:
-        lines += [*table([_LATENCIES, *rows], left=2), ""]
+        lines += [*headed(table([_LATENCIES, *rows], left=2)), ""]
     lines += [f"- {one_line(note, 300)}" for note in _notes(result)]
     lines += ["", _LEGEND]
     return "\n".join(lines).rstrip() + "\n"
@@ -105,7 +106,7 @@ def comparison(found: Comparison) -> str:
     heading = ("rows", "figure", "old", "new", "ratio", "95 % CI", "N", "verdict")
     rows = [heading, *(_difference(one) for one in found.differences)]
     lines = [f"- warning: {one_line(warning, 300)}" for warning in found.warnings]
-    lines += ["", *table(rows, left=2), ""] if lines else [*table(rows, left=2), ""]
+    lines += [*([""] if lines else []), *headed(table(rows, left=2)), ""]
     lines.append(
         "Old and new are geometric means over N runs each, the ratio is new / old. Better or worse: the 95 % "
         "confidence interval of the ratio (Welch's t, of logarithms) does not hold 1, and the ratio is "
@@ -135,10 +136,10 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Four significant digits, without an exponent."""
+    """Four significant digits or more, without an exponent."""
     if value is None:
         return "–"
-    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}" if value >= 0.001 or value == 0 else f"{value:.6f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}" if value >= 0.001 or value == 0 else f"{value:.6f}"
 
 
 def _percent(share: float | None) -> str:

@@ -50,6 +50,11 @@ def styled(text: str, style: Literal["bold", "red", "green"]) -> str:
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
 
+def headed(lines: list[str]) -> list[str]:
+    """The lines of a table with the first one bold, as `styled` does it."""
+    return [styled(lines[0], "bold"), *lines[1:]]
+
+
 def narrate(line: str) -> None:
     """One line on stderr. Terminal sequences in it are taken out."""
     if sys.stderr is None:  # print() would take stdout instead

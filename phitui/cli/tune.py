@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from phitui.autotune.probes import Goal
 from phitui.autotune.server_search import ServerGoal, ServerKnowledge, ServerProbe, ServerVerdict
@@ -30,8 +31,11 @@ from phitui.workbench.tune.events import (
     TuneEvent,
     TuneResult,
 )
-from phitui.workbench.tune.form import DEFAULT_NEW_TOKENS, DEFAULT_PROMPT_TOKENS
+from phitui.workbench.tune.export import check_export, write_export
+from phitui.workbench.tune.form import DEFAULT_NEW_TOKENS, DEFAULT_PROMPT_TOKENS, TuneForm
 from phitui.workbench.tune.local import tune
+from phitui.workbench.tune.records import table_csv
+from phitui.workbench.tune.run_state import LocalRunState, RunState, ServerRunState
 from phitui.workbench.tune.saved import keep
 from phitui.workbench.tune.server import tune_server as tune_on_server
 from phitui.workbench.tune.setups import Limit, parse_limit
@@ -60,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slo-itl-ms", metavar="X", type=float, help="also the largest batch that keeps this latency")
     parser.add_argument("--start", metavar="B", type=int, help="the batch, or requests at once, to begin with")
     parser.add_argument("--apply", action="store_true", help="write what was found into your config.toml")
+    parser.add_argument(
+        "--export", metavar="NAME", type=Path, help="also write the picture as NAME.svg and the probes as NAME.csv"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -67,15 +74,20 @@ def run(config: Config, args: argparse.Namespace) -> int:
     """Tune and return the exit code. Raises PhituiError."""
     if args.apply and config.engine.name != LOCAL:
         check_place({f"engines.{config.engine.name}.concurrency": "C*"}, config)
+    if args.export is not None:
+        check_export(args.export)
     limit = limit_of(config, args)
-    goal = goal_of(config, args, limit)
-    result = loop.run(_tune(config, goal, limit, vary_compute_type="compute_type" not in vars(args)))
+    form = TuneForm(goal_of(config, args, limit), limit, "compute_type" not in vars(args), {})
+    teller = _Teller(ServerRunState(form, "") if isinstance(form.goal, ServerGoal) else LocalRunState(form, ""))
+    result = loop.run(_tune(config, form, teller))
     write(_shown(result, args.json))
     try:
         if problem := keep(result):
             narrate(f"phitui: {problem}")
     except PhituiError as error:
         narrate(f"phitui: {error}")
+    if args.export is not None:
+        _export(config, args.export, teller.run_state, result)
     if args.apply:
         chosen = settings(result)
         narrate(f"written to {shown_path(apply(chosen))}: {in_words(chosen)}")
@@ -120,14 +132,23 @@ def _shown(result: TuneResult | ServerTuneResult, as_json: bool) -> str:
     return json.dumps(found, ensure_ascii=sys.stdout.isatty()) + "\n"
 
 
-async def _tune(
-    config: Config, goal: Goal | ServerGoal, limit: Limit, vary_compute_type: bool
-) -> TuneResult | ServerTuneResult:
-    teller = _Teller()
+def _export(config: Config, name: Path, run_state: RunState, result: TuneResult | ServerTuneResult) -> None:
+    from phitui.tui.app.picture_app import tuning_svg  # Textual, which nothing else here needs
+    from phitui.tui.tuner.picture import TunerPicture
+
+    run_state.title = result.remote.model if isinstance(result, ServerTuneResult) else result.loaded.title
+    run_state.end("done", result)  # type: ignore[arg-type]  # a tuning and its result are of one kind
+    picture = TunerPicture(run_state=run_state)
+    svg, table = tuning_svg(config, picture), table_csv(picture.view.records)
+    narrate(f"written: {write_export(name, svg, table)}")
+
+
+async def _tune(config: Config, form: TuneForm, teller: _Teller) -> TuneResult | ServerTuneResult:
+    goal = form.goal
     try:
         if isinstance(goal, ServerGoal):
             return await tune_on_server(config, goal, teller.hear)
-        return await tune(config, goal, limit, teller.hear, vary_compute_type)
+        return await tune(config, goal, form.limit, teller.hear, form.vary_compute_type)
     finally:
         teller.line.clear()
 
@@ -135,7 +156,12 @@ async def _tune(
 class _Teller(Narrator):
     """What is under way, on stderr: a bar where somebody watches, and a line for each probe."""
 
+    def __init__(self, run_state: RunState) -> None:
+        super().__init__()
+        self.run_state = run_state
+
     def hear(self, event: TuneEvent) -> None:
+        self.run_state.note(event)  # type: ignore[arg-type]  # a tuning and what it tells are of one kind
         if isinstance(event, ProbeBegan):
             done, most = event.number - 1, max(event.most, 1)
             what = f"{done} of at most {most}; probe {event.number}: {_running(event)}"
@@ -171,9 +197,9 @@ def _went(event: LocalEnded | ServerEnded) -> str:
     size, detail = verdict.probe.size, one_line(verdict.outcome.detail, 300)
     if isinstance(of, ServerKnowledge) or isinstance(verdict, ServerVerdict):
         waiting = verdict.outcome.waiting if isinstance(verdict, ServerVerdict) else None
-        parts = [detail if verdict.rate is None else f"{verdict.rate:.1f} output tok/s"]
+        parts = [detail if verdict.rate is None else f"{verdict.rate:,.1f} output tok/s"]
         return f"{size} at once: {', '.join([*parts, *([f'{waiting} waiting'] if waiting else [])])}"
-    parts = [verdict.judged] + ([f"{verdict.rate:.0f} tok/s"] if verdict.rate else [])
+    parts = [verdict.judged] + ([f"{verdict.rate:,.0f} tok/s"] if verdict.rate else [])
     parts += [] if verdict.outcome.peak_bytes is None else [f"{verdict.outcome.peak_bytes / 1e9:.3f} GB"]
     return f"{of.setup}: {_rows(size)}: {', '.join(filter(None, [*parts, detail]))}"
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from phitui.autotune.server_search import ServerVerdict
 from phitui.cli import markdown
-from phitui.cli.tune_table import goal_report, ms, speed_report
+from phitui.cli.output import headed
+from phitui.cli.tune_table import goal_report, kept_latency, ms, speed_report
 from phitui.core.text import one_line
 from phitui.workbench.tune.events import ServerTuneResult
 from phitui.workbench.tune.headline import noise, server_headline
@@ -53,17 +54,16 @@ def _probe(one: ServerVerdict) -> dict[str, Any]:
 def table(result: ServerTuneResult) -> str:
     """Probes, notes, and the answer last."""
     answer, goal, remote = result.answer, result.goal, result.remote
-    spread = "" if answer.spread is None else f" ± {answer.spread:.1f}"
-    slo = "not asked for" if goal.slo_itl_s is None else "no number keeps it"
-    lines = [*markdown.table([_COLUMNS, *(_row(one) for one in answer.probes)], left=0), ""]
+    spread = "" if answer.spread is None else f" ± {answer.spread:,.1f}"
+    lines = [*headed(markdown.table([_COLUMNS, *(_row(one) for one in answer.probes)], left=0)), ""]
     lines += [f"- {one_line(note, 300)}" for note in result.notes]
     lines += [
         "",
         "engine  " + one_line(f"{remote.name}: {remote.model}, {remote.kind} at {remote.host}", 300),
-        f"C*      {answer.c_best} at once: {answer.tokens_per_s:.1f}{spread} (N = {answer.measurements}) output tok/s, "
-        "prefill included",
-        f"C_max   {answer.c_max} at once",
-        f"C_slo   {slo if answer.c_slo is None else f'{answer.c_slo} at once'}",
+        f"C*      {answer.c_best} at once, the fastest: {answer.tokens_per_s:,.1f}{spread} (N = {answer.measurements}) "
+        "output tok/s, prefill included",
+        f"C_max   {answer.c_max} at once, the most that find room",
+        f"C_slo   {kept_latency(goal, answer.c_slo, 'at once', 'number')}",
         f"why     {one_line(answer.why, 500)}",
         "",
         " ".join(filter(None, (server_headline(result), noise(result)))),
@@ -78,7 +78,7 @@ def _row(one: ServerVerdict) -> tuple[str, ...]:
     figures = (probe.predicted_rate, one.rate, *times)
     return (
         str(probe.concurrency),
-        *("–" if figure is None else f"{figure:.1f}" for figure in figures),
+        *("–" if figure is None else f"{figure:,.1f}" for figure in figures),
         "–" if outcome.waiting is None else str(outcome.waiting),
         "–" if outcome.kv_use is None else f"{outcome.kv_use:.0%}",
         one.judged,

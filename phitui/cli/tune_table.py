@@ -10,6 +10,7 @@ from phitui.autotune.probes import Goal
 from phitui.autotune.server_search import ServerGoal, ServerTuneAnswer
 from phitui.autotune.steptime import PrefillTime, StepTime
 from phitui.cli.markdown import columns
+from phitui.cli.output import headed
 from phitui.workbench.measure.preflight import Preflight
 from phitui.workbench.tune.events import LocalEnded, Trial, TuneResult
 from phitui.workbench.tune.headline import headline, noise
@@ -129,25 +130,33 @@ def _trial(trial: Trial, result: TuneResult) -> dict[str, Any]:
 def table(result: TuneResult) -> str:
     """Probes, configurations, lengths, and the answer last: that is where a terminal's cursor ends."""
     answer, goal = result.answer, result.goal
-    lines = [*_probe_rows(result), ""]
+    lines = [*headed(_probe_rows(result)), ""]
     heads = ("configuration", "rows", "output tok/s", "faster than the present one")
-    lines += columns([heads, *_trial_rows(result)], right=(1, 2))
-    lengths = [(str(r.total_tokens), str(r.b_max), str(r.b_best), f"{r.tokens_per_s:.0f}") for r in answer.table]
-    lines += ["", *columns([("tokens of a row", "B_max", "B*", "output tok/s"), *lengths], right=(1, 2)), ""]
-    slo = "not asked for" if goal.slo_itl_s is None else "no batch keeps it"
+    lines += headed(columns([heads, *_trial_rows(result)], right=(1, 2)))
+    lengths = [(f"{r.total_tokens:,}", str(r.b_max), str(r.b_best), f"{r.tokens_per_s:,.0f}") for r in answer.table]
+    by_length = columns([("tokens of a row", "B_max", "B*", "output tok/s"), *lengths], right=(0, 1, 2, 3))
+    lines += ["", *headed(by_length), ""]
     lines += columns(
         [
             ("configuration", str(result.setup)),
-            ("B*", f"{answer.b_best} rows: {_rate(answer)} output tok/s, prefill included"),
-            ("B_max", f"{answer.b_max} rows within {answer.limit_bytes / 1e9:.3f} GB"),
-            ("B_slo", slo if answer.b_slo is None else f"{answer.b_slo} rows"),
-            ("KV-token budget", f"{answer.kv_token_budget} tokens"),
-            ("memory", _memory(answer)),
+            ("B*", f"{answer.b_best} rows, the fastest: {_rate(answer)} output tok/s, prefill included"),
+            ("B_max", f"{answer.b_max} rows, the most that fit {answer.limit_bytes / 1e9:.3f} GB"),
+            ("B_slo", kept_latency(goal, answer.b_slo, "rows", "batch")),
+            ("KV-token budget", f"{answer.kv_token_budget:,} tokens"),
+            ("error of the fit", _errors(answer)),
             ("why", answer.why),
         ]
     )
     lines += ["", " ".join(filter(None, (headline(result), noise(result))))]
     return "\n".join(lines) + "\n"
+
+
+def kept_latency(goal: Goal | ServerGoal, found: int | None, unit: str, noun: str) -> str:
+    """What keeps the latency that was asked for, in words."""
+    if goal.slo_itl_s is None:
+        return "not asked for (--slo-itl-ms)"
+    within = f"{goal.slo_itl_s * 1000:g} ms a token"
+    return f"no {noun} keeps {within}" if found is None else f"{found} {unit}, the most within {within}"
 
 
 def _probe_rows(result: TuneResult) -> list[str]:
@@ -164,17 +173,17 @@ def _probe_rows(result: TuneResult) -> list[str]:
 
 def _rate(answer: TuneAnswer) -> str:
     """The mean, with its spread and N."""
-    spread = "" if answer.spread is None else f" ± {answer.spread:.0f}"
-    return f"{answer.tokens_per_s:.0f}{spread} (N = {answer.measurements})"
+    spread = "" if answer.spread is None else f" ± {answer.spread:,.0f}"
+    return f"{answer.tokens_per_s:,.0f}{spread} (N = {answer.measurements})"
 
 
-def _memory(answer: TuneAnswer) -> str:
+def _errors(answer: TuneAnswer) -> str:
     """How good the fits of memory and of step times are."""
     memory, steps = answer.memory, answer.steps
     if memory.error is None:
         return "– (nothing measured)"
-    times = "" if steps.error is None else f"; that of step times {steps.error:.1%} off (root mean square)"
-    return f"the fit is within {memory.error:.1%} of all {memory.points} measured peaks{times}"
+    times = "" if steps.error is None else f", step times {100 * steps.error:.1f} % (root mean square)"
+    return f"memory {100 * memory.error:.1f} % (the worst of {memory.points} peaks){times}"
 
 
 def _row(one: LocalEnded) -> tuple[str, ...]:
@@ -188,7 +197,7 @@ def _row(one: LocalEnded) -> tuple[str, ...]:
         f"{verdict.predicted_bytes / 1e9:.3f}",
         "–" if outcome.peak_bytes is None else f"{outcome.peak_bytes / 1e9:.3f}",
         "–" if outcome.step_s is None else f"{outcome.step_s * 1000:.2f}",
-        "–" if verdict.rate is None else f"{verdict.rate:.0f}",
+        "–" if verdict.rate is None else f"{verdict.rate:,.0f}",
         verdict.judged,
     )
 
@@ -198,7 +207,7 @@ def _trial_rows(result: TuneResult) -> list[tuple[str, ...]]:
     for trial in result.trials:
         rate, batch = trial.best
         if batch:
-            rows.append((str(trial.setup), str(batch), f"{rate:.0f}", _faster(trial, result)))
+            rows.append((str(trial.setup), str(batch), f"{rate:,.0f}", _faster(trial, result)))
         else:
             rows.append((str(trial.setup), "–", "–", trial.problem or "nothing ran"))
     return rows

@@ -28,6 +28,46 @@ class Conditions(msgspec.Struct, frozen=True):
     bucket: int
 
 
+class ProbeRecord(msgspec.Struct, frozen=True):
+    """One probe of a tuning on this machine: rows of `prompt_tokens` that `new_tokens` were added to, the peak of
+    memory that was predicted and measured for it, its median decode step, how it was judged, and what it was for. None
+    is what was not measured."""
+
+    workers: int
+    threads: int
+    compute_type: str
+    rows: int
+    prompt_tokens: int
+    new_tokens: int
+    predicted_bytes: int
+    peak_bytes: int | None
+    step_s: float | None
+    result: str
+    why: str
+
+    @property
+    def rate(self) -> float | None:
+        """Tokens/s of all rows together in its decode steps."""
+        return self.rows / self.step_s if self.step_s else None
+
+
+class ServerProbeRecord(msgspec.Struct, frozen=True):
+    """One probe of a tuning of a server: so many requests at once, the output tokens/s that were predicted and
+    measured, the mean time per token, the 95th percentile of the gaps, the time to the first token, the most requests
+    that waited, and how full the KV cache was (a share)."""
+
+    at_once: int
+    predicted_rate: float | None
+    rate: float | None
+    step_s: float | None
+    gap_p95_s: float | None
+    ttft_s: float | None
+    waiting: int | None
+    kv_use: float | None
+    result: str
+    why: str
+
+
 class Tuning(msgspec.Struct, frozen=True):
     """What was found. `made` is a time in UTC (ISO 8601), `b_max`, `batch` (the best) and `kv_tokens` are in rows and
     tokens, `peak_bytes` is the memory that the best batch takes, as predicted by the fit.
@@ -35,7 +75,8 @@ class Tuning(msgspec.Struct, frozen=True):
     The fitted costs, in seconds: a decode step of B rows with T cached tokens each takes `step_fixed_s` + B ×
     (`step_row_s` + T × `step_token_s`), reading B prompts of P tokens `prefill_call_s` + B × P × `prefill_token_s`. All
     are 0 in what was stored before they were kept. `spread` is the standard
-    deviation of `tokens_per_s` over `measurements` runs, None where there was one."""
+    deviation of `tokens_per_s` over `measurements` runs, None where there was one. `probes` are all that were made, in
+    all configurations; of what was stored before they were kept there are none."""
 
     conditions: Conditions
     model_name: str
@@ -58,6 +99,7 @@ class Tuning(msgspec.Struct, frozen=True):
     prefill_token_s: float = 0.0
     spread: float | None = None
     measurements: int = 1
+    probes: tuple[ProbeRecord, ...] = ()
 
 
 class ServerTuningKey(msgspec.Struct, frozen=True):
@@ -86,6 +128,7 @@ class ServerTuning(msgspec.Struct, frozen=True):
     spread: float | None
     measurements: int
     why: str
+    probes: tuple[ServerProbeRecord, ...] = ()
 
     @property
     def prompt_tokens(self) -> int:

@@ -1,10 +1,12 @@
 """`phitui tune` as scripts use it: the real command on the tiny model, with a small limit."""
 
+import csv
 import json
 import re
 import signal
 import subprocess
 import termios
+from xml.etree import ElementTree
 
 import psutil
 import pytest
@@ -48,9 +50,20 @@ def test_one_object_that_is_applied_kept_and_found_again(home):
     content["tunings"][0]["conditions"]["engine"] = "4.0.0"
     kept.write_text(json.dumps(content))
 
-    again = tune(home, *SHORT, *SHAPE)
+    again = tune(home, *SHORT, *SHAPE, "--export", str(home / "found"))
     assert again.returncode == 0, again.stderr
+    assert "found.svg and " in again.stderr
+    picture = ElementTree.fromstring((home / "found.svg").read_text())
+    assert "Use\xa0batch" in "".join(picture.itertext())
+    with (home / "found.csv").open(newline="") as file:
+        probes = list(csv.DictReader(file))
+    assert len(probes) >= 2 and {row["result"] for row in probes} <= {"ok", "over"}
+    assert json.loads(kept.read_text())["tunings"][0]["probes"][0]["rows"] == int(probes[0]["rows"])
+    refused = tune(home, *SHORT, *SHAPE, "--export", str(home / "found"))
+    assert (refused.returncode, "probe 1" in refused.stderr) == (2, False)  # before the minutes that it takes
+    assert "found.svg is there already" in refused.stderr
     assert "stale: CTranslate2 changed" in again.stderr
+    assert "\x1b" not in again.stdout  # bold heads are for a terminal
     for word in ("predicted GB", "measured GB", "B_max", "B*", "KV-token budget", "why"):
         assert word in again.stdout
 
@@ -93,6 +106,7 @@ def test_a_damaged_file_of_tunings_is_a_line_and_no_more(home):
         (["--max-tokens", "0"], 2, ["--max-tokens", "above 0"]),
         (["--start", "-3"], 2, ["--start", "above 0"]),
         (["--slo-itl-ms", "nan"], 2, ["--slo-itl-ms"]),
+        (["--export", "no-such-folder/x"], 2, ["no-such-folder", "is no folder"]),
         (["--limit", "much"], 2, ["--limit", "share", "size"]),
         (
             ["--limit", "20MB", "--prompt-tokens", "64"],
@@ -100,7 +114,19 @@ def test_a_damaged_file_of_tunings_is_a_line_and_no_more(home):
             ["nothing fits", "weights need", "may be used", "is free", "is taken by"],
         ),
     ],
-    ids=["window", "context", "tiny", "none-left", "both", "zero", "negative", "nan", "limit", "nothing-fits"],
+    ids=[
+        "window",
+        "context",
+        "tiny",
+        "none-left",
+        "both",
+        "zero",
+        "negative",
+        "nan",
+        "export",
+        "limit",
+        "nothing-fits",
+    ],
 )
 def test_bad_input_is_one_line(home, arguments, code, words):
     done = tune(home, *SHORT, *arguments)

@@ -2,6 +2,7 @@
 engine."""
 
 from frozen_console import QuietEngine
+from msgspec.structs import replace
 from simulated_card import PHI3, Card
 from simulated_server import Server
 
@@ -18,6 +19,7 @@ from phitui.workbench.lease import Use
 from phitui.workbench.tune.events import Arm, ProbeBegan, ProbeEnded, ServerTuneResult, Trial, TuneResult
 from phitui.workbench.tune.form import TuneForm
 from phitui.workbench.tune.profiles import KeptTuning
+from phitui.workbench.tune.records import record, server_record
 from phitui.workbench.tune.run_state import LocalRunState, ServerRunState
 from phitui.workbench.tune.setups import Limit, Setup
 from phitui.workbench.workbench import Workbench
@@ -88,8 +90,15 @@ def tuning(made="2026-03-01T12:30:00+00:00", model="phi-3-mini", batch=64, kind=
     )
 
 
+def with_probes(kept, run_state):
+    """The same with what a course has measured."""
+    steps = run_state.result.answer.steps
+    costs = {"step_fixed_s": steps.fixed_s, "step_row_s": steps.row_s, "step_token_s": steps.token_s}
+    return replace(kept, **costs, probes=tuple(map(record, run_state.probes)))
+
+
 KEPT = [
-    KeptTuning(tuning(), ""),
+    KeptTuning(with_probes(tuning(), run_state_of()), ""),
     KeptTuning(tuning("2026-02-11T09:00:00+00:00", batch=48, kind="float16"), "the driver changed"),
 ]
 
@@ -142,7 +151,9 @@ def load_tuning(made="2026-03-01T12:30:00+00:00", c_best=32, at_once=64):
 
 
 SERVER_KEPT = [
-    KeptTuning(load_tuning(), ""),
+    KeptTuning(
+        replace(load_tuning(), probes=tuple(server_record(one.verdict) for one in server_run_state_of().probes)), ""
+    ),
     KeptTuning(load_tuning("2026-02-11T09:00:00+00:00", 16, 32), "the server took 32 prompts at once, now 64"),
 ]
 

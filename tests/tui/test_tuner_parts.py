@@ -12,6 +12,7 @@ from phitui.tui.charts.cells import KeyHint
 from phitui.tui.charts.plot import Grid, Guide, Mark, Plot, draw, ticks
 from phitui.tui.charts.table import Scroll
 from phitui.tui.tuner import view
+from phitui.tui.tuner.earlier_view import EarlierView
 from phitui.tui.tuner.local_view import LocalView, error, held, short
 from phitui.tui.tuner.picture import TunerPicture
 from phitui.tui.tuner.profile_list import ProfileList
@@ -19,6 +20,7 @@ from phitui.tui.tuner.server_view import ServerView
 from phitui.workbench.tune.events import ProbeBegan
 from phitui.workbench.tune.headline import noise
 from phitui.workbench.tune.profiles import KeptTuning
+from phitui.workbench.tune.records import record
 
 SHORT_OF_MEMORY = Card(5, total_bytes=12 * GB, limit_share=1.05, memory_noise=0.08)
 
@@ -92,9 +94,9 @@ def test_points_of_a_course_stand_where_they_were_measured(kind, events):
     plot = LocalView(run_state).plots()[kind == "memory"]
     measured = [mark for mark in plot.marks if mark.glyph != view.RUNNING]
     assert len(measured) == len(run_state.probes)
-    for mark, verdict in zip(measured, verdicts(run_state), strict=True):
-        assert mark.x == verdict.probe.shape.batch
-        of = verdict.rate if kind == "throughput" else held(verdict) / 1e9
+    for mark, one in zip(measured, map(record, run_state.probes), strict=True):
+        assert mark.x == one.rows
+        of = one.rate if kind == "throughput" else held(one) / 1e9
         assert mark.y == pytest.approx(of)
         assert mark.y < plot.y_most
     running = [mark for mark in plot.marks if mark.glyph == view.RUNNING]
@@ -139,7 +141,7 @@ def test_the_error_is_that_of_what_was_known_before():
     run_state = run_state_of()
     verdict = verdicts(run_state)[1]
     share = verdict.predicted_bytes / verdict.outcome.peak_bytes - 1
-    assert error(verdict) == f"{100 * share:+.1f}%"
+    assert error(record(run_state.probes[1])) == f"{100 * share:+.1f}%"
 
 
 def test_the_table_follows_its_end_until_it_is_scrolled():
@@ -185,15 +187,19 @@ def test_the_answer_has_all_its_parts():
     run_state = run_state_of()
     answer, shown = run_state.result.answer, text(LocalView(run_state).answer(60))
     for part in (
-        f"{answer.b_best} rows: {answer.tokens_per_s:.0f} output tok/s", f"B_max  {answer.b_max} rows in 22.800 GB",
-        f"B_slo  {answer.b_slo} rows at 30 ms", f"{answer.kv_token_budget:,} tokens", "1 worker, int8_float16",
-        answer.why.split(":")[0], f"steps {100 * answer.steps.error:.1f} %", "not even one row fits",
+        f"B*     {answer.b_best} rows, the fastest: {answer.tokens_per_s:,.0f} output tok/s",
+        f"B_max  {answer.b_max} rows, the most that fit 22.800 GB",
+        f"B_slo  {answer.b_slo} rows, the most within 30 ms a token", f"{answer.kv_token_budget:,} tokens",
+        answer.why.split(":")[0], f"step time {100 * answer.steps.error:.1f} %", "not even one row fits",
+        "1 worker, int8_float16", "workers×threads",
     ):  # fmt: skip
         assert part in shown
     for row in answer.table:
         assert f"{row.total_tokens:,} " in shown and f" {row.b_max} " in shown
     sentence = LocalView(run_state).use(run_state.result)
-    assert sentence.startswith(f"Use batch {answer.b_best}: about {answer.tokens_per_s:.0f} tok/s, 1.6 × batch 26, in ")
+    assert sentence.startswith(
+        f"Use batch {answer.b_best}: about {answer.tokens_per_s:,.0f} tok/s, 1.6 × batch 26, in "
+    )
     assert sentence.endswith(" of 22.80 GB.") and sentence.split(" tok/s")[0] in shown
 
 
@@ -233,6 +239,88 @@ def test_other_peoples_words_cannot_steer_the_terminal():
     kept.take([KeptTuning(tuning("2026\x1b[31m", "evil\x1b]0;owned\x07 name"), "")], "")
     assert "\x1b" not in text(kept.rows(120, 5))
     assert "evil name" in text(kept.rows(120, 5))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_sentence_stands_once_and_whole(width):
+    run_state = run_state_of()
+    for pane in ("probes", "answer"):
+        rows = TunerPicture(False, "Phi-3 Mini", run_state, pane=pane).rows(width, 40, [])
+        assert text(rows).count("Use batch 80: about 2,708 tok/s, 1.6 × batch 26, in 20.78 of 22.80 GB.") == 1
+        assert text(rows).count("Use batch") == 1
+    long = LocalView(run_state)
+    long.use = lambda result: "Use batch 80 on 2 workers in float32, " + "which is so, " * 5 + "it ends."
+    assert long.says_all(width) is (width == 120)
+    assert text([long.now(width)]).endswith("it ends." if width == 120 else "…")
+
+
+def test_an_answer_with_more_rows_than_fit_says_so_until_its_end():
+    picture = TunerPicture(False, "Phi-3 Mini", run_state_of(), pane="answer")
+    assert "… ↓ shows the rest" in text(picture.rows(80, 24, []))
+    picture.move(1000)
+    end = text(picture.rows(80, 24, []))
+    assert "not even one row fits" in end and "shows the rest" not in end
+
+
+def test_an_earlier_tuning_is_drawn_as_it_was_and_says_that_it_is_earlier():
+    run_state, kept = run_state_of(), KEPT[0]
+    shown = EarlierView(kept)
+    speeds, memory = shown.plots()
+    now_speeds, now_memory = LocalView(run_state).plots()
+    assert (speeds.marks, memory.marks) == (now_speeds.marks, now_memory.marks)
+    assert speeds.curve(40) == pytest.approx(now_speeds.curve(40))
+    assert (speeds.upright.label, memory.upright.label) == ("B* 64", "B_max 88")
+    assert text([shown.now(120)]) == " Earlier tuning, made 2026-03-01 12:30: it still holds"
+    assert "Use batch 64: about 2,100 tok/s, in 19.00 of 22.80 GB." in text(shown.answer(80))
+    assert text(shown.probes(Scroll(), 80, 30)) == text(LocalView(run_state).probes(Scroll(), 80, 30))
+
+
+def test_an_earlier_tuning_of_a_server_is_drawn_as_it_was():
+    run_state = server_run_state_of()
+    shown = EarlierView(SERVER_KEPT[0])
+    speeds, bounds = shown.plots()
+    assert [(mark.x, mark.y) for mark in speeds.marks] == [
+        (one.probe.concurrency, one.rate) for one in verdicts(run_state)
+    ]
+    assert bounds.marks == ServerView(run_state).plots()[1].marks
+    assert "Send 32 requests at once: about 812 tok/s." in text(shown.answer(80))
+    assert text(shown.probes(Scroll(), 120, 30)) == text(ServerView(run_state).probes(Scroll(), 120, 30))
+
+
+def test_of_one_that_was_kept_without_its_probes_the_answer_is_there_and_why_no_points_are():
+    shown = EarlierView(KEPT[1])
+    assert [plot.marks for plot in shown.plots()] == [(), ()] and shown.plots()[0].curve is None
+    assert shown.plots()[0].upright.label == "B* 48"
+    assert "only the answer was kept" in text(shown.probes(Scroll(), 80, 5))
+    assert text([shown.now(120)]).endswith(": stale, the driver changed")
+    assert text([shown.now(50)]).endswith("…")
+
+
+def test_before_any_tuning_the_place_of_the_charts_says_what_it_does():
+    for on_server, words in ((False, "how many prompts (rows) run fastest"), (True, "how many requests at once")):
+        picture = TunerPicture(False, "Phi-3 Mini", on_server=on_server)
+        picture.kept.take([], "")
+        for width, height in ((80, 24), (120, 40)):
+            shown = " ".join(text(picture.rows(width, height, [])).split())
+            assert words in shown and "one to a few minutes" in shown and "s starts it" in shown
+
+
+def test_what_is_drawn_is_the_newest_of_this_model_until_another_is_chosen():
+    other = KeptTuning(tuning("2026-04-01T00:00:00+00:00", model="another"), "")
+    picture = TunerPicture()
+    picture.kept.take([other, *KEPT], "", model="phi-3-mini")
+    assert picture.earlier == KEPT[0]
+    picture.kept.take([other], "", model="phi-3-mini")
+    assert picture.earlier is None and picture.kept.marked == other
+    picture.kept.take([other, *KEPT], "", model="phi-3-mini")
+    picture.move(-1)
+    assert picture.earlier == other
+    picture.run_state = run_state_of()
+    assert picture.earlier == other  # looked at in its pane, where nothing runs
+    picture.pane = "probes"
+    assert picture.earlier is None
+    picture.pane, picture.run_state = "earlier", run_state_of(5)
+    assert picture.earlier is None
 
 
 @pytest.mark.parametrize("events", [0, 1, 2, 3, 4, 7, 12, None])
@@ -300,14 +388,15 @@ def test_every_row_of_a_servers_tuning_is_as_wide_as_the_screen(events, pane):
 
 def test_the_answer_of_a_server_has_all_its_parts():
     run_state = server_run_state_of()
-    answer, shown = run_state.result.answer, text(ServerView(run_state).answer(70))
+    answer, shown = run_state.result.answer, text(ServerView(run_state).answer(90))
     for part in (
-        f"C*     {answer.c_best} requests at once: {answer.tokens_per_s:.1f} ± ", f"(N = {answer.measurements})",
-        f"C_max  {answer.c_max} requests at once", f"C_slo  {answer.c_slo} requests at once, 60 ms",
+        f"C*     {answer.c_best} requests at once, the fastest: {answer.tokens_per_s:,.1f} ± ",
+        f"(N = {answer.measurements})", f"C_max  {answer.c_max} requests at once, the most that find room",
+        f"C_slo  {answer.c_slo} requests at once, the most within 60 ms",
         "box: vLLM at 10.0.0.7:8000", answer.why[:40], NOTES[0][:40],
     ):  # fmt: skip
         assert part in shown
-    sentence = f"Send {answer.c_best} requests at once: about {answer.tokens_per_s:.0f} tok/s."
+    sentence = f"Send {answer.c_best} requests at once: about {answer.tokens_per_s:,.0f} tok/s."
     assert ServerView(run_state).use(run_state.result).startswith(sentence)
     assert run_state.found.startswith(sentence) and run_state.found.endswith(f"Up to {answer.c_max} find room.")
 

@@ -1,7 +1,9 @@
 """The tuner screen driven by keys, with the real engine on the tiny model."""
 
 import asyncio
+import csv
 import re
+from xml.etree import ElementTree
 
 import pytest
 from frozen_tuner import FrozenTuner, run_state_of
@@ -14,7 +16,7 @@ from phitui.config.layers import load_config, user_config_file
 from phitui.tui.app.app import PhituiApp
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.screens.tuner import TunerScreen
-from phitui.tui.widgets.dialogs import Confirm
+from phitui.tui.widgets.dialogs import Ask, Confirm
 from phitui.tui.widgets.tuning_form import CheckBox, TuningForm
 from phitui.workbench.chat.chat import State
 from phitui.workbench.lease import Use
@@ -68,6 +70,7 @@ async def test_from_the_form_to_the_answer_and_its_application(home, size):
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
         assert "no tuning has been kept yet" in picture(app)
+        assert "Nothing has been tuned for this model yet." in picture(app)
         await begun(pilot, answer="200")  # long enough for a probe to be seen
         await until(pilot, lambda: re.search(r"Probe \d+: \d+ rows? × [\s\S]* runs", picture(app)))
         run_state = app.workbench.tuner.run_state
@@ -290,6 +293,46 @@ async def test_what_starts_the_engine_anew_says_what_it_stops_and_asks_again_whe
         await pilot.press("n")
         await until(pilot, lambda: app.screen is app.tuner)
         assert not user_config_file().exists()
+
+
+@pytest.mark.parametrize("run_state", [run_state_of(), None], ids=["of-now", "earlier"])
+async def test_picture_and_probes_are_written_where_the_user_says(tmp_path, monkeypatch, run_state):
+    monkeypatch.chdir(tmp_path)
+    app = FrozenTuner(run_state)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        for again in (False, True):
+            await pilot.press("x")
+            await until(pilot, lambda: isinstance(app.screen, Ask))
+            field = app.screen.query_one(Input)
+            assert re.fullmatch(rf"{tmp_path}/phitui-tuning-[\w-]+-\d{{8}}-\d{{4}}", field.value)  # told before
+            field.value = str(tmp_path / "phi-3.5.svg")
+            await pilot.press("enter")
+            if again:
+                await until(pilot, lambda: isinstance(app.screen, Confirm))
+                assert "There already: " in texts(app, "#question")[0]
+                await pilot.press("y")
+            await until(pilot, lambda: app.screen is app.tuner and "Written: " in app.tuner.picture.said)
+            app.tuner.picture.said = ""
+    picture, table = tmp_path / "phi-3.5.svg", tmp_path / "phi-3.5.csv"
+    assert {file.stat().st_mode & 0o777 for file in (picture, table)} == {0o600}
+    root = ElementTree.fromstring(picture.read_text())
+    shown = " ".join("".join(root.itertext()).replace("\xa0", " ").split())
+    assert "Decode tok/s against rows" in shown and "Memory in GB against rows" in shown  # both, at 80 columns too
+    assert ("Use batch 80" in shown) is (run_state is not None) and ("Earlier tuning" in shown) is (run_state is None)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["rows"]) for row in rows] == [one.verdict.probe.size for one in run_state_of().probes]
+    assert float(rows[0]["decode step (ms)"]) > 0 and int(rows[0]["measured memory (bytes)"]) > 10**9
+
+
+async def test_with_nothing_measured_there_is_nothing_to_export():
+    app = FrozenTuner(None, kept=[])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await pilot.press("x")
+        await until(pilot, lambda: "There is nothing to export yet" in app.text)
+        assert " x Export" not in app.text
 
 
 async def test_ascii_is_ascii():

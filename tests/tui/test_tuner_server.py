@@ -67,8 +67,9 @@ async def test_from_the_form_to_the_answer_and_its_application(home, llama, size
         assert (run_state.state, run_state.error) == ("done", "")
         answer = run_state.result.answer
         await until(pilot, lambda: f"Send {answer.c_best} request" in picture(app))
-        await pilot.press("tab")
+        await pilot.press("tab", "end")
         assert " Why " in picture(app)
+        await pilot.press("home")
         assert f"C_max  {answer.c_max} request" in picture(app) and f"C_slo  {answer.c_slo} request" in picture(app)
         await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
@@ -178,7 +179,8 @@ async def test_another_engine_has_its_own_form_and_list(home):
             app.engines.switch("ct2")
             await until(pilot, lambda: app.workbench.engine.is_local and app.workbench.engine.loaded is not None)
             await pilot.press("f3")
-            await until(pilot, lambda: "no tuning has been kept yet" in picture(app) and " setup " in picture(app))
+            await until(pilot, lambda: " workers×threads " in picture(app))
+            await until(pilot, lambda: "no tuning has been kept yet" in picture(app))
             await pilot.press("s")
             await until(pilot, lambda: isinstance(app.screen, TuningForm))
             assert app.screen.query(CheckBox) and app.screen.query_one("#start", Input).value == "26"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from itertools import chain
 from typing import ClassVar
 
 from rich.cells import cell_len
-from rich.segment import Segment
+from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.style import Style
 from textual.color import Color
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from phitui.tui.charts.cells import PLAIN, ROLES, Row
+from phitui.tui.charts.cells import PLAIN, ROLES, Row, length
 from phitui.tui.charts.graph import SHADES
 from phitui.tui.charts.memory_cells import LOOKS
 
@@ -87,6 +90,14 @@ class Canvas(Widget):
     def text(self) -> str:
         """The picture without colours."""
         return "\n".join("".join(text for text, _ in row).rstrip() for row in self._rows)
+
+    def svg(self, rows: list[Row], title: str) -> str:
+        """Other rows than those that are shown, as a picture in the colours of the theme."""
+        width = max(map(length, rows), default=1)
+        paper = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+        lines = [[*(Segment(text, self._style(role)) for text, role in row), Segment.line()] for row in rows]
+        paper.print(Segments(chain.from_iterable(lines)))
+        return paper.export_svg(title=title)
 
     def render_line(self, y: int) -> Strip:
         if self._drawn_for != self.size:  # the first frame, and each that a new size makes, are whole at once

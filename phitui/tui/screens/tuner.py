@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import work
@@ -17,21 +19,23 @@ from phitui.tui.charts.canvas import Canvas
 from phitui.tui.charts.cells import KeyHint, Row
 from phitui.tui.tuner.picture import TunerPicture
 from phitui.tui.tuner.view import WIDE
-from phitui.tui.widgets.dialogs import Confirm
+from phitui.tui.widgets.dialogs import Ask, Confirm
 from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.tui.widgets.tuning_form import TuningForm
 from phitui.workbench.lease import Use
 from phitui.workbench.tune.apply import Settings, in_words, settings
+from phitui.workbench.tune.export import export_name, taken, write_export
 from phitui.workbench.tune.form import TuneForm
+from phitui.workbench.tune.records import table_csv
 from phitui.workbench.tune.tuner import Tuner
 
 _PAGE = 8
+_PATH_CHARS = 400
+_WHERE = "Files to write: NAME.svg has the picture, NAME.csv the table of probes"
 # How the keys stand in the last row.
 _IN_ORDER = [
-    "app.help",
-    *(f"tuner.{name}" for name in ("back", "start", "pause", "cancel", "apply", "earlier", "delete", "pane", "chart")),
-    "app.quit",
-    "app.theme",
+    *("app.help", "tuner.back", "tuner.start", "tuner.pause", "tuner.cancel", "tuner.apply", "tuner.earlier"),
+    *("tuner.delete", "tuner.pane", "tuner.chart", "tuner.export", "app.quit", "app.theme"),
 ]
 
 
@@ -46,6 +50,7 @@ class TunerScreen(LeftOnce[None]):
         Binding("c", "cancel", "Cancel", id="tuner.cancel"),
         Binding("a", "apply", "Apply", id="tuner.apply"),
         Binding("e", "earlier", "Earlier", id="tuner.earlier"),
+        Binding("x", "export", "Export", id="tuner.export"),
         Binding("d,delete", "delete", "Delete", key_display="d", id="tuner.delete"),
         Binding("tab", "pane", "Table", key_display="tab", id="tuner.pane"),
         Binding("v", "chart", "Chart", id="tuner.chart"),
@@ -86,7 +91,7 @@ class TunerScreen(LeftOnce[None]):
         picture, tuner = self.picture, self.tuner
         picture.run_state, picture.model, picture.on_server = tuner.run_state, self.tuner.model[0], tuner.on_server
         picture.status = self._status()
-        picture.kept.take(tuner.profiles, tuner.profiles_problem, tuner.on_server)
+        picture.kept.take(tuner.profiles, tuner.profiles_problem, tuner.on_server, tuner.model_name)
         self._follow()
         if self.is_attached and self.is_current and self.canvas.size.height:
             self.canvas.show()
@@ -144,6 +149,8 @@ class TunerScreen(LeftOnce[None]):
             useless.add("tuner.delete")
         if not earlier and (self.tuner.run_state is None or self.tuner.run_state.result is None):
             useless.add("tuner.apply")
+        if not self.picture.drawn:
+            useless.add("tuner.export")
         if width >= WIDE:
             useless.add("tuner.chart")
         return useless
@@ -155,6 +162,7 @@ class TunerScreen(LeftOnce[None]):
         yield SystemCommand("Cancel tuning", "At once, in the middle of a probe too", self.action_cancel)
         yield SystemCommand("Apply", "Write the answer into your config.toml", self.action_apply)
         yield SystemCommand("Earlier tunings", "Those that were kept, and whether they hold", self.action_earlier)
+        yield SystemCommand("Export tuning", "The picture as SVG, the probes as CSV", self.action_export)
         yield SystemCommand("Delete tuning", "Forget the marked one of those that were kept", self.action_delete)
         yield SystemCommand(
             "Other chart", "Throughput or what bounds it, where there is room for one", self.action_chart
@@ -264,6 +272,27 @@ class TunerScreen(LeftOnce[None]):
         question = f"The tuning of {one_line(of, 60)}, made {one_line(tuning.made, 40)}, is forgotten."
         if await self.app.push_screen_wait(Confirm(question, "forget it")):
             await self._do(self.tuner.delete(marked), "Forgotten.")
+
+    @work(exclusive=True)
+    async def action_export(self) -> None:
+        """The picture and the probes of the tuning that is shown as files, after the question where."""
+        picture = self.picture
+        if not picture.drawn:
+            self.say("There is nothing to export yet: s starts a tuning.", bad=True)
+            return
+        svg, table = self.canvas.svg(picture.whole(), picture.name), table_csv(picture.view.records)
+        place = shown_path(Path.cwd() / export_name(picture.name))
+        wanted = await self.app.push_screen_wait(Ask(_WHERE, place, _PATH_CHARS))
+        if wanted is None:
+            return
+        try:
+            path, there = await asyncio.to_thread(taken, wanted)
+            question = f"There already: {' and '.join(map(shown_path, there))}."
+            if there and not await self.app.push_screen_wait(Confirm(question, "overwrite")):
+                return
+            self.say(f"Written: {await asyncio.to_thread(write_export, path, svg, table, bool(there))}")
+        except PhituiError as error:
+            self.say(str(error), bad=True)
 
     async def _do(self, work: Coroutine[Any, Any, None], done: str) -> None:
         try:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from phitui.autotune.memory import Shape
 from phitui.autotune.probes import Probe, Verdict
 from phitui.autotune.search import GOOD_ENOUGH
+from phitui.storage.tunings import ProbeRecord
 from phitui.tui.charts.cells import BAD, MUTED, NOTHING, PLAIN, VALUE, Row, bar, name
 from phitui.tui.charts.plot import CURVE, Guide
 from phitui.tui.charts.table import Cells, Column
 from phitui.tui.tuner.view import MEASURED, OTHER, REFUSED, WIDE, Bounds, Curve, Line, TuningView, figure, role_of
 from phitui.workbench.tune.events import Arm, LocalBegan, LocalEnded, TuneResult
 from phitui.workbench.tune.headline import headline
+from phitui.workbench.tune.records import record
 from phitui.workbench.tune.run_state import TuningRun
 from phitui.workbench.tune.setups import Setup
 
+SETUP_HEAD = "workers×threads"
 _BAR = 20
 _GB = 1e9
 
@@ -28,7 +31,7 @@ class LocalView(TuningView[Probe, Verdict, Arm, TuneResult]):
     titles = ("Decode tok/s against rows", "Memory in GB against rows")
     more = "Lengths and setups"
     columns = (
-        Column("setup", 0, right=False),
+        Column(SETUP_HEAD, 0, right=False),
         Column("rows", 4),
         Column("tokens", 9),
         Column("pred GB", 7),
@@ -41,13 +44,24 @@ class LocalView(TuningView[Probe, Verdict, Arm, TuneResult]):
     signs = (
         (MEASURED, VALUE, "measured"), (OTHER, MUTED, "other setup, length"), (REFUSED, BAD, "over, slow, oom"),
     )  # fmt: skip
+    intro = (
+        "Nothing has been tuned for this model yet.",
+        "The tuner finds how many prompts (rows) run fastest together on this machine, and how many fit into its "
+        "memory. It runs a handful of batches of several sizes, and draws here what each brings and takes.",
+        "It takes one to a few minutes. The chat's engine stops meanwhile, and comes back after it.",
+        "s starts it: it asks first how long your prompts and answers are.",
+    )
     no_tuning = "No tuning yet. s begins one: the batch sizes for your lengths, in a handful of probes."
     begins = "s starts a tuning; the chat's engine stops meanwhile and comes back after it"
     before_probes = "The engine is being handed over…"
 
+    @property
+    def records(self) -> list[ProbeRecord]:
+        return [] if self.run is None else [record(one) for one in self.run.probes]
+
     def setup(self, run: LocalRun) -> str:
         setup = _setup(run)
-        return short(setup) if setup is not None else ""
+        return str(setup) if setup is not None else ""
 
     def fitted(self, run: LocalRun) -> tuple[Curve | None, int | None]:
         """The knee is below the limit."""
@@ -71,24 +85,12 @@ class LocalView(TuningView[Probe, Verdict, Arm, TuneResult]):
         if run.latest is None:
             return None
         limit = run.latest.know.limit_bytes / _GB
-        marks = [self.mark(run, one, held(one.verdict) / _GB) for one in run.probes]
+        marks = [self.mark(run, one, held(record(one)) / _GB) for one in run.probes]
         running = run.running.probe.predicted_bytes / _GB if run.running is not None else 0.0
         return Bounds(marks, Guide(limit, f"limit {limit:.3g} GB"), _memory_curve(_own(run)), running)
 
     def cells(self, one: LocalEnded) -> Cells:
-        verdict = one.verdict
-        shape, outcome = verdict.probe.shape, verdict.outcome
-        return [
-            (short(one.of.setup), PLAIN),
-            (str(shape.batch), VALUE),
-            (f"{shape.prompt}+{shape.new}", PLAIN),
-            (f"{verdict.predicted_bytes / _GB:.3f}", PLAIN),
-            (NOTHING if outcome.peak_bytes is None else f"{outcome.peak_bytes / _GB:.3f}", PLAIN),
-            (error(verdict), MUTED),
-            (figure(verdict.rate), VALUE),
-            (NOTHING if outcome.step_s is None else f"{outcome.step_s * 1000:.1f}", PLAIN),
-            (verdict.judged, role_of(verdict.judged)),
-        ]
+        return record_cells(record(one))
 
     def running_cells(self, began: LocalBegan) -> tuple[str, ...]:
         shape, predicted = began.probe.shape, f"{began.probe.predicted_bytes / _GB:.3f}"
@@ -111,9 +113,9 @@ class LocalView(TuningView[Probe, Verdict, Arm, TuneResult]):
     def found(self, run: LocalRun, result: TuneResult) -> list[Line]:
         answer = result.answer
         return [
-            ("B*", f"{self.count(answer.b_best)}: {answer.tokens_per_s:.0f} output tok/s", VALUE),
-            ("B_max", f"{self.count(answer.b_max)} in {answer.limit_bytes / _GB:.3f} GB", VALUE),
-            self.slo(result, "no batch keeps", " at"),
+            ("B*", f"{self.count(answer.b_best)}, the fastest: {answer.tokens_per_s:,.0f} output tok/s", VALUE),
+            ("B_max", f"{self.count(answer.b_max)}, the most that fit {answer.limit_bytes / _GB:.3f} GB", VALUE),
+            self.slo(result, "no batch keeps"),
             ("KV", f"{answer.kv_token_budget:,} tokens at once", VALUE),
             ("Setup", str(result.setup), VALUE),
             *_fits(run),
@@ -125,14 +127,14 @@ class LocalView(TuningView[Probe, Verdict, Arm, TuneResult]):
         del width
         rows: list[Row] = [[(f" {'tokens':>7} {'B_max':>6} {'B*':>5} {'out tok/s':>9} by fit", MUTED)]]
         for each in result.answer.table:
-            figures = f" {each.total_tokens:>7,} {each.b_max:>6} {each.b_best:>5} {each.tokens_per_s:>9.0f}"
+            figures = f" {each.total_tokens:>7,} {each.b_max:>6} {each.b_best:>5} {each.tokens_per_s:>9,.0f}"
             rows.append([(figures, PLAIN)])
-        rows += [[], [(f" {'setup':<20} {'rows':>4} {'out tok/s':>10}", MUTED)]]
+        rows += [[], [(f" {SETUP_HEAD:<20} {'rows':>4} {'out tok/s':>10}", MUTED)]]
         for trial in result.trials:
             speed, batch = trial.best
             if batch:
                 role = VALUE if trial.setup == result.setup else PLAIN
-                rows.append([(f" {short(trial.setup):<20} {batch:>4} {speed:>10.0f}", role)])
+                rows.append([(f" {short(trial.setup):<20} {batch:>4} {speed:>10,.0f}", role)])
             else:
                 why = name(trial.problem, 60) or NOTHING
                 rows.append([(f" {short(trial.setup):<20} {NOTHING:>4} {why}", MUTED)])
@@ -173,7 +175,7 @@ def _fits(run: LocalRun) -> list[Line]:
     know = own[-1].of.know
     errors = (know.memory.error, know.steps.error if know.steps is not None else None)
     memory, steps = (NOTHING if one is None else f"{100 * one:.1f} %" for one in errors)
-    return [("Fits", f"memory {memory}, steps {steps}", VALUE)]
+    return [("Error", f"of the fit: memory {memory}, step time {steps}", VALUE)]
 
 
 def short(setup: Setup) -> str:
@@ -182,13 +184,26 @@ def short(setup: Setup) -> str:
     return f"{setup.workers}{threads} {setup.compute_type}"
 
 
-def held(verdict: Verdict) -> int:
+def record_cells(one: ProbeRecord) -> Cells:
+    """A probe's row in the table, behind its number."""
+    return [
+        (short(Setup(one.workers, one.threads, one.compute_type)), PLAIN),
+        (str(one.rows), VALUE),
+        (f"{one.prompt_tokens}+{one.new_tokens}", PLAIN),
+        (f"{one.predicted_bytes / _GB:.3f}", PLAIN),
+        (NOTHING if one.peak_bytes is None else f"{one.peak_bytes / _GB:.3f}", PLAIN),
+        (error(one), MUTED),
+        (figure(one.rate), VALUE),
+        (NOTHING if one.step_s is None else f"{one.step_s * 1000:.1f}", PLAIN),
+        (one.result, role_of(one.result)),
+    ]
+
+
+def held(one: ProbeRecord) -> int:
     """Bytes that the probe took; of one that failed what was predicted for it."""
-    peak = verdict.outcome.peak_bytes
-    return verdict.predicted_bytes if peak is None else peak
+    return one.predicted_bytes if one.peak_bytes is None else one.peak_bytes
 
 
-def error(verdict: Verdict) -> str:
+def error(one: ProbeRecord) -> str:
     """How far the measured memory is from the predicted one, in percent of the measured."""
-    peak = verdict.outcome.peak_bytes
-    return NOTHING if not peak else f"{100 * (verdict.predicted_bytes / peak - 1):+.1f}%"
+    return NOTHING if not one.peak_bytes else f"{100 * (one.predicted_bytes / one.peak_bytes - 1):+.1f}%"

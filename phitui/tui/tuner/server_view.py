@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 from phitui.autotune.server_search import ServerKnowledge, ServerProbe, ServerVerdict
+from phitui.storage.tunings import ServerProbeRecord
 from phitui.tui.charts.cells import BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row
 from phitui.tui.charts.plot import Guide, Mark
 from phitui.tui.charts.table import Cells, Column
 from phitui.tui.tuner.view import MEASURED, REFUSED, WIDE, Bounds, Curve, Line, TuningView, figure, role_of, said
 from phitui.workbench.tune.events import ServerBegan, ServerEnded, ServerTuneResult
 from phitui.workbench.tune.headline import server_headline
+from phitui.workbench.tune.records import server_record
 from phitui.workbench.tune.run_state import TuningRun
 
 WAITING = "▲"
@@ -40,9 +42,20 @@ class ServerView(TuningView[ServerProbe, ServerVerdict, ServerKnowledge, ServerT
     signs = (
         (MEASURED, VALUE, "measured, KV"), (WAITING, WARN, "waiting"), (REFUSED, BAD, "waiting, KV full, failed"),
     )  # fmt: skip
+    intro = (
+        "This server has not been tuned yet.",
+        "The tuner finds how many requests at once the server answers fastest, and how many it takes before some have "
+        "to wait or its KV cache is full. It sends a handful of volleys, and draws here what each brings.",
+        "It takes one to a few minutes. The chat sends the server nothing meanwhile.",
+        "s starts it: it asks first how long your prompts and answers are.",
+    )
     no_tuning = "No tuning yet. s begins one: how many requests at once, in a handful of probes."
     begins = "s starts a tuning of the server; the chat sends it nothing meanwhile"
     before_probes = "The server is asked what it is, and how long prompts have to be…"
+
+    @property
+    def records(self) -> list[ServerProbeRecord]:
+        return [] if self.run is None else [server_record(one.verdict) for one in self.run.probes]
 
     def fitted(self, run: ServerRun) -> tuple[Curve | None, int | None]:
         know = run.latest
@@ -50,23 +63,11 @@ class ServerView(TuningView[ServerProbe, ServerVerdict, ServerKnowledge, ServerT
 
     def bounds(self, run: ServerRun) -> Bounds:
         limit = 100 * run.form.limit.share
-        marks = [mark for one in run.probes for mark in _marks(one.verdict)]
+        marks = [mark for one in run.probes for mark in bound_marks(server_record(one.verdict))]
         return Bounds(marks, Guide(limit, f"KV limit {limit:g} %"), least=100.0)
 
     def cells(self, one: ServerEnded) -> Cells:
-        probe, outcome, judged = one.verdict
-        return [
-            (str(probe.size), VALUE),
-            (figure(probe.predicted_rate), PLAIN),
-            (figure(one.verdict.rate), VALUE),
-            (_ms(outcome.step_s), PLAIN),
-            (_ms(outcome.gap_p95_s), PLAIN),
-            (_ms(outcome.ttft_s), PLAIN),
-            (NOTHING if outcome.waiting is None else str(outcome.waiting), PLAIN),
-            (NOTHING if outcome.kv_use is None else f"{outcome.kv_use:.0%}", PLAIN),
-            (judged, role_of(judged)),
-            (outcome.detail or probe.why, MUTED),
-        ]
+        return server_record_cells(server_record(one.verdict))
 
     def running_cells(self, began: ServerBegan) -> tuple[str, ...]:
         probe = began.probe
@@ -74,7 +75,7 @@ class ServerView(TuningView[ServerProbe, ServerVerdict, ServerKnowledge, ServerT
 
     def work(self, began: ServerBegan, width: int) -> tuple[str, Row]:
         goal, rate = began.of.goal, began.probe.predicted_rate
-        predicted = [(f" {rate:.0f} tok/s by the fit ", MUTED)] if rate is not None and width >= WIDE else []
+        predicted = [(f" {rate:,.0f} tok/s by the fit ", MUTED)] if rate is not None and width >= WIDE else []
         return f"{goal.prompt_tokens:,} + {goal.new_tokens:,}", predicted
 
     def on_the_way(self, run: ServerRun) -> list[Line]:
@@ -91,11 +92,11 @@ class ServerView(TuningView[ServerProbe, ServerVerdict, ServerKnowledge, ServerT
     def found(self, run: ServerRun, result: ServerTuneResult) -> list[Line]:
         answer, remote = result.answer, result.remote
         spread = "" if answer.spread is None else f" ± {answer.spread:.1f}"
-        speed = f"{answer.tokens_per_s:.1f}{spread} output tok/s (N = {answer.measurements})"
+        speed = f"{answer.tokens_per_s:,.1f}{spread} output tok/s (N = {answer.measurements})"
         return [
-            ("C*", f"{self.count(answer.c_best)}: {speed}", VALUE),
-            ("C_max", self.count(answer.c_max), VALUE),
-            self.slo(result, "no number keeps", ","),
+            ("C*", f"{self.count(answer.c_best)}, the fastest: {speed}", VALUE),
+            ("C_max", f"{self.count(answer.c_max)}, the most that find room", VALUE),
+            self.slo(result, "no number keeps"),
             *_fit(run),
             ("Server", f"{remote.name}: {remote.kind} at {remote.host}", VALUE),
             ("Why", answer.why, VALUE),
@@ -106,16 +107,32 @@ class ServerView(TuningView[ServerProbe, ServerVerdict, ServerKnowledge, ServerT
         return [row for note in result.notes for row in said("Note", note, width, MUTED)]
 
 
-def _marks(verdict: ServerVerdict) -> list[Mark]:
+def server_record_cells(one: ServerProbeRecord) -> Cells:
+    """A probe's row in the table, behind its number."""
+    return [
+        (str(one.at_once), VALUE),
+        (figure(one.predicted_rate), PLAIN),
+        (figure(one.rate), VALUE),
+        (_ms(one.step_s), PLAIN),
+        (_ms(one.gap_p95_s), PLAIN),
+        (_ms(one.ttft_s), PLAIN),
+        (NOTHING if one.waiting is None else str(one.waiting), PLAIN),
+        (NOTHING if one.kv_use is None else f"{one.kv_use:.0%}", PLAIN),
+        (one.result, role_of(one.result)),
+        (one.why, MUTED),
+    ]
+
+
+def bound_marks(one: ServerProbeRecord) -> list[Mark]:
     """The KV cache over the waiting requests: where both are the same, the latter is 0 mostly."""
-    size, outcome = verdict.probe.size, verdict.outcome
-    if outcome.kind != "ok":
+    size = one.at_once
+    if one.rate is None:
         return [Mark(size, 0.0, REFUSED, BAD)]
     marks = []
-    if outcome.waiting is not None:
-        marks.append(Mark(size, 100 * outcome.waiting / size, WAITING, WARN if outcome.waiting else MUTED))
-    if outcome.kv_use is not None:
-        marks.append(Mark(size, 100 * outcome.kv_use, MEASURED, VALUE))
+    if one.waiting is not None:
+        marks.append(Mark(size, 100 * one.waiting / size, WAITING, WARN if one.waiting else MUTED))
+    if one.kv_use is not None:
+        marks.append(Mark(size, 100 * one.kv_use, MEASURED, VALUE))
     return marks
 
 

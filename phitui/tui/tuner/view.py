@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Generic, NamedTuple
 
-from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row, apart, fit, name
+from rich.cells import cell_len
+
+from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row, apart, fit, length, name
 from phitui.tui.charts.plot import CURVE, Guide, Mark, Plot
 from phitui.tui.charts.table import Cells, Column, Scroll, table_rows
 from phitui.workbench.tune.events import AProbe, AVerdict, Of, ProbeBegan, ProbeEnded
 from phitui.workbench.tune.headline import noise
+from phitui.workbench.tune.records import Record
 from phitui.workbench.tune.run_state import Result, State, TuningRun
 
 WIDE = 100  # from here on charts stand side by side, and the answer beside the table
@@ -23,6 +26,7 @@ _LABEL = 8
 
 Curve = Callable[[float], float]
 Line = tuple[str, str, str]  # a label, what is said of it, and its role
+Sign = tuple[str, str, str]  # a sign, its role, and what it means
 
 
 class Bounds(NamedTuple):
@@ -30,7 +34,7 @@ class Bounds(NamedTuple):
     least."""
 
     marks: list[Mark]
-    limit: Guide
+    limit: Guide | None
     curve: Curve | None = None
     running: float = 0.0
     least: float = 0.0
@@ -41,7 +45,7 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
     them, but for `now`, `legend` and `probes`, which are as wide as they are told.
 
     `letter` is that of the answer's sizes (B*, B_max, B_slo), `unit` what they count. `titles` are those of the charts,
-    `more` that of what stands beside the answer in its own pane.
+    `more` that of what stands beside the answer in its own pane; `intro` stands in the charts' place before any tuning.
     """
 
     letter: ClassVar[str]
@@ -49,7 +53,8 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
     titles: ClassVar[tuple[str, str]]
     more: ClassVar[str]
     columns: ClassVar[tuple[Column, ...]]
-    signs: ClassVar[tuple[tuple[str, str, str], ...]]
+    signs: ClassVar[tuple[Sign, ...]]
+    intro: ClassVar[tuple[str, ...]]
     no_tuning: ClassVar[str]
     begins: ClassVar[str]
     before_probes: ClassVar[str]
@@ -104,14 +109,19 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
         del run
         return ""
 
+    @property
+    @abstractmethod
+    def records(self) -> Sequence[Record]:
+        """The probes that are over."""
+
     def plots(self) -> list[Plot]:
-        """Both charts."""
+        """Both charts; none where there is nothing to draw."""
         run = self.run
         if run is None:
-            return [Plot(title, 100.0, 1.0, _blank) for title in self.titles]
+            return []
         sizes = [one.verdict.probe.size for one in run.probes]
         sizes += [run.running.probe.size] if run.running is not None else []
-        most = max([float(size) for size in sizes] + [_FEWEST / _ROOM]) * _ROOM
+        most = reach(sizes)
         return [self._throughput(run, most), self._bounds(run, most)]
 
     def mark(self, run: TuningRun[AProbe, AVerdict, Of, Result], one: ProbeEnded[AVerdict, Of], y: float) -> Mark:
@@ -133,31 +143,24 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
             upright = Guide(best, f"{self.letter}* {best}")
         elif knee is not None and knee <= most:
             upright = Guide(knee, f"knee {knee}")
-        highest = max([mark.y for mark in marks] + ([curve(most)] if curve else []), default=0.0)
-        labels = _plain if highest else _blank
-        return Plot(self.titles[0], most, highest * _ROOM or 1.0, labels, curve, tuple(marks), upright=upright)
+        return speed_plot(self.titles[0], most, curve, marks, upright)
 
     def _bounds(self, run: TuningRun[AProbe, AVerdict, Of, Result], most: float) -> Plot:
         bounds, upright = self.bounds(run), None
         if bounds is None:
             return Plot(self.titles[1], most, 1.0, _blank)
-        marks, limit, curve, running, least = bounds
         if run.running is not None:
-            marks.append(Mark(run.running.probe.size, running, RUNNING, ACCENT))
+            bounds.marks.append(Mark(run.running.probe.size, bounds.running, RUNNING, ACCENT))
         if run.result is not None:
             largest = run.result.answer.sizes[1]
             upright = Guide(largest, f"{self.letter}_max {largest}")
-        highest = max([mark.y for mark in marks] + [least, limit.at, curve(most) if curve else 0.0])
-        return Plot(self.titles[1], most, highest * 1.08, _decimal(highest), curve, tuple(marks), limit, upright)
+        return bounds_plot(self.titles[1], most, bounds, upright)
 
     def legend(self, ascii_only: bool, width: int) -> Row:
         """What their signs mean."""
-        row: Row = []
-        curve = "." if ascii_only else "⠤⠒"
-        for sign, role, meaning in (*self.signs, (RUNNING, ACCENT, "runs now"), (curve, CURVE, "fit")):
-            row += [(f"{sign} " if row else f" {sign} ", role), (f"{meaning}  ", MUTED)]
-        setup = self.setup(self.run) if self.run is not None else ""
-        return apart(row, [(f"{setup} ", MUTED)], width) if setup and width >= WIDE else fit(row, width)
+        if self.run is None:
+            return fit([], width)
+        return legend((*self.signs, (RUNNING, ACCENT, "runs now")), self.setup(self.run), ascii_only, width)
 
     def now(self, width: int) -> Row:
         """What is under way."""
@@ -169,7 +172,7 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
         if run.progress is not None:
             return fit([(" " + name(run.progress.text, 300), VALUE)], width)
         if run.result is not None:
-            return fit([(" " + self.use(run.result), VALUE)], width)
+            return fit([(" " + name(self.use(run.result), width - 1), VALUE)], width)
         done = f"{len(run.probes)} probes"
         if run.state == "running":
             return fit([(f" After {done}" if run.probes else f" {self.before_probes}", MUTED)], width)
@@ -196,14 +199,20 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
             lines.append([(text, ACCENT) for text in cells])
         return table_rows((Column("#", 2), *self.columns), lines, scroll, width, height)
 
-    def answer(self, width: int, with_more: bool = True) -> list[Row]:
-        """The answer in words, or what is known on the way to it; `with_more`: and what belongs to it."""
+    def says_all(self, width: int) -> bool:
+        """Whether `now` has room for the whole of the answer's sentence."""
+        result = self.run.result if self.run is not None else None
+        return result is not None and cell_len(self.use(result)) < width
+
+    def answer(self, width: int, with_more: bool = True, sentence: bool = True) -> list[Row]:
+        """The answer in words, or what is known on the way to it; `with_more`: and what belongs to it. Its `sentence`
+        can be left out, where it stands elsewhere."""
         run = self.run
         if run is None:
             return said("", self.no_tuning, width)
         if run.result is not None:
-            sentence = " ".join(filter(None, (self.use(run.result), noise(run.result))))
-            lines, more = [("", sentence, ACCENT), *self.found(run, run.result)], self.more_rows(width)
+            told = " ".join(filter(None, (self.use(run.result) if sentence else "", noise(run.result))))
+            lines, more = [*([("", told, ACCENT)] if told else []), *self.found(run, run.result)], self.more_rows(width)
         else:
             lines, more = [*self.on_the_way(run), *_ended(run.state, run.error)], []
         rows = [row for label, text, role in lines for row in said(label, text, width, role)]
@@ -216,9 +225,9 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
     def asked(self, run: TuningRun[AProbe, AVerdict, Of, Result]) -> list[Line]:
         """The latency that is to be kept, before it is known what keeps it."""
         slo = run.form.goal.slo_itl_s
-        return [] if slo is None else [(f"{self.letter}_slo", f"for {slo * 1000:g} ms a token", VALUE)]
+        return [] if slo is None else [(f"{self.letter}_slo", f"is for {slo * 1000:g} ms a token", VALUE)]
 
-    def slo(self, result: Result, none: str, at: str) -> Line:
+    def slo(self, result: Result, none: str) -> Line:
         """What keeps it; `none` says that nothing does."""
         asked, found = result.goal.slo_itl_s, result.answer.sizes[2]
         if asked is None:
@@ -226,7 +235,7 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
         elif found is None:
             text = f"{NOTHING} {none} {asked * 1000:g} ms"
         else:
-            text = f"{self.count(found)}{at} {asked * 1000:g} ms"
+            text = f"{self.count(found)}, the most within {asked * 1000:g} ms a token"
         return f"{self.letter}_slo", text, VALUE
 
 
@@ -260,7 +269,38 @@ def cut(rows: list[Row], width: int, height: int) -> list[Row]:
 
 def figure(value: float | None) -> str:
     """Tokens/s in few digits."""
-    return NOTHING if value is None else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    return NOTHING if value is None else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def reach(sizes: Iterable[int]) -> float:
+    """What the x axis goes to."""
+    return max([float(size) for size in sizes] + [_FEWEST / _ROOM]) * _ROOM
+
+
+def speed_plot(title: str, most: float, curve: Curve | None, marks: list[Mark], upright: Guide | None) -> Plot:
+    """The chart of throughput."""
+    highest = max([mark.y for mark in marks] + ([curve(most)] if curve else []), default=0.0)
+    labels = _plain if highest else _blank
+    return Plot(title, most, highest * _ROOM or 1.0, labels, curve, tuple(marks), upright=upright)
+
+
+def bounds_plot(title: str, most: float, bounds: Bounds, upright: Guide | None) -> Plot:
+    """The chart of what bounds the size."""
+    marks, limit, curve, _, least = bounds
+    level = limit.at if limit is not None else 0.0
+    highest = max([mark.y for mark in marks] + [least, level, curve(most) if curve else 0.0])
+    labels = _decimal(highest) if highest else _blank
+    return Plot(title, most, highest * 1.08 or 1.0, labels, curve, tuple(marks), limit, upright)
+
+
+def legend(signs: Iterable[Sign], setup: str, ascii_only: bool, width: int) -> Row:
+    """What the signs of the charts mean."""
+    row: Row = []
+    curve = "." if ascii_only else "⠤⠒"
+    for sign, role, meaning in (*signs, (curve, CURVE, "fit")):
+        row += [(f"{sign} " if row else f" {sign} ", role), (f"{meaning}  ", MUTED)]
+    right = [(f"{setup} ", MUTED)]
+    return apart(row, right, width) if length(row) + length(right) <= width else fit(row, width)
 
 
 def _blank(value: float) -> str:

@@ -30,6 +30,7 @@ from phitui.storage.tunings import (
     stale_server_tuning,
 )
 from phitui.workbench.tune.events import Earlier, ServerTuneResult, TuneResult
+from phitui.workbench.tune.records import record, server_record
 
 
 def conditions(
@@ -100,6 +101,7 @@ def _of_machine(result: TuneResult) -> Tuning:
         prefill_token_s=answer.prefill.token_s,
         spread=answer.spread,
         measurements=answer.measurements,
+        probes=tuple(map(record, result.probes)),
     )
 
 
@@ -118,6 +120,7 @@ def _of_server(result: ServerTuneResult) -> ServerTuning:
         spread=answer.spread,
         measurements=answer.measurements,
         why=answer.why,
+        probes=tuple(map(server_record, answer.probes)),
     )
 
 

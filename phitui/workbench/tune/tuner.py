@@ -121,6 +121,12 @@ class Tuner:
             return f"{loaded.title}{on}", loaded.context_window
         return (self.run_state.title if self.run_state is not None and self.busy else ""), None
 
+    @property
+    def model_name(self) -> str:
+        """What kept tunings call the model that would be tuned; "" while none is loaded."""
+        loaded = self._client.loaded
+        return "" if loaded is None else loaded.remote.model if loaded.remote is not None else loaded.name
+
     def losses(self, use: Use = Use.TUNING) -> list[str]:
         """What a start of a tuning would stop, or another use of the engine; a sentence each."""
         return self._leases.losses(use)
