@@ -65,3 +65,16 @@ def test_a_letter_that_is_everywhere_ends_early_with_the_newest():
 def test_nothing_is_found_for_nothing():
     search = Search("  ")
     assert run(search, chat(3)) == 1 and search.matches(chat(3)) == [] and search.searched_chars == 0
+
+
+def test_what_stands_before_a_match_begins_with_a_word():
+    text = "They said that antidisestablishmentarianism was everywhere, needle"
+    exchange = Exchange(1, "p", State.DONE, text)
+    search = Search("needle")
+    run(search, [exchange])
+    before, found, _ = search.matches([exchange])[0].around()
+    assert (before, found) == ("was everywhere, ", "needle")
+    unbroken = Exchange(1, "p", State.DONE, "字" * 100 + "needle")
+    search = Search("needle")
+    run(search, [unbroken])
+    assert search.matches([unbroken])[0].around()[0] == "字" * 40

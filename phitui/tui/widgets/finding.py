@@ -31,9 +31,11 @@ class Match(NamedTuple):
         return displayable(self.exchange.text if self.in_answer else self.exchange.prompt)
 
     def around(self) -> tuple[str, str, str]:
-        """What stands before it, itself, and what stands after it, each on one line."""
-        text = self.text
-        before, after = text[max(self.start - AROUND_CHARS, 0) : self.start], text[self.end : self.end + AROUND_CHARS]
+        """What stands before it from a word's beginning on, itself, and what stands after it, each on one line."""
+        text, start = self.text, max(self.start - AROUND_CHARS, 0)
+        before, after = text[start : self.start], text[self.end : self.end + AROUND_CHARS]
+        if start and not text[start - 1].isspace():  # in the middle of a word, which in some scripts is all there is
+            before = re.sub(r"^\S+\s+", "", before)
         return _flat(before), _flat(text[self.start : self.end]), _flat(after)
 
 
