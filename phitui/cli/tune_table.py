@@ -131,7 +131,7 @@ def table(result: TuneResult) -> str:
     """Probes, configurations, lengths, and the answer last: that is where a terminal's cursor ends."""
     answer, goal = result.answer, result.goal
     lines = [*headed(_probe_rows(result)), ""]
-    heads = ("configuration", "rows", "output tok/s", "faster than the present one")
+    heads = ("configuration", "rows", "output tok/s", "faster than the present")
     lines += headed(columns([heads, *_trial_rows(result)], right=(1, 2)))
     lengths = [(f"{r.total_tokens:,}", str(r.b_max), str(r.b_best), f"{r.tokens_per_s:,.0f}") for r in answer.table]
     by_length = columns([("tokens of a row", "B_max", "B*", "output tok/s"), *lengths], right=(0, 1, 2, 3))

@@ -41,7 +41,7 @@ def _fields(record):
 def test_files_are_whole_private_and_no_others_are_written_over(tmp_path):
     name = tmp_path / "phi-3.5-mini"
     check_export(name)
-    assert write_export(name, "<svg/>", "a,b\r\n").endswith("phi-3.5-mini.csv")
+    assert write_export(name, "<svg/>", "a,b\r\n").endswith("phi-3.5-mini.svg and .csv")
     picture, table = export_files(name)
     assert export_files(picture) == export_files(table) == (picture, table)
     assert (picture.read_text(), table.read_bytes()) == ("<svg/>", b"a,b\r\n")

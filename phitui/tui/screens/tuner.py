@@ -108,7 +108,7 @@ class TunerScreen(LeftOnce[None]):
         if state != self._seen and run_state is not None:
             said = {
                 "running": (run_state.before, False),
-                "done": ("Done. a writes the answer into your config.toml.", False),
+                "done": ("Done. a writes the answer into your config.toml, x exports picture and probes.", False),
                 "cancelled": ("The tuning was cancelled.", False),
                 "failed": (run_state.error, True),
             }

@@ -118,7 +118,7 @@ class TunerPicture:
         """The picture in `width` × `height` cells; `keys` are those of the last row with what they do."""
         body = max(height - _FIXED_ROWS, 0)
         rows = [self._head(width), self.view.now(width), *self._body(width, body)]
-        rows += [fit([(" " + name(self.said, 500), BAD if self.bad else MUTED)], width)]
+        rows += [fit([(" " + name(self.said, width - 1), BAD if self.bad else MUTED)], width)]
         rows = rows[: height - 1]
         return [*rows, *[fit([], width)] * (height - 1 - len(rows)), key_line(keys, width)]
 

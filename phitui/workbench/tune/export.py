@@ -58,4 +58,4 @@ def write_export(name: Path, svg: str, table: str, over: bool = False) -> str:
             raise UsageError(f"{shown_path(path)} is there already", "Give another name") from error
         except OSError as error:
             raise PhituiError(f"{shown_path(path)}: cannot be written: {error.strerror}") from error
-    return " and ".join(map(shown_path, paths))
+    return f"{shown_path(paths[0])} and {_ENDINGS[1]}"
