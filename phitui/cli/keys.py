@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, args: argparse.Namespace) -> int:
     """Print all actions on stdout, and what is wrong with [keys] on stderr. Returns 0, or 1 where something is."""
     from phitui.tui.keys.judge import in_force, problems
-    from phitui.tui.keys.names import shown
+    from phitui.tui.keys.names import written
 
     actions = in_force(config.keys)
     wrong = problems(config.keys)
@@ -42,7 +42,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
     else:
         table: list[tuple[str, ...]] = [("id", "keys", "default", "what it does")]
         for one in actions:
-            keys, default = (" ".join(map(shown, keys)) or "none" for keys in (one.keys, one.action.keys))
+            keys, default = (" ".join(map(written, keys)) or "none" for keys in (one.keys, one.action.keys))
             about = f"{one.action.place}: {one.action.about}"
             table.append((one.action.id, keys, default if one.changed else "", about))
         heads, *below = columns(table)

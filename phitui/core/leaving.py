@@ -53,7 +53,7 @@ class _Watch:
         while True:
             for number in os.read(self._reading, 64):
                 handler = signal.getsignal(number)
-                if isinstance(handler, _Handler):  # and not an editor's, whose Ctrl-C is not ours
+                if isinstance(handler, _Handler):  # and not an editor's, whose ^c is not ours
                     handler.leave(number)
 
 

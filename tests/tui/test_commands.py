@@ -123,7 +123,7 @@ async def test_a_file_is_attached_counted_removed_and_sent(tmp_path):
         prompting.send(f"/file {tmp_path}/a.txt")
         await until(pilot, lambda: prompting.attachments)
         line = app.console_screen.query_one(AttachmentLine)
-        await until(pilot, lambda: "a.txt · 120 bytes · 31 tokens · ctrl+r removes it" in str(line.content))
+        await until(pilot, lambda: "a.txt · 120 bytes · 31 tokens · ^r removes it" in str(line.content))
         prompting.send(f"/file {tmp_path}/b.bin")
         await until(pilot, lambda: "binary" in notes(app))
         prompt_of(app).clear()

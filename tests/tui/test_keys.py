@@ -7,8 +7,10 @@ import pkgutil
 
 import pytest
 from frozen_console import FrozenConsole
+from support.waiting import until_shown as until
 from textual.app import App
 from textual.binding import Binding
+from textual.command import CommandList
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
@@ -17,9 +19,9 @@ import phitui.tui
 from phitui.config.layers import load_config
 from phitui.config.schema import check_layer
 from phitui.core.errors import UsageError
-from phitui.tui.keys.catalog import all_actions, chains, of_class
+from phitui.tui.keys.catalog import PLACES, all_actions, chains, of_class
 from phitui.tui.keys.judge import clashes, in_force, problems
-from phitui.tui.keys.names import canonical, exists, split_keys, why_not_sent
+from phitui.tui.keys.names import canonical, exists, shown, split_keys, why_not_sent
 from phitui.tui.screens.help import HelpScreen
 from phitui.tui.screens.monitor import MonitorScreen
 from phitui.tui.widgets.prompt import Prompt
@@ -90,11 +92,22 @@ def test_no_default_takes_a_key_that_a_text_field_needs():
 @pytest.mark.parametrize(
     ("typed", "key"),
     [("Ctrl+G", "ctrl+g"), ("?", "question_mark"), ("esc", "escape"), ("shift+g", "G"), ("alt+p", "alt+p"),
-     ("PgUp", "pageup"), ("shift+ctrl+x", "ctrl+shift+x"), ("G", "G"), ("ctrl+[", "ctrl+left_square_bracket")],
+     ("PgUp", "pageup"), ("shift+ctrl+x", "ctrl+shift+x"), ("G", "G"), ("ctrl+[", "ctrl+left_square_bracket"),
+     ("^g", "ctrl+g"), ("^", "circumflex_accent")],
 )  # fmt: skip
 def test_names_of_keys(typed, key):
     assert canonical(typed) == key
     assert exists(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("ctrl+g", "^g"), ("ctrl+underscore", "^_"), ("alt+p", "Alt+p"), ("f12", "F12"), ("escape", "Esc"), ("G", "G"),
+     ("shift+enter", "Shift+Enter"), ("pageup", "PgUp"), ("up", "↑"), ("space", "Space"), ("slash", "/"),
+     ("ctrl+pageup", "Ctrl+PgUp"), ("ctrl+shift+g", "Ctrl+Shift+g"), ("ctrl+up", "Ctrl+↑")],
+)  # fmt: skip
+def test_how_keys_are_written(key, words):
+    assert shown(key) == words
 
 
 @pytest.mark.parametrize("setting", ["", "none", " None "])
@@ -186,13 +199,24 @@ async def test_help_lists_the_keys_in_force_and_searches():
         assert isinstance(app.screen, HelpScreen)
         text = str(app.screen.query_one("#lines").content)
         assert text.startswith("Console")
+        flat = " ".join(text.split())
         for action in all_actions():
-            assert action.id in text
+            assert action.about in flat
+        for place in PLACES:
+            assert place.about in flat, place
         assert "/theme [NAME]" in text
+        assert "console.monitor" not in text.split("Your own keys")[0]  # ids are for config.toml alone
+        columns = {line.index("  ", 2) for line in text.splitlines() if line.startswith("  F")}
+        assert max(len(line) for line in text.splitlines()) <= 80 and columns
+        await pilot.press(*"console.sess")
+        await pilot.pause()
+        text = str(app.screen.query_one("#lines").content)
+        assert "F6 " in text and "F2" not in text  # found by its id all the same
+        await pilot.press("ctrl+u")
         await pilot.press(*"monitor")
         await pilot.pause()
         text = str(app.screen.query_one("#lines").content)
-        assert "ctrl+g" in text and "console.sessions" not in text
+        assert "^g " in text and "F6" not in text
         await pilot.press("escape")
         assert app.screen is app.console_screen
 
@@ -202,10 +226,55 @@ async def test_every_action_of_the_console_is_in_the_palette():
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         await pilot.press("a")
-        titles = " ".join(f"{one.title} {one.help}" for one in app.get_system_commands(app.console_screen)).casefold()
+        offered = list(app.get_system_commands(app.console_screen))
+        titles = [one.title for one in offered]
         for action in all_actions():
             if action.id.startswith(("console.", "transcript.")):
-                assert action.about.casefold() in titles or action.title.casefold() in titles, action.id
+                assert (action.about in titles) is not only_moves(action.id), action.id
+        assert len(set(titles)) == len(titles)
+        assert [one.help for one in offered[:8]] == ["^n", "F2", "F3", "F4 Alt+m", "F5", "F6", "F7", "Alt+e"]
+        assert all(len(title) <= 62 for title in titles if not title.startswith(("Model", "Theme", "Engine: ")))
+
+
+async def test_the_palette_lists_them_in_that_order_one_line_each_with_its_key():
+    def first():
+        return " ".join(str(one.prompt) for one in app.screen.query_one(CommandList).options[:1]).strip()
+
+    app = console({"console.models": "ctrl+g"})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: app.screen.query_one(CommandList).option_count > 8)
+        lines = [str(option.prompt) for option in app.screen.query_one(CommandList).options]
+        assert [line.split()[0] for line in lines[:3]] == ["New", "Models:", "Tuner:"]
+        assert lines[1].endswith(" ^g") and all("\n" not in line for line in lines)
+        assert lines[0].index("^n") == lines[1].index("^g")
+        app.screen.query_one(Input).value = "monitor"
+        await until(pilot, lambda: first().startswith("Monitor"))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
+
+
+async def test_the_palette_above_the_console_begins_with_that_screens_own_acts():
+    app = console({})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("f2")
+        await pilot.pause()
+        offered = list(app.get_system_commands(app.screen))
+        assert offered[0].help == "p" and offered[0].title.startswith("Pull")
+        keys = [one.help for one in offered]
+        assert "^n" in keys and "F2" not in keys  # which leads back to the console here
+        new_chat = next(one for one in offered if one.help == "^n")
+        await new_chat.callback()
+        await until(pilot, lambda: app.screen is app.console_screen)
+
+
+def only_moves(name):
+    return name.startswith("console.page") or name.rpartition(".")[2] in {
+        "up", "down", "half_up", "half_down", "page_up", "page_down", "first", "last", "mark_older", "mark_newer",
+        "next_pane",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("key", "screen"), [("alt+t", "ThemeList"), ("alt+e", "EngineDialog"), ("f1", "HelpScreen")])

@@ -82,10 +82,10 @@ async def test_what_the_palette_offers_on_another_screen_is_done():
     app = FrozenConsole()
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
-        for title, screen in (("Models", ModelsScreen), ("Sessions", SessionsScreen), ("Batches", BatchScreen)):
+        for key, screen in (("F2", ModelsScreen), ("F6", SessionsScreen), ("F5", BatchScreen)):
             await there(pilot, "f7")
-            offered = {one.title: one.callback for one in app.get_system_commands(app.screen)}
-            offered[title]()
+            offered = {one.help: one.callback for one in app.get_system_commands(app.screen)}
+            await offered[key]()
             await until(pilot, lambda wanted=screen: isinstance(app.screen, wanted) and app.screen.is_mounted)
             await pilot.pause()
             assert len(app.screen_stack) == 2

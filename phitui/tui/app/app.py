@@ -58,16 +58,16 @@ class PhituiApp(BaseApp):
             show=False,
             id="app.prompt",
             priority=True,
-            tooltip="To the prompt, from wherever",
+            tooltip="To the prompt, from any screen",
         ),
         Binding(
             "alt+c",
             "pane('transcript')",
-            "Transcript",
+            "Chat",
             show=False,
             id="app.transcript",
             priority=True,
-            tooltip="To the transcript, from wherever",
+            tooltip="To the chat, from any screen",
         ),
         Binding(
             "alt+e",
@@ -76,7 +76,7 @@ class PhituiApp(BaseApp):
             show=False,
             id="app.engines",
             priority=True,
-            tooltip="This machine's engine and those on others, and how they are",
+            tooltip="Engines: this machine or a server computes the answers",
         ),
     ]
 
@@ -210,7 +210,15 @@ class PhituiApp(BaseApp):
         return self.action_quit()
 
     def new_chat(self) -> None:
-        self.console_screen.action_new_chat()
+        if self.console_screen.to_front():
+            self.console_screen.new_chat()
+
+    def action_new_chat(self) -> None:
+        """As `new_chat`."""
+        self.new_chat()
+
+    def first_screen(self) -> Screen[None]:
+        return self.console_screen
 
     def edit_prompt(self) -> None:
         self.console_screen.action_editor()
@@ -255,18 +263,10 @@ class PhituiApp(BaseApp):
         if screen is self.tuning.screen and self.tuning.screen is not None:
             yield from self.tuning.screen.system_commands()
             return
-        yield SystemCommand("Monitor", "All devices, their history and processes", self.action_monitor)
         yield from self.tuning.commands()
         yield from self.models.commands()
         yield from self.engines.commands()
-        yield from self.sessions.commands()
-        yield from self.batches.commands()
         yield from self.parameters.commands()
-        yield SystemCommand("New chat", "The chat so far stays as a session", self.console_screen.action_new_chat)
-        yield SystemCommand(
-            "Park", "Give the model's memory back until the next prompt", self.console_screen.action_park
-        )
-        yield SystemCommand("Stop", "Stop the answer", self.console_screen.action_stop)
 
 
 def run(config: Config, resume: int = NEW_CHAT) -> tuple[int, int | None]:

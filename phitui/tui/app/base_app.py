@@ -30,7 +30,8 @@ from phitui.core.leaving import ENDING, heed
 from phitui.core.text import sanitize, without_controls
 from phitui.storage.defects import describe_defect
 from phitui.tui.app.themed_app import ThemedApp
-from phitui.tui.keys.palette import actions_of
+from phitui.tui.keys.names import canonical, exists, shown
+from phitui.tui.keys.palette import PaletteCommands, offered
 from phitui.tui.keys.remap import keys_for, parsed, rebind, told
 from phitui.tui.terminal import clipboard, mouse
 from phitui.tui.terminal.ascii_filter import AsciiFilter
@@ -51,6 +52,7 @@ class BaseApp(ThemedApp):
     TITLE = "phitui"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    COMMANDS = {PaletteCommands}  # noqa: RUF012 - Textual reads it so
     # Textual has notices at the bottom, where the prompt is, and in the terminal's own colours loud blue behind heads.
     CSS = """
     ToastRack { dock: top; align: right top; max-height: 50%; margin-top: 1; margin-bottom: 0; }
@@ -58,25 +60,26 @@ class BaseApp(ThemedApp):
     SelectCurrent { & Static#label, .arrow { color: $text-muted; } &.-has-value Static#label { color: $foreground; } }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "Quit", key_display="^q", id="app.quit", priority=True),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True, tooltip="Quit phitui"),
         Binding(
             "ctrl+c",
             "interrupt",
-            "Copy the selection; stop; twice: quit",
+            "Stop",
             show=False,
             id="app.interrupt",
             priority=True,
+            tooltip="Copy the selection, else stop the answer; twice: quit",
         ),
-        Binding("ctrl+t", "next_theme", "Theme", id="app.theme", priority=True, tooltip="The next theme, kept"),
-        Binding("f1", "help", "Help", id="app.help", priority=True, tooltip="All keys and commands"),
+        Binding("ctrl+t", "next_theme", "Theme", id="app.theme", priority=True, tooltip="Next theme"),
+        Binding("f1", "help", "Help", id="app.help", priority=True, tooltip="Help: all keys and commands"),
         Binding(
             "ctrl+p",
             "command_palette",
-            "palette",  # as Textual writes it in the footer
+            "Palette",
             show=False,
             id="app.palette",
             priority=True,
-            tooltip="Search and run whatever there is to do",
+            tooltip="Palette: search and run all that this screen can do",
         ),
         Binding(
             "alt+t",
@@ -85,7 +88,7 @@ class BaseApp(ThemedApp):
             show=False,
             id="app.themes",
             priority=True,
-            tooltip="See each theme before it is kept",
+            tooltip="Themes: see each one before you choose",
         ),
         Binding(
             "ctrl+z",
@@ -94,9 +97,17 @@ class BaseApp(ThemedApp):
             show=False,
             id="app.suspend",
             priority=True,
-            tooltip="Back to the shell for a while; fg comes back",
+            tooltip="Suspend: back to the shell, where fg returns here",
         ),
-        Binding("f12", "toggle_mouse", "Mouse", show=False, id="app.mouse", priority=True),
+        Binding(
+            "f12",
+            "toggle_mouse",
+            "Mouse",
+            show=False,
+            id="app.mouse",
+            priority=True,
+            tooltip="Mouse: select text with it, or have it click and scroll",
+        ),
     ]
 
     def __init__(self, config: Config) -> None:
@@ -128,8 +139,13 @@ class BaseApp(ThemedApp):
     async def begin(self) -> None:
         """The first frame is there: start what it did not need."""
 
+    def get_key_display(self, binding: Binding) -> str:
+        """A key in a footer, written as everywhere else."""
+        key = canonical(binding.key_display) if binding.key_display else binding.key
+        return shown(key) if exists(key) else key  # a pair of keys with one word has a writing of its own
+
     def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette has over `screen` besides quitting and the themes."""
+        """What the palette has over `screen` besides the actions that have keys and the themes."""
         del screen
         return ()
 
@@ -306,15 +322,13 @@ class BaseApp(ThemedApp):
         self.notify(mouse.toggle(self, told(keys_for(self, "app.mouse"))))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield SystemCommand("Quit", "Leave phitui", self.action_quit)
-        offered = list(self.system_commands(screen))
-        yield from offered
-        yield SystemCommand("Mouse", "Take it, or leave it to the terminal's own selection", self.action_toggle_mouse)
-        yield SystemCommand("Themes", "See each theme before it is kept", self.choose_theme)
-        yield SystemCommand("Help", "All keys and commands", self.action_help)
-        yield from actions_of(screen, {command.title for command in offered} | {"Quit", "Help", "Mouse", "Themes"})
+        yield from offered(screen, self.first_screen(), self.system_commands(screen))
         for name in self._register_themes():
-            yield SystemCommand(f"Theme: {name}", "Change the colours", partial(self.use_theme, name))
+            yield SystemCommand(f"Theme: {name}", "", partial(self.use_theme, name))
+
+    def first_screen(self) -> Screen[None] | None:
+        """The screen below all others, whose keys lead to them."""
+        return None
 
 
 def run_app(app: BaseApp, config: Config) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.app import App, SystemCommand
+from textual.app import App
 
 from phitui.core.text import one_line
 from phitui.tui.screens.console import ConsoleScreen
@@ -41,10 +40,6 @@ class BatchActions:
         """Open the batch screen with another file queued; its answers go beside it. Raises UsageError."""
         self._workbench.batches.add(path)
         self.open()
-
-    def commands(self) -> Iterable[SystemCommand]:
-        """What the command palette offers."""
-        yield SystemCommand("Batches", "Run files of prompts while the chat goes on", self.open)
 
     def show(self, entry: BatchEntry) -> None:
         """A file is in another state."""

@@ -24,11 +24,10 @@ class EngineActions:
 
     def commands(self) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        yield SystemCommand("Engines", "This machine's and those on others, and how they are", self.open)
         for name, url in self.names().items():
             if name != self._workbench.engine.name:
-                about = url or "The engine on this machine"
-                yield SystemCommand(f"Engine: {one_line(name, 60)}", one_line(about, 80), partial(self._try, name))
+                where = one_line(url, 80) or "this machine"
+                yield SystemCommand(f"Engine: {one_line(name, 60)} ({where})", "", partial(self._try, name))
 
     def names(self) -> dict[str, str]:
         """The engines by name, with their addresses; the local one has none."""

@@ -1,4 +1,4 @@
-"""Ctrl-C, as a shell has it: it stops what is being made. It leaves only when it is said twice."""
+"""^c, as a shell has it: it stops what is being made. It leaves only when it is said twice."""
 
 from __future__ import annotations
 

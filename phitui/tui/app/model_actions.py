@@ -53,13 +53,13 @@ class ModelActions:
     def commands(self) -> Iterable[SystemCommand]:
         """What the command palette offers. The models are as they were when the store was read last."""
         models = self._workbench.models
-        yield SystemCommand("Models", "See, switch, pull, verify and remove models", self.open)
         for row in models.rows:
             if row.ready and not row.loaded:
-                switch = partial(attempt, self._app, partial(self.switch, row))
-                yield SystemCommand(f"Switch to model: {row.name}", "Another model answers from here on", switch)
+                yield SystemCommand(
+                    f"Switch to model: {row.name}", "", partial(attempt, self._app, partial(self.switch, row))
+                )
         yield SystemCommand(
-            "Model at the start: automatic", "Later starts take Phi-3 Mini where it is here", models.keep_automatic
+            "Model at the start: automatic, Phi-3 Mini where it is installed", "", models.keep_automatic
         )
 
     def show(self) -> None:

@@ -42,9 +42,8 @@ class ParameterActions:
 
     def commands(self) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        yield SystemCommand("Parameters", "System prompt, temperature and the like, of this chat", self.open)
         if self.parameters.own:
-            yield SystemCommand("Parameters: as in config.toml", "Drop what this chat has of its own", self.reset)
+            yield SystemCommand("Parameters: back to the defaults of config.toml", "", self.reset)
 
     def set_parameter(self, name: str, text: str) -> str:
         """Set one from text, from the next prompt on; returns a line that says what holds. Raises UsageError."""

@@ -31,11 +31,11 @@ class ReplayApp(BaseApp):
     """Plays `recording`; processes of the past cannot be ended, so the screen has no key for it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "play", "Play, pause", key_display="space", id="replay.toggle", priority=True),
-        Binding("left", f"seek(-{SEEK_S})", f"−{SEEK_S:g} s", key_display="←", id="replay.back", priority=True),
-        Binding("right", f"seek({SEEK_S})", f"+{SEEK_S:g} s", key_display="→", id="replay.on", priority=True),
-        Binding("less_than_sign,minus", "speed(-1)", "Slower", key_display="-", id="replay.slower", priority=True),
-        Binding("greater_than_sign,plus", "speed(1)", "Faster", key_display="+", id="replay.faster", priority=True),
+        Binding("space", "play", "Play, pause", id="replay.toggle", priority=True),
+        Binding("left", f"seek(-{SEEK_S})", f"−{SEEK_S:g} s", id="replay.back", priority=True),
+        Binding("right", f"seek({SEEK_S})", f"+{SEEK_S:g} s", id="replay.on", priority=True),
+        Binding("less_than_sign,minus", "speed(-1)", "Slower", id="replay.slower", priority=True),
+        Binding("greater_than_sign,plus", "speed(1)", "Faster", id="replay.faster", priority=True),
         Binding("home", "jump(0)", "Begin", show=False, id="replay.begin", priority=True),
         Binding("end", "jump(-1)", "End", show=False, id="replay.end", priority=True),
     ]
@@ -143,8 +143,7 @@ class ReplayApp(BaseApp):
 
     def system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         del screen
-        yield SystemCommand("Play, pause", "The recording", self.action_play)
-        yield from self.monitor.system_commands()
+        return self.monitor.system_commands()
 
 
 def _clock(seconds: float) -> str:

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from textual.app import App, SystemCommand
+from textual.app import App
 
 from phitui.core.errors import PhituiError
 from phitui.core.tasks import Tasks
 from phitui.tui.screens.console import ConsoleScreen
-from phitui.tui.widgets.transcript import Deed, Transcript
 from phitui.workbench.workbench import Workbench
 
 if TYPE_CHECKING:
     from phitui.workbench.chat.session_library import SessionLibrary
 
 NEWEST, NEW_CHAT = 0, -1
-_COMMANDS: tuple[tuple[str, str, Deed], ...] = (
-    ("Edit the prompt", "Change the marked or last prompt and have it answered anew", "edit"),
-    ("Answer again", "Another answer to the marked or last prompt", "again"),
-    ("Three more answers", "To the marked or last prompt, side by side", "several"),
-    ("Compare answers", "Those to the marked or last prompt, side by side", "compare"),
-    ("Copy answer", "The marked or last one, to the terminal's clipboard", "copy"),
-    ("Copy code block", "Choose one of the marked or last answer", "parts"),
-    ("Save answer", "The marked or last one, to a file", "save"),
-    ("Fork", "Go on after the marked exchange; what followed it stays", "fork"),
-    ("Other answer: older", "Show the sibling before the marked or last exchange", "older"),
-    ("Other answer: newer", "Show the sibling after the marked or last exchange", "newer"),
-)
 
 
 class SessionActions:
@@ -73,17 +59,6 @@ class SessionActions:
 
         if self._console.to_front():
             self._app.push_screen(SessionsScreen(self._workbench.sessions, self.resume, self._console.show_chat))
-
-    def commands(self) -> Iterable[SystemCommand]:
-        """What the command palette offers."""
-        yield SystemCommand("Sessions", "Search, resume, rename, export and delete chats", self.open)
-        for title, help_line, deed in _COMMANDS:
-            yield SystemCommand(title, help_line, partial(self._do, deed))
-
-    def _do(self, deed: Deed) -> None:
-        exchange = self._console.query_one(Transcript).marked
-        if exchange is not None and self._console.to_front():
-            self._console.do(deed, exchange)
 
     def close(self) -> None:
         """End what is under way."""

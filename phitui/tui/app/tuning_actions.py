@@ -45,9 +45,6 @@ class TuningActions:
 
     def commands(self) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        local = "Find the fastest batch and configuration for this machine"
-        server = "Find how many requests at once the server is best asked"
-        yield SystemCommand("Tuner", local if self._workbench.engine.is_local else server, self.open)
         if self._tuning:
             cancel = partial(attempt, self._app, self._workbench.tuner.cancel)
             yield SystemCommand("Cancel tuning", "At once, in the middle of a probe too", cancel)

@@ -29,7 +29,6 @@ def register_console(commands: Commands, app: Navigation) -> None:
         commands.register(name, summary, None, run)
 
     simple("help", "all keys and commands", partial(app.open, "help"))
-    simple("keys", "all keys in force, and their ids", partial(app.open, "help"))
     simple("new", "a new chat; this one stays as a session", app.new_chat)
     simple("sessions", "search, resume, rename, export and delete chats", partial(app.open, "sessions"))
     simple("tune", "the tuner: the fastest batch and configuration", partial(app.open, "tuner"))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from phitui.config.schema import nearest
 from phitui.core.text import one_line
 from phitui.tui.keys.catalog import EVERYWHERE, Action, all_actions, chains
-from phitui.tui.keys.names import canonical, exists, printable, shown, split_keys, suggestion, why_not_sent
+from phitui.tui.keys.names import canonical, exists, printable, split_keys, suggestion, why_not_sent, written
 from phitui.tui.keys.remap import parsed
 
 QUIT = "app.quit"
@@ -70,7 +70,7 @@ def _about_keys(name: str, setting: str) -> list[str]:
         elif why := why_not_sent(key):
             lines.append(f"{where}: {why}")
         elif printable(key) and name.startswith("prompt."):
-            lines.append(f"{where}: {shown(key)} can then not be typed into the prompt")
+            lines.append(f"{where}: {written(key)} can then not be typed into the prompt")
     return lines
 
 
@@ -82,7 +82,7 @@ def _conflicts(actions: Sequence[InForce], settings: Mapping[str, str]) -> list[
         if names[0] in settings or names[1] in settings:
             winner = _winner(first, second, settings)
             where = "" if EVERYWHERE in (first.action.place, second.action.place) else f" ({place})"
-            text = f"keys: {shown(canonical(key))} is both {names[0]} and {names[1]}{where}; it does {winner}"
+            text = f"keys: {written(canonical(key))} is both {names[0]} and {names[1]}{where}; it does {winner}"
             lines.setdefault((key, *names), text)
     return list(lines.values())
 

@@ -33,6 +33,18 @@ TWINS = {
     "ctrl+space": "ctrl+@",
 }
 UNBOUND = ("", "none")
+# Keys with names, as they are written for people; of the others that have one its first letter is a capital.
+_WORDS = {
+    "escape": "Esc",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "delete": "Del",
+    "insert": "Ins",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+}
 
 
 def split_keys(setting: str) -> tuple[str, ...]:
@@ -43,10 +55,13 @@ def split_keys(setting: str) -> tuple[str, ...]:
 
 
 def canonical(key: str) -> str:
-    """A key as Textual calls it: "?" is question_mark, "Ctrl+G" is ctrl+g. A name that there is not stays as it is."""
+    """A key as Textual calls it: "?" is question_mark, "Ctrl+G" and "^g" are ctrl+g. A name that there is not stays as
+    it is."""
     key = key.strip()
     if len(key) == 1:
         return _character_to_key(key)
+    if len(key) == 2 and key[0] == "^":
+        key = f"ctrl+{key[1]}"
     *modifiers, base = key.replace("++", "+plus").split("+")
     modifiers = [_ALIASES.get(name.lower(), name.lower()) for name in modifiers]
     if len(base) == 1:
@@ -119,12 +134,26 @@ def _sent() -> frozenset[str]:
     return frozenset(name for name in names if not name[-1].isdigit() or "f" in name.rpartition("+")[2])
 
 
-def shown(key: str) -> str:
-    """A key for a person: ctrl+g, alt+1, ?, space."""
+def written(key: str) -> str:
+    """A key as [keys] has it: ctrl+g, alt+1, ?, space."""
     *modifiers, base = key.split("+")
-    if base != "space" and base in _signs():
-        base = _sign(base)
-    return "+".join([*modifiers, base])
+    return "+".join([*modifiers, _character(base)])
+
+
+def shown(key: str) -> str:
+    """A key as every screen and text writes it: ^g, Alt+1, F1, Esc, ?, Space."""
+    *modifiers, base = key.split("+")
+    word = _WORDS.get(base) or _character(base)
+    if len(word) > 1:
+        word = word[0].upper() + word[1:]
+    if modifiers == ["ctrl"] and len(word) == 1 and word.isascii():
+        return f"^{word}"
+    return "+".join([*(name.capitalize() for name in modifiers), word])
+
+
+def _character(base: str) -> str:
+    """What a key of a character types; of another key its name."""
+    return _sign(base) if base != "space" and base in _signs() else base
 
 
 def _sign(name: str) -> str:

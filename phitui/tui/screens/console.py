@@ -50,6 +50,15 @@ def _nobody(text: str) -> None:
     del text
 
 
+def _key(keys: str, action: str, word: str, name: str, about: str) -> Binding:
+    return Binding(keys, action, word, id=f"console.{name}", priority=True, tooltip=about)
+
+
+def _quiet(keys: str, action: str, name: str, about: str) -> Binding:
+    """One that the footer has no room for."""
+    return Binding(keys, action, about, show=False, id=f"console.{name}", priority=True)
+
+
 class ConsoleScreen(Screen[None]):
     """Where a person prompts the model and sees the machine work."""
 
@@ -58,51 +67,22 @@ class ConsoleScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (12, "-low"), (34, "-tall")]  # noqa: RUF012
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="console.stop", priority=True, tooltip="Stop the answer"),
-        Binding("f8", "park", "Park", show=False, id="console.park", priority=True),
-        Binding("f2", "app.open('models')", "Models", id="console.models", priority=True),
-        Binding("f3", "app.open('tuner')", "Tuner", id="console.tuner", priority=True),
-        Binding("f4,alt+m", "app.monitor", "Monitor", key_display="f4", id="console.monitor", priority=True),
-        Binding("f5", "app.open('batches')", "Batches", id="console.batches", priority=True),
-        Binding("f6", "app.open('sessions')", "Sessions", id="console.sessions", priority=True),
-        Binding(
-            "f7",
-            "app.open('parameters')",
-            "Params",
-            id="console.parameters",
-            priority=True,
-            tooltip="Parameters of this chat",
+        _key("escape", "stop", "Stop", "stop", "Stop the answer"),
+        _key("f2", "app.open('models')", "Models", "models", "Models: switch, download, check, remove"),
+        _key("f3", "app.open('tuner')", "Tuner", "tuner", "Tuner: find the fastest batch and configuration"),
+        _key("f4,alt+m", "app.monitor", "Monitor", "monitor", "Monitor: all GPUs, their history and their processes"),
+        _key("f5", "app.open('batches')", "Batches", "batches", "Batches: run files of prompts while the chat goes on"),
+        _key("f6", "app.open('sessions')", "Sessions", "sessions", "Sessions: search, resume and export earlier chats"),
+        _key(
+            "f7", "app.open('parameters')", "Params", "parameters", "Parameters: system prompt, temperature, length, …"
         ),
-        Binding("ctrl+n", "new_chat", "New chat", id="console.new", priority=True),
-        Binding(
-            "ctrl+o",
-            "editor",
-            "Editor",
-            show=False,
-            id="console.editor",
-            priority=True,
-            tooltip="The prompt in $EDITOR",
-        ),
-        Binding(
-            "ctrl+r",
-            "remove_file",
-            "Remove file",
-            show=False,
-            id="console.remove_file",
-            priority=True,
-            tooltip="Take the attached file away",
-        ),
-        Binding(
-            "f9",
-            "next_pane",
-            "Next pane",
-            show=False,
-            id="console.next_pane",
-            priority=True,
-            tooltip="Between prompt and transcript",
-        ),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="console.page_up", priority=True),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="console.page_down", priority=True),
+        _key("ctrl+n", "app.new_chat", "New chat", "new", "New chat; this one stays as a session"),
+        _quiet("f8", "park", "park", "Park: give the model's memory back until the next prompt"),
+        _quiet("ctrl+o", "editor", "editor", "Write the prompt in $VISUAL or $EDITOR"),
+        _quiet("ctrl+r", "remove_file", "remove_file", "Remove the attached file"),
+        _quiet("f9", "next_pane", "next_pane", "Between prompt and chat"),
+        _quiet("pageup", "page(-1)", "page_up", "The chat a page up"),
+        _quiet("pagedown", "page(1)", "page_down", "The chat a page down"),
     ]
 
     DEFAULT_CSS = """
@@ -175,7 +155,7 @@ class ConsoleScreen(Screen[None]):
     def on_resize(self) -> None:
         size = self.app.size
         self.query_one("#too-small", Static).update(
-            f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. Ctrl-Q quits."
+            f"{size.width}×{size.height} is too small: phitui needs 40×12 or more. ^q quits."
         )
 
     def show_snapshot(self, snapshot: Snapshot, views: list[DeviceView]) -> None:
@@ -342,7 +322,7 @@ class ConsoleScreen(Screen[None]):
         """Give the model's memory back until the next prompt."""
         self.prompting.spawn(self.workbench.park())
 
-    def action_new_chat(self) -> None:
+    def new_chat(self) -> None:
         """Leave the chat, which stays as a session: the model starts from nothing."""
         self.workbench.new_chat()
         self.show_chat()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from textwrap import wrap
+from typing import ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,21 +14,37 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from phitui.tui.keys.catalog import EVERYWHERE, PLACES
+from phitui.tui.keys.catalog import ABOUT_COMMANDS, ABOUT_EVERYWHERE, ABOUT_REMAPPING, EVERYWHERE, PARTS, PLACES, Place
 from phitui.tui.keys.judge import InForce, in_force
-from phitui.tui.keys.names import shown
+from phitui.tui.keys.names import shown, written
 from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.single_dismiss import LeftOnce
 
-Section = tuple[str, list[tuple[str, str, str]]]
-_KEY_CELLS = 18
+# With less room beside the keys what they do is written below them.
+_NARROW = 24
+
+
+class Row(NamedTuple):
+    """`keys` are written as people do, or are a command; `words` are more that it is found by."""
+
+    keys: str
+    about: str
+    words: str = ""
+
+
+class Section(NamedTuple):
+    """A part of phitui: what it is for, and its keys."""
+
+    title: str
+    about: str
+    rows: list[Row]
 
 
 class HelpScreen(LeftOnce[None]):
     """`over` is the screen that it was opened on, `keys` what [keys] has, `commands` the slash commands."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", key_display="esc", id="help.back", priority=True),
+        Binding("escape", "back", "Back", id="help.back", priority=True),
         Binding("up", "by(-1)", "Up", show=False, id="help.up", priority=True),
         Binding("down", "by(1)", "Down", show=False, id="help.down", priority=True),
         Binding("pageup", "page(-1)", "Page up", show=False, id="help.page_up", priority=True),
@@ -48,24 +66,25 @@ class HelpScreen(LeftOnce[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(Content.assemble(("φ phitui", "bold $primary"), "  Keys and commands"), id="head", markup=False)
-        yield Input(placeholder="type to search: a key, an action, an id", id="wanted")
+        yield Input(placeholder="type to search: a key, or words of what it does", id="wanted")
         with VerticalScroll(can_focus=False):
             yield Static("", id="lines", markup=False)
         yield KeyFooter(show_command_palette=False)
 
-    def on_mount(self) -> None:
-        self._show("")
+    def on_resize(self) -> None:
+        """Lines are broken for the width that there is."""
+        self._show(self.query_one(Input).value)
 
     @on(Input.Changed)
     def _search(self, message: Input.Changed) -> None:
         self._show(message.value)
+        self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def _show(self, wanted: str) -> None:
-        lines = list(as_lines(self._sections, wanted.strip().casefold()))
+        lines = list(as_lines(self._sections, wanted.strip().casefold(), self.size.width - 3))
         self.query_one("#lines", Static).update(
             Content("\n").join(lines) if lines else Content("Nothing has these words in it.")
         )
-        self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def action_by(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
@@ -76,25 +95,49 @@ class HelpScreen(LeftOnce[None]):
 
 
 def sections(actions: Iterable[InForce], over: str, commands: Iterable[tuple[str, str]]) -> list[Section]:
-    """`(title, [(keys, what it does, id)])`: the place of `over` first, then what is everywhere, commands, the rest."""
-    found: dict[str, list[tuple[str, str, str]]] = {}
+    """The place of `over` first, then what is everywhere, the commands, and the rest."""
+    rows: dict[str, list[Row]] = {}
+    about = {EVERYWHERE: ABOUT_EVERYWHERE, **dict(PARTS.values()), **{place.title: place.about for place in PLACES}}
     for one in actions:
         keys = " ".join(shown(key) for key in one.keys) or "–"
-        found.setdefault(one.action.place, []).append((keys, one.action.about, one.action.id))
-    told = [(name, summary, "") for name, summary in commands]
-    here = next((place.title for place in PLACES if place.screen == over), PLACES[0].title)
-    order = dict.fromkeys([here, EVERYWHERE, "Commands", *(place.title for place in PLACES)])
-    found["Commands"] = told
-    return [(title, found[title]) for title in order if found.get(title)]
+        title = PARTS[one.action.owner][0] if one.action.owner in PARTS else one.action.place
+        found = f"{one.action.id} {' '.join(map(written, one.keys))}"
+        rows.setdefault(title, []).append(Row(keys, one.action.about, found))
+    here = next((place for place in PLACES if place.screen == over), PLACES[0])
+    order = dict.fromkeys([*_titles(here), EVERYWHERE, "", *(title for place in PLACES for title in _titles(place))])
+    told = Section("Commands", ABOUT_COMMANDS, [Row(name, summary) for name, summary in commands])
+    all_of = [
+        Section(title, about[title], rows[title]) if title else told for title in order if title in rows or not title
+    ]
+    return [*(one for one in all_of if one.rows), Section("Your own keys", ABOUT_REMAPPING, [])]
 
 
-def as_lines(wanted: Iterable[Section], words: str) -> Iterator[Content]:
-    """The lines to show: those with these words, each section below its title."""
-    for title, rows in wanted:
+def _titles(place: Place) -> list[str]:
+    """A place's sections, the screen's own before those of its widgets."""
+    return [place.title, *(PARTS[widget][0] for widget in place.widgets if widget in PARTS)]
+
+
+def as_lines(wanted: Iterable[Section], words: str, width: int) -> Iterator[Content]:
+    """The lines to show: those with these words, each section below its title and what it is for."""
+    for title, about, rows in wanted:
         kept = [row for row in rows if words in " ".join((title, *row)).casefold()]
-        if not kept:
+        if not kept and (rows or words not in f"{title} {about}".casefold()):
             continue
         yield Content.styled(title, "bold $primary")
-        for keys, about, name in kept:
-            yield Content.assemble(f"  {keys:<{_KEY_CELLS}}  ", f"{about}  ", (name, "$text-muted"))
+        yield from (Content.styled(line, "$text-muted") for line in wrap(about, width))
+        column = max((cell_len(row.keys) for row in rows), default=0) + 2
+        for row in kept:
+            yield from _row(row, column, width)
         yield Content("")
+
+
+def _row(row: Row, column: int, width: int) -> Iterator[Content]:
+    """Its keys and what it does, side by side or where that is too narrow one below the other."""
+    if width - column < _NARROW:
+        yield Content.styled(f"  {row.keys}", "bold")
+        yield from (Content(f"    {line}") for line in wrap(row.about, max(width - 4, 8)))
+        return
+    keys = row.keys
+    for line in wrap(row.about, width - column - 2):
+        yield Content.assemble(f"  {keys}{' ' * (column - cell_len(keys))}", line)
+        keys = ""

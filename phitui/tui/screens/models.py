@@ -33,7 +33,9 @@ class ModelTable(DataTable[Text]):
     """One row for each model."""
 
     # Not a priority binding of the screen: that would overtake an arrow key that came just before it.
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Switch", id="models.switch")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Switch", id="models.switch", tooltip="Load the marked model, or download it")
+    ]
 
 
 class ModelsScreen(LeftOnce[None]):
@@ -42,18 +44,20 @@ class ModelsScreen(LeftOnce[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual reads it so
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f2", "back", "Back", key_display="esc", id="models.back"),
-        Binding("p", "pull", "Pull", id="models.pull"),
-        Binding("v", "verify", "Verify", id="models.verify"),
-        Binding("d,delete", "remove", "Remove", key_display="d", id="models.remove"),
-        Binding("c", "cancel", "Cancel", id="models.cancel"),
+        Binding("escape,f2", "back", "Back", id="models.back"),
+        Binding("p", "pull", "Pull", id="models.pull", tooltip="Pull: download a model from the Hugging Face Hub"),
+        Binding("v", "verify", "Verify", id="models.verify", tooltip="Verify: check the files of the marked model"),
+        Binding("d,delete", "remove", "Remove", id="models.remove", tooltip="Remove the marked model from the disk"),
+        Binding(
+            "c", "cancel", "Cancel", id="models.cancel", tooltip="Cancel the download, the conversion or the check"
+        ),
         Binding(
             "a",
             "automatic",
             "Automatic",
             show=False,
             id="models.automatic",
-            tooltip="Model at the start: automatic, Phi-3 Mini where it is here",
+            tooltip="Model at the start: automatic, Phi-3 Mini where it is installed",
         ),
         Binding("pageup", "page(-1)", "Page up", show=False, id="models.page_up", priority=True),
         Binding("pagedown", "page(1)", "Page down", show=False, id="models.page_down", priority=True),

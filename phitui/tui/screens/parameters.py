@@ -43,10 +43,31 @@ class ParametersScreen(LeftOnce[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *FIELD_KEYS,
-        Binding("escape,f7", "back", "Back", key_display="esc", id="parameters.back", priority=True),
-        Binding("ctrl+o", "presets", "Presets", id="parameters.presets", priority=True),
-        Binding("ctrl+s", "keep", "Keep as preset", id="parameters.keep", priority=True),
-        Binding("ctrl+r", "reset", "As config.toml", id="parameters.reset", priority=True),
+        Binding("escape,f7", "back", "Back", id="parameters.back", priority=True),
+        Binding(
+            "ctrl+o",
+            "presets",
+            "Presets",
+            id="parameters.presets",
+            tooltip="Presets: system prompts kept under a name",
+            priority=True,
+        ),
+        Binding(
+            "ctrl+s",
+            "keep",
+            "Keep as preset",
+            id="parameters.keep",
+            tooltip="Keep this system prompt under a name",
+            priority=True,
+        ),
+        Binding(
+            "ctrl+r",
+            "reset",
+            "Defaults",
+            id="parameters.reset",
+            tooltip="Back to the defaults of config.toml",
+            priority=True,
+        ),
         Binding("up", "app.focus_previous", "Field before", show=False, id="parameters.previous"),
         Binding("down", "app.focus_next", "Next field", show=False, id="parameters.next"),
     ]
@@ -155,7 +176,7 @@ class ParametersScreen(LeftOnce[None]):
         if presets:
             self.app.push_screen(PresetList(self._presets, presets), chosen)
         else:
-            self.say("No system prompt has been kept yet. Ctrl-S keeps this one under a name.")
+            self.say("No system prompt has been kept yet. ^s keeps this one under a name.")
 
     def action_keep(self) -> None:
         """Ask for a name and keep the system prompt under it."""
@@ -187,4 +208,4 @@ class ParametersScreen(LeftOnce[None]):
         except PhituiError as error:
             self.say(str(error), bad=True)
         else:
-            self.say(f"Kept as “{one_line(name, NAME_CHARS)}”. Ctrl-O has it.")
+            self.say(f"Kept as “{one_line(name, NAME_CHARS)}”. ^o has it.")

@@ -32,10 +32,17 @@ class SeveralScreen(LeftOnce[Exchange | None]):
     `stop` stops those that it is given."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Stop / back", key_display="esc", id="several.back", priority=True),
-        Binding("left", "choose(-1)", "‹ ›", key_display="← →", id="several.left"),
-        Binding("right", "choose(1)", "Next", show=False, id="several.right"),
-        Binding("enter", "take", "Go on with it", id="several.take"),
+        Binding(
+            "escape",
+            "back",
+            "Stop / back",
+            id="several.back",
+            tooltip="Stop the answers, then back to the chat",
+            priority=True,
+        ),
+        Binding("left", "choose(-1)", "‹ ›", key_display="← →", id="several.left", tooltip="Choose the answer before"),
+        Binding("right", "choose(1)", "Next", show=False, id="several.right", tooltip="Choose the next answer"),
+        Binding("enter", "take", "Go on with it", id="several.take", tooltip="Go on with the chosen answer"),
         Binding("up,k", "scroll(-1)", "Up", show=False, id="several.up"),
         Binding("down,j", "scroll(1)", "Down", show=False, id="several.down"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="several.page_up"),

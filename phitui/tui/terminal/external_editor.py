@@ -96,7 +96,7 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _unharmed() -> Iterator[None]:
-    """Ctrl-C in the editor's terminal is the editor's. Not SIG_IGN, which the editor would inherit."""
+    """^c in the editor's terminal is the editor's. Not SIG_IGN, which the editor would inherit."""
     before = {}
     with contextlib.suppress(ValueError):  # not in the main thread
         for number in (signal.SIGINT, signal.SIGQUIT):

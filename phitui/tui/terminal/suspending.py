@@ -22,5 +22,5 @@ def can_come_back() -> bool:
 
 
 def suspend_job() -> None:
-    """Stop this process and all of its job, as the terminal does it for programs that leave Ctrl-Z to it."""
+    """Stop this process and all of its job, as the terminal does it for programs that leave ^z to it."""
     os.kill(0, signal.SIGTSTP)

@@ -33,7 +33,7 @@ class PartList(Dialog[Taken | None]):
     DEFAULT_CSS = BOX.format(name="PartList") + " PartList OptionList { height: auto; max-height: 14; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Back", id="parts.back"),
-        Binding("s", "save", "Save", id="parts.save"),
+        Binding("s", "save", "Save", id="parts.save", tooltip="Save the code to a file"),
     ]
 
     def __init__(self, text: str, blocks: list[CodeBlock]) -> None:

@@ -25,7 +25,7 @@ class PresetList(Dialog[Preset | None]):
     DEFAULT_CSS = BOX.format(name="PresetList") + " PresetList OptionList { height: auto; max-height: 14; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Back", id="presets.back"),
-        Binding("d,delete", "delete", "Delete", id="presets.delete"),
+        Binding("d,delete", "delete", "Delete", id="presets.delete", tooltip="Delete the preset"),
     ]
 
     def __init__(self, presets: Presets, all_of_them: list[Preset]) -> None:

@@ -38,9 +38,11 @@ class Prompt(PlainArea):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", id="prompt.send"),
-        Binding("ctrl+j,shift+enter", "newline", "New line", key_display="^j", id="prompt.newline"),
-        Binding("tab", "accept", "Complete", show=False, id="prompt.accept", tooltip="Take the completion, else go on"),
+        Binding("enter", "send", "Send", id="prompt.send", tooltip="Send the prompt"),
+        Binding("ctrl+j,shift+enter", "newline", "New line", id="prompt.newline"),
+        Binding(
+            "tab", "accept", "Complete", show=False, id="prompt.accept", tooltip="Complete the word, or go to the chat"
+        ),
         Binding("ctrl+underscore,alt+z", "undo", "Undo", show=False, id="prompt.undo", tooltip="Undo what was typed"),
         Binding("up", "up", "Older prompt", show=False, id="prompt.older"),
         Binding("down", "down", "Newer prompt", show=False, id="prompt.newer"),

@@ -34,6 +34,15 @@ class Note:
     kind: str
 
 
+def _deed(key: str, deed: Deed, word: str, about: str) -> Binding:
+    return Binding(key, f"deed('{deed}')", word, id=f"transcript.{deed}", tooltip=about)
+
+
+def _quiet(keys: str, action: str, name: str, about: str) -> Binding:
+    """One that the footer has no room for."""
+    return Binding(keys, action, about, show=False, id=f"transcript.{name}")
+
+
 class Transcript(WindowedScroll):
     """Follows its end until the person scrolls up, and again once they are back at the end. While it has the focus one
     exchange is marked; keys that mean an exchange mean that one."""
@@ -56,65 +65,37 @@ class Transcript(WindowedScroll):
     FOCUS_ON_CLICK: ClassVar[bool] = False
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("k", "scroll_up", "Up", show=False, id="transcript.up", tooltip="A line up"),
-        Binding("j", "scroll_down", "Down", show=False, id="transcript.down", tooltip="A line down"),
-        Binding("ctrl+u", "half(-1)", "Half up", show=False, id="transcript.half_up", tooltip="Half a page up"),
-        Binding("ctrl+d", "half(1)", "Half down", show=False, id="transcript.half_down", tooltip="Half a page down"),
-        Binding("ctrl+b", "page(-1)", "Page up", show=False, id="transcript.page_up", tooltip="A page up"),
-        Binding("ctrl+f", "page(1)", "Page down", show=False, id="transcript.page_down", tooltip="A page down"),
-        Binding(
-            "up,left_square_bracket",
-            "mark(-1)",
-            "Older",
-            show=False,
-            id="transcript.mark_older",
-            tooltip="Mark the exchange before",
-        ),
-        Binding(
-            "down,right_square_bracket",
-            "mark(1)",
-            "Newer",
-            show=False,
-            id="transcript.mark_newer",
-            tooltip="Mark the next exchange",
-        ),
-        Binding("g,home", "first", "First", show=False, id="transcript.first", tooltip="To the beginning of the chat"),
-        Binding("G,end", "last", "Last", show=False, id="transcript.last", tooltip="To its end, and follow it"),
-        Binding(
-            "slash",
-            "screen.find",
-            "Find",
-            key_display="/",
-            id="transcript.find",
-            priority=True,
-            tooltip="Find words in this chat",
-        ),
-        Binding("n", "screen.find_next(1)", "Next match", show=False, id="transcript.next_match"),
-        Binding("N", "screen.find_next(-1)", "Match before", show=False, id="transcript.match_before"),
-        Binding(
-            "e", "deed('edit')", "Edit", id="transcript.edit", tooltip="Edit the prompt, and have it answered anew"
-        ),
-        Binding("r", "deed('again')", "Again", id="transcript.again", tooltip="Another answer to the same prompt"),
-        Binding("a", "deed('several')", "3 more", id="transcript.several", tooltip="Three more answers, to compare"),
-        Binding("v", "deed('compare')", "Compare", show=False, id="transcript.compare", tooltip="Answers side by side"),
-        Binding("y", "deed('copy')", "Copy", id="transcript.copy", tooltip="Copy the marked answer"),
-        Binding("c", "deed('parts')", "Code", id="transcript.parts", tooltip="Choose a block of code to copy"),
-        Binding("s", "deed('save')", "Save", id="transcript.save", tooltip="Save the marked answer to a file"),
-        Binding(
-            "t", "thinking", "Thinking", show=False, id="transcript.thinking", tooltip="Fold or unfold the thinking"
-        ),
-        Binding("f", "deed('fork')", "Fork", id="transcript.fork", tooltip="Go on after the marked exchange"),
+        _quiet("k", "scroll_up", "up", "A line up"),
+        _quiet("j", "scroll_down", "down", "A line down"),
+        _quiet("ctrl+u", "half(-1)", "half_up", "Half a page up"),
+        _quiet("ctrl+d", "half(1)", "half_down", "Half a page down"),
+        _quiet("ctrl+b", "page(-1)", "page_up", "A page up"),
+        _quiet("ctrl+f", "page(1)", "page_down", "A page down"),
+        _quiet("up,left_square_bracket", "mark(-1)", "mark_older", "Mark the exchange before"),
+        _quiet("down,right_square_bracket", "mark(1)", "mark_newer", "Mark the next exchange"),
+        _quiet("g,home", "first", "first", "To the beginning of the chat"),
+        _quiet("G,end", "last", "last", "To the end of the chat, and follow it"),
+        Binding("slash", "screen.find", "Find", id="transcript.find", priority=True, tooltip="Find words in this chat"),
+        _quiet("n", "screen.find_next(1)", "next_match", "Next match"),
+        _quiet("N", "screen.find_next(-1)", "match_before", "Match before"),
+        _deed("e", "edit", "Edit", "Edit the prompt and have it answered again"),
+        _deed("r", "again", "Again", "Answer again: another answer to the same prompt"),
+        _deed("a", "several", "3 more", "Three more answers to the same prompt, side by side"),
+        _quiet("v", "deed('compare')", "compare", "Compare the answers to this prompt, side by side"),
+        _deed("y", "copy", "Copy", "Copy the answer"),
+        _deed("c", "parts", "Code", "Copy code: choose a block of the answer"),
+        _deed("s", "save", "Save", "Save the answer to a file"),
+        _quiet("t", "thinking", "thinking", "Fold or unfold what the model thought before its answer"),
+        _deed("f", "fork", "Fork", "Fork: go on from this exchange; what followed it stays"),
         Binding(
             "left",
             "deed('older')",
             "‹ ›",
             key_display="← →",
             id="transcript.sibling_older",
-            tooltip="The sibling before: another answer, or another prompt in its place",
+            tooltip="Other version of this exchange: the one before",
         ),
-        Binding(
-            "right", "deed('newer')", "Next", show=False, id="transcript.sibling_newer", tooltip="The next sibling"
-        ),
+        _quiet("right", "deed('newer')", "sibling_newer", "Other version of this exchange: the next one"),
     ]
 
     @dataclass
