@@ -14,7 +14,7 @@ SOURCES := pyproject.toml
 RERUNS ?= 0
 PYTEST := -m pytest --reruns $(RERUNS) -r fER
 
-.PHONY: run check test test-vllm parity lint types bench bench-convert bench-engines bench-gpu bench-parity pictures clean
+.PHONY: run check test test-vllm parity lint types bench bench-convert bench-engines bench-gpu bench-parity pictures man clean
 
 run: $(VENV)/.installed
 	@$(BIN)/phitui $(ARGS)
@@ -70,6 +70,10 @@ bench-gpu: $(VENV)/.installed $(VENV)/.installed-dev
 # The pictures of the documentation, of the real screens with the demo model: three minutes.
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/make_pictures.py $(ARGS)
+
+# The man page, from the parser of the command line. The wheel has docs/phitui.1 as it was made last.
+man: $(VENV)/.installed-dev
+	$(BIN)/python docs/make_man.py
 
 # As `make parity`, and keeps the figures.
 bench-parity: $(PARITY)/.installed

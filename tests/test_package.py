@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_the_wheel_has_the_program_and_its_data_alone():
     wheel = read_toml(ROOT / "pyproject.toml")["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert set(wheel) == {"packages", "force-include"}
+    assert set(wheel) == {"packages", "force-include", "shared-data"}
+    assert wheel["shared-data"] == {"docs/phitui.1": "share/man/man1/phitui.1"}  # where man looks for it
     sources = [*wheel["packages"], *wheel["force-include"]]
     assert sorted(sources) == ["config.toml", "phitui", "themes"]
     assert all(target.startswith("phitui/data/") for target in wheel["force-include"].values())

@@ -41,11 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("-o", "--output", metavar="FILE", type=Path, help="a file to make; without it, stdout")
     export.add_argument("--json", action="store_true", help="as import takes it")
     bring = add("import", "a session out of a JSON file of export; prints its id")
-    bring.add_argument("file", metavar="FILE", type=Path)
+    bring.add_argument("file", metavar="FILE", type=Path, help="a file that export --json wrote")
     remove = add("rm", "remove a session for good")
     remove.add_argument("id", type=int, metavar="ID", help="a number of the list")
     search = add("search", "turns with all of these words, the newest first")
-    search.add_argument("text", metavar="TEXT", nargs="+")
+    search.add_argument("text", metavar="TEXT", nargs="+", help="words to search for")
     recover = add("recover", "bring back what can be read of a damaged file of sessions")
     recover.add_argument("file", metavar="FILE", type=Path, nargs="?", help="without it, each that phitui knows of")
 
