@@ -19,6 +19,8 @@ from phitui.workbench.chat.chat import Exchange, State
 
 # More of a prompt than this is not repeated in the transcript.
 PROMPT_LINES, PROMPT_CHARS = 40, 4000
+# Prose is no wider, so that the eye finds the next line: in the style sheets here, of thinking and of Markdown.
+PROSE_CELLS = 100
 # More than this stays plain text: a table of thousands of cells takes many seconds to lay out.
 MARKDOWN_CHARS, MARKDOWN_BARS = 50_000, 600
 
@@ -33,7 +35,7 @@ class ExchangeView(Vertical):
         height: auto;
         margin: 0 1 1 1;
         .asked { padding: 0 1; border-left: outer $primary; background: $surface; height: auto; }
-        .answer { padding: 0 1 0 2; margin: 1 0 0 0; height: auto; }
+        .answer { padding: 0 1 0 2; margin: 1 0 0 0; height: auto; max-width: 103; }
         .facts { padding: 0 1 0 2; color: $text-muted; height: auto; }
         .facts.bad { color: $text-error; }
         Markdown { padding: 0 0 0 2; margin: 1 0 0 0; background: transparent; }

@@ -19,7 +19,9 @@ class ThinkingView(Vertical):
     ThinkingView {
         height: auto; padding: 0 1 0 2; margin: 1 0 0 0;
         .head { width: auto; height: auto; color: $text-muted; }
-        .thought { padding: 0 0 0 1; border-left: outer $panel; color: $text-muted; height: auto; }
+        .thought {
+            padding: 0 0 0 1; border-left: outer $panel; color: $text-muted; height: auto; max-width: 102;
+        }
     }
     """
 

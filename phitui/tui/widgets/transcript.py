@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from phitui.tui.terminal.display import Pace
-from phitui.tui.widgets.exchange import PROMPT_LINES, ExchangeView, Siblings
+from phitui.tui.widgets.exchange import PROMPT_LINES, PROSE_CELLS, ExchangeView, Siblings
 from phitui.tui.widgets.windowed import WindowedScroll
 from phitui.workbench.chat.exchanges import Exchange, path_to
 
@@ -140,7 +140,7 @@ class Transcript(WindowedScroll):
         assert isinstance(item, Exchange)  # noqa: S101
         asked = min(item.prompt.count("\n") + len(item.prompt) // room, PROMPT_LINES)
         shown = item.text or item.thinking
-        return 5 + asked + shown.count("\n") + len(shown) // room + (2 if item.thinking else 0)
+        return 5 + asked + shown.count("\n") + len(shown) // min(room, PROSE_CELLS) + (2 if item.thinking else 0)
 
     def note(self, text: str, kind: str = "") -> None:
         """Add a line of phitui's own. `kind` is "", "warn" or "bad"."""
