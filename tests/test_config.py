@@ -378,7 +378,7 @@ def test_the_example_of_a_host_has_the_defaults(environ: dict[str, str], user_fi
         ("[engines]\nbox = 1", "engines.box: expected a section"),
         ("engines = 1", "expected sections [engines.NAME]"),
         ("[engines.box]\nurl = 'http://me:sk-secret-1@a'", "does not carry a key"),
-        ("[engines.box]\nurl = 'http://a?k=sk-secret-1'", "? or # part"),
+        ("[engines.box]\nurl = 'http://a?k=sk-secret-1'", "no ? or # part"),
         ("[engines.box]\nurl = 'box:8000'", "is not an address"),
         ("[engine]\nname = ''", "a string that is not empty"),
     ],

@@ -79,7 +79,7 @@ def test_a_part_that_fails_has_its_reason(tmp_path):
     part = gpu._run("parking", settings(tmp_path), 60, dict(os.environ), made)
     assert part["outcome"] == "failed"
     assert "exit status 1" in part["reason"]
-    assert "is no phitui model" in part["reason"]
+    assert "is not a phitui model" in part["reason"]
 
 
 def test_a_part_without_model_or_time_is_left_out(tmp_path):

@@ -315,7 +315,7 @@ def nothing_fits(know: Knowledge, verdict: Verdict | None = None) -> NothingFits
     row = max(0, know.memory.peak(shape) - know.rest_bytes)
     return NothingFitsError(
         f"nothing fits, not even one row of {shape.total} tokens{said}: "
-        f"the weights need {know.rest_bytes / 1e9:.2f} GB, the row {row / 1e9:.2f} GB more, "
-        f"{limit / 1e9:.2f} GB may be used",
-        "End what else uses the memory, raise the limit, or take shorter prompts and answers",
+        f"the weights need {know.rest_bytes / 2**30:.2f} GiB, the row {row / 2**30:.2f} GiB more, "
+        f"{limit / 2**30:.2f} GiB may be used",
+        "Stop other programs that use the memory, raise the limit, or ask for shorter prompts and answers",
     )

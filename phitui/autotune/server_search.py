@@ -319,7 +319,7 @@ def _bisect(know: ServerKnowledge) -> _Steps:
         if know.spent or bad is None or bad.probe.concurrency - good < _distance(bad.probe.concurrency):
             return
         know.bound = bad.judged  # type: ignore[assignment]
-        yield from _ask(know, (good + bad.probe.concurrency) // 2, "below what did not go well")
+        yield from _ask(know, (good + bad.probe.concurrency) // 2, "below what failed")
     if know.smallest_bad is not None:
         know.bound = know.smallest_bad.judged  # type: ignore[assignment]
 
@@ -346,7 +346,7 @@ def _knee(know: ServerKnowledge) -> _Steps:
 def why(know: ServerKnowledge, best: int) -> str:
     """What bounds it, with the figures that say so."""
     seconds = know.fixed_s + best * know.request_s
-    share = f"{know.fixed_s / seconds:.0%} of its time is the same whatever their number" if seconds > 0 else "no fit"
+    share = f"{know.fixed_s / seconds:.0%} of its time does not depend on their number" if seconds > 0 else "no fit"
     bad = know.smallest_bad
     if know.bound == "throughput" or bad is None:
         largest = max(know.rates())

@@ -31,7 +31,7 @@ def _bound(steps: StepTime, depth: float, best: int, top: int, most: int) -> str
         return f"throughput still grows at {top} rows ({part}, {growth - 1:.0%} more with twice the rows)"
     if best == top and growth >= _STILL_GROWING:
         more = f"{growth - 1:.0%} more with twice the rows"
-        return f"memory-bound at {top} rows: the limit ends it while throughput still grows ({part}, {more})"
+        return f"memory-bound at {top} rows: the limit ends the search while throughput still grows ({part}, {more})"
     if shares["cache"] > max(shares["rows"], shares["fixed"]):
         return f"KV-bound at {best} rows: {shares['cache']:.0%} of a step goes with the cached tokens"
     if shares["fixed"] > shares["rows"]:

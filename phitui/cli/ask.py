@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "prompt",
         metavar="PROMPT",
         nargs="?",
-        help="the prompt, below what is piped in; without it, or as -, that alone",
+        help="the prompt; what is piped in goes before it, and is the prompt where this is missing or -",
     )
-    parser.add_argument("-s", "--system", metavar="SYSTEM", help="a system prompt")
+    parser.add_argument("-s", "--system", metavar="SYSTEM", help="the system prompt: how to answer")
     parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer, in tokens")
     parser.add_argument("--json", action="store_true", help="print one JSON object with text, usage and timings")
 

@@ -35,17 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT.jsonl|DIR", required=True,
-        help="where the answers go, a folder for several inputs; - is standard output",
+        help="where the answers go: a file, or a folder for several inputs; - is standard output",
     )  # fmt: skip
     parser.add_argument(
         "--batch-size", "--concurrency", dest="batch_size", metavar="N|auto", default="auto",
-        help="the most rows at once, of a server's engine the most requests (default: auto)",
+        help="the most rows to run at once, on a server the most requests (default: auto)",
     )  # fmt: skip
-    parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer of rows that say nothing of it")
-    parser.add_argument("--resume", action="store_true", help="go on with an output that is not complete")
+    parser.add_argument(
+        "--max-tokens", metavar="N", type=int, help="tokens of an answer at most, for rows that set none"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue an output that is not complete")
     parser.add_argument("--ordered", action="store_true", help="keep the order of the input (default: as they finish)")
     parser.add_argument(
-        "--seed", metavar="N", type=int, help="for drawing tokens: what it needs is in docs/guide/batches.md"
+        "--seed", metavar="N", type=int, help="draw the same tokens again; docs/guide/batches.md has the conditions"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object with the counts at the end")
 
@@ -90,9 +92,9 @@ def _targets(sources: list[Path | None], output: str) -> list[Path | None]:
     if len(sources) == 1 and not path.is_dir():
         return [path]
     if not path.is_dir():
-        raise UsageError(f"{shown_path(path)} is no folder, and several inputs need one", "Make it first")
+        raise UsageError(f"{shown_path(path)} is not a folder, and several inputs need one", "Create it first")
     if None in sources:
-        raise UsageError("standard input has no name for a file in a folder", "Name the output file with -o")
+        raise UsageError("standard input has no name for a file in the folder", "Name the output file with -o")
     names = [source.name for source in sources if source is not None]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -110,7 +110,7 @@ class BatchRunner(Front):
         self._events = asyncio.Queue()
         config = self._workbench.config
         if self._seeded and config.now.engine.workers > 1:
-            self._tell("with a seed one worker runs: two would draw the same")
+            self._tell("a seed needs one worker, since two would draw the same tokens: engine.workers is taken as 1")
             config.now = replace(config.now, engine=replace(config.now.engine, workers=1))
         self._workbench.start_engine()
         loaded = await wait_loaded(self._events, self._show)

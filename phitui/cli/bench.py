@@ -36,16 +36,16 @@ EXAMPLES = """  phitui bench -o before.json            measure, and keep the res
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-sizes", "--concurrency", dest="batch_sizes", metavar="B,B,…",
-        help="rows to run together, of a server requests at once, as 1,8,26 (default: 1, 8 and engine.batch)",
+        help="batch sizes to measure, on a server requests at once, as 1,8,26 (default: 1, 8 and engine.batch)",
     )  # fmt: skip
     parser.add_argument(
-        "--prompt-tokens", metavar="N", type=int, help=f"tokens of a prompt (default {DEFAULT_PROMPT_TOKENS})"
+        "--prompt-tokens", metavar="N", type=int, help=f"tokens of each prompt (default {DEFAULT_PROMPT_TOKENS})"
     )
     parser.add_argument(
         "--max-tokens",
         metavar="N",
         type=int,
-        help=f"tokens of an answer, all of them made (default {DEFAULT_NEW_TOKENS})",
+        help=f"tokens of each answer, none of which ends earlier (default {DEFAULT_NEW_TOKENS})",
     )
     parser.add_argument("--repeat", metavar="N", type=int, help=f"runs of each batch size (default {DEFAULT_REPEAT})")
     parser.add_argument(
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         type=Path,
-        help="OLD.json [NEW.json]: compare two saved results, or OLD with what is measured now in the same way",
+        help="OLD.json [NEW.json]: compare two saved results, or OLD with a new measurement made in the same way",
     )
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="save the result as JSON as well")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -98,7 +98,7 @@ def _to_compare(args: argparse.Namespace) -> list[Path]:
         given = ("batch_sizes", "prompt_tokens", "max_tokens", "repeat", "output")
         wrong = next((name for name in given if getattr(args, name) is not None), None)
         if wrong:
-            raise UsageError(f"--compare with two files runs nothing, so it goes without --{wrong.replace('_', '-')}")
+            raise UsageError(f"--compare with two files measures nothing: --{wrong.replace('_', '-')} has no use there")
     return paths
 
 

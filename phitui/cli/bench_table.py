@@ -9,11 +9,11 @@ from phitui.workbench.bench.compare import METRICS, WORTH, Comparison, Differenc
 from phitui.workbench.bench.result import BatchResult, BenchResult, JoulesPerToken, Percentiles
 
 # Short, so that 80 columns do.
-_RATES = ("rows", "output/s", "decode/s", "MBU", "engine", "J/tok", "net", "GB", "runs")
+_RATES = ("rows", "output/s", "decode/s", "MBU", "engine", "J/tok", "net", "GiB", "runs")
 _LEGEND = (
     "output/s, decode/s: output tokens per second with the prefill and without, medians of the runs; MBU: weights and "
     "KV cache read in a decode step over the memory's peak, engine: with 3 × the KV cache; J/tok: per output token, "
-    "net: without the idle power; GB: the most memory that the engine held. Percentiles are nearest ranks of N values."
+    "net: without the idle power; GiB: the most memory that the engine used. Percentiles are nearest ranks of N values."
 )
 NOT_HERE = "times are measured at this end, tokens counted by the server"
 _LATENCIES = ("rows", "ms", "mean", "p50", "p90", "p95", "p99", "N")
@@ -48,7 +48,7 @@ def _heading(result: BenchResult) -> list[str]:
         where if remote else f"{where}; memory peak {peak}",
         f"engine: {ran}{versions}",
         f"workload: {work.prompt_tokens} prompt tokens, {work.max_tokens} new tokens, {work.repeat} runs each",
-        f"load average: {_number(around.load1_begin)} at the begin, {_number(around.load1_end)} at the end",
+        f"load average: {_number(around.load1_begin)} at the start, {_number(around.load1_end)} at the end",
     )
     return [f"- {one_line(line, 300)}" for line in lines]
 
@@ -64,7 +64,7 @@ def _rates(one: BatchResult) -> tuple[str, ...]:
         _percent(traffic.mbu_engine),
         mark + _number(energy.gross) if energy.gross is not None else "–",
         mark + _number(energy.net) if energy.net is not None else "–",
-        "–" if one.peak_memory_bytes is None else f"{one.peak_memory_bytes / 1e9:.3f}",
+        "–" if one.peak_memory_bytes is None else f"{one.peak_memory_bytes / 2**30:.3f}",
         str(len(one.runs)),
     )
 
@@ -97,7 +97,7 @@ def _notes(result: BenchResult) -> list[str]:
 
 
 def _energy(found: JoulesPerToken) -> tuple[str, str]:
-    rough = "≈ is of runs shorter than 5 s" if found.rough else ""
+    rough = "≈ marks runs shorter than 5 s" if found.rough else ""
     return "J/token", "; ".join(filter(None, (found.reason, rough)))
 
 
@@ -109,7 +109,7 @@ def comparison(found: Comparison) -> str:
     lines += [*([""] if lines else []), *headed(table(rows, left=2)), ""]
     lines.append(
         "Old and new are geometric means over N runs each, the ratio is new / old. Better or worse: the 95 % "
-        "confidence interval of the ratio (Welch's t, of logarithms) does not hold 1, and the ratio is "
+        "confidence interval of the ratio (Welch's t, of logarithms) does not contain 1, and the ratio is "
         f"{WORTH:.0%} or more away from it; else it is noise. Unknown: fewer than two runs."
     )
     return "\n".join(lines) + "\n"

@@ -32,12 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions_of(parser)
     add("list", "the models of the store").add_argument("--json", action="store_true", help="print one JSON array")
     pull = add("pull", "fetch a model and convert it")
-    pull.add_argument("name", metavar="NAME", help="a name of the catalog (phi-3-mini, …) or organisation/model")
+    pull.add_argument(
+        "name",
+        metavar="NAME",
+        help="a name that phitui knows (phi-3-mini, …), or organisation/model",
+    )
     convert = add("convert", "convert a model that is on disk")
-    convert.add_argument("source", metavar="SRC", type=Path, help="a folder as the Hub has them, or a .gguf file")
+    convert.add_argument("source", metavar="SRC", type=Path, help="a model folder as the Hub has them, or a .gguf file")
     place = convert.add_mutually_exclusive_group()
     place.add_argument("-n", "--name", metavar="NAME", help="its name in the store")
-    place.add_argument("-o", "--output", metavar="DIR", type=Path, help="the folder to make, instead of the store's")
+    place.add_argument("-o", "--output", metavar="DIR", type=Path, help="make this folder, instead of one in the store")
     for action in (pull, convert):
         action.add_argument("--quantization", metavar="Q", default="", help="int8 (the default), float16, float32, …")
         action.add_argument(
@@ -45,9 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             type=_tokens,
             default=0,
-            help="convert it for N tokens; more may need LongRoPE's long factors",
+            help="the context window in tokens; a long one may need LongRoPE's long factors",
         )
-    verify = add("verify", "read all of a model's files and compare them with its manifest")
+    verify = add("verify", "check that a model's files are complete and unchanged")
     verify.add_argument("name", metavar="NAME", help="a model of the store, or a converted folder")
     remove = add("rm", "remove a model from the store")
     remove.add_argument("name", metavar="NAME", help="a model of the store")
@@ -57,7 +61,7 @@ def _tokens(text: str) -> int:
     """A wish for a context window. Raises ArgumentTypeError, which argparse makes a line of wrong usage."""
     if not (text.isascii() and text.isdecimal() and LEAST_CONTEXT <= int(text[:12]) <= MOST_CONTEXT):
         raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no number of tokens; give a whole number from {LEAST_CONTEXT} on"
+            f"{text[:40]!r} is not a number of tokens; give a whole number from {LEAST_CONTEXT} on"
         )
     return int(text)
 
@@ -150,7 +154,7 @@ def _stored(name: str) -> Path:
 def _not_there(name: str) -> UsageError:
     near = meant(name, [model.name for model in list_models(models_dir())])
     fix = f"{near} phitui model list shows what is there.".lstrip()
-    return UsageError(f"no model of the store is called {name[:200]!r}", fix)
+    return UsageError(f"there is no model {name[:200]!r} in the store", fix)
 
 
 def _request(args: argparse.Namespace) -> Request:
@@ -175,7 +179,7 @@ def _free_place(output: Path) -> Path:
     """Where a model folder may go: nothing but another converted model is replaced."""
     place = output.expanduser().resolve()
     if place.exists() and not (place / MANIFEST_NAME).is_file():
-        raise UsageError(f"{place} is there already and is no converted model", "Name a folder that is not there yet.")
+        raise UsageError(f"{place} is there and is not a converted model", "Name a folder that does not exist yet.")
     return place
 
 

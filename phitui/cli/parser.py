@@ -17,12 +17,15 @@ from phitui.core.text import one_line
 
 # What several commands have, by the name in the parsed arguments.
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "model": {"metavar": "NAME|DIR", "help": "a model of the store, or a converted folder"},
-    "engine": {"metavar": "ct2|NAME|URL", "help": "which engine answers: the local one, or a server"},
-    "device": {"choices": ("auto", "cuda", "cpu"), "help": "where to run it"},
-    "compute_type": {"metavar": "TYPE", "help": "auto, int8, int8_float16, float16, …"},
+    "model": {"metavar": "NAME|DIR", "help": "a model in the store, or a folder with a converted model"},
+    "engine": {
+        "metavar": "ct2|NAME|URL",
+        "help": "ct2 (on this machine), or a server: its name in config.toml, or its URL",
+    },
+    "device": {"choices": ("auto", "cuda", "cpu"), "help": "where to compute; auto takes the GPU where there is one"},
+    "compute_type": {"metavar": "TYPE", "help": "the numbers to compute with: auto, int8, int8_float16, float16, …"},
     "theme": {"metavar": "NAME", "help": "the console's colours"},
-    "config": {"metavar": "FILE", "type": Path, "help": "a configuration file over the user's own"},
+    "config": {"metavar": "FILE", "type": Path, "help": "a configuration file that goes before your own"},
 }
 _RUNNING = ("model", "engine", "device", "compute_type", "config")
 
@@ -37,7 +40,7 @@ class Command(NamedTuple):
 # Name: the module in phitui.cli that has it. A module is imported when its command runs.
 COMMANDS = {
     "ask": Command("answer one prompt on stdout", _RUNNING),
-    "batch": Command("run files of prompts, one line of output for each", _RUNNING),
+    "batch": Command("run files of prompts, with one line of output for each prompt", _RUNNING),
     "tune": Command("find the fastest batch and configuration for this machine", _RUNNING),
     "bench": Command("measure throughput and latencies at several batch sizes; compare two results", _RUNNING),
     "session": Command("list, show, search, export, import, remove and recover sessions"),
@@ -45,9 +48,10 @@ COMMANDS = {
     "monitor": Command("watch the GPUs and their processes: screen, text, JSON, recordings", ("theme", "config")),
     "keys": Command("list all actions with their ids, keys and defaults"),
     "doctor": Command(
-        "check this installation and machine, and say how to mend it", ("model", "engine", "device", "config")
+        "check this installation and machine, and say how to fix what is wrong",
+        ("model", "engine", "device", "config"),
     ),
-    "completion": Command("print the script with which Tab completes phitui's words in a shell", ()),
+    "completion": Command("print a script that makes Tab complete phitui's commands in your shell", ()),
 }
 _EXAMPLES = """examples:
   phitui                                   open the console
@@ -123,7 +127,7 @@ def parser_of(known: Collection[str]) -> Parser:
         nargs="?",
         type=int,
         const=0,
-        help="go on with a session, without ID with the newest",
+        help="continue a session; without ID the newest one",
     )
     parser.add_argument("--version", action="version", version=f"phitui {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)

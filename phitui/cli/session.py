@@ -32,22 +32,24 @@ EXAMPLES = """  phitui session list
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions_of(parser)
-    listed = add("list", "all sessions, the one that changed last first")
+    listed = add("list", "list all sessions, the one that changed last first")
     listed.add_argument("--json", action="store_true", help="print one JSON array")
     show = add("show", "print a session as text, without terminal escapes")
-    export = add("export", "a session as Markdown, or with --json with all its branches")
+    export = add("export", "write a session as Markdown, or with --json with all its branches")
     for action in (show, export):
-        action.add_argument("id", type=int, metavar="ID", help="a number of the list")
-    export.add_argument("-o", "--output", metavar="FILE", type=Path, help="a file to make; without it, stdout")
-    export.add_argument("--json", action="store_true", help="as import takes it")
-    bring = add("import", "a session out of a JSON file of export; prints its id")
+        action.add_argument("id", type=int, metavar="ID", help="its number in phitui session list")
+    export.add_argument("-o", "--output", metavar="FILE", type=Path, help="a new file to write, instead of stdout")
+    export.add_argument("--json", action="store_true", help="as JSON, which import reads")
+    bring = add("import", "read a session from a JSON file of export; prints its id")
     bring.add_argument("file", metavar="FILE", type=Path, help="a file that export --json wrote")
     remove = add("rm", "remove a session for good")
-    remove.add_argument("id", type=int, metavar="ID", help="a number of the list")
-    search = add("search", "turns with all of these words, the newest first")
+    remove.add_argument("id", type=int, metavar="ID", help="its number in phitui session list")
+    search = add("search", "find turns with all of these words, the newest first")
     search.add_argument("text", metavar="TEXT", nargs="+", help="words to search for")
     recover = add("recover", "bring back what can be read of a damaged file of sessions")
-    recover.add_argument("file", metavar="FILE", type=Path, nargs="?", help="without it, each that phitui knows of")
+    recover.add_argument(
+        "file", metavar="FILE", type=Path, nargs="?", help="the damaged file (default: all known ones)"
+    )
 
 
 def run(config: Config, args: argparse.Namespace) -> int:
@@ -82,7 +84,7 @@ def _read(path: Path, args: argparse.Namespace) -> int:
         try:
             action(SessionStore.reader(path, memory), args)
         except UsageError as error:
-            raise PhituiError(f"of what can be read: {error.message}") from error
+            raise PhituiError(f"in what can be read: {error.message}") from error
     return int(ExitCode.FAILED)
 
 

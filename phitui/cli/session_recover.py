@@ -45,7 +45,7 @@ def _recover(path: Path, file: Path) -> bool:
     """Whether anything could be read."""
     with recovered(file) as (memory, found):
         if not found.sessions:
-            narrate(f"phitui: {file}: nothing in it can be read. It stays where it is; delete it to be told no more")
+            narrate(f"phitui: {file}: nothing in it can be read. It stays where it is; delete it to end this message")
             return False
         if path.exists() and file.samefile(path):
             kept = _replace(path, memory)

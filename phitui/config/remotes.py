@@ -101,7 +101,7 @@ def check_url(url: str, where: str) -> None:
     if parts.username is not None or parts.password is not None:
         raise UsageError(f"{where}: an address does not carry a key or password", "Use api_key_env or api_key_file.")
     if parts.query or parts.fragment:
-        raise UsageError(f"{where}: the address has a ? or # part, which is no server's", "Leave it out.")
+        raise UsageError(f"{where}: a server's address has no ? or # part", "Leave it out.")
     if parts.scheme not in ("http", "https") or not host or re.search(r"[^\x21-\x7e]", url):
         raise UsageError(f'{where}: "{one_line(url, 80)}" is not an address such as http://127.0.0.1:8000')
 

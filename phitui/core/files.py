@@ -23,7 +23,7 @@ def read_opened(file: BinaryIO, path: Path, most_bytes: int) -> bytes:
     data = file.read(most_bytes + 1) if size <= most_bytes else b""
     if max(size, len(data)) > most_bytes:
         has = f"{size:,}" if size > most_bytes else f"over {most_bytes:,}"  # one that grows, or of the kernel's
-        raise OSError(errno.EFBIG, f"it has {has} bytes, and at most {most_bytes:,} are taken", str(path))
+        raise OSError(errno.EFBIG, f"it has {has} bytes, the limit is {most_bytes:,}", str(path))
     return data
 
 

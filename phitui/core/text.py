@@ -100,3 +100,8 @@ def one_line(text: str, limit: int) -> str:
     """`text` as a label: sanitized, one line, runs of space made one, cut to `limit` characters with "…"."""
     line = " ".join(sanitize(text).split())
     return line if len(line) <= limit else line[: max(limit - 1, 0)].rstrip() + "…"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 row", "2 rows"."""
+    return f"{number} {noun}{'s' * (number != 1)}"

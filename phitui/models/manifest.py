@@ -113,7 +113,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(read_small(path, _MOST_BYTES), type=Manifest)
     except FileNotFoundError as error:
-        raise PhituiError(f"{folder} is no phitui model: it has no {MANIFEST_NAME}", _AGAIN) from error
+        raise PhituiError(f"{folder} is not a phitui model: it has no {MANIFEST_NAME}", _AGAIN) from error
     except OSError as error:
         raise PhituiError(f"cannot read {path}: {error.strerror}", "Check what it is, and who may read it.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

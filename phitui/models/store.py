@@ -130,7 +130,7 @@ def _automatic(models_dir: Path) -> Resolved:
 def _unknown(models_dir: Path, wanted: str, path: Path) -> UsageError:
     if os.sep in wanted and os.path.exists(path):  # noqa: PTH110
         return UsageError(
-            f"{wanted} is no model that phitui has converted: it has no {MANIFEST_NAME}",
+            f"{wanted} is not a model that phitui has converted: it has no {MANIFEST_NAME}",
             f"Convert it first: phitui model convert {wanted}",
         )
     names = [entry.name for entry in CATALOG]

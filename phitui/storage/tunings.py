@@ -158,7 +158,7 @@ def stale(tuning: Tuning, now: Conditions, usable_bytes: int | None = None) -> s
         if getattr(tuning.conditions, field) != getattr(now, field):
             return f"{name} changed"
     if usable_bytes is not None and usable_bytes < tuning.peak_bytes:
-        return f"it takes {tuning.peak_bytes / 1e9:.2f} GB, {usable_bytes / 1e9:.2f} GB are usable now"
+        return f"it takes {tuning.peak_bytes / 2**30:.2f} GiB, {usable_bytes / 2**30:.2f} GiB are usable now"
     return ""
 
 

@@ -55,9 +55,9 @@ _STOPS_ROWS = _Stops("{about}: it stops, what is done is kept, and it can go on 
 # What the first wants while the second is held. Pairs that are not here do not disturb each other.
 _RULES: dict[tuple[Use, Use], _Waits | _Stops | _Refused] = {
     (Use.ANSWER, Use.TUNING): _Refused(f"{_TUNING}: {{about}}", _UNTIL_TUNED),
-    (Use.ANSWER, Use.SWITCH): _Waits("another engine is on its way", only_alone=True),
+    (Use.ANSWER, Use.SWITCH): _Waits("another engine is being started", only_alone=True),
     (Use.ROWS, Use.TUNING): _Waits(_TUNING),
-    (Use.ROWS, Use.SWITCH): _Waits("another engine is on its way"),
+    (Use.ROWS, Use.SWITCH): _Waits("another engine is being started"),
     (Use.MODEL_WORK, Use.TUNING): _Refused(f"{_TUNING}: other work would spoil it", _UNTIL_TUNED),
     (Use.TUNING, Use.ANSWER): _STOPS_ANSWER,
     (Use.TUNING, Use.ROWS): _Refused("a batch is running on the engine", "Wait for it, or stop it: F5."),

@@ -84,7 +84,7 @@ def _check(result):
         (["--repeat", "-1"], ["--repeat", "from 1"]),
         (["--batch-sizes", "65536", "--max-tokens", "4000"], ["in one run"]),
         (["--compare", "/nowhere.json"], ["/nowhere.json", "No such file"]),
-        (["--compare", "/etc/hostname"], ["/etc/hostname", "no result of phitui bench"]),
+        (["--compare", "/etc/hostname"], ["/etc/hostname", "not a result of phitui bench"]),
         (["--compare", "a", "b", "c"], ["one or two files"]),
         (["--output", "/nowhere/x.json"], ["--output", "/nowhere"]),
         (["--output", "/dev/null"], ["--output", "not a file"]),

@@ -284,7 +284,7 @@ def test_store() -> None:
     (models_dir() / "half").mkdir(parents=True)
     check = user.store()
     assert check.ok is False
-    assert "half is no phitui model" in check.text
+    assert "half is not a phitui model" in check.text
 
 
 def test_a_store_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

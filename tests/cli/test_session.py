@@ -103,7 +103,7 @@ def test_export_import_and_rm(home):
     [
         ({"parameters": {"temperature": 9}}, "generation.temperature: expected a number from 0 to 5, got 9"),
         ({"parameters": {"nonsense": 1}}, "no such setting"),
-        ({"version": 2}, "no session that phitui exported"),
+        ({"version": 2}, "not a session that phitui exported"),
         ({"leaf": 77}, "leaf 77 is none of the turns"),
     ],
 )

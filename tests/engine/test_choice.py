@@ -60,7 +60,7 @@ def test_cuda_without_a_card_is_unavailable():
             r"int8_float16 does not run on this cpu: it runs on CUDA.*float32, int8, int8_float32",
         ),
         (CPU, "cpu", "bfloat16", r"bfloat16 does not run on this cpu: it runs on CUDA cards only"),
-        (CPU, "cpu", "int16", r"int16 does not run on this cpu: CTranslate2 has no such products"),
+        (CPU, "cpu", "int16", r"int16 does not run on this cpu: CTranslate2 does not support it"),
         (
             TURING,
             "cuda",

@@ -99,7 +99,7 @@ def test_the_drivers_count_is_of_the_engines_card_and_process(cuda, nvml):
 def test_where_the_driver_does_not_say_there_is_a_reason(nvml):
     card, mine = "b7c8d9e0-1f2a-4b3c-8d4e-5f60718293a4", os.getpid()
     nvml.change({"1.processes.compute": f"{mine}:-"})
-    assert OwnMemory(card, mine).read() == Missing("the driver does not tell this process's share")
+    assert OwnMemory(card, mine).read() == Missing("the driver does not report this process's share")
     assert "no process of the engine's id" in OwnMemory(card, mine + 1).read().reason
     assert "no card of the engine's UUID" in OwnMemory("00000000-1f2a-4b3c-8d4e-5f60718293a4", mine).read().reason
     assert "no card of the engine's UUID" in OwnMemory("", mine).read().reason

@@ -64,9 +64,9 @@ BROKEN_AFTER_TEXT = {
     "killed": (lambda c: c.reset(), "connection"),
     "closed": (lambda c: c.socket.close(), "ended in the middle"),
     "half an event": (lambda c: c.send(b'data: {"choices": [{"del'), "ended in the middle"),
-    "wrong JSON": (lambda c: c.event(b'{"choices": [}'), "no part of an answer"),
-    "JSON of another kind": (lambda c: c.event(b"7"), "no part of an answer"),
-    "nested JSON": (lambda c: c.event(b"[" * 100_000), "no part of an answer"),
+    "wrong JSON": (lambda c: c.event(b'{"choices": [}'), "not part of an answer"),
+    "JSON of another kind": (lambda c: c.event(b"7"), "not part of an answer"),
+    "nested JSON": (lambda c: c.event(b"[" * 100_000), "not part of an answer"),
     "an error event": (lambda c: c.event({"error": {"message": "out of memory"}}), "out of memory"),
     "TGI's error event": (lambda c: c.event({"error": "dead", "error_type": "generation"}), "dead"),
     "an error with escapes": (lambda c: c.event({"error": "\x1b]0;x\x07\x1b[31mred\nline"}), "red line"),
@@ -215,7 +215,7 @@ def latin(connection):
 
 async def test_a_list_of_models_in_wrong_utf8_is_none():
     with raw_server(good, gets={"/v1/models": latin}) as server:
-        await refused(UnavailableError, "no engine that phitui knows", server.url)
+        await refused(UnavailableError, "not an engine that phitui knows", server.url)
 
 
 @pytest.mark.parametrize("path", ["/props", "/info", "/api/version", "/version"])
@@ -433,7 +433,7 @@ async def test_a_list_of_models_without_end():
 async def test_a_server_of_another_kind():
     with (
         raw_server(good, gets={"/": {"hello": 1}}) as server,
-        pytest.raises(UnavailableError, match="is no engine that phitui knows"),
+        pytest.raises(UnavailableError, match="is not an engine that phitui knows"),
     ):
         await RemoteEngine(server.url, **QUICK).client.connect()
 

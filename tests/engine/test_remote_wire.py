@@ -205,7 +205,7 @@ async def test_ollama():
         (b"", "ended in the middle"),
         (ollama_line("", done=True)[:40], "ended in the middle"),
         (b'{"error": "model runner has unexpectedly stopped"}\n', "unexpectedly stopped"),
-        (b"<html>\n", "no part of an answer"),
+        (b"<html>\n", "not part of an answer"),
     ],
 )
 async def test_ollama_that_breaks_off(last, words):
@@ -238,7 +238,7 @@ async def test_a_server_that_knows_the_least():
         async with connected(server.url) as engine:
             loaded = engine.client.loaded
             assert (loaded.remote.kind, loaded.name, loaded.context_window) == ("OpenAI-style", "m", None)
-            assert loaded.remote.can[:2] == ["counts of tokens not promised", "context window not told"]
+            assert loaded.remote.can[:2] == ["may not count tokens", "context window not told"]
             text, end = await engine.ask(TURNS, FULL)
             assert (text, end.reason) == ("Hello", "stop")
             assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (None, None)

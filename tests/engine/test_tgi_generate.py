@@ -218,10 +218,10 @@ async def test_errors_are_events():
     ("sent", "words"),
     [
         (b'data:{"error":"Request failed during generation","error_type":"generation"}\n\n', "failed during"),
-        (b'data:{"token":null}\n\n', "no token of an answer"),
-        (b"data:{half\n\n", "no part of an answer"),
-        (b'data:{"token":{"text":7}}\n\n', "no token of an answer"),
-        (b'data:{"error":"Input bad","error_type":"validation"}\n\n', "fails in the answer: Input bad"),
+        (b'data:{"token":null}\n\n', "not a token of an answer"),
+        (b"data:{half\n\n", "not part of an answer"),
+        (b'data:{"token":{"text":7}}\n\n', "not a token of an answer"),
+        (b'data:{"error":"Input bad","error_type":"validation"}\n\n', "failed during the answer: Input bad"),
     ],
 )
 async def test_what_goes_wrong_after_a_token_breaks_the_answer_off(sent, words):

@@ -88,7 +88,7 @@ def test_lines_that_did_not_reach_the_disk_are_run_again(home):
     os.truncate(batch.output, batch.synced() + 10)
     again = batch.run("--resume")
     assert again.returncode == 0, again.stderr
-    assert "did not reach the disk are run again" in again.stderr
+    assert "did not reach the disk: run again" in again.stderr
     assert batch.by_row() == unbroken(home, rows)
 
 

@@ -66,6 +66,6 @@ def test_a_signal_keeps_what_is_done_and_the_tokens_of_what_was_begun(home, unbr
     assert 0 < len(before) < len(rows)
     done = batch.run("--resume")
     assert done.returncode == 0, done.stderr
-    assert f"going on: {len(before)} rows are done" in done.stderr
+    assert f"going on: {len(before)} row" in done.stderr
     assert batch.lines()[: len(before)] == before
     assert batch.by_row() == unbroken(rows)

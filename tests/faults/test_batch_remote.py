@@ -85,7 +85,7 @@ def test_the_server_is_killed_and_resume_finishes_it_on_a_new_one(home, tmp_path
         config.write_text(config.read_text().replace(server.url, another.url))
         finished = batch.run("--resume")
     assert finished.returncode == 0, finished.stderr
-    assert f"{done} rows are done" in finished.stderr
+    assert f"{done} row" in finished.stderr
     assert len(batch.by_row()) == 120 and not batch.journal.exists()
 
 
@@ -131,7 +131,7 @@ FAULTS = {
     "hangs": (lambda c: c.hang(), "no first token within 0.5 s"),
     "half an event": (half_an_event, "ended in the middle"),
     "10 MB event": (huge_event, "an event of more than"),
-    "wrong JSON": (lambda c: (c.head(), c.event(b'{"choices": [}')), "no part of an answer"),
+    "wrong JSON": (lambda c: (c.head(), c.event(b'{"choices": [}')), "not part of an answer"),
     "404": (lambda c: c.reply(404, b'{"error": "no such model"}'), "no such model"),
     "500": (lambda c: c.reply(500, b"<html>"), "answers 500"),
     "slow drip": (slow_drip, "no first token within 0.5 s"),

@@ -25,7 +25,7 @@ def test_dcgm_exporter():
     assert (card.vram.used_bytes, card.vram.free_bytes) == (20_000 * MIB, 60_000 * MIB)
     assert card.vram.total_bytes == 80_559 * MIB and card.vram.reserved_bytes == 559 * MIB
     assert card.power_w == 305.25 and card.power_limit_w is None
-    assert card.unavailable["power_limit_w"] == "the exporter does not tell DCGM_FI_DEV_POWER_MGMT_LIMIT"
+    assert card.unavailable["power_limit_w"] == "the exporter does not report DCGM_FI_DEV_POWER_MGMT_LIMIT"
     assert (card.sm_clock_mhz, card.mem_clock_mhz) == (1980, 2619)
     assert card.energy_j == 7_200_000 and card.tensor_active_pct == 25
     assert card.link.tx_gb_s == 2

@@ -30,7 +30,7 @@ def test_the_card_and_its_slices(install, gpus):
     assert card.unavailable["util_pct"] == "this card does not report it"
     assert (small.index, small.mig, small.uuid) == (0, "1g.10gb", "MIG-1d2c3b4a-0000-5000-8000-000000000001")
     assert small.vram == Memory(10468982784, 8053063680, 0, 2415919104)
-    assert small.unavailable["util_pct"] == "the driver does not tell it apart for a slice of a card"
+    assert small.unavailable["util_pct"] == "the driver does not report it apart for a slice of a card"
     assert [process.pid for process in small.processes] == [4321]
     # The third place is the second slice. Its name says no profile: it is worked out from its share of the card.
     assert (large.mig, large.uuid, large.processes) == ("3g.40gb", "MIG-1d2c3b4a-0000-5000-8000-000000000002", [])

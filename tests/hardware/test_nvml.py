@@ -73,7 +73,7 @@ def test_a_card_that_shares_the_machines_memory(install, gpus):
     assert abs(device.vram.free_bytes - available) < 1 << 30
     assert device.unavailable["vram.reserved_bytes"] == "RAM has no driver's reserve"
     assert device.util_pct == 35
-    assert device.processes[0].unavailable["used_bytes"] == "the driver does not tell this process's share"
+    assert device.processes[0].unavailable["used_bytes"] == "the driver does not report this process's share"
 
 
 def test_a_gb10_on_a_machine_whose_ram_cannot_be_read(install, gpus, monkeypatch):
@@ -93,7 +93,7 @@ def test_an_old_driver_is_asked_the_old_way(install, gpus):
     (device,) = gpus.read(0.0).devices
     check_device(device)
     assert device.vram == Memory(12884901888, 5368709120 + 379584512, None, 7136608256)
-    assert device.unavailable["vram.reserved_bytes"] == "this driver does not tell its reserve apart"
+    assert device.unavailable["vram.reserved_bytes"] == "this driver does not report its reserve apart"
     too_old = {metric for metric, reason in device.unavailable.items() if reason.endswith("is too old to report it")}
     assert too_old >= {"bus_width_bits", "bandwidth.peak_gb_s", "sm_active_pct"}
     assert (device.link.generation, device.link.width, device.link.width_max) == (4, 8, 16)

@@ -63,7 +63,7 @@ def test_a_driver_that_is_loaded_later_is_found(install, gpus):
 
 
 @pytest.mark.parametrize(
-    ("count", "reason"), [(0, "the driver sees no GPU"), (4294967295, "the driver speaks of 4294967295 GPUs")]
+    ("count", "reason"), [(0, "the driver sees no GPU"), (4294967295, "the driver reports 4294967295 GPUs")]
 )
 def test_a_driver_without_cards(install, gpus, count, reason):
     install("rtx4090").change({"device_count": count})

@@ -87,7 +87,7 @@ def test_compute_and_graphics_of_one_process_are_one_row(install, gpus):
     processes = listed(gpus)
     assert {pid: process.kind for pid, process in processes.items()} == {1: "C", 2: "G", pid: "C+G"}
     assert processes[pid].used_bytes == 5 * MIB
-    assert processes[1].unavailable["used_bytes"] == "the driver does not tell this process's share"
+    assert processes[1].unavailable["used_bytes"] == "the driver does not report this process's share"
     assert processes[pid].unavailable["util_pct"] == "the driver has no sample of this process"
 
 

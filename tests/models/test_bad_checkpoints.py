@@ -233,7 +233,7 @@ def test_truncated_gguf(gguf, tmp_path, share):
 
 def test_another_file_by_the_name_of_gguf(tmp_path):
     (tmp_path / "tiny.gguf").write_bytes(b"PK\x03\x04" + bytes(1000))
-    assert "is no GGUF file" in refusal(tmp_path / "tiny.gguf", tmp_path)
+    assert "is not a GGUF file" in refusal(tmp_path / "tiny.gguf", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_a_damaged_index_is_done_without(path):
         (lambda path: path.mkdir(), "is a folder, where the file of the sessions should be"),
         (lambda path: path.symlink_to("/nowhere/x"), "is a link to /nowhere/x, which is not there"),
         (lambda path: path.symlink_to(path), "Too many levels of symbolic links|which is not there"),
-        (lambda path: __import__("os").mkfifo(path), "is no regular file"),
+        (lambda path: __import__("os").mkfifo(path), "is not a regular file"),
         (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\)"),
         (lambda path: path.write_bytes(b"a text " * 100), "is damaged: file is not a database"),
     ],

@@ -86,7 +86,7 @@ def test_search_resume_edit_and_the_command_line(open_console, home):
     console.send(SHIFT_TAB)
     console.wait_for("e Edit")
     console.send("e")
-    console.wait_for(r"edits an earlier prompt[\s\S]*│ What is the capital of France\?")
+    console.wait_for(r"editing an earlier prompt[\s\S]*│ What is the capital of France\?")
     console.send(" And of Italy?" + ENTER)
     console.wait_for(r"‹ 2/2 › \d+ tokens · [\d.]+ tok/s")
     console.send(CTRL_Q)

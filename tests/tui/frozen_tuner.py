@@ -106,7 +106,7 @@ KEPT = [
 LOAD_GOAL = ServerGoal(256, 256, slo_itl_s=0.06)
 REMOTE = Remote("box", "10.0.0.7:8000", "vLLM", "microsoft/Phi-3-mini-4k-instruct", [], (), 64)
 SERVER_LOADED = Loaded(REMOTE.model, REMOTE.model, "remote", "", 0, 4096, 0, 0.1, "vLLM", remote=REMOTE)
-NOTES = ["no two prompts begin alike, beyond what the template puts before them"]
+NOTES = ["no two prompts begin alike, apart from what the template puts before them"]
 
 
 def loading(server, goal=LOAD_GOAL):

@@ -120,7 +120,7 @@ async def test_what_is_cancelled_can_be_gone_on_with(home, tmp_path):
         assert len(answers(tmp_path / "in-answers.jsonl")) == done
         await pilot.press("r")
         await until(pilot, lambda: entry(pilot).progress.before == done and entry(pilot).state == "running")
-        assert f"{done} rows are done" in entry(pilot).note
+        assert f"{done} rows done" in entry(pilot).note
     left = answers(tmp_path / "in-answers.jsonl")  # leaving the console has stopped it once more
     assert len({line["line"] for line in left}) == len(left) >= done
     assert (tmp_path / "in-answers.jsonl.journal").exists()

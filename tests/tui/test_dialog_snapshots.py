@@ -24,6 +24,12 @@ async def on_help_search(pilot):
     await pilot.press("f1", *"session")
 
 
+async def on_whole_palette(pilot):
+    await pilot.press("ctrl+p")
+    await until(pilot, lambda: pilot.app.screen.query_one("CommandList", OptionList).option_count > 30)
+    await at_rest(pilot)
+
+
 async def on_palette(pilot):
     frozen_models.fill(pilot.app)
     await pilot.press("ctrl+p", *"mo")
@@ -91,8 +97,8 @@ async def on_attachment(pilot):
     pilot.app.screen.query_one(Prompt).insert("What went wrong?")
 
 
-SHOWN = [on_help, on_help_search, on_palette, on_themes, on_parts, on_presets, on_engines, on_batch, on_pull, on_ask,
-         on_confirm, on_find, on_completion, on_attachment]  # fmt: skip
+SHOWN = [on_help, on_help_search, on_palette, on_whole_palette, on_themes, on_parts, on_presets, on_engines, on_batch,
+         on_pull, on_ask, on_confirm, on_find, on_completion, on_attachment]  # fmt: skip
 
 
 @each_look

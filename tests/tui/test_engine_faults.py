@@ -32,8 +32,11 @@ IN_THE_ANSWER = {
     "killed": (lambda c: c.reset(), "connection was lost"),
     "closed": (lambda c: c.socket.close(), "ended in the middle of the answer"),
     "half an event": (lambda c: c.send(b'data: {"choices": [{"del'), "ended in the middle of the answer"),
-    "wrong JSON": (lambda c: c.event(b'{"choices": [}'), "no part of an answer"),
-    "an error event": (lambda c: c.event({"error": "out of \x1b[31mmemory\n"}), "fails in the answer: out of memory"),
+    "wrong JSON": (lambda c: c.event(b'{"choices": [}'), "not part of an answer"),
+    "an error event": (
+        lambda c: c.event({"error": "out of \x1b[31mmemory\n"}),
+        "during the answer: out of memory",
+    ),
     "10 MB": (huge, "an event of more than 1,000,000 bytes"),
     "a hang": (lambda c: c.hang(), "no token for 0.5 s"),
     "a slow drip": (pings, "no token for 0.5 s"),
@@ -125,7 +128,7 @@ async def test_faults_of_connections(home, start_there):
             ({"url": server.url.replace("http:", "https:")}, "no TLS connection"),
             ({"url": "http://no-such-host.invalid"}, "is not known"),
             ({"url": hanging.url, "connect_timeout_s": 0.5}, "in time"),
-            ({"url": wrong.url}, "no engine that phitui knows"),
+            ({"url": wrong.url}, "not an engine that phitui knows"),
         ]
         faults = faults[:1] if start_there else faults
         engines = [{"url": server.url}, *(engine for engine, _ in faults)]

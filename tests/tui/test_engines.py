@@ -67,7 +67,7 @@ async def test_llama_cpp_answers_in_the_console(home, llama):
         assert "ITL" in texts(app, "#last")[0] and "gaps, at this end" in texts(app, "#last")[0]
         assert app.workbench.engine.pid is None
         await pilot.press("f8")
-        await until(pilot, lambda: "not ours to park" in notes(app))
+        await until(pilot, lambda: "cannot be parked" in notes(app))
 
 
 async def test_its_figures_have_room_in_the_one_line_of_a_narrow_terminal(home):

@@ -313,7 +313,7 @@ async def test_a_pull_that_is_stopped_keeps_its_part_for_the_next(store, tmp_pat
         assert said(pilot) == "The pull of other was stopped; p goes on with it."
         await until(pilot, lambda: "other" in rows(pilot))
         await choose(pilot, "other")
-        assert "by a pull that was stopped" in about(pilot)
+        assert "downloaded before the pull was stopped" in about(pilot)
         handler = hub("someone/other", files)
         with serving(handler) as url:
             hub_settings(monkeypatch, url, tmp_path)
@@ -348,7 +348,7 @@ async def test_verify_and_remove(store, tiny_folder):
         await opened(pilot)
         await choose(pilot, "spare")
         await pilot.press("v")
-        await until(pilot, lambda: said(pilot) == "spare: all 4 files are as they were made.")
+        await until(pilot, lambda: said(pilot) == "spare: all 4 files, complete and unchanged.")
         await choose(pilot, "nonsense")
         await pilot.press("v")
         await until(pilot, lambda: "its hash differs" in said(pilot))

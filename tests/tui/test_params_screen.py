@@ -70,7 +70,7 @@ async def test_presets_are_kept_taken_replaced_and_deleted_by_keys(tmp_path):
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, app)
         await pilot.press("ctrl+o")
-        await until(pilot, lambda: "No system prompt has been kept yet" in shown(app))
+        await until(pilot, lambda: "There is no preset yet" in shown(app))
         for text in ("Arr.", "Arrr."):
             app.screen.query_one(TextArea).text = text
             await pilot.press("ctrl+s", *"pirate", "enter")

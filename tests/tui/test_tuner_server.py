@@ -104,7 +104,7 @@ async def test_it_goes_on_behind_the_chat_which_sends_nothing_and_keeps_its_engi
             assert "a tuning is under way already. c cancels it." in picture(app)
             await pilot.press("escape")
             await until(pilot, lambda: texts(app, "#model")[0].startswith("tuning: "))
-            assert "Tuning box: prompts are not taken meanwhile" in " ".join(notes(app))
+            assert "Tuning box: until it is over no prompt is taken" in " ".join(notes(app))
             await pilot.press(*"hello", "enter")
             await until(pilot, lambda: app._notifications)
             assert "a prompt to the server would be measured, too" in said()[0]

@@ -67,7 +67,7 @@ FAULTS = {
     "401": (lambda c, *_: c.reply(401, b'{"error": "no key"}') or True, "answers 401: no key"),
     "500": (lambda c, *_: c.reply(500, b"") or True, "answers 500"),
     "killed": (lambda c, *_: (c.head(), c.piece("x"), c.reset()), "connection"),
-    "wrong JSON": (lambda c, *_: (c.head(), c.event(b"{")), "no part of an answer"),
+    "wrong JSON": (lambda c, *_: (c.head(), c.event(b"{")), "not part of an answer"),
 }
 
 

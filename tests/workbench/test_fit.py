@@ -54,7 +54,7 @@ def test_a_cpu_keeps_the_cache_in_four_bytes():
         (RTX_4090, "yes: 5.1 GiB of the RTX 4090's 24.0 GiB"),
         (
             RTX_4090._replace(others_bytes=20 * GIB),
-            "not now: 5.1 GiB of the RTX 4090's 24.0 GiB, of which others hold 20.0",
+            "not now: 5.1 GiB of the RTX 4090's 24.0 GiB, of which other programs use 20.0",
         ),
         (RTX_4090._replace(total_bytes=4 * GIB), "no, not even as int8: 5.1 GiB of the RTX 4090's 4.0 GiB"),
         (RTX_4090._replace(others_bytes=None), "yes: "),

@@ -71,7 +71,7 @@ async def test_what_waits_is_told_when_to_try_again():
     assert leases.claim(Use.ANSWER) is None
     switch.release()
     switch.release()
-    assert told[0] == "another engine is on its way" and told[-1] == ""
+    assert told[0] == "another engine is being started" and told[-1] == ""
     assert leases.claim(Use.ROWS) is not None
 
 

@@ -36,7 +36,7 @@ def test_an_idle_card_of_ones_own_is_no_warning(card):
     card.change({"0.clock_reasons": 0x1, "0.processes.compute": "1234:5100273664", "0.processes.graphics": ""})
     seen = preflight(0.1, "cuda", CARD, engine_pid=1234)
     assert (seen.throttle_reasons, seen.others) == ([], [])
-    assert "clocks not lowered; nobody else on the card" in seen.text
+    assert "clocks not lowered; no other process on the card" in seen.text
 
 
 def test_what_the_driver_does_not_tell_has_its_reason(card):

@@ -103,7 +103,7 @@ async def cancelled(config, at):
         lambda event, told: isinstance(event, Progress) and event.stage == "load",
         lambda event, told: isinstance(event, ProbeBegan) and event.number == 1,
         lambda event, told: isinstance(event, ProbeEnded) and event.number == 2,
-        # between two configurations: the first engine is on its way out
+        # between two configurations: the first engine is being started out
         lambda event, told: isinstance(event, ProbeBegan) and event.of.setup.workers != 1,
         lambda event, told: isinstance(event, ProbeBegan) and event.probe.again,
     ],

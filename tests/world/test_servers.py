@@ -205,7 +205,7 @@ async def test_a_list_of_none_that_chats_is_said():
     models = {"/v1/models": {"data": [{"id": "nomic-embed-text"}]}}
     with (
         raw_server(answers_with(""), models) as server,
-        pytest.raises(UnavailableError, match="no model that chats: nomic"),
+        pytest.raises(UnavailableError, match="no model that can chat: nomic"),
     ):
         async with connected(server.url):
             pass

@@ -197,7 +197,7 @@ def cpu_int8() -> Check:
     """Whether int8, which is what the CPU runs by itself, is exact on it."""
     if this_cpu_overflows():
         return Check("CPU int8", None, f"on this CPU {WHY}")
-    return Check("CPU int8", True, "nothing known against it on this CPU")
+    return Check("CPU int8", True, "no problem is known on this CPU")
 
 
 def _failure(done: subprocess.CompletedProcess[bytes]) -> str:

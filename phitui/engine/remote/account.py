@@ -175,7 +175,7 @@ class Account:
             return prompt, completion
         if self._total != prompt + completion:
             shown = one_line(str(self._total)[:40], 30)
-            told.append(f"the server counts {shown} tokens in all for {prompt} + {completion}: not believed")
+            told.append(f"the server counts {shown} tokens in all for {prompt} + {completion}: its counts are not used")
             return None, None
         return prompt, completion
 
@@ -198,9 +198,8 @@ class Account:
             return value
         bounds = f"it sent {self._pieces} pieces of text, the limit is {self._max_tokens}"
         bounds = f"it can have 1 to {most}" if what == "prompt" else bounds
-        told.append(
-            f"the server counts {one_line(str(value)[:40], 30)} tokens of the {what}, but {bounds}: not believed"
-        )
+        shown = one_line(str(value)[:40], 30)
+        told.append(f"the server counts {shown} tokens of the {what}, but {bounds}: the count is not used")
         return None
 
     def _timings(self, tokens: int | None) -> Timings:

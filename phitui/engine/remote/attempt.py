@@ -108,7 +108,7 @@ class Attempt:
             begun, delta = account.begun, account.take(piece)
             if account.broken:
                 raise Fault(
-                    PhituiError(f"{self._endpoint.who} broke the answer off ({one_line(account.broken, 40)})"), True
+                    PhituiError(f"{self._endpoint.who} broke off the answer ({one_line(account.broken, 40)})"), True
                 )
             if delta is not None:
                 self._send(delta)
@@ -137,4 +137,4 @@ class Attempt:
         who, said = self._endpoint.who, self._endpoint.told(piece.said or "", SHOWN_CHARS)
         if piece.refused and not self._job.account.begun:
             return Fault(UsageError(f"{who} refuses the request: {said}"))
-        return Fault(PhituiError(f"{who} fails in the answer: {said}"), again=not (piece.final or piece.refused))
+        return Fault(PhituiError(f"{who} failed during the answer: {said}"), again=not (piece.final or piece.refused))

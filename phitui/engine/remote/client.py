@@ -194,7 +194,7 @@ class RemoteClient:
     async def park(self) -> None:
         """`ParkRefused` follows: the memory is the server's."""
         refused = Failure(
-            f"{self.endpoint.who} is not ours to park", "F8 is for the engine on this machine.", ExitCode.USAGE
+            f"{self.endpoint.who} cannot be parked", "Parking (F8) is for the engine on this machine.", ExitCode.USAGE
         )
         self._on_event(ParkRefused(refused))
 

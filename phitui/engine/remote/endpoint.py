@@ -129,7 +129,7 @@ def _key(where: str, settings: RemoteSettings, environ: Mapping[str, str]) -> Se
     else:
         return Secret("")
     if not _KEY.fullmatch(text.strip()):
-        raise UsageError(f"{source} holds no key: one line of ASCII without blanks")
+        raise UsageError(f"{source} has no key in it: one line of ASCII without blanks")
     return Secret(text.strip())
 
 

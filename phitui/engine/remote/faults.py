@@ -142,7 +142,7 @@ def refusal(status: int, headers: httpx.Headers, body: bytes, endpoint: Endpoint
     line = f"{who} answers {status}" + (f": {said}" if said else "")
     if 300 <= status < 400:
         target = endpoint.told(headers.get("location", "nowhere"), 120)
-        return Fault(PhituiError(f"{who} redirects to {target}, which is not followed", "Set url to where it is."))
+        return Fault(PhituiError(f"{who} redirects to {target}, which is not followed", "Set url to that address."))
     if status in (401, 403):
         fix = (
             f"Check {endpoint.table}.{endpoint.name}.api_key_env or api_key_file."

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from phitui.core.errors import PhituiError, UnavailableError
-from phitui.core.text import one_line
+from phitui.core.text import counted, one_line
 from phitui.engine.protocol.api import Loaded, Remote
 from phitui.engine.protocol.capabilities import PARAMETER_OF, REMOTE_PARAMETERS
 from phitui.engine.remote.endpoint import Endpoint
@@ -82,7 +82,7 @@ async def look(client: httpx.AsyncClient, endpoint: Endpoint) -> Server:
         server.can.append("context window not told")
     passed = [] if endpoint.settings.model else [one_line(model.id, 60) for model in models if not model.chats]
     if passed:
-        server.can.append(f"passed over {', '.join(passed[:4])}, which does not chat")
+        server.can.append(f"skipped {', '.join(passed[:4])}, which cannot chat")
     if not server.model:
         raise UnavailableError(f"{endpoint.who} lists no model", f"Name one: engines.{endpoint.name}.model.")
     return server
@@ -116,7 +116,7 @@ async def _kind(client: httpx.AsyncClient, endpoint: Endpoint, models: list[Mode
         return "ollama"
     if not models and not endpoint.settings.model:
         raise UnavailableError(
-            f"{endpoint.who} answers, but is no engine that phitui knows (no /v1/models)",
+            f"{endpoint.who} answers, but is not an engine that phitui knows (no /v1/models)",
             "Check the url, or give model and kind.",
         )
     return "other"
@@ -140,7 +140,7 @@ def _chosen(endpoint: Endpoint, models: list[Model], strict: bool) -> Model | No
         if found is None and models:
             names = ", ".join(one_line(model.id, 60) for model in models[:8])
             raise UnavailableError(
-                f"{endpoint.who} lists no model that chats: {names}", f"Name one: engines.{endpoint.name}.model."
+                f"{endpoint.who} lists no model that can chat: {names}", f"Name one: engines.{endpoint.name}.model."
             )
         return found
     found = next((model for model in models if model.id in (wanted, f"{wanted}:latest")), None)
@@ -168,7 +168,7 @@ async def _look_llama_cpp(client: httpx.AsyncClient, endpoint: Endpoint, models:
     props = await _quietly(client, endpoint, "/props", _Props)
     window = _count(props.default_generation_settings.n_ctx) if props else None
     slots = _count(props.total_slots) if props else None
-    can = ["counts tokens on the way", *([f"{slots} prompt{'s' * (slots != 1)} at once"] if slots else [])]
+    can = ["counts tokens on the way", *([f"{counted(slots, 'prompt')} at once"] if slots else [])]
     return Server("llama.cpp", model.id if model else "default", props.build_info if props else "", window, can, slots)
 
 
@@ -178,7 +178,7 @@ async def _look_tgi(client: httpx.AsyncClient, endpoint: Endpoint, models: list[
     if info is None:
         return Server("tgi", model.id if model else "tgi", can=[_AT_END])
     at_once = _count(info.max_concurrent_requests)
-    can = [_AT_END, *([f"{at_once} prompts at once"] if at_once else [])]
+    can = [_AT_END, *([f"{counted(at_once, 'prompt')} at once"] if at_once else [])]
     named = endpoint.settings.model or info.model_id
     return Server("tgi", named, info.version, _count(info.max_total_tokens), can, at_once)
 
@@ -189,14 +189,14 @@ async def _look_ollama(client: httpx.AsyncClient, endpoint: Endpoint, models: li
     version, window = await asyncio.gather(
         _quietly(client, endpoint, "/api/version", _Version), ollama_window(client, endpoint, name)
     )
-    can = [_AT_END] if window is None else [_AT_END, f"is asked for a context of {window} tokens (num_ctx)"]
+    can = [_AT_END] if window is None else [_AT_END, f"gets a context of {window} tokens from phitui (num_ctx)"]
     return Server("ollama", name, version.version if version else "", window, can)
 
 
 async def _look_other(client: httpx.AsyncClient, endpoint: Endpoint, models: list[Model]) -> Server:
     del client  # there is nothing more to ask
     model = _chosen(endpoint, models, strict=False)  # a gateway need not list all that it has
-    return Server("other", model.id if model else "", can=["counts of tokens not promised"])
+    return Server("other", model.id if model else "", can=["may not count tokens"])
 
 
 _LOOKS = {

@@ -164,7 +164,7 @@ _TGI = {
     "itl": ("tgi_request_mean_time_per_token_duration",),
 }
 _TGI_LACKS = {
-    "kv_use": "TGI does not tell its KV cache",
+    "kv_use": "TGI does not report its KV cache",
     "prefix": "TGI does not count prefix hits",
     "ttft": "TGI does not measure it",
 }
@@ -216,7 +216,7 @@ async def _llama_cpp(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerLoad:
     kv_use = _kv_use(slots)
     load.missing.pop("kv_use", None)
     if kv_use is None:
-        load.missing["kv_use"] = "the server's /slots does not tell it"
+        load.missing["kv_use"] = "the server's /slots does not report it"
     return replace(load, kv_use=kv_use)
 
 
@@ -231,7 +231,9 @@ def _with_running(load: ServerLoad, slots: list[_Slot]) -> float | None:
     if ended is None or (not load.running and not made):
         return ended
     if not made or None in made:
-        load.missing["generated_tokens"] = "the server counts an answer's tokens when it ends, and /slots does not tell"
+        load.missing["generated_tokens"] = (
+            "the server counts tokens when an answer ends, and /slots does not report them"
+        )
         return None
     return ended + sum(one or 0 for one in made)
 

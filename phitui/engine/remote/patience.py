@@ -33,5 +33,5 @@ def waits_for_model(fault: Fault, since: float, settings: RemoteSettings) -> boo
 async def wait_while_loading(fault: Fault, tell: Callable[[str], None]) -> None:
     """Wait until the server is asked once more whether its model is there."""
     wait_s = min(max(_LOADING_POLL_S, fault.after_s or 0.0), _LONGEST_WAIT_S)
-    tell(f"{fault.error.message.rstrip('.')}. Asked again in {wait_s:.0f} s")
+    tell(f"{fault.error.message.rstrip('.')}. Trying again in {wait_s:.0f} s")
     await asyncio.sleep(wait_s)

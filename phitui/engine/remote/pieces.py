@@ -156,7 +156,7 @@ def decoded_event(event: WireEvent) -> dict[str, Any] | None:
 def _unread(event: WireEvent) -> str:
     said = said_in(event.data.encode("utf-8", "replace")) or "nothing that can be read"
     if not event.whole:
-        return f"what is no part of an answer: {said}"
+        return f"something that is not part of an answer: {said}"
     return (
         f"a web page in the place of an answer: {said}" if event.data.lstrip().startswith("<") else f"no answer: {said}"
     )

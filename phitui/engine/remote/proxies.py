@@ -49,7 +49,7 @@ def _proxy(variable: str, value: str) -> Proxy:
     except ValueError:
         host, port = None, None
     if not host or not host.isascii() or any(sign.isspace() for sign in value):
-        raise UsageError(f"{variable} is no address of a proxy, such as http://proxy.example:3128", _INSTEAD)
+        raise UsageError(f"{variable} is not the address of a proxy, such as http://proxy.example:3128", _INSTEAD)
     kind = "socks5" if parts.scheme == "socks" else parts.scheme  # as GNOME has it
     if kind not in _KINDS:
         known = ", ".join(f"{name}://" for name in _KINDS)

@@ -179,7 +179,7 @@ class RemoteBatch:
     async def _begin(self, row: Row, tried: bool) -> None:
         missing = unsent(self._client.form, row.sampling)
         if missing:
-            refused = UsageError(f"{', '.join(missing)}: this kind of server cannot be sent that")
+            refused = UsageError(f"{', '.join(missing)}: this kind of server does not take it")
             self._tell(RowFailed(self._id, row.key, Failure.of(refused)))
             return
         # Answers to one prompt have keys of their own: with one seed they would be equal.

@@ -28,11 +28,11 @@ def tgi_piece(found: dict[str, Any], event: WireEvent) -> Piece:
     ended = whole is not None or details is not None
     if not isinstance(token, dict):
         if not isinstance(whole, str):
-            raise Garbled("an event that is no token of an answer")
+            raise Garbled("an event that is not a token of an answer")
         token = {"text": whole}  # the whole answer where a stream was asked for
     details = details if isinstance(details, dict) else {}
     if not isinstance(token.get("text", ""), str):
-        raise Garbled("an event that is no token of an answer")
+        raise Garbled("an event that is not a token of an answer")
     special = token.get("special") is True
     text = "" if special else token.get("text", "")
     # A token without a text of its own (part of a character, a mark of the template) is one all the same.

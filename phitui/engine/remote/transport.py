@@ -112,7 +112,7 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext | bool:
     try:
         return _trusting(expanded(endpoint.settings.ca_file))
     except ssl.SSLError as error:
-        raise UsageError(f"{where}: it holds no certificate in PEM form") from error
+        raise UsageError(f"{where}: it has no certificate in PEM form") from error
     except OSError as error:
         raise UsageError(f"{where}: it cannot be read: {error.strerror}") from error
 
@@ -134,12 +134,12 @@ def _check_variables() -> None:
         try:
             _trusting(Path(os.environ["SSL_CERT_FILE"]))
         except OSError as error:  # ssl.SSLError is one
-            raise UsageError("SSL_CERT_FILE names what holds no certificate in PEM form", "Unset it.") from error
+            raise UsageError("SSL_CERT_FILE names a file without a certificate in PEM form", "Unset it.") from error
     if os.environ.get("SSLKEYLOGFILE"):
         try:
             ssl.create_default_context()
         except OSError as error:
-            raise UsageError(f"SSLKEYLOGFILE names what cannot be written: {error.strerror}", "Unset it.") from error
+            raise UsageError(f"SSLKEYLOGFILE cannot be written: {error.strerror}", "Unset it.") from error
 
 
 async def get(client: httpx.AsyncClient, endpoint: Endpoint, path: str) -> tuple[int, httpx.Headers, bytes]:
@@ -205,7 +205,7 @@ def _unpack(response: httpx.Response, most: int) -> None:
     if encoding in ("identity", "none"):
         encoding = ""
     if encoding not in ("", "gzip", "x-gzip", "deflate"):
-        raise Fault(PhituiError(f"the server sends what was asked plain packed as {one_line(encoding, 40)}"))
+        raise Fault(PhituiError(f"the server compresses what it should send plain: {one_line(encoding, 40)}"))
     if isinstance(response.stream, httpx.AsyncByteStream):
         response.stream = Plain(response.stream, encoding, most)
 

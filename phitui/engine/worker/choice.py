@@ -92,9 +92,9 @@ def _matrix(kind: str) -> str:
 def _reason(device: str, kind: str) -> str:
     """Why CTranslate2 does not report a compute type of a device."""
     if device == "cpu":
-        return "it runs on CUDA cards only" if "float16" in kind else "CTranslate2 has no such products for it"
+        return "it runs on CUDA cards only" if "float16" in kind else "CTranslate2 does not support it there"
     least = next((version for part, version in _CAPABILITY if part in kind), None)
-    return f"it needs compute capability {least}" if least else "CTranslate2 has no such products for it"
+    return f"it needs compute capability {least}" if least else "CTranslate2 does not support it there"
 
 
 def _instead(device: str, best: str) -> str:

@@ -145,7 +145,7 @@ class CudaMeter:
         if not held:
             raise UnavailableError(
                 "the engine does not take its memory from CUDA's pool, so it cannot be measured",
-                "Take CT2_CUDA_ALLOCATOR out of the environment",
+                "Unset the environment variable CT2_CUDA_ALLOCATOR",
             )
         return held
 

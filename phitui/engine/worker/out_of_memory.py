@@ -15,8 +15,8 @@ from phitui.models.footprint import footprint
 from phitui.models.manifest import Manifest
 
 _FIXES = {
-    "cpu": "End what else uses it, or take a smaller model",
-    "cuda": "End what else uses the card, or use --device cpu",
+    "cpu": "Stop other programs that use it, or choose a smaller model",
+    "cuda": "Stop other programs that use the card, or use --device cpu",
 }
 
 
@@ -29,7 +29,7 @@ def out_of_memory(manifest: Manifest, compute_type: str, device: str) -> Unavail
     limit = _tightest_limit() if device == "cpu" else None
     if limit is not None and limit.left < needed:
         held = f"the engine's process may have {_gb(limit.left)} more (ulimit -{limit.flag})"
-        return UnavailableError(f"{said}, {held}", f"Raise ulimit -{limit.flag}, or take a smaller model")
+        return UnavailableError(f"{said}, {held}", f"Raise ulimit -{limit.flag}, or choose a smaller model")
     return UnavailableError(f"{said}, {_free(device)}, {_holder(device)}", _FIXES[device])
 
 
@@ -56,7 +56,7 @@ def _tightest_limit() -> _Limit | None:
 
 
 def _gb(size: int) -> str:
-    return f"{size / 1e9:.2f} GB"
+    return f"{size / 2**30:.2f} GiB"
 
 
 def _free(device: str) -> str:
@@ -84,6 +84,6 @@ def _holder(device: str) -> str:
         uuid = CudaPool().uuid() if device == "cuda" else ""
         return largest_holder(device, uuid, [os.getppid()])
     except UnavailableError as error:
-        return f"who holds the rest is not known ({error.message})"
+        return f"what uses the rest is not known ({error.message})"
     except (MemoryError, OSError):  # so little is left that not even this can be read
-        return "who holds the rest could not be read"
+        return "what uses the rest could not be read"

@@ -27,8 +27,9 @@ def check_host_room(needed_bytes: int, available_bytes: int | None) -> None:
     """
     if available_bytes is not None and needed_bytes > available_bytes:
         raise UnavailableError(
-            f"host RAM is short for parking: needs {needed_bytes / 1e9:.1f} GB, {available_bytes / 1e9:.1f} GB free",
-            "End what else uses it; until then the model stays on the card",
+            f"host RAM is short for parking: needs {needed_bytes / 2**30:.1f} GiB, "
+            f"{available_bytes / 2**30:.1f} GiB free",
+            "Stop other programs that use it; until then the model stays on the card",
         )
 
 

@@ -57,7 +57,7 @@ class ChatPrompt:
         """What a user should know of the chats; "" where there is nothing."""
         if self._template.takes_system:
             return ""
-        return "the chat template takes no system prompt: it stands before the first question"
+        return "the chat template has no place for a system prompt: it is sent before the first question"
 
     def render(self, turns: list[Turn]) -> str:
         """The text that the model sees, up to where its answer begins. Raises UsageError where the template
@@ -72,7 +72,7 @@ class ChatPrompt:
         """The prompt as the token strings that CTranslate2 takes. Raises UsageError where there are none."""
         tokens = [self._tokenizer.token(number) for number in self.ids(turns)]
         if not tokens:
-            raise UsageError("the model's chat template makes nothing of this chat", "Convert the model again")
+            raise UsageError("the model's chat template makes no text of this chat", "Convert the model again")
         return [token for token in tokens if token is not None]
 
     def text_ids(self, text: str) -> list[int]:
@@ -107,7 +107,7 @@ class ChatPrompt:
         ids = self._tokenizer.encode(_PLAIN)
         words = [token for number in ids if (token := self._tokenizer.token(number)) is not None]
         if not words:
-            raise PhituiError("the model's tokenizer makes nothing of plain text", "Convert the model again")
+            raise PhituiError("the model's tokenizer makes no tokens of plain text", "Convert the model again")
         length = len(words)
         return [[words[(7 * row + place) % length] for place in range(count)] for row in range(rows)]
 

@@ -14,7 +14,7 @@ from phitui.hardware.snapshot import DEVICE_FIGURES, HOST_FIGURES, Bandwidth, De
 
 MIB = float(1 << 20)
 MOST_DEVICES = 32
-_NOT_TOLD = Missing("the exporter does not tell it")
+_NOT_TOLD = Missing("the exporter does not report it")
 
 
 class MetricSource(NamedTuple):
@@ -152,7 +152,7 @@ class Exporter:
             sheet.unavailable.pop("bandwidth.peak_gb_s", None)
         sample = values.get(_DRAM_ACTIVE)
         if sample is None or not 0 <= sample.value <= 1:
-            sheet.missing("bandwidth.value_gb_s", f"the exporter does not tell {_DRAM_ACTIVE}")
+            sheet.missing("bandwidth.value_gb_s", f"the exporter does not report {_DRAM_ACTIVE}")
             return Bandwidth(None, peak)
         if peak is None:
             share = f"{100 * sample.value:.0f} % of its peak, which is not known"
@@ -228,7 +228,7 @@ _KINDS = {
 
 def _figure(sheet: Sheet, figure: str, source: MetricSource, values: dict[str, MetricSample]) -> float | None:
     sample = values.get(source.name)
-    answer = Missing(f"the exporter does not tell {source.name}") if sample is None else sample.value * source.factor
+    answer = Missing(f"the exporter does not report {source.name}") if sample is None else sample.value * source.factor
     value = sheet.real(figure, answer)
     if value is not None:
         sheet.unavailable.pop(figure, None)

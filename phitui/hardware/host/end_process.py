@@ -38,7 +38,7 @@ def choose(process: Process) -> Target:
             raise PhituiError(f"process {pid} is phitui itself, or what it runs in: it is not ended from here")
         seen = psutil.Process(pid)
         if abs(seen.create_time() - process.started) > _SAME_START_S:
-            raise PhituiError(f"process {pid} is not the one that was listed: its id is another's by now")
+            raise PhituiError(f"process {pid} is not the one that was listed: another process has its id now")
         return Target(pid, seen.name(), _user(seen), seen)
     except psutil.NoSuchProcess as error:
         raise _gone(pid) from error
@@ -53,7 +53,7 @@ def send(target: Target, number: signal.Signals) -> None:
     except ProcessLookupError as error:
         raise _gone(target.pid) from error
     except (AttributeError, OSError) as error:
-        raise PhituiError(f"process {target.pid}: this system cannot hold a process by its id: {error}") from error
+        raise PhituiError(f"process {target.pid}: this system cannot signal one process safely: {error}") from error
     try:
         if not target.seen.is_running():  # the id may be another's; from here on the descriptor stands for this one
             raise _gone(target.pid)

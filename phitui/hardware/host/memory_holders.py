@@ -18,15 +18,15 @@ def largest_holder(device: str, device_uuid: str, but: Collection[int | None] = 
         return _largest([(size, pid) for size, pid in _resident() if pid not in ours], "RAM")
     held = processes_on(device_uuid)
     if isinstance(held, Missing):
-        return f"who else holds the card is not known: {held.reason}"
+        return f"what else uses the card is not known: {held.reason}"
     return _largest([(size, pid) for pid, size in held.items() if size is not None and pid not in ours], "the card")
 
 
 def _largest(held: list[tuple[int, int]], what: str) -> str:
     if not held:
-        return f"no other program is seen to hold {what}"
+        return f"no other program is seen to use {what}"
     size, pid = max(held)
-    return f"{size / 1e9:.2f} GB is taken by {_name(pid)} (process {pid})"
+    return f"{size / 2**30:.2f} GiB is used by {_name(pid)} (process {pid})"
 
 
 def _resident() -> list[tuple[int, int]]:
@@ -42,4 +42,4 @@ def _name(pid: int) -> str:
     try:
         return one_line(psutil.Process(pid).name(), 40)
     except psutil.Error:
-        return "a program that is not to be seen from here"
+        return "a program that cannot be seen from here"

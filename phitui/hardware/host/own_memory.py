@@ -54,7 +54,7 @@ def usable_vram(uuid: str, pid: int | None) -> int | Missing:
         answer = ask(handle, MEMORY)
         free = memory_figures(Sheet(), answer).free_bytes
         if free is None:
-            return answer if isinstance(answer, Missing) else Missing("the driver does not tell what is free")
+            return answer if isinstance(answer, Missing) else Missing("the driver does not report what is free")
         if pid is None:
             return free
         held = _held_by(handle, pid)
@@ -101,7 +101,7 @@ def _held_by(handle: Any, pid: int) -> int | Missing:
     if pid not in listed:
         return Missing("the driver's list has no process of the engine's id (in a container it may have another)")
     held = listed[pid]
-    return Missing("the driver does not tell this process's share") if held is None else held
+    return Missing("the driver does not report this process's share") if held is None else held
 
 
 def _listed(handle: Any) -> dict[int, int | None] | Missing:

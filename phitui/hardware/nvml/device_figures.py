@@ -90,7 +90,7 @@ def memory_figures(sheet: Sheet, answer: Any) -> Memory:
     if isinstance(answer, Missing) or hasattr(answer, "reserved"):
         reserved = sheet.whole("vram.reserved_bytes", part(answer, "reserved"))
     else:
-        sheet.missing("vram.reserved_bytes", "this driver does not tell its reserve apart")
+        sheet.missing("vram.reserved_bytes", "this driver does not report its reserve apart")
     if total is None or (used or 0) + (free or 0) + (reserved or 0) <= total:
         return Memory(total, used, reserved, free)
     for name in ("used", "reserved", "free"):

@@ -127,7 +127,7 @@ def gpu_count() -> int | Missing:
     if isinstance(count, Missing):
         return count
     if not isinstance(count, int) or not 0 <= count <= _MOST_GPUS:
-        return Missing(f"the driver speaks of {count} GPUs")
+        return Missing(f"the driver reports {count} GPUs")
     return count or Missing("the driver sees no GPU")
 
 

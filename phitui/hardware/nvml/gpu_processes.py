@@ -23,7 +23,7 @@ _GRAPHICS: tuple[Question, ...] = (
 _WINDOW_S = 6.0
 _LARGEST_PID = 1 << 22  # Linux's PID_MAX_LIMIT
 _MOST_LISTED = 256
-_NOT_TOLD = Missing("the driver does not tell this process's share")
+_NOT_TOLD = Missing("the driver does not report this process's share")
 _NO_SAMPLE = Missing("the driver has no sample of this process")
 
 

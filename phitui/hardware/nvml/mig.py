@@ -14,7 +14,7 @@ from phitui.hardware.nvml.gpu_processes import gpu_processes
 from phitui.hardware.snapshot import Device
 
 _MOST_SLICES = 16
-_NOT_APART = Missing("the driver does not tell it apart for a slice of a card")
+_NOT_APART = Missing("the driver does not report it apart for a slice of a card")
 # "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "… MIG 1c.3g.40gb", "… MIG 1g.10gb+me"
 _PROFILE = re.compile(r"\bMIG ((?:\d+c\.)?\d+g\.\d+gb(?:\+[\w.]+)*)")
 _MB = 1 << 20

@@ -108,7 +108,7 @@ class GgufFile:
     """One GGUF file: `metadata` (its key-value pairs) and its tensors, as a Checkpoint."""
 
     def __init__(self, path: Path) -> None:
-        """Read and check the whole header. Raises PhituiError for what is no GGUF file, or a damaged one."""
+        """Read and check the whole header. Raises PhituiError for what is not a GGUF file, or a damaged one."""
         self._path = path
         self._descriptor = open_for_reading(path)
         self._size = os.fstat(self._descriptor).st_size
@@ -126,7 +126,7 @@ class GgufFile:
 
     def _read_header(self) -> None:
         if self._size < 24 or read_exactly(self._descriptor, 0, 4, self._path) != b"GGUF":
-            raise PhituiError(f"{self._path} is no GGUF file", "Give a .gguf file or a model folder.")
+            raise PhituiError(f"{self._path} is not a GGUF file", "Give a .gguf file or a model folder.")
         with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as data:
             cursor = _Cursor(data)
             cursor.at = 4

@@ -74,7 +74,7 @@ def told(path: Path) -> Iterator[None]:
             raise DamagedError(f"{path} is damaged: {one_line(what, 200)}", RECOVER) from error
         raise PhituiError(f"{path}: {_reason(path, what)}") from error
     except UnicodeEncodeError as error:
-        raise PhituiError(f"{path}: the text holds what is no character (at {error.start + 1})") from error
+        raise PhituiError(f"{path}: the text has something that is not a character (at {error.start + 1})") from error
 
 
 def _reason(path: Path, what: str) -> str:
@@ -86,7 +86,7 @@ def _reason(path: Path, what: str) -> str:
     if "unable to open" in what:
         return f"cannot be opened, or nothing can be written in {path.parent}"
     if "locked" in what:
-        return f"another program has held it for {BUSY_S:.0f} s"
+        return f"another program has had it locked for {BUSY_S:.0f} s"
     return one_line(what, 200)
 
 
@@ -143,9 +143,9 @@ def _make_private(path: Path) -> None:
 def described(path: Path, error: OSError) -> tuple[str, str]:
     """What stands in the way of opening it, and what to do."""
     if path.is_symlink() and not path.exists():
-        return f"{path} is a link to {os.path.realpath(path)}, which is not there", "Mend the link, or delete it"
+        return f"{path} is a link to {os.path.realpath(path)}, which is not there", "Repair the link, or delete it"
     if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "no regular file"
+        kind = "a folder" if path.is_dir() else "not a regular file"
         return f"{path} is {kind}, where the file of the sessions should be", "Move it away"
     return f"{path}: {error.strerror}", ""
 

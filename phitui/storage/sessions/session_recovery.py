@@ -19,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from phitui.core.text import counted
 from phitui.storage.sessions.session_file import MIGRATIONS, migrate
 from phitui.storage.sessions.session_reading import copied, in_memory
 from phitui.storage.sessions.session_types import KeptTurn, title_of
@@ -55,8 +56,9 @@ class Found(NamedTuple):
     exact: bool
 
     def __str__(self) -> str:
-        lost = f"lost: {'' if self.exact else 'about '}{self.lost_sessions} sessions, {self.lost_turns} turns"
-        return f"{self.sessions} sessions with {self.turns} turns; {lost}"
+        lost = f"{counted(self.lost_sessions, 'session')}, {counted(self.lost_turns, 'turn')}"
+        found = f"{counted(self.sessions, 'session')} with {counted(self.turns, 'turn')}"
+        return f"{found}; lost: {'' if self.exact else 'about '}{lost}"
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def from_json(data: bytes, where: str) -> Exported:
     try:
         exported = msgspec.json.decode(data, type=Exported)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{where}: this is no session that phitui exported: {str(error)[:200]}") from error
+        raise UsageError(f"{where}: this is not a session that phitui exported: {str(error)[:200]}") from error
     exported.parameters = check_layer({"generation": exported.parameters}, where)["generation"]
     seen: set[int] = set()
     for turn in exported.turns:

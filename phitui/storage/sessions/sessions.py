@@ -119,7 +119,7 @@ class SessionStore:
                 {"now": time.time(), "leaf": None if leaf is None else ids.get(leaf, leaf), "session": session},
             )
             if not cursor.rowcount:
-                raise GoneError(f"{self.path} has no session {session} any more")
+                raise GoneError(f"{self.path} no longer has session {session}")
         return ids
 
     def _write(self, session: int, turns: Iterable[KeptTurn]) -> dict[int, int]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from phitui.tui.screens.tuner import TunerScreen
     from phitui.workbench.tune.run_state import RunState
 
-_BEGINS = "Tuning: the engine stops, and comes back when it is over; prompts are not taken meanwhile."
-_SERVER_BEGINS = "Tuning {name}: prompts are not taken meanwhile, they would be measured, too."
+_BEGINS = "Tuning: the engine stops, and starts again when the tuning is over. Until then no prompt is taken."
+_SERVER_BEGINS = "Tuning {name}: until it is over no prompt is taken, because it would be measured, too."
 
 
 class TuningActions:
@@ -82,7 +82,11 @@ class TuningActions:
 def _where(run_state: RunState, paused: bool) -> str:
     if run_state.running is not None:
         return f"probe {run_state.running.number}, {run_state.size}"
-    return "paused" if paused else f"after {len(run_state.probes)} probes" if run_state.probes else "getting ready"
+    return "paused" if paused else _after(len(run_state.probes))
+
+
+def _after(probes: int) -> str:
+    return f"after {probes} probe{'s' * (probes != 1)}" if probes else "getting ready"
 
 
 def _outcome(run_state: RunState) -> str:

@@ -20,11 +20,13 @@ from phitui.workbench.chat.exchanges import Exchange
 
 def register_chat(commands: Commands, app: Navigation) -> None:
     """Add them to `commands`."""
-    commands.register("set", "a parameter of this chat", partial(_names, app), partial(_set, app), "[NAME VALUE]")
-    commands.register("system", "this chat's system prompt, or a preset", _presets, partial(_system, app), "TEXT|@NAME")
-    commands.register("reset", "parameters as config.toml has them", None, partial(_reset, app))
-    commands.register("copy", "the last answer, or its code block N", partial(_blocks, app), partial(_copy, app), "[N]")
-    commands.register("save", "the last answer to a file", paths, partial(_save, app), "PATH")
+    commands.register("set", "set a parameter of this chat", partial(_names, app), partial(_set, app), "[NAME VALUE]")
+    commands.register("system", "set the system prompt, or use a preset", _presets, partial(_system, app), "TEXT|@NAME")
+    commands.register("reset", "reset the parameters to the defaults of config.toml", None, partial(_reset, app))
+    commands.register(
+        "copy", "copy the last answer, or its code block N", partial(_blocks, app), partial(_copy, app), "[N]"
+    )
+    commands.register("save", "save the last answer to a file", paths, partial(_save, app), "PATH")
 
 
 def _names(app: Navigation, typed: str) -> Iterable[Suggestion]:
@@ -62,7 +64,7 @@ def _system(app: Navigation, text: str) -> None:
 
 def _reset(app: Navigation, _: str) -> None:
     app.reset_parameters()
-    app.tell("The parameters are as config.toml has them.")
+    app.tell("The parameters are the defaults of config.toml again.")
 
 
 def _answer(app: Navigation) -> Exchange:
@@ -84,7 +86,7 @@ def _copy(app: Navigation, number: str) -> None:
     elif number.isascii() and number.isdigit():
         copying.copy_block(exchange, int(number))
     else:
-        raise UsageError(f"{one_line(number, 40)} is no number of a code block")
+        raise UsageError(f"{one_line(number, 40)} is not the number of a code block")
 
 
 def _save(app: Navigation, path: str) -> None:

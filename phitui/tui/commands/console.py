@@ -34,17 +34,15 @@ def register_console(commands: Commands, app: Navigation) -> None:
     simple("tune", "the tuner: the fastest batch and configuration", partial(app.open, "tuner"))
     simple("monitor", "all devices, their history and processes", partial(app.open, "monitor"))
     simple("park", "give the model's memory back until the next prompt", app.workbench.park)
-    simple("edit", "the prompt in $VISUAL or $EDITOR", app.edit_prompt)
+    simple("edit", "write the prompt in $VISUAL or $EDITOR", app.edit_prompt)
     simple("quit", "leave phitui", app.leave)
     commands.register("find", "find words in this chat", nothing, app.find, "TEXT")
     commands.register("file", "send a text file with the next prompt", paths, app.attach, "PATH")
-    commands.register(
-        "model", "another model answers from here on", partial(_models, app), partial(_model, app), "[NAME]"
-    )
-    commands.register("engine", "another engine answers", partial(_engines, app), partial(_engine, app), "[NAME]")
-    commands.register("theme", "other colours", partial(_themes, app), partial(_theme, app), "[NAME]")
+    commands.register("model", "switch to another model", partial(_models, app), partial(_model, app), "[NAME]")
+    commands.register("engine", "switch to another engine", partial(_engines, app), partial(_engine, app), "[NAME]")
+    commands.register("theme", "switch to another theme", partial(_themes, app), partial(_theme, app), "[NAME]")
     commands.register("batch", "run a file of prompts", paths, partial(_batch, app), "[PATH]")
-    commands.register("rename", "another title for this session", nothing, partial(_rename, app), "TITLE")
+    commands.register("rename", "rename this session", nothing, partial(_rename, app), "TITLE")
 
 
 def _models(app: Navigation, typed: str) -> Iterable[Suggestion]:
@@ -57,7 +55,7 @@ def _model(app: Navigation, name: str) -> None:
         return
     rows = {row.name: row for row in app.workbench.models.rows if row.ready}
     if name not in rows:
-        raise UsageError(_not_there("model", name, rows), "F2 shows all, and pulls others.")
+        raise UsageError(_not_there("model", name, rows), "F2 shows all models and downloads others.")
     app.switch_model(rows[name])
 
 

@@ -73,10 +73,10 @@ class Commands:
         """Run a line that `is_command`. Raises PhituiError."""
         match = _COMMAND.match(text.strip())
         if match is None:
-            raise UsageError("this is no command")
+            raise UsageError("this is not a command")
         command, argument = self.find(match[1]), (match[2] or "").strip()
         if command.complete is None and argument:
-            raise UsageError(f"/{command.name} takes nothing behind it")
+            raise UsageError(f"/{command.name} takes no argument")
         return command.run(argument)
 
     def names(self, text: str) -> list[Suggestion]:

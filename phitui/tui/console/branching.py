@@ -92,17 +92,17 @@ class Branching:
             self._screen.notify("There is a draft in the prompt. Send it or remove it first.", severity="warning")
             return
         self._editing = exchange
-        self._say("edits an earlier prompt · Enter answers it anew · Esc leaves it")
+        self._say("editing an earlier prompt · Enter has it answered again · Esc cancels")
         self._prompt.focus()
 
     def _fork(self, exchange: Exchange) -> None:
         if not exchange.children:
-            self._screen.notify("This is the end of the chat: the next prompt goes on from here anyhow.")
+            self._screen.notify("This is the end of the chat: the next prompt goes on from here anyway.")
             return
         self._forked = self._chat.exchanges[-1]
         self._chat.fork(exchange)
         self._show()
-        self._say("goes on from here · what followed stays beside it · Esc goes back")
+        self._say("forked: the next prompt goes on from here · what followed is kept · Esc cancels")
         self._prompt.focus()
 
     def several(self, exchange: Exchange, answers: int) -> None:

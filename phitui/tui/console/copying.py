@@ -13,6 +13,7 @@ from phitui.config.layers import shown_path
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.files import create_file, replace_file
 from phitui.core.tasks import Tasks
+from phitui.core.text import counted
 from phitui.tui.terminal import clipboard
 from phitui.tui.terminal.display import displayable
 from phitui.tui.widgets.dialogs import Ask, Confirm
@@ -64,7 +65,7 @@ class Copying:
         """Copy code block `number`, from 1 on. Raises UsageError where there is none."""
         blocks = self.blocks(exchange)
         if not 1 <= number <= len(blocks):
-            raise UsageError(f"the answer has {len(blocks) or 'no'} code blocks")
+            raise UsageError(f"the answer has {counted(len(blocks), 'code block') if blocks else 'no code blocks'}")
         self._copy(blocks[number - 1].text, f"Code block {number}")
 
     def save_to(self, exchange: Exchange, path: Path) -> None:

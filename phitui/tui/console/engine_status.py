@@ -89,7 +89,7 @@ class EngineStatus:
         if loaded is not None:
             self._screen.query_one(StatusLine).show_loaded(loaded)
         else:
-            self.show_state("the engine comes back…" if self._answers else "no engine")
+            self.show_state("the engine is starting again…" if self._answers else "no engine")
 
     def show_work(self, work: ModelWork) -> None:
         """A pull or another piece of work on the models has gone on, or has ended."""

@@ -210,7 +210,9 @@ class ModelsScreen(LeftOnce[None]):
             if yes:
                 self._try(self._library.remove, row)
 
-        what = "is removed from the disk" if row.folder else "is not here: what a pull has left of it is removed"
+        what = (
+            "is removed from the disk" if row.folder else "is not downloaded: what a stopped pull has left is removed"
+        )
         self.app.push_screen(Confirm(f"{shown(row.name, 60)} {what}.", "remove it"), decided)
 
     async def action_automatic(self) -> None:

@@ -176,7 +176,7 @@ class ParametersScreen(LeftOnce[None]):
         if presets:
             self.app.push_screen(PresetList(self._presets, presets), chosen)
         else:
-            self.say("No system prompt has been kept yet. ^s keeps this one under a name.")
+            self.say("There is no preset yet. ^s keeps this system prompt under a name.")
 
     def action_keep(self) -> None:
         """Ask for a name and keep the system prompt under it."""
@@ -208,4 +208,4 @@ class ParametersScreen(LeftOnce[None]):
         except PhituiError as error:
             self.say(str(error), bad=True)
         else:
-            self.say(f"Kept as “{one_line(name, NAME_CHARS)}”. ^o has it.")
+            self.say(f"Kept as “{one_line(name, NAME_CHARS)}”. ^o lists the presets.")

@@ -37,7 +37,7 @@ def editor_command(environ: Mapping[str, str] = os.environ) -> list[str]:
             try:
                 words = shlex.split(environ[variable])
             except ValueError as error:
-                raise UsageError(f"${variable} is no command: {error}") from error
+                raise UsageError(f"${variable} is not a command: {error}") from error
             if shutil.which(words[0], path=environ.get("PATH")) is None:
                 raise UsageError(f"${variable}: there is no program {one_line(words[0], 80)}", f"Set {variable}.")
             return words

@@ -66,7 +66,7 @@ class BatchDialog(Dialog[BatchWish | None]):
         with Vertical(id="box"):
             yield Static("A file of prompts: JSON Lines, or a .txt with a prompt on each line", markup=False)
             yield Input(placeholder="questions.jsonl", suggester=PathSuggester(self._start), id="source")
-            yield Static("Where the answers go; empty: beside it, as …-answers.jsonl", markup=False)
+            yield Static("File for the answers; left empty: …-answers.jsonl beside the prompts", markup=False)
             yield Input(placeholder="answers.jsonl", suggester=PathSuggester(self._start), id="target")
             yield Static("Enter adds it · → completes · Tab goes on · Esc back", classes="keys", markup=False)
 

@@ -31,6 +31,8 @@ class KeyFooter(Footer):
     def _whole(self, keys: list[Widget]) -> Iterator[Widget]:
         """Those that lead to other screens first, help before all; the palette's where there is room for it beside."""
         keys.sort(key=_order)
+        if any(1 < _order(key) < _OTHERS for key in keys):  # what letters do here, before it is left
+            keys.sort(key=lambda key: _order(key) > 1 and not _is_letter(key))
         leading = sum(_width(key) for key in keys if _order(key) < _OTHERS)
         palette = next((key for key in keys if key.has_class("-command-palette")), None)
         room = self._columns - (_width(palette) + _PALETTES_EDGE if palette is not None else 0)
@@ -55,6 +57,10 @@ def _order(key: Widget) -> int:
     """Help, then other screens by their function key, then the rest as it comes."""
     number = key.key.removeprefix("f") if isinstance(key, FooterKey) and key.key.startswith("f") else ""
     return int(number) if number.isdecimal() else _OTHERS
+
+
+def _is_letter(key: Widget) -> bool:
+    return isinstance(key, FooterKey) and len(key.key_display) == 1
 
 
 def _width(key: Widget) -> int:

@@ -95,7 +95,7 @@ def _manifest_lines(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _absent_lines(row: ModelRow, room: Room | None) -> list[tuple[str, str]]:
-    part = f"{row.part_bytes / 1e6:.1f} MB by a pull that was stopped" if row.part_bytes else ""
+    part = f"{row.part_bytes / 1e6:.1f} MB downloaded before the pull was stopped" if row.part_bytes else ""
     entry = row.entry
     if entry is None:
         return [("Not here", "pull it by its whole name, organisation/model"), ("Fetched", part)]
@@ -126,7 +126,7 @@ def _fits(found: Fit, room: Room) -> str:
     if found.needs > room.total_bytes:
         return f"no, not even as int8: {where}"
     if room.others_bytes is not None and found.needs > room.total_bytes - room.others_bytes:
-        return f"not now: {where}, of which others hold {_gib(room.others_bytes)}"
+        return f"not now: {where}, of which other programs use {_gib(room.others_bytes)}"
     return f"yes: {where}"
 
 

@@ -96,7 +96,7 @@ class ParameterRow(Horizontal):
             text = one_line(self.wrong.partition(": ")[2], 100)
         elif own:
             before = one_line(shown(getattr(self._parameters.config, self.name_of)), 60)
-            text = f"config.toml: {before or 'none'} · {text}"
+            text = f"default: {before or 'none'} · {text}"
         note.set_class(bool(self.wrong), "bad")
         note.set_class(own and not self.wrong, "own")
         note.update(Content(text))

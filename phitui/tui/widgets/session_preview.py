@@ -6,7 +6,7 @@ from datetime import datetime
 
 from textual.content import Content
 
-from phitui.core.text import one_line
+from phitui.core.text import counted, one_line
 from phitui.storage.sessions.session_types import KeptTurn
 from phitui.tui.terminal.display import displayable
 from phitui.workbench.chat.session_library import Found
@@ -28,7 +28,7 @@ def preview(found: Found, turns: list[KeptTurn], wanted: str, width: int) -> Con
             Content.styled("found in 1 turn:" if number == 1 else f"found in {number:,} turns:", "$text-muted")
         )
     elif row.turns > len(turns):
-        parts.append(Content.styled(f"its last {len(turns)} turns:", "$text-muted"))
+        parts.append(Content.styled(f"its last {counted(len(turns), 'turn')}:", "$text-muted"))
     for turn in turns:
         parts += [Content(""), *_turn(turn, wanted if found.turns else "", width)]
     return Content("\n").join(parts)

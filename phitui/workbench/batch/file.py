@@ -14,6 +14,7 @@ import msgspec
 from phitui.config.layers import Config, shown_path
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.files import open_regular
+from phitui.core.text import counted
 from phitui.engine.protocol.api import Event, Loaded, Sampling
 from phitui.engine.protocol.capabilities import supported_parameters
 from phitui.engine.protocol.interface import RowsEngine
@@ -81,12 +82,12 @@ class BatchFile:
         if self._input.same_as(target):
             raise UsageError(f"{shown_path(target)} is the input", "Choose another output")
         if not target.parent.is_dir():
-            raise UsageError(f"{shown_path(target.parent)}: no such folder", "Make it first")
+            raise UsageError(f"{shown_path(target.parent)}: no such folder", "Create it first")
         if self.order.resume and not self._input.is_file:
             raise UsageError(f"--resume: {self.name} cannot be read twice", "Put the rows into a file")
         if target.exists() and not self.order.resume:
             unfinished = journal_path(target).exists()
-            advice = "Go on with it by --resume, or remove it" if unfinished else "Choose another output, or remove it"
+            advice = "Continue it with --resume, or remove it" if unfinished else "Choose another output, or remove it"
             raise UsageError(f"{shown_path(target)} is there already", advice)
 
     async def scan(self) -> bool:
@@ -141,7 +142,7 @@ class BatchFile:
             await self._job.run()
             output.finish()
             if source.unused:
-                self._tell(f"fields that nothing was done with: {', '.join(sorted(source.unused))[:200]}")
+                self._tell(f"fields that were ignored: {', '.join(sorted(source.unused))[:200]}")
         finally:
             self._job = None
             self.counts = output.counts
@@ -178,7 +179,7 @@ class BatchFile:
         nothing = {"top_k": 0, "repetition_penalty": 1.0}
         lacks = [name for name in nothing if name not in supported_parameters(loaded)]
         if lacks:
-            self._tell(f"the server cannot be sent {' and '.join(lacks)}: what is configured of them is left out")
+            self._tell(f"the server does not take {' and '.join(lacks)}: these settings are not sent")
             draw = msgspec.structs.replace(draw, **{name: nothing[name] for name in lacks})
         if self.order.seed is not None and loaded.remote is not None and "seed" not in supported_parameters(loaded):
             self._tell("a server of this kind may take no seed: none is sent, and the answers cannot be repeated")
@@ -219,8 +220,8 @@ class BatchFile:
         progress.done = progress.before = counts.rows
         progress.failed = counts.failed
         if counts.rows or output.kept.made:
-            rows = f"{counts.rows} rows are done, {len(output.kept.made)} were begun"
-            again = f"; {output.rejected} that did not reach the disk are run again" if output.rejected else ""
+            rows = f"{counted(counts.rows, 'row')} done, {len(output.kept.made)} begun"
+            again = f"; {output.rejected} that did not reach the disk: run again" if output.rejected else ""
             self._tell(f"going on: {rows}{again}")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from phitui.config.layers import Config, home
+from phitui.core.text import counted
 from phitui.engine.protocol.api import Cost, Loaded
 from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
 from phitui.models.manifest import Manifest
@@ -38,16 +39,18 @@ def plan_for(
     kv_tokens = config.engine.kv_tokens or (found.kv_tokens if found else 0)
     budget = f"{kv_tokens} tokens of KV cache" if kv_tokens else "as much KV cache as memory allows"
     if rows is not None:
-        return BatchPlan(rows, kv_tokens, cost, f"{rows} rows as asked, {budget}")
+        return BatchPlan(rows, kv_tokens, cost, f"{counted(rows, 'row')} as asked, {budget}")
     batch = config.engine.batch
     if config.engine.kv_tokens:
-        return BatchPlan(batch, kv_tokens, cost, f"{batch} rows as configured (engine.batch), {budget}")
+        return BatchPlan(batch, kv_tokens, cost, f"{counted(batch, 'row')} as configured (engine.batch), {budget}")
     if found is not None:
         length = found.prompt_tokens + found.new_tokens
-        why = f"{found.batch} rows as tuned for rows of {length} tokens, {found.kv_tokens} tokens of KV cache"
+        why = (
+            f"{counted(found.batch, 'row')} as tuned for rows of {length} tokens, {found.kv_tokens} tokens of KV cache"
+        )
         return BatchPlan(found.batch, found.kv_tokens, cost, why)
-    why = f"what was tuned has no room: {short}" if short else "phitui tune finds what is fastest"
-    return BatchPlan(batch, kv_tokens, cost, f"{batch} rows (engine.batch; {why}), {budget}")
+    why = f"what was tuned has no room: {short}" if short else "phitui tune finds the fastest batch"
+    return BatchPlan(batch, kv_tokens, cost, f"{counted(batch, 'row')} (engine.batch; {why}), {budget}")
 
 
 def remote_plan(
@@ -58,19 +61,24 @@ def remote_plan(
     remote = loaded.remote
     name = remote.name if remote is not None else ""
     if rows is not None:
-        return BatchPlan(rows, 0, None, f"{rows} rows at once as asked")
+        return BatchPlan(rows, 0, None, f"{counted(rows, 'row')} at once as asked")
     settings = config.engines.get(name)
     if settings is not None and settings.concurrency:
         return BatchPlan(
-            settings.concurrency, 0, None, f"{settings.concurrency} rows at once (engines.{name}.concurrency)"
+            settings.concurrency,
+            0,
+            None,
+            f"{counted(settings.concurrency, 'row')} at once (engines.{name}.concurrency)",
         )
     found = tuned_for(remote, environ)
     if found is not None:
         lengths = f"{found.prompt_tokens} + {found.new_tokens} tokens"
-        return BatchPlan(found.c_best, 0, None, f"{found.c_best} rows at once, as tuned for rows of {lengths}")
+        return BatchPlan(
+            found.c_best, 0, None, f"{counted(found.c_best, 'row')} at once, as tuned for rows of {lengths}"
+        )
     at_once = remote.at_once if remote is not None else None
     if at_once is not None and at_once < DEFAULT_CONCURRENCY:
-        return BatchPlan(at_once, 0, None, f"{at_once} rows at once, as many as the server takes")
+        return BatchPlan(at_once, 0, None, f"{counted(at_once, 'row')} at once, as many as the server takes")
     return BatchPlan(DEFAULT_CONCURRENCY, 0, None, f"{DEFAULT_CONCURRENCY} rows at once (--concurrency sets it)")
 
 

@@ -181,7 +181,7 @@ class BatchQueue:
         stopped = [entry for entry in self.entries if entry.busy]
         await self._stop(stopped)
         for entry in stopped:
-            self._note(entry, "stopped because the engine was wanted for something else; r goes on with it")
+            self._note(entry, "stopped because the engine was needed for something else; r resumes it")
 
     async def _run(self, entry: BatchEntry) -> None:
         try:

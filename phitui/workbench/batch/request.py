@@ -227,9 +227,7 @@ def _turns(messages: list[_RowMessage]) -> list[Turn]:
 def _turn(place: int, message: _RowMessage) -> Turn:
     role = _ROLES.get(message.role)
     if role is None:
-        raise UsageError(
-            f"messages[{place}].role: {one_line(message.role, 40)!r} is none of system, user and assistant"
-        )
+        raise UsageError(f"messages[{place}].role: {one_line(message.role, 40)!r} is not system, user or assistant")
     if isinstance(message.content, str):
         return Turn(role, _text(message.content) if role == "user" else message.content)
     if any(part.type != "text" for part in message.content):

@@ -157,14 +157,14 @@ def read_result(path: Path) -> BenchResult:
     try:
         found = msgspec.json.decode(data, type=_Heading)
         if found.format != FORMAT:
-            raise UsageError(f"{path} is no result of phitui bench", "Save one with: phitui bench -o FILE")
+            raise UsageError(f"{path} is not a result of phitui bench", "Save one with: phitui bench -o FILE")
         if found.version != VERSION:
             raise UsageError(f"{path} has version {found.version}, this phitui reads {VERSION}", "Run the bench again")
         return msgspec.json.decode(data, type=BenchResult)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error)[:200].split())
         raise UsageError(
-            f"{path} is no result of phitui bench: {reason}", "Save one with: phitui bench -o FILE"
+            f"{path} is not a result of phitui bench: {reason}", "Save one with: phitui bench -o FILE"
         ) from error
 
 

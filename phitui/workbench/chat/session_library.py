@@ -92,7 +92,7 @@ class SessionLibrary:
             return
         bad = self._parameters.adopt({**row.own(), SYSTEM: row.system})
         if bad:
-            self._say(f"Of this session's parameters some are not taken: {bad}.", "bad")
+            self._say(f"Some parameters of this session cannot be used: {bad}.", "bad")
 
     async def find(self, wanted: str) -> tuple[list[Found], int]:
         """The sessions that changed last, or those with these words in their title or their turns; and how many

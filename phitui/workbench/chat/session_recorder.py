@@ -113,7 +113,7 @@ class SessionRecorder:
                 await self._set_aside(error)
             else:
                 await self._thread.reopen()
-                self._say(f"{error}. This chat is written anew to the file that is in its place.", "bad")
+                self._say(f"{error}. The whole chat is written to the file that is there now.", "bad")
             if self.current.session is not None:
                 self._write_anew(self.current)
         except PhituiError as error:
@@ -121,7 +121,7 @@ class SessionRecorder:
             self._reset |= set() if exchanges else {keeping}
             if not self._failed:
                 self._failed = True
-                self._say(f"The chat goes on but is not being saved: {error}. It is tried again.", "bad")
+                self._say(f"The chat goes on but is not being saved: {error}. Saving is tried again.", "bad")
         else:
             if self._failed:
                 self._failed = False

@@ -54,7 +54,7 @@ class Preflight:
         named = [_named(process) for process in self.others[:_MOST_NAMED]]
         more = len(self.others) - len(named)
         if not named:
-            return "nobody else on the card"
+            return "no other process on the card"
         return f"also on the card: {', '.join(named)}" + (f" and {more} more" if more else "")
 
 
@@ -101,5 +101,5 @@ def _beside(processes: list[Process], ours: Collection[int | None]) -> list[Proc
 
 
 def _named(process: Process) -> str:
-    held = "" if process.used_bytes is None else f" with {process.used_bytes / 1e9:.2f} GB"
+    held = "" if process.used_bytes is None else f" with {process.used_bytes / 2**30:.2f} GiB"
     return f"{one_line(process.name or 'a process', 40)} ({process.pid}){held}"

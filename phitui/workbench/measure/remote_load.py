@@ -215,12 +215,12 @@ def notes_on(waves: list[RequestWave], prompt_tokens: int, new_tokens: int) -> l
     """What the figures of these waves have to be read with."""
     prompts = [count for wave in waves for count in wave.prompts]
     made = [count for wave in waves for count in wave.counts]
-    said = ["no two prompts begin alike, beyond what the template puts before them"]
+    said = ["no two prompts begin alike, apart from what the template puts before them"]
     if prompts and (found := round(statistics.fmean(prompts))) != prompt_tokens:
-        said.append(f"prompts had {found} tokens in the mean, by the server's count, for the {prompt_tokens} asked for")
+        said.append(f"prompts had {found} tokens on average, by the server's count; {prompt_tokens} were asked for")
     if made and min(made) < new_tokens:
         said.append(
             f"this server ends answers where the model does: they had {min(made)} to {max(made)} tokens, "
-            f"{statistics.fmean(made):.0f} in the mean"
+            f"{statistics.fmean(made):.0f} on average"
         )
     return said

@@ -101,7 +101,7 @@ class ModelLibrary:
         """Check the files of `row`. Raises UsageError where it is not here or other work is under way."""
         self._leases.check(Use.MODEL_WORK)
         if row.folder is None:
-            raise UsageError(f"{row.name} is not here: there is nothing to check")
+            raise UsageError(f"{row.name} is not downloaded: there is nothing to check")
         self.work.verify(row.name, row.folder)
 
     def check_removal(self, row: ModelRow) -> None:
@@ -110,7 +110,7 @@ class ModelLibrary:
         if self._has(row):
             raise UsageError(f"{row.name} is loaded", "Switch to another model first.")
         if row.folder is None and not row.part_bytes:
-            raise UsageError(f"{row.name} is not here: there is nothing to remove")
+            raise UsageError(f"{row.name} is not downloaded: there is nothing to remove")
         if row.folder is not None and row.folder.parent != self.store:
             raise UsageError(f"{row.name} is not in the store but in {row.folder}", "Remove it by hand.")
 
@@ -126,7 +126,7 @@ class ModelLibrary:
 
     async def keep_automatic(self) -> None:
         """Have later starts take Phi-3 Mini where it is in the store, as without a choice."""
-        await self._save(AUTO, "Later starts take Phi-3 Mini where it is here")
+        await self._save(AUTO, "Later starts take Phi-3 Mini where it is installed")
 
     async def close(self) -> None:
         """End what is under way."""

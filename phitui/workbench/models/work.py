@@ -12,6 +12,7 @@ from typing import Any
 
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.ipc.messages import Progress
+from phitui.core.text import counted
 from phitui.models.catalog import lookup
 from phitui.models.install import remove
 from phitui.models.manifest import Manifest, verify
@@ -117,7 +118,7 @@ class ModelWork:
         wish = (quantization, context)
         request = PrepareDemo(store, *wish) if demo else Pull(store, wanted, *wish)
         folder = await prepare(request, self._log, self._tell)
-        return f"{folder.name} is here."
+        return f"{folder.name} is ready."
 
     async def _verify(self, name: str, folder: Path) -> str:
         stopped = threading.Event()
@@ -126,7 +127,7 @@ class ModelWork:
             manifest = await asyncio.to_thread(self._verify_in_thread, name, folder, stopped, loop)
         finally:
             stopped.set()
-        return f"{name}: all {len(manifest.files)} files are as they were made."
+        return f"{name}: {counted(len(manifest.files), 'file')}, complete and unchanged."
 
     def _verify_in_thread(
         self, name: str, folder: Path, stopped: threading.Event, loop: asyncio.AbstractEventLoop
