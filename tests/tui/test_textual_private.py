@@ -31,6 +31,7 @@ USED = {
     "_styles_cache": ("textual.widget:Widget", "lines of widgets that are far away"),
     "_meta": ("rich.style:Style", "styles without Textual's marks"),
     "_blocks": ("textual.widgets._markdown:MarkdownBlock", "lists with the numbers that were given"),
+    "_get_headers_and_rows": ("textual.widgets._markdown:MarkdownTable", "columns aligned as the answer has them"),
     "_highlighted_code": ("textual.widgets._markdown:MarkdownFence", "the language above code"),
     "_token": ("textual.widgets._markdown:MarkdownBlock", "whether a number ends with a dot or a bracket"),
     "_compositor": ("textual.screen:Screen", "repaints in few bytes"),
@@ -52,7 +53,10 @@ OVERRIDDEN = {
 IMPORTED = {
     "textual._compositor": {"Compositor", "CompositorMap", "ChopsUpdate", "CompositorUpdate"},
     "textual.widgets._footer": {"FooterKey"},
-    "textual.widgets._markdown": {"MarkdownBullet", "MarkdownOrderedList", "MarkdownOrderedListItem"},
+    "textual.widgets._markdown": {
+        *("MarkdownBullet", "MarkdownOrderedList", "MarkdownOrderedListItem"),
+        *("MarkdownTable", "MarkdownTableContent"),
+    },
     "textual._ansi_sequences": {"ANSI_SEQUENCES_KEYS"},
     "textual._xterm_parser": {"XTermParser"},
 }

@@ -23,7 +23,7 @@ from phitui.tui.widgets.key_footer import KeyFooter
 from phitui.tui.widgets.parameter_row import ParameterRow
 from phitui.tui.widgets.plain_area import PlainArea
 from phitui.tui.widgets.preset_list import PresetList
-from phitui.tui.widgets.single_dismiss import FIELD_KEYS, LeftOnce
+from phitui.tui.widgets.single_dismiss import LeftOnce
 from phitui.workbench.chat.parameters import SYSTEM, Parameters
 
 HELP = "Changes apply from the next prompt, and stay with this chat. A new chat begins with the defaults (config.toml)."
@@ -42,7 +42,6 @@ class ParametersScreen(LeftOnce[None]):
     offered."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *FIELD_KEYS,
         Binding("escape,f7", "back", "Back", id="parameters.back", priority=True),
         Binding(
             "ctrl+o",
@@ -70,6 +69,9 @@ class ParametersScreen(LeftOnce[None]):
         ),
         Binding("up", "app.focus_previous", "Field before", show=False, id="parameters.previous"),
         Binding("down", "app.focus_next", "Next field", show=False, id="parameters.next"),
+        # Textual's own Tab waits until the field has handled it: what is typed behind it would stand in that field.
+        Binding("shift+tab", "app.focus_previous", "Field above", show=False, priority=True, id="parameters.above"),
+        Binding("tab", "app.focus_next", "Field below", show=False, priority=True, id="parameters.below"),
     ]
 
     DEFAULT_CSS = """

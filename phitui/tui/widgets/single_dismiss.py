@@ -7,10 +7,7 @@ there is none.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.await_complete import AwaitComplete
-from textual.binding import Binding, BindingType
 from textual.command import CommandList, CommandPalette
 from textual.content import Content
 from textual.screen import ModalScreen, Screen, ScreenResultType
@@ -53,18 +50,8 @@ class LeftOnce(Screen[ScreenResultType]):
                 said.update(Content(text))
 
 
-# What is typed behind Tab is for the next field: Textual's own keys for it wait until the field before has handled
-# them, and a burst of Tab and text would stand in that field.
-FIELD_KEYS: list[BindingType] = [
-    Binding("tab", "app.focus_next", show=False, priority=True),
-    Binding("shift+tab", "app.focus_previous", show=False, priority=True),
-]
-
-
 class Dialog(ModalScreen[ScreenResultType]):
     """A question above a screen, left as `LeftOnce`. (Of two bases Textual takes the style sheets of one.)"""
-
-    BINDINGS: ClassVar[list[BindingType]] = FIELD_KEYS
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """As `LeftOnce`."""
