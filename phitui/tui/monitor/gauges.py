@@ -76,7 +76,7 @@ def _bandwidth(device: Device) -> GraphGauge:
     if value is None:
         return GraphGauge("Bandwidth", (NOTHING,), (), "bandwidth_gb_s", peak)
     sign = "≤ " if source == "busy" else ""  # the time that memory was busy bounds the traffic, no more
-    words = [f"{sign}{value:.0f} GB/s {source}", f"{sign}{value:.0f} GB/s {source[:4]}"]
+    words = [f"{sign}{value:.0f} GB/s {source}", f"{sign.strip()}{value:.0f} GB/s {source[:4]}"]
     if peak:
         words.insert(0, f"{sign}{value:.0f} / {peak:.0f} GB/s {source}")
     parts = _warm(value / peak) if peak else ()
