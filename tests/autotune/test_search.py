@@ -122,7 +122,7 @@ def test_the_table_has_more_rows_for_shorter_texts() -> None:
 def test_nothing_fits() -> None:
     with pytest.raises(
         NothingFitsError,
-        match=r"not even one row of 512 tokens: the weights need 4.28 GB, the row 0.\d\d GB more, 3.80 GB may be used",
+        match=r"not even one row of 512 tokens: the weights need 3.98 GiB, the row 0.\d\d GiB more, 3.54 GiB may be",
     ):
         solve(Card(1, total_bytes=4 * GB), Goal(256, 256))
     # The prior says that it fits, the card that it does not.

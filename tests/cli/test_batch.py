@@ -304,7 +304,7 @@ def test_tokens_that_were_made_are_not_made_again(home):
         (["in.jsonl"], "-o"),
         (["in.jsonl", "-o", "in.jsonl"], "is the input"),
         (["in.jsonl", "-o", "no/such/x.jsonl"], "no such folder"),
-        (["in.jsonl", "in.jsonl", "-o", "x.jsonl"], "is no folder"),
+        (["in.jsonl", "in.jsonl", "-o", "x.jsonl"], "is not a folder"),
         (["in.jsonl", "./in.jsonl", "-o", "."], "two inputs are called in.jsonl"),
         (["in.jsonl", "-", "-o", "-"], "need a folder"),
         (["-", "-o", "."], "no name"),

@@ -137,7 +137,7 @@ def test_convert_into_a_folder_of_ones_own(home, tmp_path):
 def test_convert_never_replaces_what_is_no_model(home, tmp_path):
     make_tiny_phi3(tmp_path / "hub")
     before = sorted(path.name for path in (tmp_path / "hub").iterdir())
-    fails(model(home, "convert", str(tmp_path / "hub"), "-o", str(tmp_path / "hub")), 2, "no converted model")
+    fails(model(home, "convert", str(tmp_path / "hub"), "-o", str(tmp_path / "hub")), 2, "not a converted model")
     assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == before
 
 

@@ -111,7 +111,7 @@ def test_a_damaged_file_of_tunings_is_a_line_and_no_more(home):
         (
             ["--limit", "20MB", "--prompt-tokens", "64"],
             1,
-            ["nothing fits", "weights need", "may be used", "is free", "is taken by"],
+            ["nothing fits", "weights need", "may be used", "is free", "is used by"],
         ),
     ],
     ids=[

@@ -105,10 +105,10 @@ def test_a_file_is_read_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     assert read_small(path, 5) == b"12345"
-    with pytest.raises(OSError, match="it has 5 bytes, and at most 4 are taken") as told:
+    with pytest.raises(OSError, match="it has 5 bytes, the limit is 4") as told:
         read_small(path, 4)
     assert told.value.filename == str(path)
-    with pytest.raises(OSError, match="it has over 9 bytes, and at most 9 are taken"):
+    with pytest.raises(OSError, match="it has over 9 bytes, the limit is 9"):
         read_small(Path("/proc/self/status"), 9)  # whose size is told as 0
 
 

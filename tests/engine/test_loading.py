@@ -64,8 +64,8 @@ def test_a_load_under_a_limit_of_the_process_names_the_limit(demo_folder):
     done = subprocess.run(process, capture_output=True, text=True, timeout=120, check=False)
     said = done.stdout.strip()
     assert said.startswith("not enough free memory: "), done.stderr
-    assert "'s weights need 0.5" in said  # 134.5 million float32, where the int8 file has 0.14 GB
-    left = re.search(r"the engine's process may have (0\.\d\d) GB more \(ulimit -d\)", said)
+    assert "'s weights need 0.5" in said  # 134.5 million float32, where the int8 file has 0.13 GiB
+    left = re.search(r"the engine's process may have (0\.\d\d) GiB more \(ulimit -d\)", said)
     assert left and float(left[1]) < 0.2
 
 
@@ -73,6 +73,6 @@ def test_a_load_without_memory_says_what_is_needed_what_is_free_and_who_has_the_
     said = out_of_memory(read_manifest(demo_folder), "float32", "cpu").message
     assert said.startswith("not enough free memory: ")
     assert "'s weights need 0.5" in said
-    assert "GB is free for it" in said
-    assert "is taken by" in said
+    assert "GiB is free for it" in said
+    assert "is used by" in said
     assert "(process" in said

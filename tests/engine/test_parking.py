@@ -19,7 +19,7 @@ def test_room_that_is_enough_or_not_known(needed, available):
 def test_a_host_without_room_is_said_with_both_figures():
     with pytest.raises(UnavailableError) as caught:
         check_host_room(3_820_000_000, 2_100_000_000)
-    assert str(caught.value).startswith("host RAM is short for parking: needs 3.8 GB, 2.1 GB free. ")
+    assert str(caught.value).startswith("host RAM is short for parking: needs 3.6 GiB, 2.0 GiB free. ")
 
 
 class Card:

@@ -273,7 +273,7 @@ async def test_a_count_that_drips_is_estimated(monkeypatch):
     [
         ("gzip", b"no gzip at all", "cannot be read"),
         ("gzip", zlib.compress(b"x" * 30_000_000, wbits=31), "a body of more than 4,000,000 bytes"),
-        ("br", b"\x8b", "packed as br"),
+        ("br", b"\x8b", "should send plain: br"),
     ],
     ids=("no gzip", "too much", "brotli"),
 )

@@ -62,13 +62,13 @@ def test_a_file_that_others_may_read_is_refused(tmp_path, mode):
 @pytest.mark.parametrize("text", ["", " \n", "two words", "caf\u00e9", "a\nb", "x" * 9000])
 def test_what_is_no_key(tmp_path, text):
     settings = RemoteSettings(url="http://127.0.0.1", api_key_file=key_file(tmp_path, text))
-    with pytest.raises(UsageError, match="holds no key"):
+    with pytest.raises(UsageError, match="has no key in it"):
         endpoint_of("box", settings, {})
 
 
 def test_of_a_file_that_is_too_large_no_part_is_taken_for_the_key(tmp_path):
     settings = RemoteSettings(url="http://127.0.0.1", api_key_file=key_file(tmp_path, KEY + " " * 20_000 + "x"))
-    with pytest.raises(UsageError, match="at most 16,384 are taken"):
+    with pytest.raises(UsageError, match="the limit is 16,384"):
         endpoint_of("box", settings, {})
 
 

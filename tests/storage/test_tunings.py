@@ -83,7 +83,7 @@ def test_it_is_stale_when_anything_changes(field, word):
 def test_it_is_stale_when_memory_no_longer_suffices():
     assert stale(FOUND, HERE) == ""
     assert stale(FOUND, HERE, usable_bytes=10**9) == ""
-    assert stale(FOUND, HERE, usable_bytes=10**9 - 1) == "it takes 1.00 GB, 1.00 GB are usable now"
+    assert stale(FOUND, HERE, usable_bytes=10**9 - 1) == "it takes 0.93 GiB, 0.93 GiB are usable now"
 
 
 def test_lengths_fall_into_powers_of_two():

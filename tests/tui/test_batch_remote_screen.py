@@ -84,7 +84,7 @@ async def test_a_change_of_engine_stops_it_and_it_goes_on_after_the_change_back(
         pilot.app.engines.switch("box")
         await agreed(pilot)
         await until(pilot, lambda: entry(pilot).state == "stopped")
-        await until(pilot, lambda: "r goes on with it" in entry(pilot).note)
+        await until(pilot, lambda: "r resumes it" in entry(pilot).note)
         await until(pilot, lambda: not pilot.app.workbench.engine.is_local)
         pilot.app.engines.switch("ct2")
         await until(

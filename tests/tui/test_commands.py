@@ -227,7 +227,7 @@ def test_which_editor(tmp_path):
     assert editor_command({"VISUAL": f"'{tool}' --wait", "EDITOR": "x", **path}) == [str(tool), "--wait"]
     for environ, said in (
         ({"EDITOR": "no-such-editor -x"}, "no program no-such-editor"),
-        ({"EDITOR": "a 'b"}, "no command"),
+        ({"EDITOR": "a 'b"}, "not a command"),
         ({}, "there is no editor"),
     ):
         with pytest.raises(UsageError, match=said):

@@ -99,7 +99,7 @@ def test_an_openai_line():
         ({"prompt": "a", "messages": [HI]}, "both prompt and messages"),
         ({"prompt": " \n"}, "the prompt is empty"),
         ({"messages": []}, "no messages"),
-        ({"messages": [{"role": "robot", "content": "x"}]}, "'robot' is none of"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "'robot' is not system"),
         ({"messages": [{"role": "user"}]}, "content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "only text"),
         ({"messages": [{"role": "system", "content": "x"}, HI], "system": "y"}, "both system"),

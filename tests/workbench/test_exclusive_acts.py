@@ -169,6 +169,6 @@ async def nothing_is_lost(bench):
     elif bench.entry.state == "failed":  # begun with another model, as its journal says
         assert "the model was" in bench.entry.error
     elif bench.entry.state == "stopped":
-        assert "r goes on with it" in bench.entry.note
+        assert "r resumes it" in bench.entry.note
     else:
         assert bench.entry.state == "complete"

@@ -28,7 +28,7 @@ def test_lowered_clocks_and_other_processes_are_named(card):
     assert [(one.pid, one.used_bytes) for one in seen.others if one.kind != "G"] == [(77, 2_000_000_000)]
     assert "load average 1.50" in seen.text
     assert "clocks lowered by the driver (SW_POWER_CAP)" in seen.text
-    assert "(77) with 2.00 GB" in seen.text
+    assert "(77) with 1.86 GiB" in seen.text
     assert "(1234)" not in seen.text
 
 

@@ -33,8 +33,8 @@ def config(home, tiny_folder):
 
 
 _THREE = (
-    r"weights need [\d.]+ GB, the row [\d.]+ GB more.* [\d.]+ GB is free for the engine, "
-    r"[\d.]+ GB is taken by .+ \(process \d+\)"
+    r"weights need [\d.]+ GiB, the row [\d.]+ GiB more.* [\d.]+ Gi?B is free for the engine, "
+    r"[\d.]+ GiB is used by .+ \(process \d+\)"
 )
 
 
