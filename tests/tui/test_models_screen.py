@@ -261,7 +261,7 @@ async def test_a_pull_goes_on_beside_the_chat_and_its_model_can_be_switched_to(s
             assert texts(app, "ProgressLine Static")[0]
             exchange = app.console_screen.chat.submit("hello")
             await until(pilot, lambda: exchange.state.over)
-            await until(pilot, lambda: "other is here." in notes(app))
+            await until(pilot, lambda: "other is ready." in notes(app))
             await until(pilot, lambda: not app.screen.query_one("ProgressLine").display)
             await opened(pilot)
             await until(pilot, lambda: "other" in rows(pilot))
@@ -318,7 +318,7 @@ async def test_a_pull_that_is_stopped_keeps_its_part_for_the_next(store, tmp_pat
         with serving(handler) as url:
             hub_settings(monkeypatch, url, tmp_path)
             await pull(pilot, "someone/other")
-            await until(pilot, lambda: said(pilot) == "other is here.")
+            await until(pilot, lambda: said(pilot) == "other is ready.")
         assert f"bytes={1 << 18}-" in [byte_range for _, byte_range, _ in handler.asked]
 
 

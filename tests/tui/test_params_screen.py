@@ -38,7 +38,7 @@ async def test_values_hold_for_the_next_prompt_and_reset_takes_them_back():
         chat = app.console_screen.chat
         await pilot.press(*"be brief", "tab", *"0.9", "enter", *"7")
         await until(pilot, lambda: chat.sampling.temperature == 0.9)
-        assert "config.toml: 0.2 · 0 to 5" in shown(app)
+        assert "default: 0.2 · 0 to 5" in shown(app)
         assert "of this chat alone" in shown(app)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.console_screen)
@@ -130,6 +130,6 @@ async def test_commands_set_them_by_text():
         app.parameters.set_system("x")
         with pytest.raises(UsageError, match="ignores seed"):
             app.parameters.set_parameter("seed", "1")
-        await until(pilot, lambda: "own top_p, system" in shown(app))
+        await until(pilot, lambda: "changed: top_p, system" in shown(app))
         app.parameters.reset()
-        await until(pilot, lambda: "own " not in shown(app).splitlines()[0])
+        await until(pilot, lambda: "changed: " not in shown(app).splitlines()[0])
