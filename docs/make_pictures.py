@@ -1,7 +1,8 @@
 """Makes the pictures of the real screen that the documentation shows: `python docs/make_pictures.py`.
 
 The console runs as it is, in a home of its own that is gone afterwards, with the demo model answering and tuned, the
-monitor on the tests' stand-in for the NVIDIA driver with two moving cards; Textual draws what they show as SVG.
+monitor on the tests' stand-in for the NVIDIA driver with two moving cards; Textual draws what they show as SVG. Each
+screen is drawn at two sizes, in the 256 colours that it has over SSH.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ PROMPTS = (
     "Write a Python function that adds two numbers.",
 )
 MINUTE_S = 60.0
-SIZES = {"console-120x40": (120, 40), "console-80x24": (80, 24), "console-200x50": (200, 50)}
-# What keys show above the console, after an answer: the picture's name, its size, the keys.
-ABOVE = (
-    ("parameters-120x40", (120, 40), ["f7"]),
-    ("parameters-80x24", (80, 24), ["f7"]),
-    ("help-120x40", (120, 40), ["f1"]),
-    ("palette-80x24", (80, 24), ["ctrl+p"]),
-    ("find-80x24", (80, 24), ["alt+c", "slash", *"cache"]),
-    ("completion-80x24", (80, 24), [*"/m"]),
-    ("themes-80x24", (80, 24), ["ctrl+p", *"themes", "wait:800", "enter"]),
-    ("engines-80x24", (80, 24), ["ctrl+p", *"engines", "wait:800", "enter"]),
-)
+SIZES = {"120x40": (120, 40), "80x24": (80, 24)}
+WIDE = {"200x50": (200, 50)}
+# What keys show above the console, after an answer.
+ABOVE = {
+    "parameters": ["f7"],
+    "help": ["f1"],
+    "palette": ["ctrl+p"],
+    "find": ["alt+c", "slash", *"cache"],
+    "completion": [*"/m"],
+    "themes": ["ctrl+p", *"themes", "wait:800", "enter"],
+    "engines": ["ctrl+p", *"engines", "wait:800", "enter"],
+}
 
 
 @contextmanager
@@ -62,6 +63,8 @@ def own_home() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith(("PHITUI", "XDG_", "SSH_"))]:
             del os.environ[name]
         os.environ["HOME"] = folder  # shown as ~
+        os.environ["TERM"] = "xterm-256color"
+        os.environ.pop("COLORTERM", None)
         try:
             yield
         finally:
@@ -69,21 +72,21 @@ def own_home() -> Iterator[None]:
             os.environ.update(before)
 
 
-async def picture(name: str, size: tuple[int, int], theme: str, symbols: str = "auto") -> None:
-    """Ask the prompts at one terminal size and save the screen."""
+async def console_picture(name: str, theme: str, sizes: dict[str, tuple[int, int]], symbols: str = "auto") -> None:
+    """Ask the prompts and save the screen."""
     overrides = {
         "generation": {"temperature": 0.0, "max_tokens": 120},
         "theme": {"name": theme},
         "console": {"symbols": symbols},
     }
     app = PhituiApp(load_config(overrides=overrides))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
         while app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         for prompt in PROMPTS:
             await ask(pilot, prompt)
         await pilot.pause(1.5)  # the last Markdown, and a gauge reading after it
-        _save(name, app.export_screenshot(title="phitui"))
+        await _save(pilot, name, sizes)
 
 
 async def ask(pilot: Pilot[None], prompt: str) -> None:
@@ -102,23 +105,23 @@ async def ask(pilot: Pilot[None], prompt: str) -> None:
 async def pictures_above(theme: str) -> None:
     """What stands above the console, each over the same answer."""
     overrides = {"generation": {"temperature": 0.0, "max_tokens": 60}, "theme": {"name": theme}}
-    for name, size, keys in ABOVE:
+    for name, keys in ABOVE.items():
         app = PhituiApp(load_config(overrides=overrides))
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=SIZES["120x40"]) as pilot:
             while app.workbench.engine.loaded is None:
                 await pilot.pause(0.1)
             await ask(pilot, PROMPTS[0])
             await pilot.pause(1.5)
             await pilot.press(*keys)
             await pilot.pause(1.0)
-            _save(name, app.export_screenshot(title="phitui"))
+            await _save(pilot, name)
 
 
-async def several_picture(name: str, size: tuple[int, int], theme: str) -> None:
+async def several_picture(name: str, theme: str) -> None:
     """Three answers to one prompt, drawn side by side."""
     overrides = {"generation": {"temperature": 0.7, "max_tokens": 60}, "theme": {"name": theme}}
     app = PhituiApp(load_config(overrides=overrides))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
         while app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         await ask(pilot, PROMPTS[0])
@@ -128,24 +131,24 @@ async def several_picture(name: str, size: tuple[int, int], theme: str) -> None:
             await pilot.pause(0.1)
         await pilot.press("right")
         await pilot.pause(0.5)
-        _save(name, app.export_screenshot(title="phitui"))
+        await _save(pilot, name)
 
 
-async def models_picture(name: str, size: tuple[int, int], theme: str) -> None:
+async def models_picture(name: str, theme: str) -> None:
     """Open the model screen on the store as it is and save it."""
     app = PhituiApp(load_config(overrides={"theme": {"name": theme}}))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
         while app.workbench.engine.loaded is None or not any(row.loaded for row in app.workbench.models.rows):
             await pilot.pause(0.1)
         await pilot.press("f2")
         await pilot.pause(1.0)
-        _save(name, app.export_screenshot(title="phitui"))
+        await _save(pilot, name)
 
 
-async def tuner_picture(name: str, size: tuple[int, int], theme: str) -> None:
+async def tuner_picture(name: str, theme: str) -> None:
     """Tune the demo model within 1.2 GB and save the screen with the answer."""
     app = PhituiApp(load_config(overrides={"theme": {"name": theme}}))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
         while app.workbench.switching.busy or app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         await pilot.press("f3", "s")
@@ -156,14 +159,14 @@ async def tuner_picture(name: str, size: tuple[int, int], theme: str) -> None:
         await pilot.pause(0.5)
         while app.workbench.tuner.run_state is None or app.workbench.tuner.busy:
             await pilot.pause(0.5)
-        _save(name, app.export_screenshot(title="phitui"))
+        await _save(pilot, name)
 
 
-async def sessions_picture(name: str, size: tuple[int, int], theme: str) -> None:
+async def sessions_picture(name: str, theme: str) -> None:
     """Two chats, and the list of all that are kept."""
     overrides = {"generation": {"temperature": 0.0, "max_tokens": 60}, "theme": {"name": theme}}
     app = PhituiApp(load_config(overrides=overrides))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
         while app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         for prompt in PROMPTS:
@@ -172,15 +175,15 @@ async def sessions_picture(name: str, size: tuple[int, int], theme: str) -> None
         await pilot.pause(1.0)
         await pilot.press("f6")
         await pilot.pause(1.0)
-        _save(name, app.export_screenshot(title="phitui"))
+        await _save(pilot, name)
 
 
-async def batch_picture(name: str, size: tuple[int, int], theme: str) -> None:
+async def batch_picture(name: str, theme: str) -> None:
     """A file of prompts that runs, after one that is through."""
     overrides = {"generation": {"temperature": 0.0, "max_tokens": 40}, "engine": {"batch": 8}, "theme": {"name": theme}}
     files = [_prompts(Path.home() / f"{title}.jsonl", rows) for title, rows in (("few", 4), ("questions", 200))]
     app = PhituiApp(load_config(overrides=overrides))
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
         while app.workbench.engine.loaded is None:
             await pilot.pause(0.1)
         entries = [app.workbench.batches.add(path) for path in files]
@@ -189,7 +192,7 @@ async def batch_picture(name: str, size: tuple[int, int], theme: str) -> None:
             await pilot.pause(0.2)
         await pilot.press("down")
         await pilot.pause(1.5)
-        _save(name, app.export_screenshot(title="phitui"))
+        await _save(pilot, name)
 
 
 def _prompts(path: Path, rows: int) -> Path:
@@ -198,12 +201,18 @@ def _prompts(path: Path, rows: int) -> Path:
     return path
 
 
-def _save(name: str, svg: str) -> None:
-    PICTURES.mkdir(exist_ok=True)
-    (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
+async def _save(pilot: Pilot[None], name: str, sizes: dict[str, tuple[int, int]] = SIZES) -> None:
+    """The screen at each size."""
+    for suffix, size in sizes.items():
+        await pilot.resize_terminal(*size)
+        await pilot.pause(1.5)
+        pilot.app.clear_notifications()
+        await pilot.pause(0.5)
+        PICTURES.mkdir(exist_ok=True)
+        (PICTURES / f"{name}-{suffix}.svg").write_text(pilot.app.export_screenshot(title="phitui"), encoding="utf-8")
 
 
-async def monitor_picture(name: str, size: tuple[int, int], theme: str) -> None:
+async def monitor_picture(name: str, theme: str) -> None:
     """Watch the cards for a minute and save the screen."""
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen(["sleep", "90"]) as child:  # noqa: ASYNC220
         cards = Cards(Path(folder), child.pid)
@@ -214,16 +223,13 @@ async def monitor_picture(name: str, size: tuple[int, int], theme: str) -> None:
         with cards.driver.installed():
             sampler = Sampler(1.0, feed.put)
             sampler.start()
-            async with app.run_test(size=size) as pilot:
+            async with app.run_test(size=SIZES["120x40"]) as pilot:
                 await pilot.press("z", "z")  # a second for each column of dots
                 await pilot.pause(MINUTE_S)
-                app.clear_notifications()
-                await pilot.pause(0.5)
-                svg = app.export_screenshot(title="phitui monitor")
+                await _save(pilot, name)
             sampler.stop()
             cards.move(False)
         child.terminate()
-    (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
 def main() -> None:
@@ -234,17 +240,16 @@ def main() -> None:
 
 def make(theme: str) -> None:
     """Make all pictures in a theme."""
-    asyncio.run(models_picture("models-120x40", (120, 40), theme))
-    asyncio.run(tuner_picture("tuner-120x40", (120, 40), theme))
-    for name, size in SIZES.items():
-        asyncio.run(picture(name, size, theme))
-    asyncio.run(picture("console-light-120x40", (120, 40), "phitui-light"))
-    asyncio.run(picture("console-ascii-120x40", (120, 40), theme, "ascii"))
+    asyncio.run(models_picture("models", theme))
+    asyncio.run(tuner_picture("tuner", theme))
+    asyncio.run(console_picture("console", theme, SIZES | WIDE))
+    asyncio.run(console_picture("console-light", "phitui-light", SIZES))
+    asyncio.run(console_picture("console-ascii", theme, SIZES, "ascii"))
     asyncio.run(pictures_above(theme))
-    asyncio.run(several_picture("several-120x40", (120, 40), theme))
-    asyncio.run(sessions_picture("sessions-120x40", (120, 40), theme))
-    asyncio.run(batch_picture("batch-120x40", (120, 40), theme))
-    asyncio.run(monitor_picture("monitor-120x40", (120, 40), theme))
+    asyncio.run(several_picture("several", theme))
+    asyncio.run(sessions_picture("sessions", theme))
+    asyncio.run(batch_picture("batch", theme))
+    asyncio.run(monitor_picture("monitor", theme))
 
 
 if __name__ == "__main__":
