@@ -22,6 +22,7 @@ from phitui.hardware.history import History
 from phitui.hardware.host.cpu import cpu_device
 from phitui.hardware.nvml.gpus import Gpus
 from phitui.hardware.snapshot import Host, Reading, Snapshot
+from phitui.tui.charts.cells import KeyHint
 from phitui.tui.monitor.picture import MonitorPicture
 
 HOST = Host(50.0, 8, None, 1.0, 64 << 30, 20 << 30, 44 << 30, 50.0)
@@ -99,7 +100,7 @@ class Shown:
         self.picture.show_reasons = not self.picture.show_reasons
         self.picture.select(1)
         for width, height in ((80, 24), (200, 50)):
-            rows = self.picture.rows(width, height, [("q", "Close")])
+            rows = self.picture.rows(width, height, [KeyHint("q", "Close")])
             assert [sum(cell_len(part) for part, _ in row) for row in rows] == [width] * height
             assert all(part.isprintable() for row in rows for part, _ in row)
         assert all(line.isprintable() for line in table(snapshot).split("\n"))
