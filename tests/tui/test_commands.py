@@ -60,7 +60,7 @@ def test_the_registry():
     assert [one.text for one in commands.names("/t")] == ["/theme", "/tune"]
     assert [one.text for one in commands.arguments("/theme r")] == ["/theme nord", "/theme gruvbox"]
     assert [one.text for one in commands.arguments("/theme n")] == ["/theme nord"]
-    for line, said in (("/t", "/theme or /tune"), ("/thme", "Did you mean /theme"), ("/tune x", "takes nothing")):
+    for line, said in (("/t", "/theme or /tune"), ("/thme", "Did you mean /theme"), ("/tune x", "takes no argument")):
         with pytest.raises(UsageError, match=said):
             commands.run(line)
 

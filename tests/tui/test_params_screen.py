@@ -130,6 +130,6 @@ async def test_commands_set_them_by_text():
         app.parameters.set_system("x")
         with pytest.raises(UsageError, match="ignores seed"):
             app.parameters.set_parameter("seed", "1")
-        await until(pilot, lambda: "changed: top_p, system" in shown(app))
+        await until(pilot, lambda: "set: top_p, system" in shown(app))
         app.parameters.reset()
-        await until(pilot, lambda: "changed: " not in shown(app).splitlines()[0])
+        await until(pilot, lambda: "set: " not in shown(app).splitlines()[0])

@@ -151,7 +151,7 @@ async def test_edit_again_fork_and_siblings_by_keys(tmp_path):
         await pilot.press("shift+tab")
         assert app.screen.focused is app.screen.query_one(Transcript)
         await pilot.press("up", "e")
-        assert prompt.text == "one" and "edits" in prompt.border_title
+        assert prompt.text == "one" and "editing" in prompt.border_title
         await pilot.press("escape")
         assert prompt.text == "" and not prompt.border_title
         await pilot.press("shift+tab", "up", "e", *" more", "enter")
@@ -163,7 +163,7 @@ async def test_edit_again_fork_and_siblings_by_keys(tmp_path):
         assert "‹ 1/2 ›" in shown(app)
         await pilot.press("up", "f")
         await until(pilot, lambda: asked(app) == ["one"])
-        assert "goes on from here" in prompt.border_title
+        assert "the next prompt goes on from here" in prompt.border_title
         await pilot.press("escape")
         await until(pilot, lambda: asked(app) == ["one", "two"])
         await pilot.press("shift+tab", "up", "f", *"other two", "enter")

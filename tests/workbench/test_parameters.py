@@ -102,7 +102,7 @@ async def test_what_is_no_value_is_refused_with_the_limits_and_nothing_changes(t
 def test_the_limits_that_are_shown_are_those_of_the_configuration():
     assert [limits(name) for name in PARAMETERS] == [
         "0 to 5", "1 to 8192", "over 0, at most 1", "over 0, at most 10", "1 to 1048576",
-        r"separated by commas; \n is a line end", "-1 to 2147483647",
+        r"comma-separated; \n: line end", "-1 to 2147483647",
     ]  # fmt: skip
 
 

@@ -102,7 +102,7 @@ class Branching:
         self._forked = self._chat.exchanges[-1]
         self._chat.fork(exchange)
         self._show()
-        self._say("forked: the next prompt goes on from here · what followed is kept · Esc cancels")
+        self._say("forked: the next prompt goes on from here · Esc cancels")
         self._prompt.focus()
 
     def several(self, exchange: Exchange, answers: int) -> None:

@@ -68,7 +68,7 @@ class StatusLine(Horizontal):
 
     def show_own(self, names: list[str]) -> None:
         """The parameters in which the chat differs from config.toml."""
-        self._own = f"changed: {', '.join(names)}" if names else ""
+        self._own = f"set: {', '.join(names)}" if names else ""
         self._show()
 
     def show_activity(self, text: str) -> None:

@@ -108,7 +108,7 @@ def check(name: str, value: Any) -> Any:
 def limits(name: str) -> str:
     """Which values a parameter may have, in words."""
     if name == "stop":
-        return r"separated by commas; \n is a line end"
+        return r"comma-separated; \n: line end"
     return expected(_KINDS[name]).removeprefix("a whole number ").removeprefix("a number ").removeprefix("from ")
 
 
