@@ -117,3 +117,17 @@ async def test_monitor_and_tuner_can_be_read(app, name, seen):
             await at_rest(pilot)
             found += [f"after {key}: {fault}" for fault in faults(made, seen)]
     assert not found, "\n".join(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize("key", ["f2", "f5"])
+async def test_rows_with_colours_take_those_of_another_theme(key):
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await painted_first(pilot)
+        frozen_models.fill(app)
+        app.workbench.batches.entries += entries()
+        await pilot.press(key)
+        await at_rest(pilot)
+        app.use_theme("phitui-light")
+        await at_rest(pilot)
+        assert [*faults(app, str)] == []

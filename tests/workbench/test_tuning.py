@@ -33,7 +33,7 @@ def config(home, tiny_folder):
 
 
 _THREE = (
-    r"weights need [\d.]+ GiB, the row [\d.]+ GiB more.* [\d.]+ Gi?B is free for the engine, "
+    r"weights need [\d.]+ GiB, the row [\d.]+ GiB more.* [\d.]+ GiB is free for the engine, "
     r"[\d.]+ GiB is used by .+ \(process \d+\)"
 )
 

@@ -62,7 +62,7 @@ class BatchScreen(LeftOnce[None]):
         super().__init__()
         self._queue = queue
         self._ready = False
-        self._rows: list[tuple[str, ...]] = []
+        self._rows: tuple[str, list[tuple[str, ...]]] = ("", [])  # in which theme
 
     def compose(self) -> ComposeResult:
         yield Static(Content.assemble(("φ phitui", "bold $primary"), "  Batches"), id="head", markup=False)
@@ -77,6 +77,7 @@ class BatchScreen(LeftOnce[None]):
     def on_mount(self) -> None:
         self._ready = True
         self.set_interval(_REPAINT_S, self.show)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.show())
         self.show()
 
     def show(self) -> None:
@@ -85,8 +86,8 @@ class BatchScreen(LeftOnce[None]):
             return
         table = self.query_one(DataTable)
         wanted = [cells(entry) for entry in self._queue.entries]
-        if wanted != self._rows:
-            place, self._rows = table.cursor_row, wanted
+        if (self.app.theme, wanted) != self._rows:
+            place, self._rows = table.cursor_row, (self.app.theme, wanted)
             table.clear()
             for texts in wanted:
                 table.add_row(*(self._cell(i, text, texts) for i, text in enumerate(texts)))

@@ -64,7 +64,7 @@ async def tune(
         return await tuning.run(vary_compute_type, environ, busy)
     except NothingFitsError as error:
         who = await asyncio.to_thread(largest_holder, engine.device, engine.device_uuid, [engine.pid])
-        free = f"{tuning.usable_bytes / 1e9:.2f} GB is free for the engine"
+        free = f"{tuning.usable_bytes / 2**30:.2f} GiB is free for the engine"
         raise NothingFitsError(f"{error.message}; {free}, {who}", error.fix) from error
     finally:
         await engine.stop()
