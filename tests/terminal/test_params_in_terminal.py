@@ -65,7 +65,7 @@ def test_a_copy_is_osc_52_and_the_mouse_goes_back_to_the_terminal(open_console, 
     assert wait_until(lambda: re.search(pattern, console.output), 60)
     copied = base64.b64decode(re.search(pattern, console.output)[1]).decode()
     assert wait_until(lambda: kept_texts(home) == [copied], 60)
-    console.wait_for("whether it took")
+    console.wait_for("The answer: copied")
     before = len(console.output)
     console.send(F12)
     assert wait_until(lambda: b"\x1b[?1003l" in console.output[before:], 60)
