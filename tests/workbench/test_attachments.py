@@ -18,7 +18,7 @@ def test_a_text_file_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("data", "said"),
     [(b"ab\x00c", "binary: it has a zero byte"), (b"a\nb\xff", "not UTF-8 text (line 2"), (b" \n", "is empty"),
-     (b"x" * 1001, "1,001 bytes, and at most 1,000")],
+     (b"x" * 1001, "1,001 bytes, the limit is 1,000")],
 )  # fmt: skip
 def test_what_is_no_text_or_too_large_is_refused(tmp_path, data, said):
     path = tmp_path / "file"
