@@ -8,11 +8,13 @@ from textual.widgets._footer import FooterKey
 
 from phitui.tui.widgets.key_footer import KeyFooter
 
-ALL = [*(f"f{number} Number {number}" for number in range(1, 11)), "x X"]
+ALL = [*(f"f{number} Number {number}" for number in range(1, 11)), "^x X"]
 
 
 class Keys(App):
-    BINDINGS = [(f"f{number}", f"note({number})", f"Number {number}") for number in range(1, 11)] + [("x", "quit", "X")]
+    BINDINGS = [(f"f{number}", f"note({number})", f"Number {number}") for number in range(1, 11)] + [
+        ("ctrl+x", "quit", "X")
+    ]
 
     def compose(self):
         yield KeyFooter()
@@ -49,11 +51,11 @@ class Mixed(App):
         yield KeyFooter()
 
 
-async def test_help_comes_first_then_other_screens():
+async def test_help_comes_first_then_what_letters_do_then_other_screens():
     async with Mixed().run_test(size=(60, 10)) as pilot:
         await settled(pilot)
         texts = [text for text, _, _ in shown(pilot.app)]
-        assert texts == ["f1 Help", "f2 Models", "x Leave", "y Yes", "^p palette"]
+        assert texts == ["f1 Help", "x Leave", "y Yes", "f2 Models", "^p palette"]
 
 
 async def test_a_wider_terminal_has_more_of_them():
@@ -71,4 +73,4 @@ async def test_a_wider_terminal_has_more_of_them():
 async def test_a_short_key_does_not_take_the_place_of_a_long_one():
     async with Keys().run_test(size=(60, 10)) as pilot:
         await settled(pilot)
-        assert not any(text == "x X" for text, _, _ in shown(pilot.app))
+        assert not any(text == "^x X" for text, _, _ in shown(pilot.app))
