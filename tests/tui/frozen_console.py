@@ -55,6 +55,11 @@ def bytes_per_token(layers, heads, dim):
 """
 
 
+def noon():
+    """Shown as 12:00 on any day."""
+    return time.mktime((*time.localtime()[:3], 12, 0, 0, 0, 0, -1))
+
+
 class QuietEngine:
     """Stands where the engine's client does, answers nothing."""
 
@@ -119,7 +124,7 @@ class FrozenConsole(PhituiApp):
         """An exchange whose answer is on its way."""
         chat = self.console_screen.chat
         exchange = chat.submit(prompt)
-        exchange.created = time.mktime((*time.localtime()[:3], 12, 0, 0, 0, 0, -1))  # shown as 12:00 on any day
+        exchange.created = noon()
         chat._request_id = 1
         self.workbench.take(Started(1, 24))
         if text:

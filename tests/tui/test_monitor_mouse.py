@@ -29,9 +29,9 @@ async def test_a_key_of_the_last_row_is_pressed_by_a_click():
         assert app.monitor.picture.show_reasons
         await click(pilot, "Why –")  # its word does the same
         assert not app.monitor.picture.show_reasons
-        await click(pilot, "space Pause")
+        await click(pilot, "Space Pause")
         assert "paused" in app.text
-        await click(pilot, "f1 Help")
+        await click(pilot, "F1 Help")
         await at_rest(pilot)
         assert isinstance(app.screen, HelpScreen)
 
@@ -90,8 +90,8 @@ async def test_the_tuners_keys_are_pressed_by_a_click():
     async with app.run_test(size=SIZE) as pilot:
         await at_rest(pilot)
         before = app.screen.picture.pane
-        await click(pilot, "tab Table")
+        await click(pilot, "Tab Table")
         assert app.screen.picture.pane != before
-        await click(pilot, "f1 Help")
+        await click(pilot, "F1 Help")
         await at_rest(pilot)
         assert isinstance(app.screen, HelpScreen)

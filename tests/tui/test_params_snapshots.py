@@ -1,7 +1,7 @@
 """Pictures of the panel of parameters, and of answers side by side."""
 
 import pytest
-from frozen_console import FrozenConsole
+from frozen_console import FrozenConsole, noon
 from pictured import each_look
 from support.resting import at_rest
 from support.waiting import until_shown as until
@@ -38,6 +38,8 @@ def test_answers_side_by_side(snap_compare, size, theme):
         app.console_screen.branching.several(exchange, 3)
         await until(pilot, lambda: isinstance(app.screen, SeveralScreen))
         app.console_screen.chat._request_id = 1
+        for one in app.console_screen.chat.on_its_way:
+            one.created = noon()
         for number, text in enumerate(("The Congo, in Africa.", "The Rhine.\n\nIt is in Europe.", "The")):
             app.workbench.take(Started(1 + number, 24))
             app.workbench.take(Delta(1 + number, text, 12 + number))
