@@ -215,7 +215,7 @@ def test_a_system_prompt_that_the_template_does_not_take(text, folder, tmp_path)
     prompt = made(folder, tmp_path)
     assert prompt.render(SYSTEM).startswith("<|user|>\nAnswer in French.\n\nHi<|end|>\n<|assistant|>\nSalut<|end|>")
     assert prompt.render(SYSTEM).count("Answer in French.") == 1
-    assert "no system prompt" in prompt.note
+    assert "no place for a system prompt" in prompt.note
     assert "Only this" in prompt.text(prompt.ids([Turn("system", "Only this")]))
 
 
