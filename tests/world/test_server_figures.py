@@ -44,7 +44,7 @@ async def test_llama_cpp_counts_tokens_of_answers_on_their_way(name):
         async with connected(server.url) as engine:
             load = await engine.client.server_load()
     assert load.generated_tokens == made
-    assert ("when it ends" in load.missing.get("generated_tokens", "")) == (made is None)
+    assert ("when an answer ends" in load.missing.get("generated_tokens", "")) == (made is None)
 
 
 async def test_the_real_llama_cpp_counts_while_it_answers(llama):
