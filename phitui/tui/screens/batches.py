@@ -86,12 +86,12 @@ class BatchScreen(LeftOnce[None]):
             return
         table = self.query_one(DataTable)
         wanted = [cells(entry) for entry in self._queue.entries]
-        if (self.app.theme, wanted) != self._rows:
+        if (wanted or self._rows[1]) and (self.app.theme, wanted) != self._rows:
             place, self._rows = table.cursor_row, (self.app.theme, wanted)
             table.clear()
             for texts in wanted:
                 table.add_row(*(self._cell(i, text, texts) for i, text in enumerate(texts)))
-            table.move_cursor(row=min(place, len(wanted) - 1))
+            table.move_cursor(row=max(min(place, len(wanted) - 1), 0))
         self._show_about()
 
     def _cell(self, column: int, text: str, row: tuple[str, ...]) -> Text:
