@@ -111,6 +111,18 @@ async def test_commands_run_and_what_is_wrong_comes_back():
         assert app.console_screen.chat.exchanges[0].prompt == "/usr is a folder"
 
 
+async def test_every_command_can_be_typed_where_there_is_no_chat_yet():
+    app = FrozenConsole()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        for command in app.console_screen.prompting.commands.all():
+            await pilot.press("ctrl+u", *f"/{command.name} 3")
+            await at_rest(pilot)
+            assert prompt_of(app).text == f"/{command.name} 3"
+        await pilot.press("ctrl+u", *"/copy 3", "enter")
+        await until(pilot, lambda: "there is no answer yet" in notes(app))
+
+
 async def test_a_file_is_attached_counted_removed_and_sent(tmp_path):
     (tmp_path / "a.txt").write_text("alpha " * 20)
     (tmp_path / "b.bin").write_bytes(b"a\x00")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from phitui.config.schema import nearest
-from phitui.core.errors import UsageError
+from phitui.core.errors import PhituiError, UsageError
 from phitui.core.text import one_line
 from phitui.tui.widgets.completion import Suggestion
 
@@ -16,7 +17,7 @@ _COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9-]*)(?:[ \t]+(.*))?\Z", re.DOTALL)
 _MOST_CHOICES = 200
 
 
-# Gets the argument as far as it is typed. Runs in a thread: it may read a folder.
+# Gets the argument as far as it is typed. Runs in a thread: it may read a folder. Raises PhituiError where it cannot.
 Complete = Callable[[str], Iterable[Suggestion]]
 # Gets the argument, "" where there is none. Raises PhituiError where it cannot be done. What it returns is awaited.
 Run = Callable[[str], Awaitable[None] | None]
@@ -85,13 +86,17 @@ class Commands:
         return [Suggestion(f"/{one.name}", one.summary) for one in self.all() if one.name.startswith(begun)]
 
     def arguments(self, text: str) -> list[Suggestion]:
-        """What a line with (the beginning of) an argument can become. May read files: not on the event loop."""
+        """What a line with (the beginning of) an argument can become, nothing where that cannot be known: Enter says
+        why. May read files: not on the event loop."""
         name, _, argument = text[1:].partition(" ")
         command = self._commands.get(name.lower())
         if command is None or command.complete is None:
             return []
-        found = (Suggestion(f"/{name} {one.text}", one.about) for one in command.complete(argument.lstrip()))
-        return [one for one, _ in zip(found, range(_MOST_CHOICES), strict=False)]
+        try:
+            found = islice(command.complete(argument.lstrip()), _MOST_CHOICES)
+            return [Suggestion(f"/{name} {one.text}", one.about) for one in found]
+        except PhituiError:
+            return []
 
 
 def is_command(text: str) -> bool:
