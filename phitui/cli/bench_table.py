@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phitui.cli.markdown import table
 from phitui.cli.output import headed
-from phitui.core.text import one_line
+from phitui.core.text import counted, one_line
 from phitui.workbench.bench.compare import METRICS, WORTH, Comparison, Difference
 from phitui.workbench.bench.result import BatchResult, BenchResult, JoulesPerToken, Percentiles
 
@@ -32,7 +32,7 @@ def report(result: BenchResult) -> str:
 
 def _heading(result: BenchResult) -> list[str]:
     device, setup, work, around = result.device, result.config, result.workload, result.conditions
-    threads = f" × {setup.threads} thread{'s' * (setup.threads != 1)}" if setup.threads else ""
+    threads = f" × {counted(setup.threads, 'thread')}" if setup.threads else ""
     versions = ", ".join(f"{name} {number}" for name, number in sorted(result.versions.items()))
     driver = f", driver {device.driver}" if device.driver else ""
     peak = f"{device.peak_gb_s:.4g} GB/s ({device.peak_source})" if device.peak_gb_s else f"– ({device.peak_source})"
@@ -41,7 +41,7 @@ def _heading(result: BenchResult) -> list[str]:
     weights = "as the server has it" if remote else f"stored as {result.model.quantization}, "
     weights += "" if remote else f"weights {result.model.sha256[:12]}"
     where = f"server: {device.name}; {NOT_HERE}" if remote else f"device: {device.name}, {device.cpus} CPUs{driver}"
-    ran = "" if remote else f"{setup.workers} worker{'s' * (setup.workers != 1)}{threads}, {setup.compute_type}; "
+    ran = "" if remote else f"{counted(setup.workers, 'worker')}{threads}, {setup.compute_type}; "
     lines = (
         f"phitui bench, {result.date}{cut}",
         f"model: {result.model.name}, {weights}",

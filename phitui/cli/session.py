@@ -12,7 +12,7 @@ from phitui.cli.output import narrate, write
 from phitui.cli.parser import actions_of
 from phitui.config.layers import Config, home
 from phitui.core.errors import ExitCode, PhituiError, UsageError
-from phitui.core.text import one_line, sanitize
+from phitui.core.text import counted, one_line, sanitize
 from phitui.storage.sessions.session_file import FILE_NAME, DamagedError
 from phitui.storage.sessions.session_reading import reading
 from phitui.storage.sessions.session_recovery import recovered
@@ -96,7 +96,7 @@ def _list(store: SessionStore, args: argparse.Namespace) -> None:
         header = ("id", "changed", "turns", "model", "title")
         listing.write_table(header, [_fields(row, str(row.turns)) for row in rows], right=(0, 2))
     else:
-        listing.write_lines([_fields(row, f"{row.turns} turn{'s' * (row.turns != 1)}") for row in rows])
+        listing.write_lines([_fields(row, counted(row.turns, "turn")) for row in rows])
 
 
 def _fields(row: SessionRow, turns: str) -> list[str]:

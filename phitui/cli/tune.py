@@ -15,7 +15,7 @@ from phitui.cli.output import Narrator, narrate, write
 from phitui.config.layers import Config, shown_path
 from phitui.config.remotes import LOCAL
 from phitui.core.errors import ExitCode, PhituiError, UsageError
-from phitui.core.text import one_line
+from phitui.core.text import counted, one_line
 from phitui.engine.protocol.rows_api import DEFAULT_CONCURRENCY
 from phitui.workbench.measure.preflight import Preflight
 from phitui.workbench.tune.apply import apply, check_place, in_words, settings
@@ -188,7 +188,7 @@ def _running(event: LocalBegan | ServerBegan) -> str:
     if isinstance(of, ServerKnowledge) or isinstance(probe, ServerProbe):
         return f"{probe.size} at once"
     memory = f"{probe.predicted_bytes / 1e9:.2f} of {of.know.limit_bytes / 1e9:.2f} GB predicted"
-    return f"{_rows(probe.size)}, {memory}; {of.setup}"
+    return f"{counted(probe.size, 'row')}, {memory}; {of.setup}"
 
 
 def _went(event: LocalEnded | ServerEnded) -> str:
@@ -201,8 +201,4 @@ def _went(event: LocalEnded | ServerEnded) -> str:
         return f"{size} at once: {', '.join([*parts, *([f'{waiting} waiting'] if waiting else [])])}"
     parts = [verdict.judged] + ([f"{verdict.rate:,.0f} tok/s"] if verdict.rate else [])
     parts += [] if verdict.outcome.peak_bytes is None else [f"{verdict.outcome.peak_bytes / 1e9:.3f} GB"]
-    return f"{of.setup}: {_rows(size)}: {', '.join(filter(None, [*parts, detail]))}"
-
-
-def _rows(count: int) -> str:
-    return f"{count} row{'s' * (count != 1)}"
+    return f"{of.setup}: {counted(size, 'row')}: {', '.join(filter(None, [*parts, detail]))}"

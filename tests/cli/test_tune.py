@@ -106,7 +106,7 @@ def test_a_damaged_file_of_tunings_is_a_line_and_no_more(home):
         (["--max-tokens", "0"], 2, ["--max-tokens", "above 0"]),
         (["--start", "-3"], 2, ["--start", "above 0"]),
         (["--slo-itl-ms", "nan"], 2, ["--slo-itl-ms"]),
-        (["--export", "no-such-folder/x"], 2, ["no-such-folder", "is no folder"]),
+        (["--export", "no-such-folder/x"], 2, ["no-such-folder", "is not a folder"]),
         (["--limit", "much"], 2, ["--limit", "share", "size"]),
         (
             ["--limit", "20MB", "--prompt-tokens", "64"],

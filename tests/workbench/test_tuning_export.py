@@ -52,7 +52,7 @@ def test_files_are_whole_private_and_no_others_are_written_over(tmp_path):
     assert taken(str(name)) == (name, [picture, table])
     write_export(name, "<svg>2</svg>", "c\r\n", over=True)
     assert picture.read_text() == "<svg>2</svg>"
-    with pytest.raises(PhituiError, match="is no folder"):
+    with pytest.raises(PhituiError, match="is not a folder"):
         check_export(tmp_path / "missing" / "name")
     with pytest.raises(PhituiError, match="cannot be written"):
         write_export(tmp_path / "missing" / "name", "", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from phitui.core.text import counted
 from phitui.engine.protocol.values import FinishReason
 
 _RAISE = "Raise max_tokens"
@@ -37,7 +38,7 @@ def is_failure(reason: FinishReason, answered: bool) -> bool:
 
 
 def _too_short(answered: bool, thought: bool, max_tokens: int) -> str:
-    limit = f"the limit of {max_tokens} token{'s' * (max_tokens != 1)}"
+    limit = f"the limit of {counted(max_tokens, 'token')}"
     if answered:
         return f"The answer was cut off at {limit}. {_RAISE} for more of it"
     if thought:

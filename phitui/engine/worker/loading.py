@@ -12,6 +12,7 @@ import ctranslate2
 
 from phitui.core.errors import UnavailableError
 from phitui.core.ipc.messages import Progress
+from phitui.core.text import counted
 from phitui.engine.protocol.api import Load, Loaded
 from phitui.engine.worker import choice, cuda, threads
 from phitui.engine.worker.cuda_pool import device_uuid
@@ -93,7 +94,7 @@ def _generator(
     if chosen.device == "cuda":
         return make(0), 0, "host threads by CTranslate2"
     if load.threads:
-        return make(load.threads), load.threads, f"{load.threads} thread{'s' * (load.threads != 1)} as asked"
+        return make(load.threads), load.threads, f"{counted(load.threads, 'thread')} as asked"
     return threads.fastest(make, manifest, chosen.compute_type, Path(load.profiles), tell)
 
 

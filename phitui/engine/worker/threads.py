@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from phitui.core.ipc.messages import Progress
+from phitui.core.text import counted
 from phitui.models.manifest import Manifest
 from phitui.storage.profiles import read_profile, write_profile
 
@@ -141,4 +142,4 @@ def _processor() -> str:
 
 def _why(profile: ThreadProfile) -> str:
     times = ", ".join(f"{count}: {ms:g} ms" for count, ms in profile.step_ms.items())
-    return f"{profile.threads} thread{'s' * (profile.threads != 1)} measured fastest per token ({times})"
+    return f"{counted(profile.threads, 'thread')} measured fastest per token ({times})"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
 
+from phitui.core.text import counted
 from phitui.tui.app.asking import attempt
 from phitui.tui.screens.console import ConsoleScreen
 from phitui.tui.terminal.display import graphs_in_ascii
@@ -82,11 +83,9 @@ class TuningActions:
 def _where(run_state: RunState, paused: bool) -> str:
     if run_state.running is not None:
         return f"probe {run_state.running.number}, {run_state.size}"
-    return "paused" if paused else _after(len(run_state.probes))
-
-
-def _after(probes: int) -> str:
-    return f"after {probes} probe{'s' * (probes != 1)}" if probes else "getting ready"
+    if paused or not run_state.probes:
+        return "paused" if paused else "getting ready"
+    return f"after {counted(len(run_state.probes), 'probe')}"
 
 
 def _outcome(run_state: RunState) -> str:

@@ -32,8 +32,8 @@ No file yet. a adds one. It is either
   a .txt with a prompt on each line, or
   JSON Lines: {"id": "q1", "prompt": "What is a KV cache?", "max_tokens": 100}
 
-The rows run together, as many at once as a tuning (F3) has found to be the fastest. The answers go into a file beside
-it, a line for each; what is done is kept, whatever happens."""
+The rows run together, as many at once as a tuning (F3) has found to be the fastest. \
+The answers go into a file beside it, a line for each; what is done is kept, whatever happens."""
 COLUMNS = ("File", "State", "Rows", "Failed", "tok/s", "Left", "In flight")
 _REPAINT_S = 1.0
 _REASONS = 100

@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, NamedTuple
 
 from rich.cells import cell_len
 
+from phitui.core.text import counted
 from phitui.tui.charts.cells import ACCENT, BAD, MUTED, NOTHING, PLAIN, VALUE, WARN, Row, apart, fit, length, name
 from phitui.tui.charts.plot import CURVE, Guide, Mark, Plot
 from phitui.tui.charts.table import Cells, Column, Scroll, table_rows
@@ -66,7 +67,7 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
     def count(cls, size: int) -> str:
         """So many of them in words, e.g. "1 request at once"."""
         noun, after = cls.unit
-        return f"{size} {noun}{'s' * (size != 1)}{after}"
+        return f"{counted(size, noun)}{after}"
 
     @abstractmethod
     def fitted(self, run: TuningRun[AProbe, AVerdict, Of, Result]) -> tuple[Curve | None, int | None]:
@@ -173,7 +174,7 @@ class TuningView(ABC, Generic[AProbe, AVerdict, Of, Result]):
             return fit([(" " + name(run.progress.text, 300), VALUE)], width)
         if run.result is not None:
             return fit([(" " + name(self.use(run.result), width - 1), VALUE)], width)
-        done = f"{len(run.probes)} probes"
+        done = counted(len(run.probes), "probe")
         if run.state == "running":
             return fit([(f" After {done}" if run.probes else f" {self.before_probes}", MUTED)], width)
         return fit([(f" {run.state.capitalize()} after {done}", MUTED)], width)

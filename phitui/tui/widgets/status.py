@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from phitui.config.schema import EngineSettings
-from phitui.core.text import one_line
+from phitui.core.text import counted, one_line
 from phitui.engine.protocol.api import Loaded, Remote
 from phitui.tui.terminal.display import displayable
 from phitui.workbench.chat.chat import Chat, State
@@ -110,7 +110,7 @@ def model_pieces(loaded: Loaded) -> list[str]:
     """Model, precision and device."""
     if loaded.remote is not None:
         return [loaded.title, loaded.remote.kind, where_of(loaded.remote)]
-    where = "CUDA" if loaded.device == "cuda" else f"CPU, {loaded.threads} thread{'s' * (loaded.threads != 1)}"
+    where = "CUDA" if loaded.device == "cuda" else f"CPU, {counted(loaded.threads, 'thread')}"
     return [loaded.title, loaded.compute_type, where]
 
 
@@ -137,7 +137,7 @@ def activity(chat: Chat, batch_rows: int) -> str:
     elif on_way:
         doing.append("reading" if any(one.state is State.PREFILL for one in on_way) else "sent")
     if batch_rows:
-        doing.append(f"{batch_rows} batch row{'s' * (batch_rows != 1)}")
+        doing.append(counted(batch_rows, "batch row"))
     return ", ".join(doing)
 
 
@@ -157,5 +157,5 @@ def ready_line(loaded: Loaded) -> str:
 def runs_on(loaded: Loaded) -> str:
     """Device, compute type, and threads where they are chosen here."""
     device = "GPU" if loaded.device == "cuda" else "CPU"
-    threads = f", {loaded.threads} thread{'s' * (loaded.threads != 1)}" if loaded.threads else ""
+    threads = f", {counted(loaded.threads, 'thread')}" if loaded.threads else ""
     return f"{device}: {loaded.compute_type}{threads}"

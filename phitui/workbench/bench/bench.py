@@ -12,6 +12,7 @@ from phitui.autotune.memory import Shape
 from phitui.config.layers import Config, home
 from phitui.core.errors import PhituiError, UsageError
 from phitui.core.ipc.messages import Progress
+from phitui.core.text import counted
 from phitui.hardware.analysis.energy import PerToken
 from phitui.hardware.host.system import load1
 from phitui.workbench.bench.figures import Hardware, Run, batch_result
@@ -135,7 +136,7 @@ async def _run_plan(
             if batch in book.problems:
                 continue
             what = f"run {turn} of {plan.repeat}" if turn else "warming up"
-            rows = f"{batch} row{'s' * (batch != 1)}"
+            rows = counted(batch, "row")
             tell(Progress("bench", f"{rows}: {what}", turn * len(plan.batches) + place, total, "runs"))
             tokens = plan.max_tokens if turn else plan.warm_up_tokens
             begun = watch.begin_run() if watch is not None else 0.0

@@ -7,7 +7,7 @@ import queue
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from phitui.core.text import one_line
+from phitui.core.text import counted, one_line
 from phitui.engine.worker.threads import usable_cores
 from phitui.hardware.analysis.hints import HARMLESS
 from phitui.hardware.sampler import Sampler
@@ -37,7 +37,7 @@ class Preflight:
     def text(self) -> str:
         """All of it in a line."""
         load = "–" if self.load1 is None else f"{self.load1:.2f}"
-        parts = [f"load average {load} on {self.cores} core{'s' * (self.cores != 1)}"]
+        parts = [f"load average {load} on {counted(self.cores, 'core')}"]
         if self.on_card:
             parts += [self._clocks(), self._others()]
         return "before the first probe: " + "; ".join(parts)

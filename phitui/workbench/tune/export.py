@@ -44,7 +44,7 @@ def check_export(name: Path) -> None:
         if path.exists():
             raise UsageError(f"{shown_path(path)} is there already", "Give another name")
         if not path.parent.is_dir():
-            raise UsageError(f"{shown_path(path.parent)} is no folder", "Make it, or give another name")
+            raise UsageError(f"{shown_path(path.parent)} is not a folder", "Make it, or give another name")
 
 
 def write_export(name: Path, svg: str, table: str, over: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from phitui.autotune.memory import Shape
+from phitui.core.text import counted
 from phitui.storage.tunings import ServerTuning, Tuning
 from phitui.workbench.tune.events import ServerTuneResult, TuneResult
 
@@ -47,7 +48,7 @@ def _sentence(what: str, rate: float, gain: str, peak_bytes: int, limit_bytes: i
 
 
 def _server_sentence(best: int, rate: float, most: int) -> str:
-    many = f"{best} request{'s' * (best != 1)} at once"
+    many = f"{counted(best, 'request')} at once"
     return f"Send {many}: about {rate:,.0f} tok/s. Up to {most} find room."
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from phitui.core.errors import UsageError
+from phitui.core.text import counted
 from phitui.engine.worker.threads import usable_cores
 
 # Compute types worth a trial: the int8 kind of the device, and what needs no scaling back from int32.
@@ -24,8 +25,8 @@ class Setup(NamedTuple):
     compute_type: str
 
     def __str__(self) -> str:
-        threads = f" × {self.threads} thread{'s' * (self.threads != 1)}" if self.threads else ""
-        return f"{self.workers} worker{'s' * (self.workers != 1)}{threads}, {self.compute_type}"
+        threads = f" × {counted(self.threads, 'thread')}" if self.threads else ""
+        return f"{counted(self.workers, 'worker')}{threads}, {self.compute_type}"
 
 
 @dataclass(frozen=True)
